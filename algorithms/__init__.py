@@ -1,0 +1,1 @@
+"""attnflow.algorithms: what streams: workloads, attention graphs and KV policies."""

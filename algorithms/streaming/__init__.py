@@ -1,0 +1,1 @@
+"""The four streaming-dataflow variants of scaled dot-product attention."""

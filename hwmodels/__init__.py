@@ -1,0 +1,1 @@
+"""attnflow.hwmodels: chips, memory tiers and quantities as cited data."""

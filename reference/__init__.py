@@ -1,0 +1,1 @@
+"""attnflow.reference: independent truth: oracles, error metrics and GPU kernels."""

@@ -1,0 +1,1 @@
+"""Arbitrated resources shared by several units: compiled service kernels over plain arrays."""

@@ -1,0 +1,1 @@
+"""attnflow.studies: command line, sweeps, stores and reports."""
