@@ -1,0 +1,42 @@
+"""Numbers that say where they come from."""
+
+from __future__ import annotations
+
+from typing import Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+T = TypeVar("T")
+
+
+class Cited(BaseModel, Generic[T]):
+    """A value with its source, written in YAML as ``{value: "3.35 TB/s", source: "..."}``.
+
+    Parameters
+    ----------
+    value
+        The value itself; `T` may be any type a document can hold, e.g. ``Cited[BytesPerSecond]``.
+    source
+        Paper, data sheet, repository and commit. May be left out only for an assumption that has a note.
+    note
+        What a reader should know: how the number was read off, derived or rounded.
+    assumption
+        True marks a choice of the model instead of a published number.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: T
+    source: str = ""
+    note: str | None = None
+    assumption: bool = False
+
+    @model_validator(mode="after")
+    def _says_where_it_comes_from(self) -> Self:
+        if self.source.strip():
+            return self
+        if not self.assumption:
+            raise ValueError("needs a source, or 'assumption: true' with a note")
+        if not (self.note or "").strip():
+            raise ValueError("an assumption needs a note (or a source) that gives the reason")
+        return self

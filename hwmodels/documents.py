@@ -1,0 +1,245 @@
+"""YAML documents with line numbers: text in, frozen models out, every problem at once.
+
+The text is YAML 1.2 (so ``no`` is a text and ``1e9`` a number; JSON is read too). It is parsed to nodes,
+which know their lines, and turned into plain values here, so that duplicate keys, custom tags, alias bombs
+and endless nesting end in one clear line each. Pydantic then validates the plain values, and its complaints
+are given their lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from hwmodels.complaints import problems_of
+from hwmodels.errors import InputError, Problem
+
+M = TypeVar("M", bound=BaseModel)
+Scalar = str | int | float | bool | None
+Value = Scalar | list["Value"] | dict[str, "Value"]
+FieldPath = tuple[str | int, ...]
+
+LARGEST_FILE_BYTES = 1 << 20
+MOST_VALUES = 200_000
+DEEPEST_NESTING = 64
+_TAG = "tag:yaml.org,2002:"
+
+
+def dotted(path: FieldPath) -> str:
+    """``("tiers", 1, "capacity")`` as ``tiers[1].capacity``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed document: plain values and the line of each.
+
+    Parameters
+    ----------
+    name
+        What problems call it: the file name as given.
+    data
+        Plain values: mappings with text keys, lists, scalars.
+    lines
+        Line (from 1) of every key and list item, by path; the document itself is ``()``.
+    problems
+        What was wrong with the text already (duplicate keys, foreign tags); `validate` reports them too.
+    """
+
+    name: str
+    data: Value
+    lines: dict[FieldPath, int]
+    problems: tuple[Problem, ...] = ()
+
+    def problem(self, path: FieldPath, message: str, hint: str | None = None) -> Problem:
+        """A problem with the value at `path`, placed on its line (or on that of the nearest parent)."""
+        known = path
+        while known and known not in self.lines:
+            known = known[:-1]
+        return Problem(message, self.name, self.lines.get(known), dotted(path) or None, hint)
+
+    def at(self, path: FieldPath) -> Value:
+        """The value at `path`, as written.
+
+        Raises
+        ------
+        LookupError
+            If the document has nothing there.
+        """
+        value = self.data
+        for part in path:
+            match value, part:
+                case dict(), str():
+                    value = value[part]
+                case list(), int():
+                    value = value[part]
+                case _:
+                    raise LookupError(dotted(path))
+        return value
+
+    def validate(self, model: type[M]) -> M:
+        """The document as a `model`.
+
+        Raises
+        ------
+        InputError
+            With every problem of the text and of the model, in the order of the lines.
+        """
+        problems = list(self.problems)
+        result = None
+        try:
+            result = model.model_validate(self.data)
+        except ValidationError as error:
+            problems += problems_of(error, model, self)
+        if result is None or problems:
+            raise InputError(sorted(problems, key=lambda problem: problem.line or 0))
+        return result
+
+
+def read_document(path: Path | str) -> Document:
+    """Parse the YAML file at `path`.
+
+    Raises
+    ------
+    InputError
+        Missing or unreadable file, more than 1 MiB, not UTF-8, or YAML syntax.
+    """
+    path = Path(path)
+    name = str(path)
+    try:
+        if path.is_dir():
+            raise InputError(Problem("is a folder, expected a YAML file", name))
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(Problem("no such file", name)) from None
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read: {error.strerror}", name)) from None
+    if len(raw) > LARGEST_FILE_BYTES:
+        raise InputError(Problem(f"larger than {LARGEST_FILE_BYTES} bytes, the limit for a document", name))
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(Problem("is not UTF-8 text", name, line)) from None
+    return read_text(text, name)
+
+
+def read_text(text: str, name: str) -> Document:
+    """Parse YAML `text`; problems call it `name`.
+
+    Raises
+    ------
+    InputError
+        For YAML syntax, an empty text, several documents, nesting or aliases beyond the limits.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        nodes = list(yaml.compose_all(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = error.problem or error.context or "cannot be parsed"
+        raise InputError(Problem(f"YAML syntax: {what}", name, mark.line + 1 if mark else None)) from None
+    except (YAMLError, ValueError) as error:
+        raise InputError(Problem(f"YAML syntax: {error}", name)) from None
+    except RecursionError:
+        raise InputError(Problem(f"nested deeper than {DEEPEST_NESTING} levels", name)) from None
+    if not nodes or nodes[0] is None:
+        raise InputError(Problem("is empty", name))
+    if len(nodes) > 1:
+        line = nodes[1].start_mark.line + 1
+        raise InputError(Problem("holds several YAML documents, expected one", name, line))
+    walk = _Walk(name, yaml.constructor)
+    data = walk.value(nodes[0], ())
+    return Document(name, data, walk.lines, tuple(walk.problems))
+
+
+def load_document(path: Path | str, model: type[M]) -> M:
+    """The YAML file at `path` as a `model`; raises what `read_document` and `Document.validate` raise."""
+    return read_document(path).validate(model)
+
+
+def parse_document(text: str, model: type[M], name: str) -> M:
+    """YAML `text` as a `model`; problems call it `name`."""
+    return read_text(text, name).validate(model)
+
+
+class _Walk:
+    """Turns nodes into plain values and remembers lines and problems."""
+
+    def __init__(self, name: str, scalars: SafeConstructor) -> None:
+        self.name = name
+        self.lines: dict[FieldPath, int] = {}
+        self.problems: list[Problem] = []
+        self._scalars = scalars
+        self._open: set[int] = set()
+        self._count = 0
+
+    def _complain(self, node: Node, path: FieldPath, message: str) -> None:
+        self.problems.append(Problem(message, self.name, node.start_mark.line + 1, dotted(path) or None))
+
+    def _stop(self, node: Node, message: str) -> InputError:
+        return InputError(Problem(message, self.name, node.start_mark.line + 1))
+
+    def value(self, node: Node, path: FieldPath) -> Value:
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise self._stop(node, f"more than {MOST_VALUES} values once its aliases are expanded")
+        if len(path) > DEEPEST_NESTING:
+            raise self._stop(node, f"nested deeper than {DEEPEST_NESTING} levels")
+        if id(node) in self._open:
+            raise self._stop(node, "an alias refers to the value that contains it")
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        self._open.add(id(node))
+        result: Value
+        if isinstance(node, SequenceNode):
+            result = [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        elif isinstance(node, MappingNode):
+            result = dict(self._items(node, path))
+        else:
+            raise TypeError(f"unknown kind of YAML node: {type(node).__name__}")
+        self._open.remove(id(node))
+        return result
+
+    def _items(self, node: MappingNode, path: FieldPath) -> Iterator[tuple[str, Value]]:
+        first_lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, ScalarNode) or key_node.tag != _TAG + "str":
+                shown = key_node.value if isinstance(key_node, ScalarNode) else "a list or mapping"
+                self._complain(key_node, path, f"a key must be text (got {shown})")
+                continue
+            key = str(key_node.value)
+            if key in first_lines:
+                self._complain(key_node, (*path, key), f"duplicate key (first on line {first_lines[key]})")
+                continue
+            first_lines[key] = line
+            self.lines.setdefault((*path, key), line)
+            yield key, self.value(value_node, (*path, key))
+
+    def _scalar(self, node: ScalarNode, path: FieldPath) -> Scalar:
+        tag = str(node.tag)
+        if tag in (_TAG + "null", _TAG + "bool", _TAG + "int", _TAG + "float"):
+            try:
+                result: Scalar = self._scalars.construct_object(node)
+            except (ValueError, ArithmeticError, KeyError):
+                kind = tag.removeprefix(_TAG)
+                self._complain(node, path, f"cannot be read as {kind} (got {node.value[:60]})")
+                return None
+            return result
+        if tag not in (_TAG + "str", _TAG + "timestamp"):
+            self._complain(node, path, f"YAML tag {node.tag} is not accepted")
+        return str(node.value)

@@ -1,0 +1,99 @@
+"""How bad input is reported: one clear line per problem, all problems at once.
+
+Whatever reads text written by a person (YAML files, command lines, tensors) collects `Problem` values and
+raises one `InputError` that holds them all. The command line prints its lines and ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input.
+
+    Parameters
+    ----------
+    message
+        What is wrong, e.g. ``must be greater than 0 (got -1)``.
+    file
+        Name of the file (or of the option) the text came from.
+    line
+        Line in that file, from 1.
+    field
+        Dotted place inside the document, e.g. ``tiers[1].capacity``.
+    hint
+        What to do instead, e.g. ``did you mean 'capacity'?``.
+    """
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    field: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        """One line: ``file.yaml:7: tiers[1].capacity: must be greater than 0 (got -1)``."""
+        place = self.file or ""
+        if self.line is not None:
+            place = f"{place or 'line '}{':' if place else ''}{self.line}"
+        text = ": ".join(part for part in (place, self.field, self.message) if part)
+        if self.hint:
+            text = f"{text}; {self.hint}"
+        return " ".join(text.split())
+
+
+class InputError(ValueError):
+    """Input written by a person cannot be used.
+
+    Parameters
+    ----------
+    problems
+        Everything that is wrong; a text or a single `Problem` stands for a list of one.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        At least one.
+    """
+
+    problems: tuple[Problem, ...]
+
+    def __init__(self, problems: Iterable[Problem] | Problem | str) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        if isinstance(problems, Problem):
+            problems = (problems,)
+        self.problems = tuple(problems)
+        if not self.problems:
+            raise ValueError("an InputError needs at least one problem")
+        # args rebuild the exception when it travels between processes
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that `name` was probably meant to be, or None when nothing is close.
+
+    >>> nearest("capcity", ["capacity", "latency"])
+    'capacity'
+    """
+    by_folded = {choice.casefold(): choice for choice in choices}
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return by_folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
+    """Hint for an unknown `name`: the nearest choice, or the whole list when it is short."""
+    choices = list(choices)
+    match = nearest(name, choices)
+    if match is not None:
+        return f"did you mean '{match}'?"
+    if choices and len(choices) <= 12:
+        return "known: " + ", ".join(sorted(choices))
+    return None
