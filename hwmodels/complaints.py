@@ -25,7 +25,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: Docume
     """
     by_place: dict[FieldPath, list[tuple[str, str | None]]] = {}
     for detail in error.errors(include_url=False):
-        path = _document_path(detail, document)
+        path = document_path(detail, document)
         for found in _messages(detail, model, _as_written(detail, path, document)):
             messages = by_place.setdefault(path, [])
             if found not in messages:
@@ -38,7 +38,16 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: Docume
     return problems
 
 
-def _document_path(detail: ErrorDetails, document: Document) -> FieldPath:
+def complaint_about(error: ValidationError, given: object) -> tuple[str, str | None]:
+    """Message and hint for one value `given` that a type adapter refused."""
+    found = dict.fromkeys(
+        message for detail in error.errors(include_url=False) for message in _messages(detail, None, given)
+    )
+    hints = [hint for _, hint in found if hint]
+    return ", or ".join(message for message, _ in found), hints[0] if hints else None
+
+
+def document_path(detail: ErrorDetails, document: Document) -> FieldPath:
     """Where in the document: pydantic's location without the union members it passes through."""
     path: FieldPath = ()
     for part in detail["loc"]:
@@ -49,12 +58,14 @@ def _document_path(detail: ErrorDetails, document: Document) -> FieldPath:
     return path
 
 
-def _messages(detail: ErrorDetails, model: type[BaseModel], given: object) -> list[tuple[str, str | None]]:
+def _messages(
+    detail: ErrorDetails, model: type[BaseModel] | None, given: object
+) -> list[tuple[str, str | None]]:
     """Message(s) and hint(s) for one complaint."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         name = str(detail["loc"][-1])
-        return [("unknown key", did_you_mean(name, _keys_at(model, detail["loc"][:-1])))]
+        return [("unknown key", did_you_mean(name, _keys_at(model, detail["loc"][:-1]) if model else []))]
     if kind == "missing":
         return [("required key is missing", None)]
     cause = context.get("error")

@@ -8,7 +8,7 @@ are given their lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from hwmodels.complaints import problems_of
+from hwmodels.complaints import document_path, problems_of
 from hwmodels.errors import InputError, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -96,15 +96,30 @@ class Document:
         InputError
             With every problem of the text and of the model, in the order of the lines.
         """
+        result, problems = self.validate_partly(model)
+        if result is None or problems:
+            raise InputError(in_order(problems))
+        return result
+
+    def validate_partly(self, model: type[M]) -> tuple[M | None, list[Problem]]:
+        """The document as a `model` without the entries that are wrong, and what is wrong with them.
+
+        For checks that go beyond the model: they can look at the sound entries of a document that has other
+        faults, so that all problems are reported at once. The model is None when it cannot do without the
+        faulty entries.
+        """
         problems = list(self.problems)
-        result = None
+        data: object = self.data
         try:
-            result = model.model_validate(self.data)
+            return model.model_validate(data), problems
         except ValidationError as error:
             problems += problems_of(error, model, self)
-        if result is None or problems:
-            raise InputError(sorted(problems, key=lambda problem: problem.line or 0))
-        return result
+            for path in {document_path(detail, self) for detail in error.errors(include_url=False)}:
+                data = _without(data, path if path in self.lines else path[:-1])
+        try:
+            return model.model_validate(data), problems
+        except ValidationError:
+            return None, problems
 
 
 def read_document(path: Path | str) -> Document:
@@ -173,6 +188,23 @@ def load_document(path: Path | str, model: type[M]) -> M:
 def parse_document(text: str, model: type[M], name: str) -> M:
     """YAML `text` as a `model`; problems call it `name`."""
     return read_text(text, name).validate(model)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems in the order of their lines, each once; problems without a line come first."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
+
+
+def _without(data: object, path: FieldPath) -> object:
+    """A copy of `data` that lacks the mapping entry at `path`; list items keep their positions."""
+    if not path or not isinstance(data, dict | list):
+        return data
+    first, rest = path[0], path[1:]
+    if isinstance(data, dict):
+        if not rest or isinstance(data.get(first), list):
+            return {key: value for key, value in data.items() if key != first}
+        return {key: _without(value, rest) if key == first else value for key, value in data.items()}
+    return data
 
 
 class _Walk:

@@ -163,3 +163,18 @@ def test_dotted_paths():
     assert dotted(("tiers", 1, "capacity")) == "tiers[1].capacity"
     assert dotted((0, "a")) == "[0].a"
     assert dotted(()) == ""
+
+
+def test_the_sound_part_of_a_faulty_document_can_still_be_looked_at():
+    document = read_text(
+        "name: c\nclok: 1\nclock_mhz: fast\nlinks:\n  left: {name: l, capacity: 1 B}\n  right: {name: r}\n",
+        "t",
+    )
+    chip, problems = document.validate_partly(_Chip)
+    assert len(problems) == 3
+    assert chip is not None
+    assert list(chip.links) == ["left"]
+    assert chip.clock_mhz == 1000
+    chip, problems = read_text("tiers: []\nclok: 1\n", "t").validate_partly(_Chip)
+    assert chip is None
+    assert len(problems) == 2
