@@ -1,0 +1,143 @@
+"""What attends: the `Workload` type, its tensors, and workloads from YAML.
+
+A workload file is one of the cited presets of this package or a user's own in the same form.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from algorithms.shape import DTYPE_BYTES, LatentAttention, Mask, Phase, Workload
+from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
+from hwmodels.cited import Cited
+from hwmodels.documents import read_document, read_text
+from hwmodels.errors import InputError, Problem, did_you_mean
+
+__all__ = [
+    "DTYPE_BYTES",
+    "LatentAttention",
+    "Workload",
+    "draw_tensors",
+    "load_tensors",
+    "load_workload",
+    "workload_names",
+    "workload_of_tensors",
+]
+
+UNCITED = "given without a source"
+
+
+def _cite_plain_value(value: object) -> object:
+    """A plain number stands for itself in a user's own file; a test sees that shipped presets cite theirs."""
+    return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
+
+
+Given = Annotated[Cited[int], BeforeValidator(_cite_plain_value)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LatentText(_Strict):
+    """The `latent` section of a workload file."""
+
+    kv_lora_rank: Given
+    qk_rope_head_dim: Given
+    q_lora_rank: Given | None = None
+
+
+class WorkloadText(_Strict):
+    """A workload file; fields are those of `Workload`, numbers plain or as ``{value: 32, source: "..."}``."""
+
+    name: str
+    source: str
+    heads: Given
+    kv_heads: Given
+    head_dim: Given
+    v_head_dim: Given | None = None
+    q_len: Given
+    kv_len: Given
+    batch: Given = Cited[int](value=1, assumption=True, note="one sequence")
+    layers: Given | None = None
+    hidden: Given | None = None
+    latent: LatentText | None = None
+    phase: Phase = "prefill"
+    mask: Mask = "causal"
+    dtype: str = "float16"
+    seed: int = 0
+
+    def workload(self) -> Workload:
+        """The plain workload, its citations beside it."""
+        cited: dict[str, Cited[int]] = {
+            name: value
+            for name in WorkloadText.model_fields
+            if isinstance(value := getattr(self, name), Cited)
+        }
+        latent = None
+        if self.latent is not None:
+            ranks = {name: value for name, value in self.latent if value is not None}
+            latent = LatentAttention(**{name: value.value for name, value in ranks.items()})
+            cited |= {f"latent.{name}": value for name, value in ranks.items()}
+        numbers = {name: value.value for name, value in cited.items() if "." not in name}
+        return Workload(
+            name=self.name,
+            phase=self.phase,
+            mask=self.mask,
+            dtype=self.dtype,
+            seed=self.seed,
+            latent=latent,
+            source=self.source,
+            citations=tuple((name, _source_text(value)) for name, value in cited.items()),
+            **numbers,
+        )
+
+
+def workload_names() -> tuple[str, ...]:
+    """Names of the shipped presets, sorted."""
+    return tuple(
+        sorted(
+            entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml")
+        )
+    )
+
+
+def load_workload(name_or_path: str | Path) -> Workload:
+    """A shipped preset by name, or a workload file by path.
+
+    Text with a path separator or the suffix ``.yaml`` or ``.yml`` is a path; anything else is a name.
+
+    Raises
+    ------
+    InputError
+        An unknown name (with the nearest one), or every problem of the file with its line.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+        document = read_document(Path(name_or_path))
+    elif text in workload_names():
+        document = read_text((_folder() / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
+    else:
+        raise InputError(Problem(f"unknown workload {text!r}", hint=did_you_mean(text, workload_names())))
+    parsed = document.validate(WorkloadText)
+    try:
+        return parsed.workload()
+    except InputError as error:
+        raise InputError(
+            [document.problem(tuple((p.field or "").split(".")), p.message, p.hint) for p in error.problems]
+        ) from None
+
+
+def _folder() -> Traversable:
+    return resources.files("algorithms") / "workloads"
+
+
+def _source_text(value: Cited[int]) -> str:
+    parts = [value.source, value.note or ""]
+    text = "; ".join(part for part in parts if part)
+    return f"assumption: {text}" if value.assumption else text
