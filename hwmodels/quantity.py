@@ -67,6 +67,9 @@ _UNITS = {
     "mm2": _Unit({"mm2": Decimal(1), "um2": Decimal("1e-6")}, decimal=False, example="814 mm2"),
     "FLOP/s": _Unit({"FLOP/s": Decimal(1), "FLOPS": Decimal(1)}, example="989 TFLOP/s"),
 }
+UNIT_NAMES = frozenset(_UNITS)
+"""Base units that `parse_quantity` knows."""
+
 _FACTORS = {name: unit.factors() for name, unit in _UNITS.items()}
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(.*?)\s*", re.ASCII)
 _LONGEST_TEXT = 80

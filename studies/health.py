@@ -1,0 +1,108 @@
+"""Checks of an installation: required packages, optional ones, cache folders, GPU, browser."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REQUIRED = (
+    "numpy",
+    "numba",
+    "simpy",
+    "pandas",
+    "plotly",
+    "pydantic",
+    "typer",
+    "rich",
+    "ruamel.yaml",
+    "jinja2",
+)
+OPTIONAL = ("torch", "cupy", "distributed", "jupytext", "nbclient", "playwright")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_GPU_QUERY_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what, whether it is there, whether the project can do without, and the version or reason."""
+
+    name: str
+    ok: bool
+    required: bool
+    detail: str
+
+
+def check_installation() -> list[Finding]:
+    """All checks, in a fixed order."""
+    return [*_basics(), *_packages(), _numba_cache(), _browser(), _gpu()]
+
+
+def _basics() -> Iterator[Finding]:
+    yield Finding("python", sys.version_info >= (3, 11), True, platform.python_version())
+    yield Finding("sqlite", sqlite3.sqlite_version_info >= (3, 35), True, sqlite3.sqlite_version)
+
+
+def _packages() -> Iterator[Finding]:
+    for names, required in ((REQUIRED, True), (OPTIONAL, False)):
+        for name in names:
+            # looking for the module is enough: importing torch would take seconds
+            there = importlib.util.find_spec(name) is not None
+            yield Finding(name, there, required, _version_of(name) if there else "not installed")
+
+
+def _version_of(module: str) -> str:
+    """Version of the distribution that provides a module."""
+    top = module.split(".")[0]
+    candidates = [module, *importlib.metadata.packages_distributions().get(top, [])]
+    for name in candidates:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown version"
+
+
+def _numba_cache() -> Finding:
+    """Whether compiled engines can be kept; without, every process compiles them again."""
+    import simulator
+
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(given) if given else Path(simulator.__file__).parent / "__pycache__"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        # numba then falls back to a folder of the user
+        return Finding("compiled engine cache", False, False, f"{folder}: {error.strerror}")
+    return Finding("compiled engine cache", True, False, str(folder))
+
+
+def _browser() -> Finding:
+    """Only tests need one; reports open in any."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return Finding("browser", found is not None, False, found or f"none of {', '.join(BROWSERS)}")
+
+
+def _gpu() -> Finding:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return Finding("gpu", False, False, "no nvidia-smi")
+    query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        output = subprocess.run(
+            query, capture_output=True, text=True, timeout=_GPU_QUERY_TIMEOUT_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding("gpu", False, False, f"nvidia-smi failed: {error}")
+    return Finding("gpu", bool(output.strip()), False, "; ".join(output.strip().splitlines()) or "none")

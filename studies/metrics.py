@@ -1,0 +1,124 @@
+"""Metrics: the numbers of a result that stores keep and reports compare, each with its unit and meaning.
+
+A new metric is one function with one decorator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from studies.space import Scalar
+
+if TYPE_CHECKING:
+    from studies.evaluate import Evaluation
+
+Measure = Callable[["Evaluation"], Scalar]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number with a name, a unit (empty for none) and one line that says what it means."""
+
+    name: str
+    unit: str
+    meaning: str
+    measure: Measure
+
+
+_METRICS: dict[str, Metric] = {}
+
+
+def metric(name: str, unit: str, meaning: str) -> Callable[[Measure], Measure]:
+    """Register the decorated function as the metric `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is a metric of that name.
+    """
+
+    def register(function: Measure) -> Measure:
+        if name in _METRICS:
+            raise ValueError(f"two metrics are called {name!r}")
+        _METRICS[name] = Metric(name, unit, meaning, function)
+        return function
+
+    return register
+
+
+def metrics() -> tuple[Metric, ...]:
+    """All metrics, in the order of their declaration."""
+    return tuple(_METRICS.values())
+
+
+def measure(evaluation: Evaluation) -> dict[str, Scalar]:
+    """All metrics of an evaluation by name; None where one does not apply or is not finite."""
+    values = {entry.name: entry.measure(evaluation) for entry in metrics()}
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+@metric("cycles", "cycle", "simulated time until the last unit has finished its last firing")
+def _cycles(evaluation: Evaluation) -> Scalar:
+    return evaluation.result.cycles
+
+
+@metric("seconds", "s", "cycles divided by the clock")
+def _seconds(evaluation: Evaluation) -> Scalar:
+    return evaluation.result.seconds
+
+
+@metric("firings", "", "firings of all units")
+def _firings(evaluation: Evaluation) -> Scalar:
+    return evaluation.result.firings
+
+
+@metric("deadlock", "", "whether the design stops before it is done")
+def _deadlock(evaluation: Evaluation) -> Scalar:
+    return evaluation.result.deadlock is not None
+
+
+@metric("error.rel_l2", "", "relative L2 error of the output against the float64 oracle")
+def _relative_error(evaluation: Evaluation) -> Scalar:
+    return evaluation.deviation.rel_l2 if evaluation.deviation else None
+
+
+@metric("error.max_abs", "", "largest absolute error of one output element against the float64 oracle")
+def _absolute_error(evaluation: Evaluation) -> Scalar:
+    return evaluation.deviation.max_abs if evaluation.deviation else None
+
+
+@metric("busiest.unit", "", "the unit with the most busy cycles: no schedule of this graph can be faster")
+def _busiest_unit(evaluation: Evaluation) -> Scalar:
+    return max(evaluation.result.units, key=lambda unit: unit.busy_cycles).name
+
+
+@metric("busiest.busy_fraction", "", "busy cycles of the busiest unit over all cycles")
+def _busiest_fraction(evaluation: Evaluation) -> Scalar:
+    busy = max(unit.busy_cycles for unit in evaluation.result.units)
+    return busy / evaluation.result.cycles if evaluation.result.cycles else None
+
+
+@metric("stalled_cycles", "cycle", "stalled cycles of all units together")
+def _stalled_cycles(evaluation: Evaluation) -> Scalar:
+    return sum(sum(unit.stalled_cycles.values()) for unit in evaluation.result.units)
+
+
+@metric("schedule_digest", "", "SHA-256 over every start time and stall cause")
+def _schedule_digest(evaluation: Evaluation) -> Scalar:
+    return evaluation.result.schedule_digest
+
+
+@metric("wall_s", "s", "time the simulation itself took on this computer, compilation not counted")
+def _wall_s(evaluation: Evaluation) -> Scalar:
+    return evaluation.result.wall_s
+
+
+@metric("compile_s", "s", "time spent compiling the engine; 0 once its cache is warm")
+def _compile_s(evaluation: Evaluation) -> Scalar:
+    return evaluation.result.compile_s

@@ -1,0 +1,132 @@
+"""Finds what a study file or a command line names: algorithms, workloads, tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from algorithms.shape import FloatArray, Workload
+from algorithms.workload import load_workload
+from hwmodels.errors import InputError, Problem
+from studies.parameters import SEQUENCE_LENGTH, change_workload
+from studies.space import Scalar, TensorFile
+
+if TYPE_CHECKING:
+    from algorithms.registry import Algorithm
+
+ONE_HEAD = Workload(
+    name="one-head",
+    phase="prefill",
+    heads=1,
+    kv_heads=1,
+    q_len=512,
+    kv_len=512,
+    head_dim=64,
+    mask="full",
+    dtype="float64",
+    source="a single head of the textbook formula; used when no workload is named",
+)
+"""The workload when nobody names one."""
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """The registered algorithm `name`; raises InputError with the nearest name for an unknown one."""
+    from algorithms.registry import get_algorithm
+
+    return get_algorithm(name)
+
+
+def find_workload(text: str, folder: Path) -> Workload:
+    """A preset by name, or a file: an absolute path, or one below `folder`.
+
+    Raises
+    ------
+    InputError
+        As `algorithms.workload.load_workload`.
+    """
+    looks_like_a_path = "/" in text or text.endswith((".yaml", ".yml"))
+    return load_workload(folder / text) if looks_like_a_path else load_workload(text)
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Real q, k, v and the file they are from."""
+
+    file: TensorFile
+    q: FloatArray
+    k: FloatArray
+    v: FloatArray
+
+    def shape_of(self, workload: Workload) -> Workload:
+        """`workload` with the shapes of these tensors."""
+        from algorithms.tensors import workload_of_tensors
+
+        return workload_of_tensors(workload, self.q, self.k, self.v)
+
+
+def find_tensors(text: str, folder: Path) -> Tensors:
+    """A shipped capture by name, or an ``.npz`` file: an absolute path, or one below `folder`.
+
+    Raises
+    ------
+    InputError
+        Missing or damaged file, missing arrays, shapes that do not fit, values that are not finite.
+    """
+    from reference.captures import capture_names, capture_path
+
+    path = capture_path(text) if text in capture_names() else folder / text
+    if not path.is_file():
+        from hwmodels.errors import did_you_mean
+
+        raise InputError(Problem("no such file", str(path), hint=did_you_mean(text, capture_names())))
+    try:
+        return open_tensors(TensorFile.of(path))
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read: {error.strerror}", str(path))) from None
+
+
+@lru_cache(maxsize=2)
+def open_tensors(file: TensorFile) -> Tensors:
+    """The tensors of `file`, remembered because a sweep asks for the same ones again and again.
+
+    Raises
+    ------
+    InputError
+        What is wrong with the file, or that it is not the file it was when the study began.
+    """
+    from algorithms.tensors import load_tensors
+
+    tensors = Tensors(file, *load_tensors(file.path))
+    if TensorFile.of(file.path) != file:
+        raise InputError(Problem("has changed since the study began", file.path))
+    return tensors
+
+
+def shaped_workload(base: Workload, changes: Mapping[str, Scalar], tensors: Tensors | None) -> Workload:
+    """`base` with knobs set; tensors dictate the shape, and a knob that contradicts them is an error.
+
+    Raises
+    ------
+    InputError
+        Values out of range, values that do not fit together, or that differ from the tensors'.
+    """
+    if tensors is None:
+        return change_workload(base, changes)
+    shaped = tensors.shape_of(base)
+    actual = {name: getattr(shaped, name) for name in changes if name != SEQUENCE_LENGTH}
+    if SEQUENCE_LENGTH in changes:
+        actual[SEQUENCE_LENGTH] = shaped.kv_len
+    shape_knobs = {"batch", "heads", "kv_heads", "q_len", "kv_len", "head_dim", "v_head_dim", SEQUENCE_LENGTH}
+    problems = [
+        Problem(f"the tensors have {actual[name]} (got {value})", tensors.file.path, field=name)
+        for name, value in changes.items()
+        if name in shape_knobs and value != actual[name]
+    ]
+    if problems:
+        raise InputError(problems)
+    return change_workload(
+        shaped, {name: value for name, value in changes.items() if name not in shape_knobs}
+    )

@@ -1,0 +1,149 @@
+"""Design points: one simulation fully described, with a key that is the same wherever it is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from algorithms.shape import LatentAttention, Workload
+
+Scalar = str | int | float | bool | None
+Json = Scalar | list["Json"] | dict[str, "Json"]
+Engine = Literal["compiled", "simpy"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+KEY_FORMAT = 1
+"""Part of every key: raised when the same point would no longer mean the same simulation."""
+
+_UNKEYED_FIELDS = ("source", "citations")
+"""Fields of a workload that say where its numbers come from and change nothing in a simulation."""
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """Real q, k and v in a file, identified by content.
+
+    Parameters
+    ----------
+    path
+        Where it was read; not part of a design point's key.
+    sha256
+        Of the file's bytes.
+    """
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path | str) -> Self:
+        """The file at `path` with the hash of its present content.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        with Path(path).open("rb") as file:
+            return cls(str(path), hashlib.file_digest(file, "sha256").hexdigest())
+
+
+@dataclass(frozen=True)
+class DesignPoint:
+    """Algorithm, its parameters, workload and how to run them: everything that decides a result.
+
+    Parameters
+    ----------
+    algorithm
+        Registered name, e.g. ``sdpa.naive``.
+    workload
+        What attends.
+    parameters
+        Pairs (name, value) of *all* parameters of the algorithm, sorted by name.
+    engine
+        ``"compiled"`` or ``"simpy"``.
+    timing_only
+        No values, hence no errors against the oracle.
+    skip
+        Whether whole periods of a steady state are skipped (exactly).
+    tensors
+        Real q, k, v; None draws them from the workload's seed.
+    """
+
+    algorithm: str
+    workload: Workload
+    parameters: tuple[tuple[str, Scalar], ...]
+    engine: Engine = "compiled"
+    timing_only: bool = False
+    skip: bool = True
+    tensors: TensorFile | None = None
+
+    def describe(self) -> dict[str, Json]:
+        """The point as plain JSON values; `from_description` is the way back."""
+        workload = dataclasses.asdict(self.workload)
+        for field in _UNKEYED_FIELDS:
+            del workload[field]
+        return {
+            "algorithm": self.algorithm,
+            "workload": workload,
+            "parameters": dict(self.parameters),
+            "engine": self.engine,
+            "timing_only": self.timing_only,
+            "skip": self.skip,
+            "tensors": dataclasses.asdict(self.tensors) if self.tensors else None,
+        }
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Json]) -> Self:
+        """The point that `describe` described."""
+        fields = dict(description)
+        workload, parameters, tensors = fields["workload"], fields["parameters"], fields["tensors"]
+        if not isinstance(workload, dict) or not isinstance(parameters, dict):
+            raise TypeError("a description has mappings for workload and parameters")
+        latent = workload.get("latent")
+        shape = workload | {"latent": LatentAttention(**latent) if isinstance(latent, dict) else None}
+        fields["workload"] = Workload(**shape)
+        fields["parameters"] = tuple(sorted(parameters.items()))
+        fields["tensors"] = TensorFile(**tensors) if isinstance(tensors, dict) else None
+        return cls(**fields)
+
+    @property
+    def canonical(self) -> str:
+        """One JSON text per meaning: sorted keys, no spaces, tensors by content alone."""
+        description = self.describe() | {
+            "tensors": self.tensors.sha256 if self.tensors else None,
+            "format": KEY_FORMAT,
+        }
+        return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of `canonical`, in hexadecimal: the name of the point in stores and reports."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the drawn tensors; None when real ones are given or no values are computed."""
+        return None if self.tensors or self.timing_only else self.workload.seed
+
+    def _repr_html_(self) -> str:
+        from algorithms.cards import html_table
+
+        rows = [("algorithm", self.algorithm), ("workload", self.workload.name), ("engine", self.engine)]
+        rows += [(name, str(value)) for name, value in self.parameters]
+        return html_table(f"Design point {self.key[:12]}", ("field", "value"), rows)
+
+
+def grid(axes: Mapping[str, Sequence[Scalar]]) -> Iterator[dict[str, Scalar]]:
+    """Every combination of the axes, the last axis changing fastest.
+
+    >>> [list(point.values()) for point in grid({"a": [1, 2], "b": ["x", "y"]})]
+    [[1, 'x'], [1, 'y'], [2, 'x'], [2, 'y']]
+    """
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))

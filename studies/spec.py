@@ -1,0 +1,103 @@
+"""The text of a study file, as pydantic models; `studies.resolve` gives it meaning.
+
+A study names an algorithm and a workload, sets some of their knobs and lists axes::
+
+    name: fifo-depth
+    algorithm: sdpa.naive
+    workload: {preset: llama3-8b, seq_len: 512, heads: 1, kv_heads: 1}
+    parameters: {granularity: row}
+    axes:
+      workload.kv_len: {from: 64, to: 4096, factor: 2}
+      algorithm: [sdpa.naive, sdpa.memory_free]
+    seeds: [0, 1]
+
+Its grid has one design point for every combination of the axes, the last axis changing fastest. An axis is
+``algorithm``, ``workload`` (presets or files), ``engine``, a knob of the workload (``workload.kv_len``) or a
+parameter of the algorithm (by name); a plain name means a parameter first, then a knob of the workload.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from studies.space import Engine, Scalar
+
+LONGEST_AXIS = 100_000
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RangeText(_Strict):
+    """Evenly (`step`) or geometrically (`factor`) spaced values; `to` is included when it is hit."""
+
+    first: int | float = Field(alias="from")
+    last: int | float = Field(alias="to")
+    step: int | float | None = None
+    factor: int | float | None = None
+
+    @model_validator(mode="after")
+    def _advances(self) -> Self:
+        numbers = [number for number in (self.first, self.last, self.step, self.factor) if number is not None]
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError("the numbers of a range must be finite")
+        if (self.step is None) == (self.factor is None):
+            raise ValueError("a range needs either 'step' or 'factor'")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"step must be greater than 0 (got {self.step})")
+        if self.factor is not None and (self.factor <= 1 or self.first <= 0):
+            raise ValueError("a range with a factor needs factor > 1 and from > 0")
+        if self.last < self.first:
+            raise ValueError(f"'to' must not be below 'from' (got {self.last} and {self.first})")
+        if self._count() > LONGEST_AXIS:
+            raise ValueError(f"has {self._count()} values, more than {LONGEST_AXIS}")
+        return self
+
+    def _count(self) -> int:
+        """Number of values; a value that misses `to` by rounding alone counts as hitting it."""
+        steps: float = 0.0
+        if self.step is not None:
+            steps = (self.last - self.first) / self.step
+        elif self.factor is not None:
+            steps = math.log(self.last / self.first) / math.log(self.factor)
+        return math.floor(steps * (1 + 1e-12) + 1e-12) + 1
+
+    def values(self) -> list[Scalar]:
+        """All values, in ascending order; whole numbers stay whole."""
+        if self.step is not None:
+            return [self.first + i * self.step for i in range(self._count())]
+        factor = self.factor or 1
+        return [self.first * factor**i for i in range(self._count())]
+
+
+AxisText = Annotated[list[Scalar], Field(min_length=1, max_length=LONGEST_AXIS)] | RangeText
+
+
+class StudyText(_Strict):
+    """A study file as written."""
+
+    name: Annotated[str, Field(min_length=1)] | None = None
+    title: str = ""
+    algorithm: str | None = None
+    workload: str | dict[str, Scalar] | None = None
+    parameters: dict[str, Scalar] = {}
+    axes: dict[str, AxisText] = {}
+    seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    engine: Engine = "compiled"
+    timing_only: bool = False
+    skip: bool = True
+    tensors: str | None = None
+
+    def axis_values(self) -> dict[str, list[Scalar]]:
+        """Values of every axis as written, ranges expanded; seeds are the last axis."""
+        values = {
+            name: axis.values() if isinstance(axis, RangeText) else list(axis)
+            for name, axis in self.axes.items()
+        }
+        if self.seeds is not None:
+            values["workload.seed"] = list(self.seeds)
+        return values
