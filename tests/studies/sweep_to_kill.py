@@ -1,0 +1,37 @@
+"""A sweep of many quick points in worker processes, for a test to kill: STORE LOG POINTS.
+
+Every evaluation adds its seed to the log, so that the test can count how often each point was evaluated.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from algorithms.shape import Workload
+from studies.resolve import Study
+from studies.space import DesignPoint
+from studies.store import Outcome
+from studies.sweep import run_sweep
+
+HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
+
+
+def evaluate(point):
+    time.sleep(0.004)
+    with Path(os.environ["SWEEP_LOG"]).open("a") as log:
+        log.write(f"{point.workload.seed}\n")
+    if point.workload.seed % 100 == 50:
+        return Outcome(point.key, "failed", {}, {}, "fifty is not supported")
+    return Outcome(point.key, "done", {"square": point.workload.seed**2}, {})
+
+
+def main(store, log, count):
+    os.environ["SWEEP_LOG"] = log
+    points = tuple(DesignPoint("any", HEAD.with_(seed=i), ()) for i in range(int(count)))
+    summary = run_sweep(Study("kill", "", points, {}, ()), store, workers=2, quiet=True, evaluate=evaluate)
+    sys.stdout.write(f"{summary.evaluated} {summary.skipped} {summary.done} {summary.failed}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

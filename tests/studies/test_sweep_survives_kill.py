@@ -1,0 +1,98 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from studies.store import Store
+
+SCRIPT = Path(__file__).with_name("sweep_to_kill.py")
+ROOT = Path(__file__).parents[2]
+POINTS = 600
+
+
+def start(store, log):
+    command = [sys.executable, str(SCRIPT), str(store), str(log), str(POINTS)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment, start_new_session=True
+    )
+
+
+def stored(store):
+    """Finished points, read as any tool would, while the sweep is writing."""
+    if not store.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as database:
+            return database.execute("SELECT count(*) FROM points WHERE status != 'pending'").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0  # the schema is being written
+
+
+def test_a_sweep_killed_half_way_continues_without_losing_or_repeating_a_point(tmp_path):
+    store, log = tmp_path / "s.sqlite", tmp_path / "log"
+    victim = start(store, log)
+    deadline = time.monotonic() + 60
+    while stored(store) < POINTS // 2 and time.monotonic() < deadline:
+        assert victim.poll() is None
+        time.sleep(0.01)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    assert victim.returncode == -signal.SIGKILL
+    survived = stored(store)
+    assert POINTS // 2 <= survived < POINTS
+
+    output, _ = start(store, log).communicate(timeout=60)
+    assert output.split() == [str(POINTS - survived), str(survived), "594", "6"]
+    with Store(store) as finished:
+        rows = list(finished.rows())
+    assert len(rows) == POINTS
+    assert all(row.attempt == 1 for row in rows)
+    for row in rows:
+        seed = row.point.workload.seed
+        if seed % 100 == 50:
+            assert (row.outcome.status, row.outcome.error) == ("failed", "fifty is not supported")
+        else:
+            assert (row.outcome.status, row.outcome.metrics) == ("done", {"square": seed**2})
+
+    # evaluated twice are at most those that were on their way when the kill came: none of them was stored
+    evaluations = Counter(log.read_text().split())
+    assert len(evaluations) == POINTS
+    repeated = sum(count - 1 for count in evaluations.values())
+    assert repeated <= 2 * 4 + 2
+
+    output, _ = start(store, log).communicate(timeout=60)
+    assert output.split() == ["0", str(POINTS), "594", "6"]
+
+
+def running(group):
+    """Processes of a group that still run; those that wait to be reaped do not."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(process_group) == group and state != "Z":
+            found.append(folder.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
+def test_no_worker_outlives_a_killed_sweep(tmp_path):
+    victim = start(tmp_path / "s.sqlite", tmp_path / "log")
+    deadline = time.monotonic() + 60
+    while stored(tmp_path / "s.sqlite") < 10 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(running(victim.pid)) > 1
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    while running(victim.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running(victim.pid) == []
