@@ -110,16 +110,18 @@ class Document:
         """
         problems = list(self.problems)
         data: object = self.data
-        try:
-            return model.model_validate(data), problems
-        except ValidationError as error:
-            problems += problems_of(error, model, self)
-            for path in {document_path(detail, self) for detail in error.errors(include_url=False)}:
-                data = _without(data, path if path in self.lines else path[:-1])
-        try:
-            return model.model_validate(data), problems
-        except ValidationError:
-            return None, problems
+        while True:
+            try:
+                return model.model_validate(data), problems
+            except ValidationError as error:
+                if data is self.data:
+                    # later rounds only complain about what the removal of an entry has left incomplete
+                    problems += problems_of(error, model, self)
+                before = data
+                for path in {document_path(detail, self) for detail in error.errors(include_url=False)}:
+                    data = _without(data, path if path in self.lines else path[:-1])
+                if data == before:
+                    return None, problems
 
 
 def read_document(path: Path | str) -> Document:

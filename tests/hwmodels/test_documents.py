@@ -175,6 +175,12 @@ def test_the_sound_part_of_a_faulty_document_can_still_be_looked_at():
     assert chip is not None
     assert list(chip.links) == ["left"]
     assert chip.clock_mhz == 1000
+    chip, problems = read_text("name: c\nlinks:\n  left: {name: l, capcity: 1 B}\n", "t").validate_partly(
+        _Chip
+    )
+    assert len(problems) == 2
+    assert chip is not None
+    assert chip.links == {}
     chip, problems = read_text("tiers: []\nclok: 1\n", "t").validate_partly(_Chip)
     assert chip is None
     assert len(problems) == 2
