@@ -77,6 +77,7 @@ def _messages(
     if isinstance(cause, ValueError):
         return [(str(cause), None)]
     message = re.sub(r"^Input should ", "must ", detail["msg"])
+    message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     hint = None
     if kind in ("literal_error", "enum", "union_tag_invalid") and isinstance(given, str):
         expected = str(context.get("expected") or context.get("expected_tags"))
