@@ -73,7 +73,7 @@ def build_graph(point: DesignPoint) -> Graph:
     """
     algorithm = find_algorithm(point.algorithm)
     parameters = algorithm.parameters(**dict(point.parameters))
-    return algorithm.build(point.workload, parameters)
+    return algorithm.build(point.workload, parameters, None if point.timing_only else tensors_of(point))
 
 
 def evaluate(point: DesignPoint) -> Evaluation:
@@ -87,7 +87,13 @@ def evaluate(point: DesignPoint) -> Evaluation:
     from simulator import simulate
 
     graph = build_graph(point)
-    result = simulate(graph, engine=point.engine, timing_only=point.timing_only, skip=point.skip)
+    result = simulate(
+        graph,
+        engine=point.engine,
+        timing_only=point.timing_only,
+        skip=point.skip,
+        clock_hz=point.clock_hz,
+    )
     return Evaluation(point, result, _deviation(point, result))
 
 

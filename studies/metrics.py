@@ -93,7 +93,7 @@ def _absolute_error(evaluation: Evaluation) -> Scalar:
     return evaluation.deviation.max_abs if evaluation.deviation else None
 
 
-@metric("busiest.unit", "", "the unit with the most busy cycles: no schedule of this graph can be faster")
+@metric("busiest.unit", "", "the unit with the most busy cycles, a lower bound of the cycles")
 def _busiest_unit(evaluation: Evaluation) -> Scalar:
     return max(evaluation.result.units, key=lambda unit: unit.busy_cycles).name
 

@@ -21,7 +21,7 @@ from hwmodels.complaints import complaint_about
 from hwmodels.documents import read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
 from hwmodels.quantity import UNIT_NAMES, parse_quantity
-from studies.space import Scalar
+from studies.space import Engine, Scalar
 
 if TYPE_CHECKING:
     from algorithms.registry import Algorithm
@@ -129,6 +129,13 @@ def _workload_knobs() -> dict[str, Knob]:
 
 
 WORKLOAD_KNOBS = _workload_knobs()
+
+
+RUN_KNOBS = {
+    "engine": Knob("engine", Engine, "compiled", help="compiled, or simpy: slow, written to be read"),
+    "clock": Knob("clock", Annotated[float, Field(gt=0)], 1e9, "Hz", "turns cycles into seconds"),
+}
+"""How a design is run, whatever it is."""
 
 
 def change_workload(workload: Workload, changes: Mapping[str, Scalar]) -> Workload:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from algorithms.shape import FloatArray, Workload
 from algorithms.workload import load_workload
-from hwmodels.errors import InputError, Problem
+from hwmodels.errors import InputError, Problem, did_you_mean
 from studies.parameters import SEQUENCE_LENGTH, change_workload
 from studies.space import Scalar, TensorFile
 
@@ -47,8 +47,11 @@ def find_workload(text: str, folder: Path) -> Workload:
     InputError
         As `algorithms.workload.load_workload`.
     """
-    looks_like_a_path = "/" in text or text.endswith((".yaml", ".yml"))
-    return load_workload(folder / text) if looks_like_a_path else load_workload(text)
+    if "/" not in text and not text.endswith((".yaml", ".yml")):
+        return load_workload(text)
+    if not (folder / text).exists():
+        raise InputError(f"no such file: {folder / text}")
+    return load_workload(folder / text)
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,8 @@ def find_tensors(text: str, folder: Path) -> Tensors:
 
     path = capture_path(text) if text in capture_names() else folder / text
     if not path.is_file():
-        from hwmodels.errors import did_you_mean
-
-        raise InputError(Problem("no such file", str(path), hint=did_you_mean(text, capture_names())))
+        hint = did_you_mean(text, capture_names())
+        raise InputError(Problem(f"neither a file nor a shipped capture: {path}", hint=hint))
     try:
         return open_tensors(TensorFile.of(path))
     except OSError as error:

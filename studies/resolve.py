@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from algorithms.shape import Workload
 from hwmodels.documents import Document, FieldPath, in_order, read_document
 from hwmodels.errors import InputError, Problem, did_you_mean
-from studies.parameters import WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
+from studies.parameters import RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
 from studies.parts import ONE_HEAD, Tensors, find_algorithm, find_tensors, find_workload, shaped_workload
-from studies.space import ENGINES, DesignPoint, Json, Scalar, grid
+from studies.space import DesignPoint, Json, Scalar, grid
 from studies.spec import StudyText
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LARGEST_GRID = 200_000
 _MOST_PROBLEMS = 50
 
 T = TypeVar("T")
-Target = Literal["algorithm", "workload", "engine", "parameter", "knob"]
+Target = Literal["algorithm", "workload", "run", "parameter", "knob"]
 Parameters = tuple[tuple[str, Scalar], ...]
 
 
@@ -167,13 +167,20 @@ class _Resolver:
         if "algorithm" not in written and ("algorithm",) not in self.document.lines:
             self._complain(("algorithm",), "required key is missing (here or as an axis)")
         for path, name in self._names("algorithm", self.text.algorithm, written):
-            for algorithm in self._attempt(path, lambda name=name: find_algorithm(name)):
+            for algorithm in self._attempt(path, partial(find_algorithm, name)):
                 self.algorithms[name] = algorithm
-        section = self.text.workload
-        fixed = section.get("preset") if isinstance(section, dict) else section
-        for path, name in self._names("workload", fixed, written):
-            for workload in self._attempt(path, lambda name=name: find_workload(name, self.folder)):
+        named = list(self._names("workload", self._preset, written))
+        for path, name in named:
+            for workload in self._attempt(path, partial(find_workload, name, self.folder)):
                 self.workloads[name] = workload
+        if not named and "workload" not in written:
+            self.workloads[ONE_HEAD.name] = ONE_HEAD
+
+    @property
+    def _preset(self) -> Scalar:
+        """What the entry ``workload`` names, if anything."""
+        section = self.text.workload
+        return section.get("preset") if isinstance(section, dict) else section
 
     def _names(
         self, key: str, fixed: Scalar, written: Mapping[str, list[Scalar]]
@@ -215,15 +222,12 @@ class _Resolver:
             read: list[Scalar] = []
             for algorithm in self.algorithms.values():
                 knobs, owner = parameter_knobs(algorithm), f"parameter of {algorithm.name}"
-                read = self._attempt(path, lambda k=knobs, o=owner: read_knob(k, name, value, o))
+                read = self._attempt(path, partial(read_knob, knobs, name, value, owner))
                 if not read:
                     break
             return read
-        if target == "engine":
-            if value in ENGINES:
-                return [value]
-            self._complain(path, f"unknown engine {value!r}", did_you_mean(str(value), ENGINES))
-            return []
+        if target == "run":
+            return self._attempt(path, lambda: read_knob(RUN_KNOBS, name, value, ""))
         found: Mapping[str, object] = self.algorithms if target == "algorithm" else self.workloads
         return [value] if value in found else []
 
@@ -252,15 +256,19 @@ class _Resolver:
 
     def _target(self, axis: str) -> Target | None:
         """What an axis changes; an unknown name becomes a problem."""
-        if axis == "algorithm" or axis == "workload" or axis == "engine":
-            return axis
+        if axis == "algorithm":
+            return "algorithm"
+        if axis == "workload":
+            return "workload"
+        if axis in RUN_KNOBS:
+            return "run"
         owner, _, name = axis.rpartition(".")
         if owner in ("", "parameters") and name in self._parameter_names:
             return "parameter"
         if owner in ("", "workload") and name in WORKLOAD_KNOBS:
             return "knob"
         if self.algorithms:
-            known = ["algorithm", "workload", "engine", *self._parameter_names, *WORKLOAD_KNOBS]
+            known = ["algorithm", "workload", *RUN_KNOBS, *self._parameter_names, *WORKLOAD_KNOBS]
             self._complain(("axes", axis), "unknown axis", did_you_mean(name, known))
         return None
 
@@ -278,12 +286,12 @@ class _Resolver:
             return
         for algorithm in self.algorithms.values():
             for chosen in self._choices("parameter"):
-                self._check(chosen, "parameters", lambda c=chosen, a=algorithm: complete_parameters(a, c))
+                self._check(chosen, "parameters", partial(complete_parameters, algorithm, chosen))
         if self.tensors is None and self.text.tensors is not None:
             return
-        for base in self.workloads.values() or ([ONE_HEAD] if self.text.workload is None else []):
+        for base in self.workloads.values():
             for chosen in self._choices("knob"):
-                self._check(chosen, "workload", lambda c=chosen, b=base: shaped_workload(b, c, self.tensors))
+                self._check(chosen, "workload", partial(shaped_workload, base, chosen, self.tensors))
 
     def _choices(self, target: Target) -> Iterator[dict[str, Scalar]]:
         """Every combination of the axes that change `target`, over the fixed values."""
@@ -306,8 +314,6 @@ class _Resolver:
 
     def _points(self) -> Iterator[DesignPoint]:
         """Every point of the grid."""
-        section = self.text.workload
-        preset = section.get("preset") if isinstance(section, dict) else section
         parameter_sets: dict[tuple[object, ...], Parameters] = {}
         shapes: dict[tuple[object, ...], Workload] = {}
         for combination in grid({name: list(axis.places) for name, axis in self.axes.items()}):
@@ -315,19 +321,19 @@ class _Resolver:
             for name, value in combination.items():
                 chosen.setdefault(self.axes[name].target, {})[self.axes[name].name] = value
             algorithm = self.algorithms[str(combination.get("algorithm", self.text.algorithm))]
-            named = str(combination.get("workload", preset))
+            named = str(combination.get("workload") or self._preset or ONE_HEAD.name)
             key = (algorithm.name, *chosen["parameter"].items())
             if key not in parameter_sets:
                 parameter_sets[key] = complete_parameters(algorithm, chosen["parameter"])
             shape_key = (named, *chosen["knob"].items())
             if shape_key not in shapes:
-                base = self.workloads.get(named, ONE_HEAD)
-                shapes[shape_key] = shaped_workload(base, chosen["knob"], self.tensors)
+                shapes[shape_key] = shaped_workload(self.workloads[named], chosen["knob"], self.tensors)
             yield DesignPoint(
                 algorithm=algorithm.name,
                 workload=shapes[shape_key],
                 parameters=parameter_sets[key],
                 engine="simpy" if combination.get("engine", self.text.engine) == "simpy" else "compiled",
+                clock_hz=float(combination.get("clock") or self.text.clock),
                 timing_only=self.text.timing_only,
                 skip=self.text.skip,
                 tensors=self.tensors.file if self.tensors else None,
@@ -353,8 +359,10 @@ class _Resolver:
             if hasattr(first.workload, name):
                 paths: list[FieldPath] = [("workload", name)]
                 if name in ("q_len", "kv_len"):
-                    paths.append(("workload", "seq_len"))
+                    paths += [("workload", "seq_len"), ("axes", "seq_len"), ("axes", "workload.seq_len")]
                 rows.append(("knob", name, getattr(first.workload, name), shape_origin, paths))
+        rows.append(("run", "engine", first.engine, "default", [("engine",)]))
+        rows.append(("run", "clock", first.clock_hz, "default", [("clock",)]))
         for target, name, value, default, paths in rows:
             full = {"parameter": f"parameters.{name}", "knob": f"workload.{name}"}.get(target, name)
             axis = by_target.get((target, name))
@@ -364,7 +372,7 @@ class _Resolver:
             else:
                 found = [self._line(path) for path in paths if path in self.document.lines]
                 yield Setting(full, value, found[0] if found else default)
-        for name in ("engine", "timing_only", "skip", "tensors"):
+        for name in ("timing_only", "skip", "tensors"):
             found = [self._line((name,))] if (name,) in self.document.lines else ["default"]
             yield Setting(name, first.describe()[name], found[0])
 

@@ -8,13 +8,17 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, Self, TypeVar, get_args
 
-from algorithms.shape import LatentAttention, Workload
+from pydantic import TypeAdapter
 
+from algorithms.shape import Workload
+
+T = TypeVar("T")
 Scalar = str | int | float | bool | None
-Json = Scalar | list["Json"] | dict[str, "Json"]
+Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
 Engine = Literal["compiled", "simpy"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
@@ -73,6 +77,8 @@ class DesignPoint:
         Whether whole periods of a steady state are skipped (exactly).
     tensors
         Real q, k, v; None draws them from the workload's seed.
+    clock_hz
+        Turns cycles into seconds.
     """
 
     algorithm: str
@@ -82,6 +88,7 @@ class DesignPoint:
     timing_only: bool = False
     skip: bool = True
     tensors: TensorFile | None = None
+    clock_hz: float = 1e9
 
     def describe(self) -> dict[str, Json]:
         """The point as plain JSON values; `from_description` is the way back."""
@@ -96,21 +103,17 @@ class DesignPoint:
             "timing_only": self.timing_only,
             "skip": self.skip,
             "tensors": dataclasses.asdict(self.tensors) if self.tensors else None,
+            "clock_hz": self.clock_hz,
         }
 
     @classmethod
     def from_description(cls, description: Mapping[str, Json]) -> Self:
         """The point that `describe` described."""
-        fields = dict(description)
-        workload, parameters, tensors = fields["workload"], fields["parameters"], fields["tensors"]
-        if not isinstance(workload, dict) or not isinstance(parameters, dict):
-            raise TypeError("a description has mappings for workload and parameters")
-        latent = workload.get("latent")
-        shape = workload | {"latent": LatentAttention(**latent) if isinstance(latent, dict) else None}
-        fields["workload"] = Workload(**shape)
-        fields["parameters"] = tuple(sorted(parameters.items()))
-        fields["tensors"] = TensorFile(**tensors) if isinstance(tensors, dict) else None
-        return cls(**fields)
+        parameters = description["parameters"]
+        if not isinstance(parameters, Mapping):
+            raise TypeError("the parameters of a description are a mapping")
+        pairs = tuple(sorted(parameters.items()))
+        return _adapter(cls).validate_python({**description, "parameters": pairs})
 
     @property
     def canonical(self) -> str:
@@ -137,6 +140,11 @@ class DesignPoint:
         rows = [("algorithm", self.algorithm), ("workload", self.workload.name), ("engine", self.engine)]
         rows += [(name, str(value)) for name, value in self.parameters]
         return html_table(f"Design point {self.key[:12]}", ("field", "value"), rows)
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
 
 
 def grid(axes: Mapping[str, Sequence[Scalar]]) -> Iterator[dict[str, Scalar]]:

@@ -12,8 +12,9 @@ A study names an algorithm and a workload, sets some of their knobs and lists ax
     seeds: [0, 1]
 
 Its grid has one design point for every combination of the axes, the last axis changing fastest. An axis is
-``algorithm``, ``workload`` (presets or files), ``engine``, a knob of the workload (``workload.kv_len``) or a
-parameter of the algorithm (by name); a plain name means a parameter first, then a knob of the workload.
+``algorithm``, ``workload`` (presets or files), ``engine``, ``clock``, a knob of the workload
+(``workload.kv_len``) or a parameter of the algorithm (by name); a plain name means a parameter first, then a
+knob of the workload.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from hwmodels.quantity import Hertz
 from studies.space import Engine, Scalar
 
 LONGEST_AXIS = 100_000
@@ -74,7 +76,16 @@ class RangeText(_Strict):
         return [self.first * factor**i for i in range(self._count())]
 
 
-AxisText = Annotated[list[Scalar], Field(min_length=1, max_length=LONGEST_AXIS)] | RangeText
+ListText = Annotated[list[Scalar], Field(min_length=1, max_length=LONGEST_AXIS)]
+
+
+def _form_of_axis(value: object) -> str:
+    return "range" if isinstance(value, dict | RangeText) else "list"
+
+
+AxisText = Annotated[
+    Annotated[ListText, Tag("list")] | Annotated[RangeText, Tag("range")], Discriminator(_form_of_axis)
+]
 
 
 class StudyText(_Strict):
@@ -91,6 +102,7 @@ class StudyText(_Strict):
     timing_only: bool = False
     skip: bool = True
     tensors: str | None = None
+    clock: Annotated[Hertz, Field(gt=0)] = 1e9
 
     def axis_values(self) -> dict[str, list[Scalar]]:
         """Values of every axis as written, ranges expanded; seeds are the last axis."""

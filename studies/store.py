@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,8 +76,8 @@ class Outcome:
 
     key: str
     status: Status
-    metrics: dict[str, Json]
-    detail: dict[str, Json]
+    metrics: Mapping[str, Json]
+    detail: Mapping[str, Json]
     error: str | None = None
     traceback: str | None = None
     wall_s: float = 0.0
@@ -271,7 +271,7 @@ class Store:
             )
 
 
-def _dump(value: dict[str, Json]) -> str:
+def _dump(value: Mapping[str, Json]) -> str:
     return json.dumps(value, allow_nan=False)
 
 

@@ -1,0 +1,41 @@
+"""``attnflow advise``: what a design needs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
+from studies.cli.output import JsonFlag, QuietFlag, emit, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(help="What a design needs to run, and to run at full rate.", no_args_is_help=True)
+    # a callback keeps the name of the command even while it is the only one
+    group.callback()(lambda: None)
+    group.command("depths")(depths)
+    app.add_typer(group, name="advise")
+
+
+@with_design_options
+def depths(
+    algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
+) -> None:
+    """Smallest depth of every FIFO without deadlock, and for the cycle count of unbounded FIFOs."""
+    # depths follow from timing alone, so no tensors are drawn
+    point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
+    from simulator.explain import advise_depths
+    from studies.evaluate import build_graph
+    from studies.warm_up import announce_compilation
+
+    announce_compilation("compiled", quiet=quiet)
+    advice = advise_depths(build_graph(point))
+    document = {"key": point.key, "point": point.describe(), **advice.to_dict()}
+
+    def text() -> str:
+        rows = [(c.name, c.min_depth, c.full_rate_depth, c.bytes) for c in advice.channels]
+        return table(("channel", "min depth", "full-rate depth", "bytes"), rows)
+
+    emit(document, text, as_json=as_json)

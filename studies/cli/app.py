@@ -1,0 +1,56 @@
+"""Assembles the verbs and turns what they raise into exit codes and single lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from hwmodels.errors import InputError
+from studies.cli import advise, bench, catalogue, config, doctor, report, run, sweep
+from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
+
+app = typer.Typer(
+    name="attnflow",
+    help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (run, sweep, report, advise, bench, catalogue, config, doctor):
+    module.register(app)
+
+
+def run_command_line(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code and leaves the rest of the process alone."""
+    try:
+        code = typer.main.get_command(app).main(
+            args=None if arguments is None else list(arguments), prog_name="attnflow", standalone_mode=False
+        )
+    except InputError as error:
+        complain(str(error))
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            text = " ".join(str(message()).split())
+            if text:  # it is empty when no command was given, and the help has been shown instead
+                complain(f"{text.rstrip('.')}; see --help")
+            return EXIT_BAD_INPUT
+        return _exit_code_of(error)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _exit_code_of(error: Exception) -> int:
+    """Exit code for errors of the simulator that a design can cause; all others are defects and go on."""
+    if "simulator.errors" not in sys.modules:
+        raise error
+    from simulator.errors import AccountingError, CapacityError, SimulatorError
+
+    if isinstance(error, AccountingError) or not isinstance(error, SimulatorError):
+        raise error
+    complain(str(error))
+    return EXIT_DESIGN_FAILS if isinstance(error, CapacityError) else EXIT_BAD_INPUT

@@ -1,0 +1,143 @@
+"""``attnflow list`` and ``attnflow show``: what there is, and what each thing is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.output import JsonFlag, QuietFlag, emit, table
+
+if TYPE_CHECKING:
+    from studies.space import Json
+
+
+class Kind(StrEnum):
+    """Things that have names."""
+
+    ALGORITHMS = "algorithms"
+    WORKLOADS = "workloads"
+    CAPTURES = "captures"
+    METRICS = "metrics"
+    BENCHMARKS = "benchmarks"
+
+
+class ShownKind(StrEnum):
+    """Things that can be shown one by one."""
+
+    ALGORITHM = "algorithm"
+    WORKLOAD = "workload"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("list")(list_names)
+    app.command("show")(show)
+
+
+def list_names(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if not given.")] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """List what can be named on the command line, one line each."""
+    del quiet
+    found = {each: _entries(each) for each in ([kind] if kind else Kind)}
+    document: Json = {
+        str(each): [{"name": name, "summary": summary} for name, summary in entries]
+        for each, entries in found.items()
+    }
+
+    def text() -> str:
+        return "\n\n".join(f"{each}\n{table(('name', 'summary'), rows)}" for each, rows in found.items())
+
+    emit(document, text, as_json=as_json)
+
+
+def _entries(kind: Kind) -> list[tuple[str, str]]:
+    """Name and summary of everything of a kind."""
+    if kind is Kind.ALGORITHMS:
+        from algorithms.registry import algorithm_names, get_algorithm
+
+        return [(name, get_algorithm(name).summary) for name in algorithm_names()]
+    if kind is Kind.WORKLOADS:
+        from algorithms.workload import workload_names
+
+        return [(name, _workload_line(name)) for name in workload_names()]
+    if kind is Kind.CAPTURES:
+        from reference.captures import capture_names, capture_path
+
+        return [(name, str(capture_path(name).name)) for name in capture_names()]
+    if kind is Kind.METRICS:
+        from studies.metrics import metrics
+
+        return [(m.name, f"[{m.unit}] {m.meaning}" if m.unit else m.meaning) for m in metrics()]
+    from studies.bench import benchmarks
+
+    return [(entry.name, entry.summary) for entry in benchmarks()]
+
+
+def _workload_line(name: str) -> str:
+    from algorithms.workload import load_workload
+
+    w = load_workload(name)
+    heads = f"{w.heads} heads ({w.kv_heads} KV) of {w.head_dim}"
+    return f"{w.phase}, {heads}, {w.q_len} x {w.kv_len} tokens, {w.mask} mask"
+
+
+def show(
+    kind: Annotated[ShownKind, typer.Argument(help="What it is.")],
+    name: Annotated[str, typer.Argument(help="Its name; a workload may also be a YAML file.")],
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Show one algorithm with its parameters, or one workload with the source of every number."""
+    del quiet
+    if kind is ShownKind.ALGORITHM:
+        _show_algorithm(name, as_json)
+    else:
+        _show_workload(name, as_json)
+
+
+def _show_algorithm(name: str, as_json: bool) -> None:
+    from studies.parameters import parameter_knobs
+    from studies.parts import find_algorithm
+
+    algorithm = find_algorithm(name)
+    knobs = parameter_knobs(algorithm).values()
+    document: Json = {
+        "name": algorithm.name,
+        "summary": algorithm.summary,
+        "parameters": [
+            {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help}
+            for k in knobs
+        ],
+    }
+    rows = [(k.name, k.type_text, k.default, k.unit, k.help) for k in knobs]
+
+    def text() -> str:
+        header = ("parameter", "type", "default", "unit", "meaning")
+        return f"{algorithm.name}: {algorithm.summary}\n\n{table(header, rows)}"
+
+    emit(document, text, as_json=as_json)
+
+
+def _show_workload(name: str, as_json: bool) -> None:
+    from pathlib import Path
+
+    from studies.parts import find_workload
+
+    workload = find_workload(name, Path())
+    cited = dict(workload.citations)
+    values = dataclasses.asdict(workload)
+    del values["citations"]
+    derived = {
+        each: getattr(workload, each)
+        for each in ("attention_flops", "exponentials", "compulsory_bytes", "cache_bytes")
+    }
+    document: Json = {**values, "citations": cited, "derived": derived}
+    rows = [(each, value, cited.get(each)) for each, value in values.items() if value not in (None, "")]
+    rows += [(each, value, "derived") for each, value in derived.items()]
+    emit(document, lambda: table(("field", "value", "source"), rows), as_json=as_json)

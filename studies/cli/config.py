@@ -1,0 +1,49 @@
+"""``attnflow config``: check a study file, or show it resolved with the origin of every value."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from studies.cli.output import JsonFlag, QuietFlag, emit, table
+from studies.cli.sweep import StudyFile
+
+if TYPE_CHECKING:
+    from studies.space import Json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(help="Check a study file, or show what it resolves to.", no_args_is_help=True)
+    group.command("check")(check)
+    group.command("show")(show)
+    app.add_typer(group, name="config")
+
+
+def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not."""
+    from studies.resolve import read_study
+
+    del quiet
+    study = read_study(study_file)
+    document: Json = {"study": study.name, "points": len(study.points), "ok": True}
+    emit(document, lambda: f"{study_file}: ok, {len(study.points)} points", as_json=as_json)
+
+
+def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Show every resolved value of a study and where it comes from: a line, a preset, a default."""
+    from studies.resolve import read_study
+
+    del quiet
+    study = read_study(study_file)
+
+    def text() -> str:
+        rows = [
+            (setting.name, json.dumps(setting.value, ensure_ascii=False), setting.origin)
+            for setting in study.settings
+        ]
+        return f"{study.name}: {len(study.points)} points\n\n{table(('name', 'value', 'origin'), rows)}"
+
+    emit(study.describe(), text, as_json=as_json)

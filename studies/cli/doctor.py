@@ -1,0 +1,35 @@
+"""``attnflow doctor``: what is installed and what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
+
+if TYPE_CHECKING:
+    from studies.space import Json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("doctor")(doctor)
+
+
+def doctor(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
+    """Check versions, caches, GPU and browser; the exit code is 1 when something required is missing."""
+    from studies.health import check_installation
+
+    del quiet
+    findings = check_installation()
+    sound = all(finding.ok or not finding.required for finding in findings)
+    document: Json = {
+        "ok": sound,
+        "checks": [
+            {"name": f.name, "ok": f.ok, "required": f.required, "detail": f.detail} for f in findings
+        ],
+    }
+    rows = [(f.name, "ok" if f.ok else "MISSING" if f.required else "absent", f.detail) for f in findings]
+    emit(document, lambda: table(("check", "state", "detail"), rows), as_json=as_json)
+    return EXIT_OK if sound else EXIT_CHECK_FAILED

@@ -1,0 +1,48 @@
+"""``attnflow report``: one HTML page from a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.output import JsonFlag, QuietFlag, emit
+
+if TYPE_CHECKING:
+    from studies.space import Json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("report")(report)
+
+
+def report(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="SQLite file of a sweep.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    study: Annotated[
+        str | None, typer.Option(help="One study; all in the store if not given.", show_default=False)
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Of the page.", show_default=False)] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Write a self-contained HTML report that opens offline."""
+    from hwmodels.errors import InputError, Problem
+    from studies.store import Store
+
+    del quiet
+    with Store(store) as opened:
+        rows = list(opened.rows(study))
+        names = [study] if study else opened.studies()
+    if not rows:
+        raise InputError(Problem("holds no points", str(store)))
+    from studies.report import write_report
+
+    try:
+        write_report(rows, output, title or ", ".join(names))
+    except OSError as error:
+        raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
+    document: Json = {"report": str(output), "points": len(rows), "bytes": output.stat().st_size}
+    emit(document, lambda: f"{output}: {len(rows)} points", as_json=as_json)

@@ -1,0 +1,78 @@
+"""``attnflow run``: simulate one design."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
+from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, table
+
+if TYPE_CHECKING:
+    from studies.evaluate import Evaluation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("run")(run)
+
+
+@with_design_options
+def run(
+    algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
+) -> int:
+    """Simulate one design and print cycles, stalls, FIFO use and the error against the float64 oracle."""
+    point = design_point(algorithm, design)
+    from studies.evaluate import evaluate
+    from studies.warm_up import announce_compilation
+
+    announce_compilation(point.engine, quiet=quiet)
+    evaluation = evaluate(point)
+    emit(evaluation.describe(), lambda: summary(evaluation), as_json=as_json)
+    return EXIT_DESIGN_FAILS if evaluation.result.deadlock else EXIT_OK
+
+
+def summary(evaluation: Evaluation) -> str:
+    """A result for people."""
+    point, result, deviation = evaluation.point, evaluation.result, evaluation.deviation
+    shape = point.workload
+    lines = [
+        f"{point.algorithm} on {shape.name}: batch {shape.batch}, {shape.heads} heads ({shape.kv_heads} KV),"
+        f" {shape.q_len} queries, {shape.kv_len} keys, head dim {shape.head_dim}, {shape.mask} mask",
+        "parameters: " + ", ".join(f"{name} = {value}" for name, value in point.parameters),
+        "",
+        f"cycles    {result.cycles:,}",
+        f"time      {result.seconds:.6g} s at {result.clock_hz / 1e9:g} GHz",
+        f"firings   {result.firings:,} in {result.wall_s:.3g} s on this computer"
+        + (f", and {result.compile_s:.3g} s compiling" if result.compile_s else ""),
+    ]
+    if deviation is not None:
+        lines.append(
+            f"error     rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} (float64 oracle)"
+        )
+    if result.deadlock is not None:
+        lines += ["", f"DEADLOCK  {result.deadlock}"]
+    lines += ["", unit_table(evaluation), "", channel_table(evaluation)]
+    return "\n".join(lines)
+
+
+def unit_table(evaluation: Evaluation) -> str:
+    """Busy, stalled and idle share of every unit, with the worst stall named."""
+    total = max(evaluation.result.cycles, 1)
+    rows = []
+    for unit in evaluation.result.units:
+        stalled = sum(unit.stalled_cycles.values())
+        worst = max(unit.stalled_cycles, key=unit.stalled_cycles.__getitem__) if stalled else None
+        shares = (f"{100 * part / total:.1f}%" for part in (unit.busy_cycles, stalled, unit.idle_cycles))
+        rows.append((unit.name, unit.kind, unit.firings, *shares, worst))
+    return table(("unit", "kind", "firings", "busy", "stalled", "idle", "mostly stalled by"), rows)
+
+
+def channel_table(evaluation: Evaluation) -> str:
+    """Depth and use of every FIFO."""
+    rows = (
+        (c.name, "unbounded" if c.depth is None else c.depth, c.peak_occupancy, c.tokens, c.bytes)
+        for c in evaluation.result.channels
+    )
+    return table(("channel", "depth", "peak", "tokens", "bytes"), rows)

@@ -1,0 +1,44 @@
+"""The command that simulates a design point again, to copy from a report into a shell."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields
+
+from algorithms.shape import Workload
+from algorithms.workload import load_workload, workload_names
+from studies.parameters import WORKLOAD_KNOBS
+from studies.parts import ONE_HEAD
+from studies.space import DesignPoint
+
+
+def command_of(point: DesignPoint) -> str:
+    """``attnflow run ...`` for `point`.
+
+    Starts from the shipped preset of the workload's name, or from one head; whatever no option can set (the
+    latent projections of a workload file) has to come from the preset.
+    """
+    preset = point.workload.name in workload_names()
+    base = load_workload(point.workload.name) if preset else ONE_HEAD
+    words = ["attnflow", "run", point.algorithm]
+    if preset:
+        words += ["--workload", point.workload.name]
+    if point.tensors is not None:
+        words += ["--tensors", point.tensors.path]
+    for name in _changed_knobs(base, point.workload):
+        words += ["--set", f"workload.{name}={getattr(point.workload, name)}"]
+    for name, value in point.parameters:
+        words += ["--set", f"{name}={'null' if value is None else value}"]
+    words += ["--engine", point.engine, "--clock", f"{point.clock_hz!r} Hz"]
+    words += ["--timing-only"] if point.timing_only else []
+    words += [] if point.skip else ["--no-skip"]
+    return shlex.join(words)
+
+
+def _changed_knobs(base: Workload, workload: Workload) -> list[str]:
+    """Knobs in which `workload` differs from `base`, in the order of the fields."""
+    return [
+        field.name
+        for field in fields(Workload)
+        if field.name in WORKLOAD_KNOBS and getattr(base, field.name) != getattr(workload, field.name)
+    ]
