@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import InputError
 from studies.metrics import measure
 from studies.parts import find_algorithm, open_tensors
-from studies.space import DesignPoint, Json
+from studies.space import DesignPoint, Json, TensorFile
 from studies.store import Outcome
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def build_graph(point: DesignPoint) -> Graph:
     """
     algorithm = find_algorithm(point.algorithm)
     parameters = algorithm.parameters(**dict(point.parameters))
-    return algorithm.build(point.workload, parameters, None if point.timing_only else tensors_of(point))
+    tensors = None if point.timing_only else tensors_of(point.workload, point.tensors)
+    return algorithm.build(point.workload, parameters, tensors)
 
 
 def evaluate(point: DesignPoint) -> Evaluation:
@@ -116,16 +118,6 @@ def reason(error: Exception) -> str:
     return text if expected and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def tensors_of(point: DesignPoint) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """q, k and v of a design point, drawn from its seed or read from its file."""
-    from algorithms.tensors import draw_tensors
-
-    if point.tensors is None:
-        return draw_tensors(point.workload)
-    tensors = open_tensors(point.tensors)
-    return tensors.q, tensors.k, tensors.v
-
-
 def _deviation(point: DesignPoint, result: Result) -> Deviation | None:
     """Errors of the output against the oracle; None when there is no output."""
     out = result.outputs.get("out")
@@ -133,12 +125,24 @@ def _deviation(point: DesignPoint, result: Result) -> Deviation | None:
         return None
     from reference.metrics import max_abs, relative_l2
 
-    expected = oracle(point.workload, *tensors_of(point))
+    expected = oracle_of(point.workload, point.tensors)
     return Deviation(relative_l2(out, expected), max_abs(out, expected))
 
 
-def oracle(workload: Workload, q: FloatArray, k: FloatArray, v: FloatArray) -> FloatArray:
-    """Exact attention `(batch, heads, q_len, v_head_dim)`.
+@lru_cache(maxsize=2)
+def tensors_of(workload: Workload, file: TensorFile | None) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """q, k and v, read from `file` or drawn from the seed of `workload`; neighbours in a grid share them."""
+    from algorithms.tensors import draw_tensors
+
+    if file is None:
+        return draw_tensors(workload)
+    tensors = open_tensors(file)
+    return tensors.q, tensors.k, tensors.v
+
+
+@lru_cache(maxsize=2)
+def oracle_of(workload: Workload, file: TensorFile | None) -> FloatArray:
+    """Exact attention in float64, `(batch, heads, q_len, v_head_dim)`.
 
     One KV head at a time, because the scores of all heads of a real layer together fill the memory.
     """
@@ -146,6 +150,7 @@ def oracle(workload: Workload, q: FloatArray, k: FloatArray, v: FloatArray) -> F
 
     from reference.oracle import attention
 
+    q, k, v = tensors_of(workload, file)
     out = np.empty((*q.shape[:3], v.shape[3]))
     size = workload.group_size
     for batch in range(q.shape[0]):

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def provenance(configuration: Json) -> dict[str, Json]:
         "cpus": os.cpu_count(),
         "time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def code_state(provenance: Mapping[str, Json]) -> str:
+    """Short name of the code that computed something: the commit, ``+`` and a hash when it had changes."""
+    commit, dirty = provenance.get("commit"), provenance.get("dirty_sha256")
+    version = provenance.get("versions")
+    if not commit:
+        return f"version {version['attnflow']}" if isinstance(version, Mapping) else "unknown"
+    return f"{str(commit)[:12]}+{str(dirty)[:8]}" if dirty else str(commit)[:12]
 
 
 def versions() -> dict[str, Json]:

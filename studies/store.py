@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Literal, Self
 
 from hwmodels.errors import InputError, Problem, did_you_mean
+from studies.provenance import code_state
 from studies.space import DesignPoint, Json
 
 Status = Literal["pending", "done", "failed"]
@@ -231,6 +232,21 @@ class Store:
                 (study,),
             ).fetchall()
         )
+
+    def commits(self, study: str) -> dict[str, int]:
+        """Number of finished points of `study` by the state of the code that computed them.
+
+        A state is the commit, with the hash of uncommitted changes behind a plus sign.
+        """
+        query = (
+            "SELECT provenance, count(*) FROM grid JOIN points USING (key) JOIN runs USING (run)"
+            " WHERE study = ? GROUP BY run ORDER BY run"
+        )
+        counts: dict[str, int] = {}
+        for text, count in self._database.execute(query, (study,)):
+            state = code_state(json.loads(text))
+            counts[state] = counts.get(state, 0) + count
+        return counts
 
     def studies(self) -> list[str]:
         """Names of the studies in the store."""

@@ -35,6 +35,8 @@ class SweepSummary:
         State of the whole study after this call.
     wall_s, points_per_s
         Of this call.
+    code
+        Finished points of the study by the state of the code that computed them.
     """
 
     study: str
@@ -46,6 +48,7 @@ class SweepSummary:
     failed: int
     wall_s: float
     points_per_s: float
+    code: dict[str, int]
 
     def describe(self) -> dict[str, Json]:
         """As plain JSON values."""
@@ -101,6 +104,7 @@ def run_sweep(
                 pending, evaluate, record, workers=workers, open_executor=open_executor, observer=progress
             )
         counts = Counter(store.statuses(study.name).values())
+        code = store.commits(study.name)
     wall_s = time.monotonic() - started
     return SweepSummary(
         study=study.name,
@@ -112,4 +116,5 @@ def run_sweep(
         failed=counts["failed"],
         wall_s=wall_s,
         points_per_s=progress.points_per_s,
+        code=code,
     )

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Check a study file, or show what it resolves to.", no_args_is_help=True)
     group.command("check")(check)
     group.command("show")(show)
+    group.command("schema")(schema)
     app.add_typer(group, name="config")
 
 
@@ -47,3 +48,12 @@ def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = Fa
         return f"{study.name}: {len(study.points)} points\n\n{table(('name', 'value', 'origin'), rows)}"
 
     emit(study.describe(), text, as_json=as_json)
+
+
+def schema(as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Print the JSON schema of study files, for editors that complete and check YAML."""
+    from studies.spec import StudyText
+
+    del as_json, quiet  # a schema has one form
+    document: Json = StudyText.model_json_schema()
+    emit(document, str, as_json=True)

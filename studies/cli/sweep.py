@@ -72,6 +72,9 @@ def sweep(
         ),
         as_json=as_json,
     )
+    if len(summary.code) > 1:
+        states = ", ".join(f"{count} by {state}" for state, count in summary.code.items())
+        note(f"points come from different states of the code: {states}", quiet=quiet)
     if summary.failed:
         note("see the reasons in the report, or repeat with --retry-failed", quiet=quiet)
     return EXIT_CHECK_FAILED if summary.points and summary.failed == summary.points else EXIT_OK

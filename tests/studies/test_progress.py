@@ -1,0 +1,41 @@
+import pytest
+
+from studies import progress as module
+from studies.progress import Progress
+from studies.store import Outcome
+
+
+def outcomes(*statuses):
+    return [Outcome(str(i), status, {}, {}) for i, status in enumerate(statuses)]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines_carry_rate_and_time_left(clock, capsys):
+    with Progress(400) as progress:
+        clock[0] = 4.0
+        progress.advance(outcomes("done"))
+        clock[0] = 10.0
+        progress.advance(outcomes("done", "failed"))
+    assert capsys.readouterr().err == "3/400 points, 1 failed, 0.3 points/s, about 22 min left\n"
+    assert progress.points_per_s == 0.3
+
+
+def test_quiet_counts_and_says_nothing(clock, capsys):
+    with Progress(2, quiet=True) as progress:
+        clock[0] = 100.0
+        progress.advance(outcomes("done", "failed"))
+    assert (progress.done, progress.failed) == (2, 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    with Progress(3) as progress:
+        progress.advance(outcomes("done", "failed"))
+    assert "2/3" in capsys.readouterr().err
