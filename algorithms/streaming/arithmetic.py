@@ -1,0 +1,80 @@
+"""The mathematics of the streaming pipelines, vectorised over rows; shapes are ``(rows, width, ...)``."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def row_dot(q: Array, k: Array, scale: float) -> Array:
+    """Dot products of row tokens, shape ``(rows, width)``.
+
+    A query row that is one token repeated against keys that all rows share is a matrix product.
+    """
+    if q.strides[1] == 0 and k.strides[0] == 0:
+        return q[:, 0] @ k[0].T * scale
+    return np.einsum("rnd,rnd->rn", q, k) * scale
+
+
+def row_sum(values: Array, *, valid: Mask) -> Array:
+    """Sum over the real tokens of each row."""
+    return np.where(valid, values, 0.0).sum(axis=1)
+
+
+def row_max(values: Array, *, valid: Mask) -> Array:
+    """Maximum over the real tokens of each row."""
+    return np.where(valid, values, -np.inf).max(axis=1)
+
+
+def weighted_rows(weights: Array, v: Array, *, valid: Mask) -> Array:
+    """Sum of value rows by weight, shape ``(rows, v_head_dim)``."""
+    weights = np.where(valid, weights, 0.0)
+    if v.strides[0] == 0:
+        return weights @ v[0]
+    return np.einsum("rn,rnd->rd", weights, v)
+
+
+def weighted_scalars(weights: Array, v: Array, *, valid: Mask, elements: int) -> Array:
+    """The same from scalar tokens, ``(rows, width * elements)`` each; shape ``(rows, elements)``."""
+    products = np.where(valid, weights * v, 0.0)
+    return products.reshape(len(products), -1, elements).sum(axis=1)
+
+
+def online_softmax(scores: Array, *, valid: Mask) -> Array:
+    """Running maximum as pairs (weight, rescale), shape ``(rows, width, 2)``.
+
+    For score s with running maximum m: weight = exp(s - m), rescale = exp(m_before - m), which is 0 for the first
+    (Milakov and Gimelshein 2018, arXiv:1805.02867). What a row sums up so far is multiplied by the rescale factor.
+    """
+    scores = np.where(valid, scores, -np.inf)
+    running = np.maximum.accumulate(scores, axis=1)
+    before = np.concatenate([np.full((len(scores), 1), -np.inf), running[:, :-1]], axis=1)
+    return np.stack([np.exp(scores - running), np.exp(before - running)], axis=-1)
+
+
+def rescaled_weights(pairs: Array, valid: Mask) -> Array:
+    """Weights after all later rescale factors of the row: what an accumulator with rescaling adds up."""
+    rescale = np.where(valid, pairs[..., 1], 1.0)
+    later = np.cumprod(rescale[:, :0:-1], axis=1)[:, ::-1]
+    last = np.ones((len(rescale), 1))
+    return np.where(valid, pairs[..., 0], 0.0) * np.concatenate([later, last], axis=1)
+
+
+def rescaled_sum(pairs: Array, *, valid: Mask) -> Array:
+    """Row sum of the weights with rescaling."""
+    return rescaled_weights(pairs, valid).sum(axis=1)
+
+
+def rescaled_rows(pairs: Array, v: Array, *, valid: Mask) -> Array:
+    """Sum of value rows with rescaling, shape ``(rows, v_head_dim)``."""
+    return weighted_rows(rescaled_weights(pairs, valid), v, valid=valid)
+
+
+def rescaled_scalars(pairs: Array, v: Array, *, valid: Mask, elements: int) -> Array:
+    """The same from scalar tokens, every pair repeated ``elements`` times; shape ``(rows, elements)``."""
+    weights = rescaled_weights(pairs[:, ::elements], valid[:, ::elements])
+    values = np.where(valid, v, 0.0).reshape(len(v), -1, elements)
+    return (weights[..., None] * values).sum(axis=1)

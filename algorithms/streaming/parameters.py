@@ -1,0 +1,98 @@
+"""Parameters that all streaming variants share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hwmodels.errors import InputError, Problem
+
+Granularity = Literal["row", "scalar"]
+
+
+def _knob(help_text: str, unit: str | None = None) -> dict[str, str]:
+    return {"help": help_text} | ({"unit": unit} if unit else {})
+
+
+@dataclass(frozen=True)
+class StreamingParameters:
+    """What one can change about a streaming pipeline.
+
+    Row granularity moves whole rows of Q, K and V (`head_dim` elements) in one token and scores one by one; scalar
+    granularity moves single elements and does one multiply-add per cycle.
+
+    Raises
+    ------
+    InputError
+        For values out of range, all at once.
+    """
+
+    granularity: Granularity = field(default="row", metadata=_knob("tokens of Q, K and V: row or scalar"))
+    fifo_depth: int = field(default=16, metadata=_knob("depth of every short FIFO, in tokens"))
+    long_depth: int = field(
+        default=0, metadata=_knob("depth of the row-long FIFOs, in tokens; 0: what full rate needs")
+    )
+    depths: str = field(default="", metadata=_knob("depths of single FIFOs: NAME=DEPTH,NAME=DEPTH"))
+    qk_latency: int = field(default=1, metadata=_knob("latency of the QK dot product", "cycles"))
+    pv_latency: int = field(default=1, metadata=_knob("latency of the PV accumulation", "cycles"))
+    exp_latency: int = field(default=1, metadata=_knob("latency of the exponential", "cycles"))
+    div_latency: int = field(default=1, metadata=_knob("latency of the division", "cycles"))
+    reduce_latency: int = field(default=1, metadata=_knob("latency of row sums, maxima and scans", "cycles"))
+    mac_lanes: int = field(
+        default=0, metadata=_knob("multiply-add lanes of each matrix unit, rows only; 0: one per element")
+    )
+    exp_cycles: int = field(default=1, metadata=_knob("cycles one lane spends on an exponential", "cycles"))
+    exp_lanes: int = field(default=1, metadata=_knob("lanes of the exponential unit"))
+    div_cycles: int = field(default=1, metadata=_knob("cycles one lane spends on a division", "cycles"))
+    div_lanes: int = field(default=1, metadata=_knob("lanes of the division unit"))
+
+    def __post_init__(self) -> None:
+        lowest = {"long_depth": 0, "mac_lanes": 0}
+        problems = [
+            Problem(f"must be at least {lowest.get(name, 1)} (got {value})", field=name)
+            for name, value in vars(self).items()
+            if isinstance(value, int) and value < lowest.get(name, 1)
+        ]
+        if self.granularity not in ("row", "scalar"):
+            problems.append(Problem(f"must be row or scalar (got {self.granularity!r})", field="granularity"))
+        if self.mac_lanes and self.granularity == "scalar":
+            problems.append(Problem("scalar granularity does one multiply-add per cycle", field="mac_lanes"))
+        try:
+            self.named_depths()
+        except InputError as error:
+            problems += error.problems
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def exp_ii(self) -> int:
+        """Cycles between two exponentials."""
+        return -(-self.exp_cycles // self.exp_lanes)
+
+    @property
+    def div_ii(self) -> int:
+        """Cycles between two divisions of scalars."""
+        return -(-self.div_cycles // self.div_lanes)
+
+    def mac_ii(self, elements: int) -> int:
+        """Cycles between two dot products (or row updates) of ``elements`` multiply-adds."""
+        return -(-elements // self.mac_lanes) if self.mac_lanes else 1
+
+    def row_div_ii(self, elements: int) -> int:
+        """Cycles between two divisions of a whole row of ``elements`` by a scalar.
+
+        A row divider has one lane per element unless lanes are given; then rows are divided in turns.
+        """
+        return self.div_cycles if self.div_lanes == 1 else self.div_cycles * -(-elements // self.div_lanes)
+
+    def named_depths(self) -> dict[str, int]:
+        """``depths`` as a mapping from channel name to depth."""
+        named: dict[str, int] = {}
+        for item in filter(None, (part.strip() for part in self.depths.split(","))):
+            name, _, depth = item.rpartition("=")
+            if not name or not depth.strip().isdigit() or int(depth) < 1:
+                raise InputError(
+                    Problem(f"must read NAME=DEPTH,... with depths of at least 1 (got {item!r})", field="depths")
+                )
+            named[name.strip()] = int(depth)
+        return named

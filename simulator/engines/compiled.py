@@ -1,0 +1,161 @@
+"""The compiled engine: run ahead wherever no server orders events, decide in time order where one does."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import numpy as np
+
+from simulator.engines.fire import SCRATCH_FIRINGS, measure_occupancy
+from simulator.engines.grant import earliest_decision, grant
+from simulator.engines.outcome import Outcome
+from simulator.engines.runs import start_all
+from simulator.engines.visit import WAITING_FOR_SLOTS, Options, visit_hold, visit_reserve
+from simulator.firing import Segment, uniform
+from simulator.graph import FrozenGraph, Graph, Unit
+from simulator.machine import ISSUE_RESERVE, Machine, build_machine, cause_count, enlarge_rings, full_unbounded
+from simulator.result import Trace
+from simulator.servers.kernel import kernel
+
+VISITS_PER_SLICE = 1 << 20
+
+
+@kernel
+def enqueue(number, queue, queued, head, length):
+    """Put a unit into the ring of units to visit, unless it is there; return the new length."""
+    if queued[number]:
+        return length
+    queued[number] = 1
+    tail = head + length
+    if tail >= queue.shape[0]:
+        tail -= queue.shape[0]
+    queue[tail] = number
+    return length + 1
+
+
+@kernel
+def wake(unit, channels, words, queue, queued, head, length):
+    """Queue the neighbours of a unit that moved; return the new queue length."""
+    for port in range(unit.in_ptr, unit.in_end):
+        length = enqueue(channels[words[port]].producer, queue, queued, head, length)
+    for port in range(unit.out_ptr, unit.out_end):
+        length = enqueue(channels[words[port]].consumer, queue, queued, head, length)
+    return length
+
+
+@kernel
+def run(units, blocks, segments, channels, servers, words, queue, queued, start, cause, options, trace, visits):
+    """Fire everything that can be fired, but return early after ``visits`` visits so that the caller can be stopped.
+
+    ``queue`` is a ring of unit numbers with one slot per unit, ``queued`` marks its members; ``start`` and ``cause``
+    are scratch. Returns True when no unit can move any more.
+    """
+    head, length = 0, 0
+    queued[:] = 0
+    for number in range(units.shape[0]):
+        length = enqueue(number, queue, queued, head, length)
+    while True:
+        while length > 0:
+            visits -= 1
+            if visits < 0:
+                return False
+            number = queue[head]
+            head = head + 1 if head + 1 < queue.shape[0] else 0
+            length -= 1
+            queued[number] = 0
+            unit = units[number]
+            if unit.issue == ISSUE_RESERVE:
+                moved = visit_reserve(unit, blocks, segments, channels, servers, words, start, cause, options, trace)
+            else:
+                moved = visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace)
+            if moved:
+                length = wake(unit, channels, words, queue, queued, head, length)
+        number, now, port = earliest_decision(servers, words)
+        if number < 0:
+            return True
+        number = grant(
+            servers[number], units, blocks, segments, channels, words, now, port, start, cause, options, trace
+        )
+        length = enqueue(number, queue, queued, head, length)
+        length = wake(units[number], channels, words, queue, queued, head, length)
+
+
+@kernel
+def finish_occupancy(channels, words):
+    """After the last pop: count the pushes whose occupancy still waited for pops that never came."""
+    for number in range(channels.shape[0]):
+        channel = channels[number]
+        measure_occupancy(channel, words)
+        channel.peak = max(channel.peak, channel.pushed - channel.measured_pop)
+
+
+def run_compiled(
+    graph: FrozenGraph, *, skip: bool = True, digest: bool = True, trace: bool = False, occupancy: bool = True
+) -> Outcome:
+    """Run ``graph`` to its end or to its deadlock on the compiled engine."""
+    machine = build_machine(graph)
+    units = machine.units
+    start_all(units, machine.blocks, machine.segments)
+    total = int(units["firings"].sum()) if trace else 0
+    units["trace_ptr"] = np.cumsum(units["firings"]) - units["firings"]
+    recorded = np.zeros((max(total, 1), 4), np.int64)
+    queue, queued = np.zeros(len(units), np.int64), np.zeros(len(units), np.int64)
+    start, cause = np.zeros(SCRATCH_FIRINGS, np.int64), np.zeros(SCRATCH_FIRINGS, np.int64)
+    options = Options(int(digest), int(occupancy), int(trace))
+    while True:
+        while not run(*machine, queue, queued, start, cause, options, recorded, VISITS_PER_SLICE):
+            pass
+        full = full_unbounded(machine)
+        if not full or machine.units["done"].all():
+            break
+        machine = enlarge_rings(machine, full)
+    finish_occupancy(machine.channels, machine.words)
+    return _outcome(graph, machine, recorded if trace else None)
+
+
+@functools.cache
+def warm_up() -> float:
+    """Compile the engine, or load it from the on-disk cache; return the seconds this took (0 the second time)."""
+    begin = time.perf_counter()
+    probe = Graph("warm-up")
+    source = probe.add(Unit("source", "source", uniform(1, make=(1,))))
+    sink = probe.add(Unit("sink", "sink", uniform(1, take=(1,))))
+    probe.connect(source, sink)
+    run_compiled(probe.freeze())
+    return time.perf_counter() - begin
+
+
+def _outcome(graph: FrozenGraph, machine: Machine, recorded: np.ndarray | None) -> Outcome:
+    units, channels = machine.units, machine.channels
+    segments = [segment for unit in range(len(units)) for segment in _segments(graph, unit)]
+    return Outcome(
+        fired=units["fired"].tolist(),
+        busy=units["busy"].tolist(),
+        clock=units["clock"].tolist(),
+        stall=[
+            machine.words[unit["stall_ptr"] : unit["stall_ptr"] + cause_count(graph, number)].tolist()
+            for number, unit in enumerate(units)
+        ],
+        hashes=[(int(unit["hash_low"]), int(unit["hash_high"])) for unit in units],
+        segment=[None if unit["done"] else segments[int(unit["segment"])] for unit in units],
+        holding=[bool(unit["waiting"] == WAITING_FOR_SLOTS) for unit in units],
+        issued_ports=[int(unit["issued_ports"]) if unit["waiting"] == WAITING_FOR_SLOTS else 0 for unit in units],
+        pushed=channels["pushed"].tolist(),
+        popped=channels["popped"].tolist(),
+        peak=channels["peak"].tolist(),
+        grants=machine.servers["grants"].tolist(),
+        server_busy=machine.servers["busy"].tolist(),
+        server_bytes=machine.servers["bytes"].tolist(),
+        trace=None if recorded is None else _trace(machine, recorded),
+    )
+
+
+def _segments(graph: FrozenGraph, unit: int) -> list[Segment]:
+    return [segment for block in graph.table(unit).blocks for segment in block.segments]
+
+
+def _trace(machine: Machine, recorded: np.ndarray) -> Trace:
+    spans = [slice(int(u["trace_ptr"]), int(u["trace_ptr"] + u["fired"])) for u in machine.units]
+    columns = [tuple(recorded[span, column].copy() for span in spans) for column in range(4)]
+    return Trace(*columns)

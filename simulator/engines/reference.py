@@ -1,0 +1,351 @@
+"""The reference engine: the meaning of a graph, written to be read, on SimPy.
+
+One process per unit and one per server. Nothing in here is fast; every sentence of the semantics in
+:mod:`simulator.graph` is one line. Times of tokens and slots are stored on the channel, so a process that wakes up in a
+cycle never depends on the order in which other processes woke up in the same cycle.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+import simpy
+from simpy.core import EventPriority
+
+from simulator.engines.outcome import Outcome
+from simulator.fingerprint import fingerprint
+from simulator.firing import IntArray, Segment
+from simulator.graph import Channel, FrozenGraph
+from simulator.machine import cause_count
+from simulator.result import Trace
+from simulator.servers.contract import ARBITRATIONS, Server, choose, service
+
+Process = Generator[simpy.Event, object, None]
+END_OF_CYCLE = 2  # SimPy handles lower priorities first, so this comes after everything else at the same time
+
+
+class _Clock(simpy.Environment):
+    """SimPy's environment with time as whole cycles."""
+
+    @property
+    def cycle(self) -> int:
+        """The current cycle."""
+        return int(self.now)
+
+    def end_of_cycle(self) -> simpy.Event:
+        """An event at the current time, after everything else at this time."""
+        event = self.event()
+        event._ok, event._value = True, None
+        self.schedule(event, priority=EventPriority(END_OF_CYCLE))
+        return event
+
+
+class _ChannelState:
+    """Times of all tokens and slots of one channel, by token number."""
+
+    def __init__(self, channel: Channel, environment: _Clock) -> None:
+        self.channel = channel
+        self.visible: list[int] = [0] * channel.initial_tokens
+        self.issued: list[int] = []
+        self.release: list[int] = []
+        self._environment = environment
+        self._waiting: list[simpy.Event] = []
+
+    def changed(self) -> simpy.Event:
+        """An event that happens at the next push or pop."""
+        event = self._environment.event()
+        self._waiting.append(event)
+        return event
+
+    def _notify(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.succeed()
+
+    def push(self, tokens: int, visible: int, issued: int) -> None:
+        """Add ``tokens``; FIFO order keeps visible times monotone (I2)."""
+        if tokens:
+            tail = max(visible, self.visible[-1] if self.visible else 0)
+            self.visible += [tail] * tokens
+            self.issued += [issued] * tokens
+            self._notify()
+
+    def pop(self, tokens: int, now: int) -> None:
+        """Remove ``tokens``; their slots are free one credit latency later (I3)."""
+        if tokens:
+            self.release += [now + self.channel.credit_latency_cycles] * tokens
+            self._notify()
+
+    @property
+    def popped(self) -> int:
+        """Tokens taken so far."""
+        return len(self.release)
+
+    def peak_occupancy(self) -> int:
+        """Most slots in use at once: taken at an issue, returned one credit latency after the pop."""
+        peak = self.channel.initial_tokens
+        for pushed, now in enumerate(self.issued, start=self.channel.initial_tokens + 1):
+            peak = max(peak, pushed - bisect_right(self.release, now))
+        return peak
+
+
+@dataclass
+class UnitTrace:
+    """Everything a unit did: per firing its start, cause, waiting after the start and the cause of that waiting."""
+
+    start: list[int] = field(default_factory=list)
+    cause: list[int] = field(default_factory=list)
+    wait: list[int] = field(default_factory=list)
+    wait_cause: list[int] = field(default_factory=list)
+    busy: int = 0
+    clock: int = 0
+    stall: dict[int, int] = field(default_factory=dict)
+    segment: Segment | None = None
+    holding: bool = False
+    issued_ports: int = 0
+
+    def add_stall(self, cause: int, cycles: int) -> None:
+        """Count ``cycles`` of waiting for ``cause``."""
+        if cycles:
+            self.stall[cause] = self.stall.get(cause, 0) + cycles
+
+
+class _ServerState:
+    """A server process: decides at the end of a cycle, when every request of that cycle has arrived (I4)."""
+
+    def __init__(self, server: Server, environment: _Clock) -> None:
+        self.server = server
+        self.clients: list[int] = []
+        self.grants = 0
+        self.busy = 0
+        self.bytes = 0
+        self.completion: dict[int, int] = {}
+        self._environment = environment
+        self._requests: dict[int, tuple[int, int, simpy.Event]] = {}
+        self._free = [0] * server.ports
+        self._arrived = environment.event()
+        self._last = -1
+
+    def request(self, unit: int, request_bytes: int) -> simpy.Event:
+        """An event that happens at the grant; ``completion[unit]`` then says when the data is there."""
+        granted = self._environment.event()
+        self._requests[unit] = (self._environment.cycle, request_bytes, granted)
+        if not self._arrived.triggered:
+            self._arrived.succeed()
+        return granted
+
+    def serve(self) -> Process:
+        """Grant requests for ever."""
+        environment, parameters = self._environment, self.server.parameters()
+        while True:
+            while not self._requests:
+                self._arrived = environment.event()
+                yield self._arrived
+            port = self._free.index(min(self._free))
+            if self._free[port] > environment.cycle:
+                yield environment.timeout(self._free[port] - environment.cycle)
+            yield environment.end_of_cycle()
+            unit = self._choose()
+            _, request_bytes, granted = self._requests.pop(unit)
+            now = environment.cycle
+            busy_until, completion = service(parameters, now, request_bytes)
+            self._free[port] = int(busy_until)
+            self.grants += 1
+            self.busy += int(busy_until) - now
+            self.bytes += request_bytes
+            self.completion[unit] = int(completion)
+            granted.succeed()
+
+    def _choose(self) -> int:
+        waiting = np.array([client in self._requests for client in self.clients], dtype=np.int64)
+        arrival = np.array([self._requests[c][0] if c in self._requests else 0 for c in self.clients], np.int64)
+        policy = ARBITRATIONS.index(self.server.arbitration)
+        self._last = int(choose(policy, self._environment.cycle, waiting, arrival, self._last))
+        return self.clients[self._last]
+
+
+class ReferenceRun:
+    """One run of a frozen graph; afterwards ``traces``, ``channels`` and ``servers`` hold the complete schedule."""
+
+    def __init__(self, graph: FrozenGraph) -> None:
+        self.graph = graph
+        self.environment = _Clock()
+        self.channels = [_ChannelState(channel, self.environment) for channel in graph.channels]
+        self.traces = [UnitTrace() for _ in graph.units]
+        self.servers = {server.name: _ServerState(server, self.environment) for server in graph.servers}
+        for number, unit in enumerate(graph.units):
+            if unit.server is not None and graph.table(number).uses_server:
+                self.servers[unit.server].clients.append(number)
+
+    def run(self) -> None:
+        """Simulate until nothing can move any more."""
+        for number, unit in enumerate(self.graph.units):
+            self.environment.process(self._reserve(number) if unit.issue == "reserve" else self._hold(number))
+        for server in self.servers.values():
+            self.environment.process(server.serve())
+        self.environment.run()
+
+    def _wait_for_inputs(self, number: int, segment: Segment) -> Generator[simpy.Event, object, int]:
+        """Wait until the last token needed on each input is visible; return the code of the input that decided."""
+        cause, clock = 0, self.environment
+        for port, index in enumerate(self.graph.input_channels[number]):
+            channel, tokens = self.channels[index], segment.take[port]
+            needed = channel.popped + tokens - 1
+            while len(channel.visible) <= needed:
+                yield channel.changed()
+            if tokens and channel.visible[needed] > clock.cycle:
+                yield clock.timeout(channel.visible[needed] - clock.cycle)
+                cause = 1 + port
+        return cause
+
+    def _wait_for_slot(self, number: int, segment: Segment, port: int) -> Generator[simpy.Event, object, bool]:
+        """Wait until the slots needed on one output are free; True if that took time."""
+        channel, tokens = self.channels[self.graph.output_channels[number][port]], segment.make[port]
+        depth, clock = channel.channel.depth, self.environment
+        if tokens == 0 or depth is None:
+            return False
+        slot = len(channel.visible) + tokens - 1 - depth
+        while channel.popped <= slot:
+            yield channel.changed()
+        if slot >= 0 and channel.release[slot] > clock.cycle:
+            yield clock.timeout(channel.release[slot] - clock.cycle)
+            return True
+        return False
+
+    def _pop(self, number: int, segment: Segment) -> None:
+        for port, index in enumerate(self.graph.input_channels[number]):
+            self.channels[index].pop(segment.take[port], self.environment.cycle)
+
+    def _push(self, number: int, segment: Segment, port: int, ready: int, issued: int) -> None:
+        channel = self.channels[self.graph.output_channels[number][port]]
+        channel.push(segment.make[port], ready + channel.channel.latency_cycles, issued)
+
+    def _reserve(self, number: int) -> Process:
+        """A unit that starts a firing only when its output slots are free."""
+        unit, trace, environment = self.graph.units[number], self.traces[number], self.environment
+        first_output = 1 + unit.inputs
+        for segment, count in self.graph.table(number).runs():
+            trace.segment = segment
+            for _ in range(count):
+                cause = yield from self._wait_for_inputs(number, segment)
+                for port in range(unit.outputs):
+                    if (yield from self._wait_for_slot(number, segment, port)):
+                        cause = first_output + port
+                completion = arrival = environment.cycle
+                trace.add_stall(cause, arrival - trace.clock)
+                if segment.request_bytes and unit.server is not None:
+                    granted = self.servers[unit.server].request(number, segment.request_bytes)
+                    yield granted
+                    completion = self.servers[unit.server].completion[number]
+                    if environment.cycle > arrival:
+                        cause = first_output + unit.outputs
+                        trace.add_stall(cause, environment.cycle - arrival)
+                start = environment.cycle
+                trace.start.append(start)
+                trace.cause.append(cause)
+                self._pop(number, segment)
+                for port in range(unit.outputs):
+                    self._push(number, segment, port, completion + segment.latency, start)
+                trace.busy += segment.ii
+                trace.clock = start + segment.ii
+                yield environment.timeout(segment.ii)
+        trace.segment = None
+
+    def _hold(self, number: int) -> Process:
+        """A unit that pops first and holds its result until the slots are free."""
+        unit, trace, environment = self.graph.units[number], self.traces[number], self.environment
+        first_output = 1 + unit.inputs
+        for segment, count in self.graph.table(number).runs():
+            trace.segment = segment
+            for _ in range(count):
+                cause = yield from self._wait_for_inputs(number, segment)
+                start = environment.cycle
+                trace.start.append(start)
+                trace.cause.append(cause)
+                trace.add_stall(cause, start - trace.clock)
+                trace.busy += segment.ii
+                trace.clock = start + segment.ii
+                trace.holding = True
+                self._pop(number, segment)
+                cause, waits = 0, []
+                for port in range(unit.outputs):
+                    before = environment.cycle
+                    if (yield from self._wait_for_slot(number, segment, port)):
+                        cause = first_output + port
+                        waits.append((cause, environment.cycle - before))
+                    if unit.issue == "hold_in_turn":
+                        for wait in waits:
+                            trace.add_stall(*wait)
+                        waits = []
+                        self._push(number, segment, port, self._held(start, segment), environment.cycle)
+                        trace.issued_ports += 1
+                issued = environment.cycle
+                if unit.issue == "hold":
+                    for wait in waits:
+                        trace.add_stall(*wait)
+                    for port in range(unit.outputs):
+                        self._push(number, segment, port, self._held(start, segment), issued)
+                trace.wait.append(issued - start)
+                trace.wait_cause.append(cause)
+                trace.holding, trace.issued_ports = False, 0
+                trace.clock = issued + segment.ii
+                if segment.ii:
+                    yield environment.timeout(segment.ii)
+        trace.segment = None
+
+    def _held(self, start: int, segment: Segment) -> int:
+        """When a held result arrives: its latency ran during the wait, but a transfer takes at least one cycle."""
+        return max(start + segment.latency, self.environment.cycle + 1)
+
+
+def run_reference(graph: FrozenGraph) -> Outcome:
+    """Run ``graph`` to its end or to its deadlock on the SimPy engine."""
+    run = ReferenceRun(graph)
+    run.run()
+    traces, channels = run.traces, run.channels
+    return Outcome(
+        fired=[len(trace.start) for trace in traces],
+        busy=[trace.busy for trace in traces],
+        clock=[trace.clock for trace in traces],
+        stall=[
+            [trace.stall.get(code, 0) for code in range(cause_count(graph, unit))] for unit, trace in enumerate(traces)
+        ],
+        hashes=[_hashes(trace) for trace in traces],
+        segment=[trace.segment for trace in traces],
+        holding=[trace.holding for trace in traces],
+        issued_ports=[trace.issued_ports for trace in traces],
+        pushed=[len(channel.visible) for channel in channels],
+        popped=[channel.popped for channel in channels],
+        peak=[channel.peak_occupancy() for channel in channels],
+        grants=[server.grants for server in run.servers.values()],
+        server_busy=[server.busy for server in run.servers.values()],
+        server_bytes=[server.bytes for server in run.servers.values()],
+        trace=Trace(
+            *(
+                tuple(_padded(getattr(trace, column), len(trace.start)) for trace in traces)
+                for column in ("start", "cause", "wait", "wait_cause")
+            )
+        ),
+    )
+
+
+def _padded(values: list[int], length: int) -> IntArray:
+    array = np.zeros(length, np.int64)
+    array[: len(values)] = values
+    return array
+
+
+def _hashes(trace: UnitTrace) -> tuple[int, int]:
+    """Fingerprint of a recorded schedule: per firing its start, and for a held result also its waiting."""
+    start = np.asarray(trace.start, np.int64)
+    delta = np.diff(start, prepend=0)
+    cause = np.asarray(trace.cause, np.int64)
+    if trace.wait:
+        rows = len(trace.wait)
+        delta = np.concatenate([np.stack([delta[:rows], trace.wait], 1).ravel(), delta[rows:]])
+        cause = np.concatenate([np.stack([cause[:rows], trace.wait_cause], 1).ravel(), cause[rows:]])
+    low, high = fingerprint(delta, cause)
+    return int(low), int(high)

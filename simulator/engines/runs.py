@@ -1,0 +1,43 @@
+"""Walking a firing table: which run of identical firings comes next."""
+
+from __future__ import annotations
+
+from simulator.servers.kernel import kernel
+
+
+@kernel
+def next_run(unit, blocks, segments):
+    """Move the record ``unit`` to its next non-empty run of firings, or mark it done."""
+    ramp = unit.iteration % unit.ramp
+    block = unit.block
+    segment = unit.segment
+    unit.segment_changes += 1
+    while unit.iteration < unit.iterations:
+        segment += 1
+        if unit.loops_left > 0 and segment < blocks[block].segment_end:
+            count = segments[segment].count + segments[segment].growth * ramp
+            if count > 0:
+                unit.block = block
+                unit.segment = segment
+                unit.firings_left = count
+                return
+            continue
+        unit.loops_left -= 1
+        if unit.loops_left <= 0:
+            unit.block_changes += 1
+            block += 1
+            if block == unit.block_end:
+                block = unit.block_ptr
+                unit.iteration += 1
+                ramp = unit.iteration % unit.ramp
+            unit.loops_left = blocks[block].loops + blocks[block].growth * ramp
+        segment = blocks[block].segment_ptr - 1
+    unit.done = 1
+    unit.firings_left = 0
+
+
+@kernel
+def start_all(units, blocks, segments):
+    """Bring every unit to its first run."""
+    for number in range(units.shape[0]):
+        next_run(units[number], blocks, segments)

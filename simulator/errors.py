@@ -1,0 +1,31 @@
+"""Errors that a user of the simulator can cause; every message names the object and what would mend it."""
+
+
+class SimulatorError(ValueError):
+    """Base of all errors raised by :mod:`simulator`."""
+
+
+class GraphError(SimulatorError):
+    """A graph is not well formed: dangling ports, unbalanced tokens, illegal latencies.
+
+    Parameters
+    ----------
+    problems : sequence of str
+        One line per problem; all of them are reported at once.
+    """
+
+    def __init__(self, problems: list[str] | str) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ValueCheckError(SimulatorError):
+    """A checker unit saw a token that differs from what it expects."""
+
+
+class CapacityError(SimulatorError):
+    """Something does not fit into a memory tier; says what, by how much and what would make it fit."""
+
+
+class AccountingError(SimulatorError):
+    """busy + stalled + idle differs from the total of a unit: a defect of an engine, never of the input."""

@@ -1,0 +1,72 @@
+"""A fingerprint of every start time and stall cause that can be computed without storing them.
+
+Per unit, two 64-bit polynomial hashes run over the pairs (start minus previous start, cause). Because they depend on
+differences only, a repeated stretch of the schedule acts on a hash as one affine map, h -> h * M**n + C, and k
+repetitions are composed in O(log k): the fingerprint of a run with skipped periods is *the same number* as that of the
+full run. The schedule digest is the SHA-256 over the fingerprints of all units in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from simulator.servers.kernel import kernel
+
+MULTIPLIER_LOW = np.uint64(0x9E3779B97F4A7C15)
+MULTIPLIER_HIGH = np.uint64(0xD6E8FEB86659FD93)
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_CAUSE_SHIFT = np.uint64(6)
+
+
+@kernel
+def mix(delta, cause):
+    """Spread one (delta, cause) pair over 64 bits."""
+    x = (np.uint64(delta) << _CAUSE_SHIFT) + np.uint64(cause) + np.uint64(1)
+    x = (x ^ (x >> np.uint64(30))) * _MIX
+    return x ^ (x >> np.uint64(31))
+
+
+@kernel
+def power(base, exponent):
+    """``base ** exponent`` modulo 2^64."""
+    result = np.uint64(1)
+    while exponent > 0:
+        if exponent & 1:
+            result = result * base
+        base = base * base
+        exponent >>= 1
+    return result
+
+
+@kernel
+def repeat_affine(value, scale, shift, times):
+    """Apply ``h -> h * scale + shift`` to ``value`` ``times`` times, modulo 2^64, in O(log times)."""
+    while times > 0:
+        if times & 1:
+            value = value * scale + shift
+        shift = shift * scale + shift
+        scale = scale * scale
+        times >>= 1
+    return value
+
+
+@kernel
+def fingerprint(deltas, causes):
+    """Both hashes of a recorded schedule of one unit (arrays of equal length)."""
+    low = np.uint64(0)
+    high = np.uint64(0)
+    for i in range(deltas.shape[0]):
+        x = mix(deltas[i], causes[i])
+        low = low * MULTIPLIER_LOW + x
+        high = high * MULTIPLIER_HIGH + x
+    return low, high
+
+
+def digest(names: list[str], low: list[int], high: list[int]) -> str:
+    """SHA-256 (hex) over the fingerprints of all units, in graph order, with their names."""
+    sha = hashlib.sha256()
+    for name, first, second in zip(names, low, high, strict=True):
+        sha.update(f"{name}:{first:016x}{second:016x};".encode())
+    return sha.hexdigest()

@@ -1,0 +1,370 @@
+"""Graphs of timed units joined by bounded FIFO channels, and the checks that make them safe to run.
+
+The semantics of a graph is one recurrence over firings (see :mod:`simulator.engines.reference` for its readable
+form)::
+
+    S(u,n) = max( S(u,n-1) + II(u,n-1),
+                  visible time of the last token needed on each input,
+                  pop time of the token whose slot is needed on each output + credit latency )
+    visible(token) = max( visible(previous token on the channel), S(producer) + latency + channel latency )
+
+A unit with ``issue="hold"`` pops when its inputs are there and keeps the result until the slots are free (``E``)::
+
+    S(u,n) = max( E(u,n-1) + II(u,n-1), visible times of the tokens needed )
+    E(u,n) = max( S(u,n), pop times of the slots needed on all outputs + credit latency )
+    visible(token) = max( visible(previous token), S + latency + channel latency, E + 1 + channel latency )
+
+``issue="hold_in_turn"`` waits for its outputs one after the other, so that E grows along the ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from simulator.errors import GraphError
+from simulator.firing import FiringTable
+
+if TYPE_CHECKING:
+    from simulator.servers.contract import Server
+    from simulator.values import UnitFunction
+
+Issue = Literal["reserve", "hold", "hold_in_turn"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A node of the graph: timing data and, optionally, a function on token values.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the graph.
+    kind : str
+        What the unit does ("map", "reduce", ...); for people only, engines never look at it.
+    table : FiringTable or None
+        Its timing. None means that the value pass records it, because it depends on data.
+    function : callable or None
+        Maps the tokens of some iterations to output tokens; see :mod:`simulator.values`.
+    issue : {"reserve", "hold", "hold_in_turn"}
+        How the unit meets a full output.
+    server : str or None
+        Name of the server that serves the requests of this unit.
+    inputs, outputs : int
+        Number of ports; taken from the table when there is one.
+    """
+
+    name: str
+    kind: str
+    table: FiringTable | None
+    function: UnitFunction | None = None
+    issue: Issue = "reserve"
+    server: str | None = None
+    inputs: int = 0
+    outputs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.table is not None:
+            object.__setattr__(self, "inputs", self.table.inputs)
+            object.__setattr__(self, "outputs", self.table.outputs)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A bounded FIFO between one output port and one input port.
+
+    Parameters
+    ----------
+    depth : int or None
+        Slots, in-flight tokens included; None is an unbounded FIFO.
+    latency_cycles : int
+        Transport time added to the latency of the producer.
+    credit_latency_cycles : int
+        Time from a pop until the producer may reuse the slot (at least 1).
+    token_bytes : int
+        Size of one token, for byte counts.
+    initial_tokens : int
+        Tokens that are visible at time 0 (feedback loops).
+    """
+
+    name: str
+    producer: str
+    output: int
+    consumer: str
+    input: int
+    depth: int | None = 2
+    latency_cycles: int = 0
+    credit_latency_cycles: int = 1
+    token_bytes: int = 8
+    initial_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class FrozenGraph:
+    """A checked graph. Units, channels and servers are indexed by their position.
+
+    Attributes
+    ----------
+    input_channels, output_channels : tuple of tuple of int
+        Channel index of every port, per unit.
+    lints : tuple of str
+        Legal but suspicious things: FIFOs too shallow for full rate, zero initiation intervals.
+    """
+
+    name: str
+    units: tuple[Unit, ...]
+    channels: tuple[Channel, ...]
+    servers: tuple[Server, ...]
+    input_channels: tuple[tuple[int, ...], ...]
+    output_channels: tuple[tuple[int, ...], ...]
+    lints: tuple[str, ...]
+
+    def table(self, unit: int) -> FiringTable:
+        """Firing table of unit number ``unit``."""
+        table = self.units[unit].table
+        if table is None:
+            raise GraphError(f"unit {self.units[unit].name}: its firing table was never recorded")
+        return table
+
+    def channel_index(self, name: str) -> int:
+        """Position of the channel called ``name``."""
+        for index, channel in enumerate(self.channels):
+            if channel.name == name:
+                return index
+        raise GraphError(f"no channel is called {name!r}")
+
+    def with_depths(self, depths: dict[str, int | None]) -> FrozenGraph:
+        """The same graph with other FIFO depths; names that are not given keep theirs."""
+        unknown = set(depths) - {channel.name for channel in self.channels}
+        if unknown:
+            raise GraphError([f"no channel is called {name!r}" for name in sorted(unknown)])
+        channels = tuple(replace(channel, depth=depths.get(channel.name, channel.depth)) for channel in self.channels)
+        return replace(self, channels=channels, lints=tuple(_lints(self.units, channels)))
+
+    @property
+    def firings(self) -> int:
+        """Number of firings of a complete run."""
+        return sum(self.table(unit).firings for unit in range(len(self.units)))
+
+
+@dataclass
+class Graph:
+    """A graph under construction. Add units, connect them, then :meth:`freeze`.
+
+    Parameters
+    ----------
+    name : str
+    rows_per_group : int
+        Iterations that the value pass may evaluate together (the rows of one head); 0 means all.
+    """
+
+    name: str
+    rows_per_group: int = 0
+    units: list[Unit] = field(default_factory=list)
+    channels: list[Channel] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
+
+    def add(self, unit: Unit) -> Unit:
+        """Add a unit and return it."""
+        self.units.append(unit)
+        return unit
+
+    def add_server(self, server: Server) -> Server:
+        """Add a server and return it."""
+        self.servers.append(server)
+        return server
+
+    def connect(
+        self,
+        producer: Unit,
+        consumer: Unit,
+        *,
+        depth: int | None = 2,
+        name: str | None = None,
+        output: int | None = None,
+        input: int | None = None,  # noqa: A002 - the field's word for the port
+        latency_cycles: int = 0,
+        credit_latency_cycles: int = 1,
+        token_bytes: int = 8,
+        initial_tokens: int = 0,
+    ) -> Channel:
+        """Join the next free output port of ``producer`` to the next free input port of ``consumer``.
+
+        ``output`` and ``input`` choose ports explicitly; the default name is ``producer->consumer``.
+        """
+        if output is None:
+            output = _next_free(c.output for c in self.channels if c.producer == producer.name)
+        if input is None:
+            input = _next_free(c.input for c in self.channels if c.consumer == consumer.name)  # noqa: A001
+        channel = Channel(
+            name or self._channel_name(producer, consumer),
+            producer.name,
+            output,
+            consumer.name,
+            input,
+            depth,
+            latency_cycles,
+            credit_latency_cycles,
+            token_bytes,
+            initial_tokens,
+        )
+        self.channels.append(channel)
+        return channel
+
+    def _channel_name(self, producer: Unit, consumer: Unit) -> str:
+        name = f"{producer.name}->{consumer.name}"
+        same = sum((c.producer, c.consumer) == (producer.name, consumer.name) for c in self.channels)
+        return f"{name}.{same + 1}" if same else name
+
+    def with_tables(self, tables: dict[str, FiringTable]) -> Graph:
+        """The same graph with firing tables recorded by the value pass."""
+        units = [replace(unit, table=tables.get(unit.name, unit.table)) for unit in self.units]
+        return replace(self, units=units)
+
+    def with_depths(self, depths: dict[str, int | None] | dict[str, int]) -> Graph:
+        """The same graph with other depths for the channels that ``depths`` names."""
+        channels = [replace(c, depth=depths.get(c.name, c.depth)) for c in self.channels]
+        return replace(self, channels=channels)
+
+    def freeze(self) -> FrozenGraph:
+        """Check the graph and return its immutable form.
+
+        Raises
+        ------
+        GraphError
+            With one line per problem: duplicate names, dangling or doubly used ports, unknown servers, illegal
+            depths and latencies, and channels whose producer and consumer disagree about the number of tokens.
+        """
+        problems = [
+            *_duplicates("unit", (unit.name for unit in self.units)),
+            *_duplicates("channel", (channel.name for channel in self.channels)),
+            *_duplicates("server", (server.name for server in self.servers)),
+            *_channel_problems(self.channels, {unit.name for unit in self.units}),
+            *_port_problems(self.units, self.channels),
+            *_unit_problems(self.units, {server.name for server in self.servers}),
+        ]
+        if not problems:
+            problems = list(_balance_problems(self.units, self.channels))
+        if problems:
+            raise GraphError([f"graph {self.name}: {problem}" for problem in problems])
+        by_end = {(c.consumer, c.input, "in"): i for i, c in enumerate(self.channels)}
+        by_end |= {(c.producer, c.output, "out"): i for i, c in enumerate(self.channels)}
+        return FrozenGraph(
+            name=self.name,
+            units=tuple(self.units),
+            channels=tuple(self.channels),
+            servers=tuple(self.servers),
+            input_channels=tuple(
+                tuple(by_end[unit.name, port, "in"] for port in range(unit.inputs)) for unit in self.units
+            ),
+            output_channels=tuple(
+                tuple(by_end[unit.name, port, "out"] for port in range(unit.outputs)) for unit in self.units
+            ),
+            lints=tuple(_lints(self.units, self.channels)),
+        )
+
+
+def _next_free(used: Iterable[int]) -> int:
+    taken = set(used)
+    port = 0
+    while port in taken:
+        port += 1
+    return port
+
+
+def _duplicates(what: str, names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    for name in names:
+        (repeated if name in seen else seen).add(name)
+    return [f"two {what}s are called {name!r}" for name in sorted(repeated)]
+
+
+def _channel_problems(channels: list[Channel], unit_names: set[str]) -> Iterable[str]:
+    for channel in channels:
+        for end in (channel.producer, channel.consumer):
+            if end not in unit_names:
+                yield f"channel {channel.name}: no unit is called {end!r}"
+        if channel.depth is not None and channel.depth < 1:
+            yield f"channel {channel.name}: depth must be at least 1 (got {channel.depth})"
+        if channel.credit_latency_cycles < 1:
+            yield f"channel {channel.name}: credit latency must be at least 1 (got {channel.credit_latency_cycles})"
+        if channel.latency_cycles < 0:
+            yield f"channel {channel.name}: latency must not be negative (got {channel.latency_cycles})"
+        if channel.initial_tokens < 0:
+            yield f"channel {channel.name}: initial tokens must not be negative (got {channel.initial_tokens})"
+        if channel.depth is not None and channel.initial_tokens > channel.depth:
+            yield f"channel {channel.name}: {channel.initial_tokens} initial tokens exceed its depth {channel.depth}"
+
+
+def _port_problems(units: list[Unit], channels: list[Channel]) -> Iterable[str]:
+    consumed = [(c.consumer, c.input) for c in channels]
+    produced = [(c.producer, c.output) for c in channels]
+    ends: tuple[tuple[str, list[tuple[str, int]], Callable[[Unit], int]], ...] = (
+        ("input", consumed, lambda unit: unit.inputs),
+        ("output", produced, lambda unit: unit.outputs),
+    )
+    for unit in units:
+        for what, ports, count in ends:
+            for port in range(count(unit)):
+                uses = ports.count((unit.name, port))
+                if uses == 0:
+                    yield f"unit {unit.name}: {what} {port} is not connected"
+                elif uses > 1:
+                    yield f"unit {unit.name}: {what} {port} is connected {uses} times"
+            for name, port in ports:
+                if name == unit.name and port >= count(unit):
+                    yield f"unit {unit.name}: has no {what} {port}"
+
+
+def _unit_problems(units: list[Unit], servers: set[str]) -> Iterable[str]:
+    for unit in units:
+        if unit.table is None:
+            yield f"unit {unit.name}: its firing table depends on data; run the value pass first"
+            continue
+        segments = [s for block in unit.table.blocks for s in block.segments]
+        if unit.server is not None and unit.server not in servers:
+            yield f"unit {unit.name}: no server is called {unit.server!r}"
+        if unit.table.uses_server and unit.server is None:
+            yield f"unit {unit.name}: requests bytes but names no server"
+        if unit.table.uses_server and unit.issue != "reserve":
+            yield f"unit {unit.name}: a unit that uses a server must have issue='reserve'"
+        if unit.issue == "reserve" and any(s.ii == 0 for s in segments):
+            yield f"unit {unit.name}: an initiation interval of 0 is only allowed with issue='hold'"
+
+
+def _balance_problems(units: list[Unit], channels: list[Channel]) -> Iterable[str]:
+    tables = {unit.name: unit.table for unit in units}
+    for channel in channels:
+        producer, consumer = tables[channel.producer], tables[channel.consumer]
+        if producer is None or consumer is None:
+            continue
+        made, taken = producer.made(channel.output), consumer.taken(channel.input)
+        if taken not in (made, made + channel.initial_tokens):
+            initial = f" and starts with {channel.initial_tokens}" if channel.initial_tokens else ""
+            yield (
+                f"channel {channel.name}: {channel.producer} makes {made} tokens{initial} but {channel.consumer} "
+                f"takes {taken}"
+            )
+
+
+def _lints(units: Iterable[Unit], channels: Iterable[Channel]) -> Iterable[str]:
+    tables = {unit.name: unit.table for unit in units}
+    for unit in units:
+        if unit.table and any(s.ii == 0 for block in unit.table.blocks for s in block.segments):
+            yield f"unit {unit.name}: initiation interval 0 is throughput that no hardware gives for free"
+    for channel in channels:
+        table = tables[channel.producer]
+        if table is None or channel.depth is None:
+            continue
+        for segment in (s for block in table.blocks for s in block.segments):
+            round_trip = segment.latency + channel.latency_cycles + channel.credit_latency_cycles
+            needed = -(-round_trip * segment.make[channel.output] // max(segment.ii, 1))
+            if channel.depth < needed:
+                yield (
+                    f"channel {channel.name}: depth {channel.depth} is below the {needed} slots that "
+                    f"{channel.producer} needs in flight for full rate (latency {segment.latency} + channel "
+                    f"{channel.latency_cycles} + credit {channel.credit_latency_cycles})"
+                )
+                break

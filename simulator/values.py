@@ -1,0 +1,158 @@
+"""The value pass: what the tokens are, computed without a clock.
+
+Values never depend on time (Kahn), so they are computed once per algorithm and workload, vectorised, and reused by
+every hardware point. Tokens of a channel are handled iteration by iteration (in attention graphs: row by row) as a
+:class:`TokenBlock`; a unit's function maps the token blocks of its inputs for some iterations to those of its outputs.
+Iterations are independent of each other: state that a unit carries lives within one iteration.
+
+A unit whose timing depends on data has no firing table; its function returns one along with its tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import GraphError
+from simulator.firing import FiringTable, IntArray, Segment, recorded
+from simulator.graph import Graph, Unit
+
+Array = npt.NDArray[np.float64]
+BLOCK_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class TokenBlock:
+    """Tokens of one channel over some iterations.
+
+    Attributes
+    ----------
+    values : array, shape ``(iterations, width, *token_shape)``
+        Tokens of each iteration, padded to the longest. May be a broadcast view.
+    lengths : int array, shape ``(iterations,)``, or None
+        Tokens per iteration; None when all rows are full.
+    """
+
+    values: Array
+    lengths: IntArray | None = None
+
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Mask of real tokens, shape ``(iterations, width)``."""
+        rows, width = self.values.shape[:2]
+        if self.lengths is None:
+            return np.ones((rows, width), dtype=np.bool_)
+        return np.arange(width)[None, :] < self.lengths[:, None]
+
+    def counts(self) -> IntArray:
+        """Tokens per iteration, shape ``(iterations,)``."""
+        if self.lengths is not None:
+            return self.lengths
+        return np.full(self.values.shape[0], self.values.shape[1], dtype=np.int64)
+
+    def stream(self) -> Array:
+        """All tokens in order, shape ``(tokens, *token_shape)``."""
+        if self.lengths is None:
+            return self.values.reshape(-1, *self.values.shape[2:])
+        return np.asarray(self.values[self.valid()])
+
+    def with_values(self, values: Array) -> TokenBlock:
+        """Other values for the same tokens."""
+        return TokenBlock(values, self.lengths)
+
+
+@dataclass(frozen=True)
+class UnitStep:
+    """What a unit's function returns: output tokens, and for a data-dependent unit the firings it took."""
+
+    outputs: tuple[TokenBlock, ...]
+    firings: tuple[Segment, ...] | None = None
+
+
+UnitFunction = Callable[[tuple[TokenBlock, ...], range], UnitStep]
+
+
+@dataclass(frozen=True)
+class ValuePass:
+    """Tokens that reached the sinks, shape ``(tokens, *token_shape)`` each, and the recorded tables by unit."""
+
+    outputs: dict[str, Array]
+    tables: dict[str, FiringTable]
+
+
+def evaluate(graph: Graph) -> ValuePass:
+    """Compute all token values of an acyclic graph.
+
+    Raises
+    ------
+    GraphError
+        If a unit has no function, or the graph has a cycle.
+    """
+    order = _topological(graph)
+    missing = [unit.name for unit in order if unit.function is None]
+    if missing:
+        raise GraphError([f"unit {name}: has no function, so its tokens have no values" for name in missing])
+    rows = max((unit.table.iterations for unit in order if unit.table is not None), default=1)
+    collected: dict[str, list[Array]] = {unit.name: [] for unit in order if unit.outputs == 0}
+    firings: dict[str, list[Segment]] = {unit.name: [] for unit in order if unit.table is None}
+    for block in _row_blocks(graph, rows):
+        tokens: dict[tuple[str, int], TokenBlock] = {}
+        for unit in order:
+            step = _evaluate_unit(graph, unit, tokens, block)
+            for port, output in enumerate(step.outputs if unit.outputs else ()):
+                tokens[unit.name, port] = output
+            if unit.outputs == 0:
+                collected[unit.name] += [output.stream() for output in step.outputs]
+            if unit.table is None:
+                firings[unit.name] += step.firings or ()
+    outputs = {name: np.concatenate(parts) for name, parts in collected.items() if parts}
+    return ValuePass(outputs, {name: recorded(segments) for name, segments in firings.items()})
+
+
+def _evaluate_unit(graph: Graph, unit: Unit, tokens: dict[tuple[str, int], TokenBlock], block: range) -> UnitStep:
+    sources = sorted((c.input, c.producer, c.output) for c in graph.channels if c.consumer == unit.name)
+    inputs = tuple(tokens[producer, output] for _, producer, output in sources)
+    if unit.function is None:
+        raise GraphError(f"unit {unit.name}: has no function")
+    step = unit.function(inputs, block)
+    if unit.table is None and step.firings is None:
+        raise GraphError(f"unit {unit.name}: has no firing table and its function recorded none")
+    return step
+
+
+def _topological(graph: Graph) -> list[Unit]:
+    waiting = {unit.name: {c.producer for c in graph.channels if c.consumer == unit.name} for unit in graph.units}
+    order: list[Unit] = []
+    ready = [unit for unit in graph.units if not waiting[unit.name]]
+    while ready:
+        unit = ready.pop(0)
+        order.append(unit)
+        del waiting[unit.name]
+        for other in graph.units:
+            if unit.name in waiting.get(other.name, set()):
+                waiting[other.name].discard(unit.name)
+                if not waiting[other.name]:
+                    ready.append(other)
+    if waiting:
+        raise GraphError(f"the value pass needs an acyclic graph; in a cycle: {', '.join(sorted(waiting))}")
+    return order
+
+
+def _row_blocks(graph: Graph, rows: int) -> Sequence[range]:
+    """Blocks of iterations within one group, small enough that the widest channel stays below ``BLOCK_BYTES``."""
+    group = graph.rows_per_group or rows
+    widest = 1
+    tables = {unit.name: unit.table for unit in graph.units}
+    for channel in graph.channels:
+        table = tables[channel.producer]
+        if table is not None:
+            tokens = table.made(channel.output) // max(table.iterations, 1) + 1
+            widest = max(widest, tokens * channel.token_bytes)
+    step = max(1, min(group, BLOCK_BYTES // widest))
+    return [
+        range(start, min(start + step, first + group, rows))
+        for first in range(0, rows, group)
+        for start in range(first, min(first + group, rows), step)
+    ]
