@@ -11,6 +11,7 @@ from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, 
 
 if TYPE_CHECKING:
     from studies.evaluate import Evaluation
+    from studies.space import DesignPoint
 
 
 def register(app: typer.Typer) -> None:
@@ -19,9 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 @with_design_options
-def run(
-    algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
-) -> int:
+def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Simulate one design and print cycles, stalls, FIFO use and the error against the float64 oracle."""
     point = design_point(algorithm, design)
     from studies.evaluate import evaluate
@@ -40,21 +39,30 @@ def summary(evaluation: Evaluation) -> str:
     lines = [
         f"{point.algorithm} on {shape.name}: batch {shape.batch}, {shape.heads} heads ({shape.kv_heads} KV),"
         f" {shape.q_len} queries, {shape.kv_len} keys, head dim {shape.head_dim}, {shape.mask} mask",
-        "parameters: " + ", ".join(f"{name} = {value}" for name, value in point.parameters),
+        f"parameters: {_changed_parameters(point)}",
         "",
         f"cycles    {result.cycles:,}",
         f"time      {result.seconds:.6g} s at {result.clock_hz / 1e9:g} GHz",
         f"firings   {result.firings:,} in {result.wall_s:.3g} s on this computer"
-        + (f", and {result.compile_s:.3g} s compiling" if result.compile_s else ""),
+        + (f", after {result.compile_s:.1f} s of compiling" if result.compile_s > 1 else ""),
     ]
     if deviation is not None:
-        lines.append(
-            f"error     rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} (float64 oracle)"
-        )
+        lines.append(f"error     rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} (float64 oracle)")
     if result.deadlock is not None:
         lines += ["", f"DEADLOCK  {result.deadlock}"]
+    lines += [f"note      {lint}" for lint in result.lints]
     lines += ["", unit_table(evaluation), "", channel_table(evaluation)]
     return "\n".join(lines)
+
+
+def _changed_parameters(point: DesignPoint) -> str:
+    """Parameters that differ from their defaults."""
+    from studies.parameters import parameter_knobs
+    from studies.parts import find_algorithm
+
+    knobs = parameter_knobs(find_algorithm(point.algorithm))
+    changed = [f"{name} = {value}" for name, value in point.parameters if value != knobs[name].default]
+    return ", ".join(changed) or "all at their defaults"
 
 
 def unit_table(evaluation: Evaluation) -> str:

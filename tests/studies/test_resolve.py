@@ -92,13 +92,10 @@ def test_axes_may_be_algorithms_workloads_engines_and_clocks():
 
 def test_knobs_of_the_workload_apply_over_the_preset():
     result = study(
-        "algorithm: test.pipe\nworkload: {preset: llama3-8b, seq_len: 64, mask: full}\n"
-        "axes: {heads: [8, 16]}\n"
+        "algorithm: test.pipe\nworkload: {preset: llama3-8b, seq_len: 64, mask: full}\naxes: {heads: [8, 16]}\n"
     )
     assert [p.workload.heads for p in result.points] == [8, 16]
-    assert {(p.workload.q_len, p.workload.kv_len, p.workload.mask) for p in result.points} == {
-        (64, 64, "full")
-    }
+    assert {(p.workload.q_len, p.workload.kv_len, p.workload.mask) for p in result.points} == {(64, 64, "full")}
     assert {p.workload.kv_heads for p in result.points} == {8}
 
 

@@ -53,9 +53,7 @@ def test_rows_come_back_in_grid_order_with_everything(tmp_path):
         keys = store.enter_grid("study", three)
         assert keys == [point.key for point in three]
         run = store.begin_run({"commit": "abc"})
-        store.record(
-            run, [done(three[2], cycles=7), Outcome(three[0].key, "failed", {}, {}, "why", "Traceback")]
-        )
+        store.record(run, [done(three[2], cycles=7), Outcome(three[0].key, "failed", {}, {}, "why", "Traceback")])
     with Store(tmp_path / "s.sqlite") as store:
         assert store.studies() == ["study"]
         assert list(store.statuses("study").values()) == ["failed", "pending", "done"]

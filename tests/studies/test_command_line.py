@@ -1,0 +1,273 @@
+"""The command line as people and scripts use it: what it prints, and the exit codes."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import simulator
+from hwmodels.errors import InputError
+from reference.captures import capture_names
+from reference.oracle import attention
+from studies.cli import main
+from studies.cli.options import DesignOptions, design_point
+from studies.command import command_of
+from studies.evaluate import attempt, evaluate
+from studies.resolve import read_study
+from studies.space import ENGINES, DesignPoint
+
+CONFIGS = sorted((Path(__file__).parents[2] / "studies" / "configs").glob("*.yaml"))
+SMALL = ["--seq-len", "16", "--head-dim", "4"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def json_of(capsys, *arguments, code=0):
+    """The one JSON document on stdout of a command."""
+    assert main([*arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+# --- run --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("granularity", ["row", "scalar"])
+def test_run_prints_what_scripts_rely_on(capsys, granularity):
+    document = json_of(
+        capsys, "run", "sdpa.naive", *SMALL, "--granularity", granularity, "--heads", "2", "--kv-heads", "1"
+    )
+    assert document["cycles"] > 2 * 16 * 16
+    assert document["seconds"] == document["cycles"] / 1e9
+    assert document["firings"] == sum(unit["firings"] for unit in document["units"])
+    assert document["wall_s"] > 0
+    assert re.fullmatch("[0-9a-f]{64}", document["schedule_digest"])
+    assert document["deadlock"] is None
+    assert 0 <= document["error"]["rel_l2"] <= 1e-12
+    assert 0 <= document["error"]["max_abs"] <= 1e-12
+    for unit in document["units"]:
+        assert {"name", "busy_cycles", "stalled_cycles", "idle_cycles"} <= unit.keys()
+        parts = (unit["busy_cycles"], unit["idle_cycles"], *unit["stalled_cycles"].values())
+        assert sum(parts) == document["cycles"]
+    for channel in document["channels"]:
+        assert channel["peak_occupancy"] <= channel["depth"]
+        assert channel["bytes"] > 0
+
+
+def test_both_engines_print_the_same_schedule(capsys):
+    documents = [json_of(capsys, "run", "sdpa.scaled", *SMALL, "--engine", engine) for engine in ENGINES]
+    assert documents[0]["schedule_digest"] == documents[1]["schedule_digest"]
+    assert documents[0]["cycles"] == documents[1]["cycles"]
+
+
+def test_a_deadlock_is_exit_code_3_with_the_depth_that_frees_it(capsys):
+    # 16 scores of a row must wait for their sum
+    document = json_of(capsys, "run", "sdpa.naive", *SMALL, "--set", "long_depth=15", code=3)
+    assert document["deadlock"]["smallest_depth"] == {"weights_fifo": 16}
+    assert document["error"] is None
+    assert main(["run", "sdpa.naive", *SMALL, "--set", "long_depth=15"]) == 3
+    text = capsys.readouterr().out
+    assert "DEADLOCK" in text
+    assert "weights_fifo holds 15/15" in text
+    assert main(["run", "sdpa.naive", *SMALL, "--set", "long_depth=16"]) == 0
+
+
+def test_text_for_people_names_units_channels_and_errors(capsys):
+    assert main(["run", "sdpa.naive", *SMALL, "--set", "exp_latency=3", "--clock", "2 GHz"]) == 0
+    text = capsys.readouterr().out
+    for words in ("exp_latency = 3", "at 2 GHz", "rel L2", "weights_fifo", "mostly stalled by"):
+        assert words in text
+
+
+def test_timing_only_has_no_error(capsys):
+    with_values = json_of(capsys, "run", "sdpa.naive", *SMALL)
+    without = json_of(capsys, "run", "sdpa.naive", *SMALL, "--timing-only")
+    assert without["error"] is None
+    assert without["schedule_digest"] == with_values["schedule_digest"]
+
+
+def test_real_tensors_give_the_attention_of_those_tensors(here, capsys):
+    random = np.random.default_rng(7)
+    q = random.normal(size=(4, 8, 6))
+    k, v = random.normal(size=(2, 12, 6)), random.normal(size=(2, 12, 5))
+    np.savez("t.npz", q=q, k=k, v=v)
+    document = json_of(capsys, "run", "sdpa.memory_free", "--tensors", "t.npz")
+    assert document["point"]["workload"]["q_len"] == 8
+    assert document["error"]["rel_l2"] <= 1e-12
+    point = design_point("sdpa.memory_free", DesignOptions(tensors="t.npz"))
+    out = evaluate(point).result.outputs["out"].reshape(4, 8, 5)
+    expected, _ = attention(q, k, v)
+    assert np.allclose(out, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_shipped_captures_are_tensors_by_name(capsys):
+    (name, *_) = capture_names()
+    document = json_of(capsys, "run", "sdpa.memory_free", "--tensors", name)
+    assert document["point"]["tensors"]["path"].endswith(f"{name}.npz")
+    assert document["error"]["rel_l2"] <= 1e-12
+
+
+def test_a_wrong_value_would_be_seen(monkeypatch):
+    """The comparison with the oracle is a real one: spoil one element and the error is there."""
+    point = design_point("sdpa.naive", DesignOptions(seq_len=8, head_dim=4))
+    honest = simulator.simulate
+
+    def spoilt(*arguments, **options):
+        result = honest(*arguments, **options)
+        result.outputs["out"][3] += 1e-3
+        return result
+
+    monkeypatch.setattr(simulator, "simulate", spoilt)
+    assert evaluate(point).deviation.max_abs == pytest.approx(1e-3)
+
+
+# --- sweep, resume, report ---------------------------------------------------------------------------
+
+STUDY = """\
+name: small
+algorithm: sdpa.naive
+workload: {seq_len: 16, head_dim: 4}
+axes:
+  long_depth: [15, 16, 18]
+  depths: ["", "nowhere=2"]
+"""
+
+
+def test_a_sweep_keeps_failures_as_rows_and_continues(here, capsys):
+    (here / "s.yaml").write_text(STUDY)
+    summary = json_of(capsys, "sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "2", "--quiet")
+    assert (summary["points"], summary["done"], summary["failed"], summary["evaluated"]) == (6, 3, 3, 6)
+    again = json_of(capsys, "sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0")
+    assert (again["evaluated"], again["skipped"], again["failed"]) == (0, 6, 3)
+    retried = json_of(capsys, "sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0", "--retry-failed")
+    assert (retried["evaluated"], retried["skipped"], retried["failed"]) == (3, 3, 3)
+
+    from studies.store import Store
+
+    with Store("s.sqlite") as store:
+        rows = list(store.rows("small"))
+    assert [row.outcome.status for row in rows] == ["done", "failed"] * 3
+    assert [row.attempt for row in rows] == [1, 2] * 3
+    assert [row.outcome.metrics.get("deadlock") for row in rows[::2]] == [True, False, False]
+    assert "no FIFO is called 'nowhere'" in rows[1].outcome.error
+    assert rows[2].outcome.metrics["error.rel_l2"] <= 1e-12
+    assert rows[2].provenance["versions"]["numpy"] == np.__version__
+    assert rows[2].provenance["configuration"]["name"] == "small"
+
+
+def test_a_sweep_in_which_all_points_fail_is_exit_code_1(here, capsys):
+    (here / "s.yaml").write_text(STUDY.replace('"", ', ""))
+    summary = json_of(capsys, "sweep", "s.yaml", "--jobs", "0", code=1)
+    assert summary["failed"] == summary["points"] == 3
+    assert (here / "out" / "small.sqlite").exists()
+
+
+def test_the_reason_of_a_failure_is_one_line():
+    point = design_point("sdpa.naive", DesignOptions(seq_len=4, head_dim=4, set_=["depths=nowhere=2"]))
+    outcome = attempt(point)
+    assert outcome.status == "failed"
+    assert "\n" not in outcome.error
+    assert "Traceback" in outcome.traceback
+    broken = DesignPoint("sdpa.naive", point.workload, (("no_such", 1),))
+    assert attempt(broken).error.startswith("TypeError: ")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_shipped_studies_are_sound(path, capsys):
+    assert json_of(capsys, "config", "check", str(path))["points"] == len(read_study(path).points)
+
+
+def test_the_first_point_of_every_shipped_study_is_evaluated():
+    for path in CONFIGS:
+        if path.stem != "llama3-8b":  # a whole layer takes seconds; the demo runs it
+            outcome = attempt(read_study(path).points[0])
+            assert outcome.error is None, path
+
+
+# --- names, configuration, health ---------------------------------------------------------------------
+
+
+def test_list_and_show(capsys):
+    names = json_of(capsys, "list")
+    assert {"sdpa.naive", "sdpa.memory_free"} <= {entry["name"] for entry in names["algorithms"]}
+    assert json_of(capsys, "list", "workloads").keys() == {"workloads"}
+    algorithm = json_of(capsys, "show", "algorithm", "sdpa.naive")
+    assert {"granularity", "long_depth"} <= {parameter["name"] for parameter in algorithm["parameters"]}
+    workload = json_of(capsys, "show", "workload", "llama3-8b")
+    assert workload["kv_heads"] == 8
+    assert "arXiv:2407.21783" in workload["citations"]["kv_heads"]
+    for arguments in (["list"], ["show", "workload", "llama3-8b"], ["show", "algorithm", "sdpa.naive"]):
+        assert main(arguments) == 0
+    assert "num_key_value_heads" in capsys.readouterr().out
+
+
+def test_config_show_and_schema(here, capsys):
+    (here / "s.yaml").write_text(STUDY)
+    document = json_of(capsys, "config", "show", "s.yaml")
+    assert document["settings"]["parameters.long_depth"] == {"value": [15, 16, 18], "origin": "axis, s.yaml:5"}
+    assert main(["config", "show", "s.yaml"]) == 0
+    assert "default of sdpa.naive" in capsys.readouterr().out
+    assert "axes" in json_of(capsys, "config", "schema")["properties"]
+
+
+def test_doctor_finds_what_is_required(capsys):
+    document = json_of(capsys, "doctor")
+    assert document["ok"]
+    checks = {check["name"]: check for check in document["checks"]}
+    assert checks["numpy"]["detail"] == np.__version__
+    assert not checks["torch"]["required"]
+
+
+def test_help_comes_at_once():
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "studies", "--help"], capture_output=True, text=True)
+    elapsed = time.monotonic() - started
+    assert done.returncode == 0
+    assert "sweep" in done.stdout
+    heavy = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "studies", "--help"], capture_output=True, text=True
+    ).stderr
+    for module in ("numba", "pandas", "plotly", "scipy", "ruamel"):
+        assert not re.search(rf"\| +{module}$", heavy, re.MULTILINE), module
+    assert elapsed < 5  # a second on a free machine; this one may be busy
+
+
+# --- points and their commands ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        DesignOptions(),
+        DesignOptions(workload="llama3-8b", seq_len=64, heads=4, kv_heads=2, causal=False, seed=3),
+        DesignOptions(seq_len=32, set_=["depths=q->q_hold=3,v->pv=4", "exp_latency=2"], granularity="scalar"),
+        DesignOptions(tensors=capture_names()[0], engine="simpy", timing_only=True, no_skip=True),
+        DesignOptions(clock="1.755 GHz", dtype="bfloat16", batch=2),
+    ],
+)
+def test_the_command_of_a_point_gives_that_point_again(design, monkeypatch):
+    point = design_point("sdpa.naive", design)
+    program, verb, *rest = shlex.split(command_of(point))
+    assert (program, verb) == ("attnflow", "run")
+    seen = []
+
+    def remember(algorithm, options):
+        seen.append(design_point(algorithm, options))
+        raise InputError("enough")
+
+    monkeypatch.setattr("studies.cli.run.design_point", remember)
+    assert main(["run", *rest]) == 2
+    assert seen[0].key == point.key
+
+
+def test_engines_are_those_of_the_simulator():
+    assert set(ENGINES) == set(simulator.ENGINES)

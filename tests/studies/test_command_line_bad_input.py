@@ -1,0 +1,307 @@
+"""Bad input of every kind: exit code 2, one line per problem, all at once, no traceback."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from studies.cli import main
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaints(capsys, *arguments):
+    """Lines on stderr of a command that must end with exit code 2 and an empty stdout."""
+    assert main([str(argument) for argument in arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Traceback" not in output.err
+    return output.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["sdpa.naiv"], ["ALGORITHM: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?"]),
+        (["sdpa.naive", "--seq-len", "0"], ["--seq-len: must be at least 1 (got 0)"]),
+        (
+            ["sdpa.naive", "--workload", "llama3-8"],
+            ["--workload: unknown workload 'llama3-8'; did you mean 'llama3-8b'?"],
+        ),
+        (["sdpa.naive", "--workload", "no/file.yaml"], ["--workload: no such file: no/file.yaml"]),
+        (["sdpa.naive", "--heads", "3", "--kv-heads", "2"], ["--kv-heads: must divide heads = 3 (got 2)"]),
+        (["sdpa.naive", "--engine", "simpi"], ["--engine: unknown engine 'simpi'; did you mean 'simpy'?"]),
+        (
+            ["sdpa.naive", "--granularity", "col"],
+            ["--granularity: must be 'row' or 'scalar' (got 'col'); known: row, scalar"],
+        ),
+        (["sdpa.naive", "--set", "depth"], ["--set: must be NAME=VALUE (got 'depth')"]),
+        (
+            ["sdpa.naive", "--set", "workload.maks=full"],
+            ["--set workload.maks: unknown knob of a workload; did you mean 'mask'?"],
+        ),
+        (["sdpa.naive", "--set", "granularity=4"], ["--set granularity: must be 'row' or 'scalar' (got 4)"]),
+        (["sdpa.naive", "--seed", "-1"], ["--seed: must be at least 0 (got -1)"]),
+        (
+            ["sdpa.naive", "--hads", "2"],
+            ["No such option: --hads (Possible options: --head-dim, --heads, --kv-heads); see --help"],
+        ),
+        (
+            ["sdpa.naive", "--heads", "two"],
+            [
+                "Invalid value for '--heads': Input should be a valid integer, "
+                "unable to parse string as an integer; see --help"
+            ],
+        ),
+        ([], ["Missing argument 'ALGORITHM'; see --help"]),
+        (
+            [
+                "sdpa.naive",
+                "--heads",
+                "0",
+                "--workload",
+                "llama",
+                "--tensors",
+                "none.npz",
+                "--engine",
+                "fast",
+                "--set",
+                "x",
+            ],
+            [
+                "--workload: unknown workload 'llama'; did you mean 'llama3-8b'?",
+                "--tensors: neither a file nor a shipped capture: none.npz; known: minilm_l6_layer3",
+                "--engine: unknown engine 'fast'; known: compiled, simpy",
+                "--heads: must be at least 1 (got 0)",
+                "--set: must be NAME=VALUE (got 'x')",
+            ],
+        ),
+    ],
+)
+def test_options(here, capsys, arguments, expected):
+    assert complaints(capsys, "run", *arguments, "--json") == expected
+
+
+def test_an_unknown_parameter_gets_the_nearest_name(here, capsys):
+    (line,) = complaints(capsys, "run", "sdpa.naive", "--set", "granlarity=row")
+    assert line == "--set granlarity: unknown parameter of sdpa.naive; did you mean 'granularity'?"
+
+
+def test_an_unknown_verb_gets_the_nearest_name(here, capsys):
+    (line,) = complaints(capsys, "swep")
+    assert "did you mean 'sweep'" in line.lower()
+
+
+# --- tensors ------------------------------------------------------------
+
+GOOD = np.ones((2, 8, 4))
+
+
+def spoiled(value):
+    tensor = GOOD.copy()
+    tensor[1, 3, 2] = value
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"q": GOOD, "k": GOOD}, "has no array 'v'"),
+        (
+            {"q": GOOD, "k": GOOD, "v": spoiled(np.nan)},
+            "v: holds 1 values that are not finite, the first at (0, 1, 3, 2)",
+        ),
+        ({"q": spoiled(np.inf), "k": GOOD, "v": GOOD}, "q: holds 1 values that are not finite"),
+        ({"q": GOOD[0, 0], "k": GOOD, "v": GOOD}, "q: must have"),
+        ({"q": GOOD, "k": GOOD[:, :, :3], "v": GOOD}, "q and k differ in head dimension: 4 and 3"),
+        ({"q": GOOD, "k": GOOD, "v": GOOD[:, :5]}, "k and v differ in (kv_heads, length): (2, 8) and (2, 5)"),
+        ({"q": np.ones((3, 8, 4)), "k": GOOD, "v": GOOD}, "3 query heads cannot be grouped over 2 KV heads"),
+        ({"q": GOOD.astype(str), "k": GOOD, "v": GOOD}, "q: must hold real numbers"),
+        ({"q": GOOD[:, :0], "k": GOOD, "v": GOOD}, "q: is empty"),
+    ],
+)
+def test_tensors(here, capsys, arrays, expected):
+    np.savez("t.npz", **arrays)
+    lines = complaints(capsys, "run", "sdpa.naive", "--tensors", "t.npz")
+    assert len(lines) == 1
+    assert lines[0].startswith("t.npz: ")
+    assert expected in lines[0]
+
+
+def test_tensors_that_are_no_archive(here, capsys):
+    (here / "t.npz").write_bytes(b"not a zip file")
+    (line,) = complaints(capsys, "run", "sdpa.naive", "--tensors", "t.npz")
+    assert line.startswith("t.npz: cannot be read as an .npz archive")
+    np.savez("t.npz", q=np.array([{}], dtype=object), k=GOOD, v=GOOD)
+    assert complaints(capsys, "run", "sdpa.naive", "--tensors", "t.npz")
+
+
+def test_options_that_contradict_the_tensors(here, capsys):
+    np.savez("t.npz", q=GOOD, k=GOOD, v=GOOD)
+    assert complaints(capsys, "run", "sdpa.naive", "--tensors", "t.npz", "--heads", "4", "--seq-len", "9") == [
+        "t.npz: seq_len: the tensors have 8 (got 9)",
+        "t.npz: heads: the tensors have 2 (got 4)",
+    ]
+
+
+# --- study files ------------------------------------------------------------
+
+STUDIES = {
+    "unknown key": (
+        "algoritm: sdpa.naive\nalgorithm: sdpa.naive\n",
+        ["1: algoritm: unknown key; did you mean 'algorithm'?"],
+    ),
+    "no algorithm": ("name: x\n", ["1: algorithm: required key is missing (here or as an axis)"]),
+    "unknown algorithm": (
+        "algorithm: sdpa.naiv\n",
+        ["1: algorithm: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?"],
+    ),
+    "unknown workload": (
+        "algorithm: sdpa.naive\nworkload: llama3-8\n",
+        ["2: workload: unknown workload 'llama3-8'; did you mean 'llama3-8b'?"],
+    ),
+    "missing workload file": (
+        "algorithm: sdpa.naive\nworkload: w.yaml\n",
+        ["2: workload: no such file: w.yaml"],
+    ),
+    "missing tensors": (
+        "algorithm: sdpa.naive\ntensors: t.npz\n",
+        ["2: tensors: neither a file nor a shipped capture: t.npz; known: minilm_l6_layer3"],
+    ),
+    "bad knob": (
+        "algorithm: sdpa.naive\nworkload: {heads: 0}\n",
+        ["2: workload.heads: must be at least 1 (got 0)"],
+    ),
+    "bad type": (
+        "algorithm: sdpa.naive\nworkload:\n  heads: many\n",
+        ["3: workload.heads: must be a valid integer, unable to parse string as an integer (got 'many')"],
+    ),
+    "true is no number": (
+        "algorithm: sdpa.naive\nworkload: {heads: true}\n",
+        ["2: workload.heads: must be int (got true)"],
+    ),
+    "unfit combination": (
+        "algorithm: sdpa.naive\nworkload: {heads: 4}\naxes:\n  workload.kv_heads: [1, 2, 3]\n",
+        ["4: axes.workload.kv_heads[2]: must divide heads = 4 (got 3)"],
+    ),
+    "unknown parameter": (
+        "algorithm: sdpa.naive\nparameters: {granlarity: row}\n",
+        ["2: parameters.granlarity: unknown parameter of sdpa.naive; did you mean 'granularity'?"],
+    ),
+    "unknown axis": (
+        "algorithm: sdpa.naive\naxes:\n  workload.kv_len: [1]\n  kv_lenn: [1, 2]\n",
+        ["4: axes.kv_lenn: unknown axis; did you mean 'kv_len'?"],
+    ),
+    "bad axis value": (
+        "algorithm: sdpa.naive\naxes: {granularity: [row, rov]}\n",
+        ["2: axes.granularity[1]: must be 'row' or 'scalar' (got 'rov'); did you mean 'row'?"],
+    ),
+    "repeated value": ("algorithm: sdpa.naive\nseeds: [1, 2, 1]\n", ["2: seeds[2]: value 1 is there twice"]),
+    "empty axis": (
+        "algorithm: sdpa.naive\naxes: {q_len: []}\n",
+        ["2: axes.q_len: List should have at least 1 item after validation, not 0 (got a list)"],
+    ),
+    "range without step": (
+        "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 2}\n",
+        ["3: axes.q_len: a range needs either 'step' or 'factor'"],
+    ),
+    "endless range": (
+        "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 1e9, step: 1}\n",
+        ["3: axes.q_len: has 1000000000 values, more than 100000"],
+    ),
+    "too many points": (
+        "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 1000, step: 1}\n  seed: {from: 0, to: 999, step: 1}\n",
+        ["2: axes: the grid has 1000000 points, more than 200000"],
+    ),
+    "bad engine": (
+        "algorithm: sdpa.naive\nengine: simpi\n",
+        ["2: engine: must be 'compiled' or 'simpy' (got 'simpi'); did you mean 'simpy'?"],
+    ),
+    "wrong unit": (
+        "algorithm: sdpa.naive\nclock: 1 GB\n",
+        ["2: clock: must be a quantity in Hz such as '1.755 GHz' (got '1 GB')"],
+    ),
+    "wrong unit on an axis": (
+        "algorithm: sdpa.naive\naxes: {clock: [1 GHz, 2 GHZ]}\n",
+        ["2: axes.clock[1]: must be a quantity in Hz such as '1.755 GHz' (got '2 GHZ'); did you mean '2 GHz'?"],
+    ),
+    "syntax": ("algorithm: [sdpa.naive\n", ["2: YAML syntax: expected ',' or ']', but got '<stream end>'"]),
+    "a list": ("- sdpa.naive\n", ["1: must be a valid dictionary or instance of StudyText (got a list)"]),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), STUDIES.values(), ids=STUDIES)
+def test_study_files(here, capsys, text, expected):
+    (here / "s.yaml").write_text(text)
+    lines = [f"s.yaml:{line}" for line in expected]
+    assert complaints(capsys, "config", "check", "s.yaml") == lines
+    assert complaints(capsys, "sweep", "s.yaml", "--json") == lines
+    assert not (here / "out").exists()
+
+
+def test_all_problems_of_a_study_file_come_at_once(here, capsys):
+    np.savez("t.npz", q=GOOD, k=GOOD, v=spoiled(np.nan))
+    (here / "s.yaml").write_text(
+        textwrap.dedent(
+            """\
+            nme: everything wrong
+            algorithm: sdpa.naive
+            workload: {preset: llama3-8, heds: 3, kv_len: 0}
+            parameters:
+              granularity: rov
+            axes:
+              workload.q_len: {from: 1, to: 8, fctor: 2}
+              bar: [1]
+            engine: fast
+            tensors: t.npz
+            """
+        )
+    )
+    assert complaints(capsys, "sweep", "s.yaml") == [
+        "t.npz: v: holds 1 values that are not finite, the first at (0, 1, 3, 2)",
+        "s.yaml:1: nme: unknown key; did you mean 'name'?",
+        "s.yaml:3: workload.preset: unknown workload 'llama3-8'; did you mean 'llama3-8b'?",
+        "s.yaml:3: workload.heds: unknown knob of a workload; did you mean 'heads'?",
+        "s.yaml:3: workload.kv_len: must be at least 1 (got 0)",
+        "s.yaml:5: parameters.granularity: must be 'row' or 'scalar' (got 'rov'); did you mean 'row'?",
+        "s.yaml:7: axes.workload.q_len.fctor: unknown key; did you mean 'factor'?",
+        "s.yaml:8: axes.bar: unknown axis",
+        "s.yaml:9: engine: must be 'compiled' or 'simpy' (got 'fast'); known: compiled, simpy",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["sweep", "none.yaml"], "none.yaml: no such file"),
+        (["config", "show", "."], ".: is a folder, expected a YAML file"),
+        (["report", "none.sqlite"], "none.sqlite: no such store"),
+        (["show", "workload", "llama3-8"], "unknown workload 'llama3-8'; did you mean 'llama3-8b'?"),
+        (
+            ["show", "algorithm", "sdpa.naiv"],
+            "algorithm: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?",
+        ),
+        (["bench", "nothing-like-it"], "unknown benchmark 'nothing-like-it'"),
+        (
+            ["advise", "depths", "sdpa.naiv"],
+            "ALGORITHM: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?",
+        ),
+    ],
+)
+def test_other_commands(here, capsys, arguments, expected):
+    (line,) = complaints(capsys, *arguments)
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize("arguments", [["run", "sdpa.naive", "--seq-len", "0"], ["sweep", "none.yaml"]])
+def test_in_a_process_of_its_own(here, arguments):
+    done = subprocess.run([sys.executable, "-m", "studies", *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
