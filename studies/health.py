@@ -100,9 +100,7 @@ def _gpu() -> Finding:
         return Finding("gpu", False, False, "no nvidia-smi")
     query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        output = subprocess.run(
-            query, capture_output=True, text=True, timeout=_GPU_QUERY_TIMEOUT_S, check=True
-        ).stdout
+        output = subprocess.run(query, capture_output=True, text=True, timeout=_GPU_QUERY_TIMEOUT_S, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return Finding("gpu", False, False, f"nvidia-smi failed: {error}")
     return Finding("gpu", bool(output.strip()), False, "; ".join(output.strip().splitlines()) or "none")

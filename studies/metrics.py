@@ -58,8 +58,7 @@ def measure(evaluation: Evaluation) -> dict[str, Scalar]:
     """All metrics of an evaluation by name; None where one does not apply or is not finite."""
     values = {entry.name: entry.measure(evaluation) for entry in metrics()}
     return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
     }
 
 

@@ -116,9 +116,7 @@ def _workload_knobs() -> dict[str, Knob]:
         Knob("kv_heads", count, help="KV heads that the query heads share"),
         Knob("q_len", count, unit="token", help="new tokens per sequence"),
         Knob("kv_len", count, unit="token", help="tokens attended per sequence"),
-        Knob(
-            SEQUENCE_LENGTH, count, unit="token", help="kv_len, and q_len with it unless the workload decodes"
-        ),
+        Knob(SEQUENCE_LENGTH, count, unit="token", help="kv_len, and q_len with it unless the workload decodes"),
         Knob("head_dim", count, unit="element", help="width of a query and of a key head"),
         Knob("v_head_dim", count, unit="element", help="width of a value head"),
         Knob("mask", Mask),

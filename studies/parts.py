@@ -129,6 +129,4 @@ def shaped_workload(base: Workload, changes: Mapping[str, Scalar], tensors: Tens
     ]
     if problems:
         raise InputError(problems)
-    return change_workload(
-        shaped, {name: value for name, value in changes.items() if name not in shape_knobs}
-    )
+    return change_workload(shaped, {name: value for name, value in changes.items() if name not in shape_knobs})

@@ -66,9 +66,7 @@ class Study:
             "title": self.title,
             "points": len(self.points),
             "axes": {name: list(values) for name, values in self.axes.items()},
-            "settings": {
-                setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings
-            },
+            "settings": {setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings},
         }
 
 
@@ -182,9 +180,7 @@ class _Resolver:
         section = self.text.workload
         return section.get("preset") if isinstance(section, dict) else section
 
-    def _names(
-        self, key: str, fixed: Scalar, written: Mapping[str, list[Scalar]]
-    ) -> Iterator[tuple[FieldPath, str]]:
+    def _names(self, key: str, fixed: Scalar, written: Mapping[str, list[Scalar]]) -> Iterator[tuple[FieldPath, str]]:
         """Places and texts of everything that `key` names, as an axis or as a plain entry."""
         if key in written:
             for i, value in enumerate(written[key]):

@@ -107,8 +107,7 @@ class StudyText(_Strict):
     def axis_values(self) -> dict[str, list[Scalar]]:
         """Values of every axis as written, ranges expanded; seeds are the last axis."""
         values = {
-            name: axis.values() if isinstance(axis, RangeText) else list(axis)
-            for name, axis in self.axes.items()
+            name: axis.values() if isinstance(axis, RangeText) else list(axis) for name, axis in self.axes.items()
         }
         if self.seeds is not None:
             values["workload.seed"] = list(self.seeds)

@@ -203,9 +203,7 @@ class Store:
     def begin_run(self, provenance: dict[str, Json]) -> int:
         """Note the provenance of the outcomes to come; returns the number to record them under."""
         with self._transaction():
-            cursor = self._database.execute(
-                "INSERT INTO runs (provenance) VALUES (?)", (json.dumps(provenance),)
-            )
+            cursor = self._database.execute("INSERT INTO runs (provenance) VALUES (?)", (json.dumps(provenance),))
         if cursor.lastrowid is None:
             raise sqlite3.DatabaseError("the row of a run got no number")
         return cursor.lastrowid
@@ -264,9 +262,7 @@ class Store:
         if study is not None and study not in studies:
             message = f"holds no study called {study!r}"
             raise InputError(Problem(message, str(self.path), hint=did_you_mean(study, studies)))
-        runs = {
-            run: json.loads(text) for run, text in self._database.execute("SELECT run, provenance FROM runs")
-        }
+        runs = {run: json.loads(text) for run, text in self._database.execute("SELECT run, provenance FROM runs")}
         query = (
             "SELECT study, position, key, point, status, attempt, metrics, detail, error, traceback, wall_s,"
             " time_utc, run FROM grid JOIN points USING (key) WHERE ?1 IS NULL OR study = ?1"

@@ -100,9 +100,7 @@ def run_sweep(
             store.record(run, outcomes)
 
         with Progress(len(pending), quiet=quiet) as progress:
-            run_points(
-                pending, evaluate, record, workers=workers, open_executor=open_executor, observer=progress
-            )
+            run_points(pending, evaluate, record, workers=workers, open_executor=open_executor, observer=progress)
         counts = Counter(store.statuses(study.name).values())
         code = store.commits(study.name)
     wall_s = time.monotonic() - started

@@ -46,8 +46,7 @@ def list_names(
     del quiet
     found = {each: _entries(each) for each in ([kind] if kind else Kind)}
     document: Json = {
-        str(each): [{"name": name, "summary": summary} for name, summary in entries]
-        for each, entries in found.items()
+        str(each): [{"name": name, "summary": summary} for name, summary in entries] for each, entries in found.items()
     }
 
     def text() -> str:
@@ -111,8 +110,7 @@ def _show_algorithm(name: str, as_json: bool) -> None:
         "name": algorithm.name,
         "summary": algorithm.summary,
         "parameters": [
-            {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help}
-            for k in knobs
+            {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help} for k in knobs
         ],
     }
     rows = [(k.name, k.type_text, k.default, k.unit, k.help) for k in knobs]
@@ -134,8 +132,7 @@ def _show_workload(name: str, as_json: bool) -> None:
     values = dataclasses.asdict(workload)
     del values["citations"]
     derived = {
-        each: getattr(workload, each)
-        for each in ("attention_flops", "exponentials", "compulsory_bytes", "cache_bytes")
+        each: getattr(workload, each) for each in ("attention_flops", "exponentials", "compulsory_bytes", "cache_bytes")
     }
     document: Json = {**values, "citations": cited, "derived": derived}
     rows = [(each, value, cited.get(each)) for each, value in values.items() if value not in (None, "")]

@@ -42,8 +42,7 @@ def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = Fa
 
     def text() -> str:
         rows = [
-            (setting.name, json.dumps(setting.value, ensure_ascii=False), setting.origin)
-            for setting in study.settings
+            (setting.name, json.dumps(setting.value, ensure_ascii=False), setting.origin) for setting in study.settings
         ]
         return f"{study.name}: {len(study.points)} points\n\n{table(('name', 'value', 'origin'), rows)}"
 

@@ -26,9 +26,7 @@ def doctor(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     sound = all(finding.ok or not finding.required for finding in findings)
     document: Json = {
         "ok": sound,
-        "checks": [
-            {"name": f.name, "ok": f.ok, "required": f.required, "detail": f.detail} for f in findings
-        ],
+        "checks": [{"name": f.name, "ok": f.ok, "required": f.required, "detail": f.detail} for f in findings],
     }
     rows = [(f.name, "ok" if f.ok else "MISSING" if f.required else "absent", f.detail) for f in findings]
     emit(document, lambda: table(("check", "state", "detail"), rows), as_json=as_json)

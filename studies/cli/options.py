@@ -21,21 +21,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AlgorithmName = Annotated[
-    str, typer.Argument(metavar="ALGORITHM", help="For example sdpa.naive; see `attnflow list`.")
-]
+AlgorithmName = Annotated[str, typer.Argument(metavar="ALGORITHM", help="For example sdpa.naive; see `attnflow list`.")]
 
 
 @dataclass(frozen=True)
 class DesignOptions:
     """A design as the command line describes it; None means that the workload or the algorithm decides."""
 
-    workload: Annotated[
-        str | None, typer.Option(help="Preset name or YAML file; one small head if not given.")
-    ] = None
-    seq_len: Annotated[
-        int | None, typer.Option(help="Tokens: KV length, and query length unless decoding.")
-    ] = None
+    workload: Annotated[str | None, typer.Option(help="Preset name or YAML file; one small head if not given.")] = None
+    seq_len: Annotated[int | None, typer.Option(help="Tokens: KV length, and query length unless decoding.")] = None
     q_len: Annotated[int | None, typer.Option(help="New tokens per sequence.")] = None
     kv_len: Annotated[int | None, typer.Option(help="Attended tokens per sequence.")] = None
     head_dim: Annotated[int | None, typer.Option(help="Width of a head.")] = None

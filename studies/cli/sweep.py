@@ -24,13 +24,9 @@ def sweep(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            help="Worker processes; all processors if not given, 0 for none.", min=0, show_default=False
-        ),
+        typer.Option(help="Worker processes; all processors if not given, 0 for none.", min=0, show_default=False),
     ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Evaluate failed points again.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Evaluate failed points again.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
