@@ -58,9 +58,7 @@ def document_path(detail: ErrorDetails, document: Document) -> FieldPath:
     return path
 
 
-def _messages(
-    detail: ErrorDetails, model: type[BaseModel] | None, given: object
-) -> list[tuple[str, str | None]]:
+def _messages(detail: ErrorDetails, model: type[BaseModel] | None, given: object) -> list[tuple[str, str | None]]:
     """Message(s) and hint(s) for one complaint."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":

@@ -256,7 +256,7 @@ class _Walk:
                 shown = key_node.value if isinstance(key_node, ScalarNode) else "a list or mapping"
                 self._complain(key_node, path, f"a key must be text (got {shown})")
                 continue
-            key = str(key_node.value)
+            key = self._text(key_node, path)
             if key in first_lines:
                 self._complain(key_node, (*path, key), f"duplicate key (first on line {first_lines[key]})")
                 continue
@@ -276,4 +276,13 @@ class _Walk:
             return result
         if tag not in (_TAG + "str", _TAG + "timestamp"):
             self._complain(node, path, f"YAML tag {node.tag} is not accepted")
-        return str(node.value)
+        return self._text(node, path)
+
+    def _text(self, node: ScalarNode, path: FieldPath) -> str:
+        """Text of a node; the escaped surrogate pairs of JSON become the characters they stand for."""
+        text = str(node.value)
+        try:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError:
+            self._complain(node, path, "half of a surrogate pair is no character")
+            return text.encode("ascii", "backslashreplace").decode("ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -162,7 +163,7 @@ class _Resolver:
             file = self.text.tensors
             for tensors in self._attempt(("tensors",), lambda: find_tensors(file, self.folder)):
                 self.tensors = tensors
-        if "algorithm" not in written and ("algorithm",) not in self.document.lines:
+        if self.text.algorithm is None and not {"algorithm", "axes"} & self._faulty and "algorithm" not in written:
             self._complain(("algorithm",), "required key is missing (here or as an axis)")
         for path, name in self._names("algorithm", self.text.algorithm, written):
             for algorithm in self._attempt(path, partial(find_algorithm, name)):
@@ -179,6 +180,11 @@ class _Resolver:
         """What the entry ``workload`` names, if anything."""
         section = self.text.workload
         return section.get("preset") if isinstance(section, dict) else section
+
+    @property
+    def _faulty(self) -> set[str]:
+        """Entries with problems that are listed already."""
+        return {re.split(r"[.\[]", problem.field)[0] for problem in self.problems if problem.field}
 
     def _names(self, key: str, fixed: Scalar, written: Mapping[str, list[Scalar]]) -> Iterator[tuple[FieldPath, str]]:
         """Places and texts of everything that `key` names, as an axis or as a plain entry."""

@@ -28,6 +28,7 @@ from hwmodels.quantity import Hertz
 from studies.space import Engine, Scalar
 
 LONGEST_AXIS = 100_000
+LARGEST_NUMBER = 1e15
 
 
 class _Strict(BaseModel):
@@ -45,8 +46,8 @@ class RangeText(_Strict):
     @model_validator(mode="after")
     def _advances(self) -> Self:
         numbers = [number for number in (self.first, self.last, self.step, self.factor) if number is not None]
-        if not all(math.isfinite(number) for number in numbers):
-            raise ValueError("the numbers of a range must be finite")
+        if not all(-LARGEST_NUMBER <= number <= LARGEST_NUMBER for number in numbers):
+            raise ValueError(f"the numbers of a range must lie within {LARGEST_NUMBER:g} of zero")
         if (self.step is None) == (self.factor is None):
             raise ValueError("a range needs either 'step' or 'factor'")
         if self.step is not None and self.step <= 0:
@@ -55,25 +56,23 @@ class RangeText(_Strict):
             raise ValueError("a range with a factor needs factor > 1 and from > 0")
         if self.last < self.first:
             raise ValueError(f"'to' must not be below 'from' (got {self.last} and {self.first})")
-        if self._count() > LONGEST_AXIS:
-            raise ValueError(f"has {self._count()} values, more than {LONGEST_AXIS}")
+        if self._steps() >= LONGEST_AXIS:
+            raise ValueError(f"has {self._steps() + 1:.6g} values, more than {LONGEST_AXIS}")
         return self
 
-    def _count(self) -> int:
-        """Number of values; a value that misses `to` by rounding alone counts as hitting it."""
-        steps: float = 0.0
+    def _steps(self) -> float:
+        """How often one can step from the first value without passing the last."""
         if self.step is not None:
-            steps = (self.last - self.first) / self.step
-        elif self.factor is not None:
-            steps = math.log(self.last / self.first) / math.log(self.factor)
-        return math.floor(steps * (1 + 1e-12) + 1e-12) + 1
+            return (self.last - self.first) / self.step
+        return math.log(self.last / self.first) / math.log1p((self.factor or 2) - 1)
 
     def values(self) -> list[Scalar]:
         """All values, in ascending order; whole numbers stay whole."""
+        # a value that misses the last one by rounding alone counts as hitting it
+        steps = range(math.floor(self._steps() * (1 + 1e-12) + 1e-12) + 1)
         if self.step is not None:
-            return [self.first + i * self.step for i in range(self._count())]
-        factor = self.factor or 1
-        return [self.first * factor**i for i in range(self._count())]
+            return [self.first + i * self.step for i in steps]
+        return [self.first * (self.factor or 2) ** i for i in steps]
 
 
 ListText = Annotated[list[Scalar], Field(min_length=1, max_length=LONGEST_AXIS)]

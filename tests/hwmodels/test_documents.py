@@ -94,9 +94,7 @@ def test_a_union_complains_once_per_place():
 
 def test_unknown_keys_inside_a_union_member_find_their_nearest_match():
     lines = _complaints("name: c\nextra_tier:\n  name: t\n  capacity: 1 B\n  pge: open\n")
-    assert any(
-        line.startswith("chip.yaml:5: extra_tier.pge: unknown key; did you mean 'page'?") for line in lines
-    )
+    assert any(line.startswith("chip.yaml:5: extra_tier.pge: unknown key; did you mean 'page'?") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +125,11 @@ def test_an_alias_bomb_is_refused_quickly():
     rows += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
     (line,) = _complaints("\n".join(rows))
     assert "values once its aliases are expanded" in line
+
+
+def test_escaped_characters_beyond_16_bit_are_read_as_json_writes_them():
+    assert read_text('"\\ud83d\\ude00": "\\ud83d\\ude00!"\n', "t").data == {"\U0001f600": "\U0001f600!"}
+    assert _complaints('name: "a\\ud800"\n') == ["chip.yaml:1: name: half of a surrogate pair is no character"]
 
 
 def test_plain_aliases_are_read():
@@ -175,9 +178,7 @@ def test_the_sound_part_of_a_faulty_document_can_still_be_looked_at():
     assert chip is not None
     assert list(chip.links) == ["left"]
     assert chip.clock_mhz == 1000
-    chip, problems = read_text("name: c\nlinks:\n  left: {name: l, capcity: 1 B}\n", "t").validate_partly(
-        _Chip
-    )
+    chip, problems = read_text("name: c\nlinks:\n  left: {name: l, capcity: 1 B}\n", "t").validate_partly(_Chip)
     assert len(problems) == 2
     assert chip is not None
     assert chip.links == {}
