@@ -31,8 +31,7 @@ def draw_tensors(workload: Workload) -> tuple[FloatArray, FloatArray, FloatArray
     streams = np.random.SeedSequence(workload.seed).spawn(3)
     shapes = (workload.q_shape, workload.k_shape, workload.v_shape)
     q, k, v = (
-        np.random.default_rng(stream).standard_normal(shape)
-        for stream, shape in zip(streams, shapes, strict=True)
+        np.random.default_rng(stream).standard_normal(shape) for stream, shape in zip(streams, shapes, strict=True)
     )
     return q, k, v
 
@@ -40,8 +39,8 @@ def draw_tensors(workload: Workload) -> tuple[FloatArray, FloatArray, FloatArray
 def load_tensors(path: Path | str) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Read q, k and v from an ``.npz`` file, as float64.
 
-    The file holds arrays ``q``, ``k`` and ``v`` of `(batch, heads, length, dim)` or `(heads, length, dim)`;
-    further arrays are ignored. Pickled objects are refused.
+    The file holds arrays ``q``, ``k`` and ``v`` of `(batch, heads, length, dim)`, `(heads, length, dim)` or, for one
+    head, `(length, dim)`; further arrays are ignored. Pickled objects are refused.
 
     Raises
     ------
@@ -100,10 +99,10 @@ def _read_arrays(path: Path, name: str, problems: list[Problem]) -> dict[str, ND
 def _as_tensor(key: str, array: NDArray[np.generic], name: str, problems: list[Problem]) -> FloatArray:
     """float64 with four axes; complaints go to `problems` and an empty array comes back."""
     empty = np.empty((0, 0, 0, 0))
-    if array.ndim not in (3, 4):
+    if array.ndim not in (2, 3, 4):
         problems.append(
             Problem(
-                f"must have 3 or 4 axes (heads, length, dim), batch in front (got {array.shape})",
+                f"must have 2 to 4 axes (batch, heads, length, dim), the first ones if wanted (got {array.shape})",
                 name,
                 field=key,
             )
@@ -112,15 +111,13 @@ def _as_tensor(key: str, array: NDArray[np.generic], name: str, problems: list[P
     if array.dtype.kind not in "fiu":
         problems.append(Problem(f"must hold real numbers (got {array.dtype})", name, field=key))
         return empty
-    tensor = array.astype(np.float64).reshape((1, *array.shape) if array.ndim == 3 else array.shape)
+    tensor = array.astype(np.float64).reshape((1,) * (4 - array.ndim) + array.shape)
     if tensor.size == 0:
         problems.append(Problem(f"is empty (got {array.shape})", name, field=key))
     bad = np.argwhere(~np.isfinite(tensor))
     if bad.size:
         place = tuple(int(i) for i in bad[0])
-        problems.append(
-            Problem(f"holds {len(bad)} values that are not finite, the first at {place}", name, field=key)
-        )
+        problems.append(Problem(f"holds {len(bad)} values that are not finite, the first at {place}", name, field=key))
     return tensor
 
 

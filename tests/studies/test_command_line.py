@@ -109,6 +109,15 @@ def test_real_tensors_give_the_attention_of_those_tensors(here, capsys):
     assert np.allclose(out, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_one_head_needs_no_axis_for_heads(here, capsys):
+    tensor = np.random.default_rng(0).normal(size=(8, 4))
+    np.savez("t.npz", q=tensor[:3], k=tensor, v=tensor)
+    document = json_of(capsys, "run", "sdpa.naive", "--tensors", "t.npz")
+    shape = document["point"]["workload"]
+    assert [shape[name] for name in ("batch", "heads", "kv_heads", "q_len", "kv_len")] == [1, 1, 1, 3, 8]
+    assert document["error"]["rel_l2"] <= 1e-12
+
+
 def test_shipped_captures_are_tensors_by_name(capsys):
     (name, *_) = capture_names()
     document = json_of(capsys, "run", "sdpa.memory_free", "--tensors", name)

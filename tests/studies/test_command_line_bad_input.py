@@ -118,7 +118,7 @@ def spoiled(value):
             "v: holds 1 values that are not finite, the first at (0, 1, 3, 2)",
         ),
         ({"q": spoiled(np.inf), "k": GOOD, "v": GOOD}, "q: holds 1 values that are not finite"),
-        ({"q": GOOD[0, 0], "k": GOOD, "v": GOOD}, "q: must have"),
+        ({"q": GOOD[0, 0], "k": GOOD, "v": GOOD}, "q: must have 2 to 4 axes"),
         ({"q": GOOD, "k": GOOD[:, :, :3], "v": GOOD}, "q and k differ in head dimension: 4 and 3"),
         ({"q": GOOD, "k": GOOD, "v": GOOD[:, :5]}, "k and v differ in (kv_heads, length): (2, 8) and (2, 5)"),
         ({"q": np.ones((3, 8, 4)), "k": GOOD, "v": GOOD}, "3 query heads cannot be grouped over 2 KV heads"),
