@@ -1,0 +1,67 @@
+"""How many keys may stay: an absolute number or a share of what has been seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwmodels.errors import InputError, Problem
+
+
+@dataclass(frozen=True)
+class KVBudget:
+    """Keys kept per KV head and layer.
+
+    Exactly one of the two is given.
+
+    Parameters
+    ----------
+    tokens
+        Keys.
+    fraction_kept
+        Share of the tokens seen so far, in (0, 1]; at least one key is kept. kvpress counts the removed
+        share instead: `fraction_kept = 1 - compression_ratio` gives the same integer.
+
+    Raises
+    ------
+    InputError
+        If none or both are given, or the number is out of range.
+    """
+
+    tokens: int | None = None
+    fraction_kept: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tokens is None) == (self.fraction_kept is None):
+            raise InputError(Problem("give either tokens or fraction_kept", field="budget"))
+        if self.tokens is not None and self.tokens < 1:
+            raise InputError(Problem(f"must be at least 1 (got {self.tokens})", field="budget.tokens"))
+        if self.fraction_kept is not None and not 0 < self.fraction_kept <= 1:
+            raise InputError(Problem(f"must be in (0, 1] (got {self.fraction_kept})", field="budget.fraction_kept"))
+
+    def capacity(self, tokens_seen: int) -> int:
+        """Keys that may stay when `tokens_seen` tokens have come: `max(1, int(tokens_seen * fraction))`."""
+        if self.tokens is not None:
+            return self.tokens
+        return max(1, int(tokens_seen * self.fraction_kept))
+
+    def check(self, policy: str, smallest: int, context_tokens: int | None = None) -> None:
+        """That a policy which always keeps `smallest` keys fits, and that there is something to evict.
+
+        Raises
+        ------
+        InputError
+            A budget below the keys the policy never drops, or above the context.
+        """
+        if self.tokens is None:
+            return
+        if self.tokens < smallest:
+            raise InputError(
+                Problem(
+                    f"{self.tokens} tokens are fewer than the {smallest} that {policy} always keeps",
+                    field="budget",
+                )
+            )
+        if context_tokens is not None and self.tokens > context_tokens:
+            raise InputError(
+                Problem(f"{self.tokens} tokens are more than the context of {context_tokens}", field="budget")
+            )

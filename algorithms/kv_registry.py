@@ -1,0 +1,90 @@
+"""Finding KV policies: one file and one decorator each, built-ins and plug-ins on the same path."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TypeVar, dataclass_transform
+
+from algorithms.kv_policy import KVPolicy
+from hwmodels.errors import InputError, Problem, did_you_mean
+
+P = TypeVar("P", bound=KVPolicy)
+ENTRY_POINTS = "attnflow.kv_policies"
+"""Group under which another distribution names modules that hold policies."""
+
+_policies: dict[str, type[KVPolicy]] = {}
+_aliases: dict[str, str] = {}
+_discovered = False
+
+
+@dataclass_transform(frozen_default=True)
+def kv_policy(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[type[P]], type[P]]:
+    """Register a policy under `name`; the class becomes a frozen dataclass.
+
+    Raises
+    ------
+    InputError
+        If another class has the name already.
+    """
+
+    def register(cls: type[P]) -> type[P]:
+        made = dataclass(frozen=True)(cls)
+        made.name = name
+        for known in (name, *aliases):
+            other = _policies.get(_aliases.get(known, known))
+            if other is not None and other.__module__ != made.__module__:
+                raise InputError(
+                    Problem(f"policy '{known}' of {made.__module__} is already registered by {other.__module__}")
+                )
+        _policies[name] = made
+        _aliases.update(dict.fromkeys(aliases, name))
+        return made
+
+    return register
+
+
+def discover() -> None:
+    """Import every built-in policy and every plug-in, once.
+
+    Raises
+    ------
+    InputError
+        A plug-in cannot be imported.
+    """
+    global _discovered
+    if _discovered:
+        return
+    package = importlib.import_module("algorithms.policies")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"algorithms.policies.{module.name}")
+    for entry in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:
+            raise InputError(Problem(f"plug-in {entry.value} cannot be imported: {error}")) from error
+    _discovered = True
+
+
+def policy_names() -> tuple[str, ...]:
+    """Names of all policies, sorted."""
+    discover()
+    return tuple(sorted(_policies))
+
+
+def policy_class(name: str) -> type[KVPolicy]:
+    """The policy registered as `name`.
+
+    Raises
+    ------
+    InputError
+        An unknown name, with the nearest known one.
+    """
+    discover()
+    known = _aliases.get(name, name)
+    if known not in _policies:
+        raise InputError(Problem(f"unknown KV policy '{name}'", hint=did_you_mean(name, [*_policies, *_aliases])))
+    return _policies[known]

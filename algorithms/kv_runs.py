@@ -1,0 +1,109 @@
+"""Runs of neighbouring slots: what a gather reads, in the order it is issued, and at which addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+
+@njit(cache=True)
+def _count_runs(slots: IntArray, lengths: IntArray) -> int:
+    total = 0
+    for row in range(slots.shape[0]):
+        for ii in range(lengths[row]):
+            if ii == 0 or slots[row, ii] != slots[row, ii - 1] + 1:
+                total += 1
+    return total
+
+
+@njit(cache=True)
+def _fill_runs(slots: IntArray, lengths: IntArray, head: IntArray, start: IntArray, length: IntArray) -> None:
+    at = -1
+    for row in range(slots.shape[0]):
+        for ii in range(lengths[row]):
+            if ii == 0 or slots[row, ii] != slots[row, ii - 1] + 1:
+                at += 1
+                head[at] = row
+                start[at] = slots[row, ii]
+                length[at] = 0
+            length[at] += 1
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Slots read or written, run-length coded, in issue order.
+
+    Parameters
+    ----------
+    head, start, length
+        KV head, first slot and slots of each run: `(runs,)`.
+    """
+
+    head: IntArray
+    start: IntArray
+    length: IntArray
+
+    @classmethod
+    def of_slots(cls, slots: IntArray, lengths: IntArray) -> Runs:
+        """Runs of the first `lengths[h]` slots of each row; every row must ascend."""
+        slots = np.ascontiguousarray(slots, dtype=np.int64)
+        lengths = np.ascontiguousarray(lengths, dtype=np.int64)
+        count = _count_runs(slots, lengths)
+        head, start, length = (np.empty(count, np.int64) for _ in range(3))
+        _fill_runs(slots, lengths, head, start, length)
+        return cls(head, start, length)
+
+    @classmethod
+    def contiguous(cls, lengths: IntArray, start: int = 0) -> Runs:
+        """One run per head that has any slot."""
+        head = np.flatnonzero(lengths)
+        return cls(head, np.full(head.size, start, np.int64), np.asarray(lengths, np.int64)[head])
+
+    @property
+    def tokens(self) -> int:
+        """Slots in all runs."""
+        return int(self.length.sum())
+
+    @property
+    def count(self) -> int:
+        """Number of runs."""
+        return int(self.length.size)
+
+    @property
+    def mean_length(self) -> float:
+        """Slots per run; 0 without runs."""
+        return self.tokens / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True)
+class CacheLayout:
+    """Where slots lie in a tier: per layer a key region and a value region, each `heads x capacity` rows.
+
+    Parameters
+    ----------
+    capacity
+        Slots per head.
+    row_bytes
+        Bytes of one key (or value) of one head.
+    kv_heads
+        Heads of the layer.
+    base
+        Address of the layer's key region.
+    """
+
+    capacity: int
+    row_bytes: int
+    kv_heads: int
+    base: int = 0
+
+    def requests(self, runs: Runs) -> tuple[IntArray, IntArray]:
+        """Address and bytes of every piece: all key runs, then all value runs, each `(2 * runs,)`."""
+        offset = (runs.head * self.capacity + runs.start) * self.row_bytes + self.base
+        values = offset + self.kv_heads * self.capacity * self.row_bytes
+        size = runs.length * self.row_bytes
+        return np.concatenate([offset, values]), np.concatenate([size, size])
