@@ -1,0 +1,1 @@
+"""The models of the project against files of known results."""
