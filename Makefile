@@ -1,0 +1,87 @@
+# make demo    first report of a fresh clone      make lint    style, types, import rules
+# make test    the whole test suite               make bench   speed of the engines on this computer
+# make clean   remove what these commands made    make lock    choose and pin the newest versions
+# make test-reference   tests of reference/ with its extras: Torch, and NVIDIA's compiler (300 MB; no GPU needed)
+#
+# Everything is installed into .venv and .venv-reference; nothing outside this folder changes.
+
+.PHONY: demo test test-reference lint bench lock clean
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# Python to make .venv with: the first of these that is new enough
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+# tests run in this many processes (xdist)
+WORKERS ?= logical
+# further arguments of pytest, for example PYTEST="-m slow" or PYTEST="tests/studies -x"
+PYTEST ?=
+
+bin := .venv/bin
+venv := $(bin)/python
+# the build tools are pinned like all else, hence no build isolation
+install = $(1)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt hatchling editables \
+  && $(1)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt \
+    --no-build-isolation --editable '.$(2)'
+lock_torch := torch==2.13.0
+
+demo: .venv/installed-core
+	rm -f out/demo.sqlite out/demo.sqlite-*
+	$(bin)/attnflow sweep studies/configs/llama3-8b.yaml --store out/demo.sqlite
+	$(bin)/attnflow sweep studies/configs/minilm-capture.yaml --store out/demo.sqlite
+	$(bin)/attnflow report out/demo.sqlite --output out/demo.html --title "Streaming attention: demo"
+	@echo "the report is out/demo.html: open it in a browser"
+
+test: .venv/installed-dev
+	$(venv) -m pytest -n $(WORKERS) --dist worksteal -rs $(PYTEST)
+
+test-reference: .venv-reference/installed
+	.venv-reference/bin/python -m pytest -n $(WORKERS) --dist worksteal -rs tests/reference $(PYTEST)
+
+lint: .venv/installed-dev
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+bench: .venv/installed-core
+	$(bin)/attnflow bench
+
+clean:
+	rm -rf .venv .venv-reference out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Every extra resolved together, on the oldest Python that is supported, so that one file serves all installs.
+lock: .venv/installed-dev
+	{ sed -n '/^#/p' constraints.txt; \
+	  $(venv) -m pip --disable-pip-version-check install --dry-run --ignore-installed --quiet --report - \
+	    '.[torch,nvrtc,gpu,cluster,notebooks,dev]' $(lock_torch) \
+	  | $(venv) -c 'import json, sys; found = [p["metadata"] for p in json.load(sys.stdin)["install"]]; \
+print(*sorted(p["name"].lower() + "==" + p["version"].split("+")[0] for p in found if p["name"] != "attnflow"), sep="\n")'; \
+	} > constraints.new
+	mv constraints.new constraints.txt
+
+.venv/installed-core: pyproject.toml constraints.txt .venv/bin/python
+	@echo "installing attnflow and what it needs into .venv (once)"
+	@$(call install,.venv)
+	@touch $@
+
+.venv/installed-dev: pyproject.toml constraints.txt .venv/bin/python
+	@echo "installing attnflow and its tools for development into .venv (once)"
+	@$(call install,.venv,[dev])
+	@touch .venv/installed-core $@
+
+.venv-reference/installed: pyproject.toml constraints.txt .venv-reference/bin/python
+	@echo "installing attnflow, Torch and NVRTC into .venv-reference (once)"
+	@$(call install,.venv-reference,[torch,nvrtc,dev])
+	@touch $@
+
+%/bin/python:
+	@for python in $(PYTHON); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "making $* with $$($$python --version)"; \
+	    $$python -m venv $* && exit 0; rm -rf $*; exit 1; \
+	  fi; \
+	done; \
+	echo "attnflow needs Python 3.11 or newer; none of these is: $(PYTHON)" >&2; \
+	echo "install one and name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1
