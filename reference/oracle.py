@@ -120,9 +120,7 @@ def visible_keys(
     return visible
 
 
-def probabilities(
-    q: ArrayLike, k: ArrayLike, *, mask: Mask = "full", scale: float | None = None
-) -> FloatArray:
+def probabilities(q: ArrayLike, k: ArrayLike, *, mask: Mask = "full", scale: float | None = None) -> FloatArray:
     """Attention probabilities `(..., heads, q_len, kv_len)`; fully masked rows are zero.
 
     What H2O-like policies sum over queries, and what a fused kernel never holds.

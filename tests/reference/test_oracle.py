@@ -31,16 +31,12 @@ def loops(q, k, v, visible):
         keys = [j for j in range(k.shape[2]) if visible[i, j]]
         if not keys:
             continue
-        scores = [
-            math.fsum(q[b, h, i, x] * k[b, h // group, j, x] for x in range(d)) / math.sqrt(d) for j in keys
-        ]
+        scores = [math.fsum(q[b, h, i, x] * k[b, h // group, j, x] for x in range(d)) / math.sqrt(d) for j in keys]
         total = math.fsum(math.exp(score) for score in scores)
         lse[b, h, i] = math.log(total)
         for x in range(v.shape[-1]):
             terms = zip(scores, keys, strict=True)
-            out[b, h, i, x] = (
-                math.fsum(math.exp(score) * v[b, h // group, j, x] for score, j in terms) / total
-            )
+            out[b, h, i, x] = math.fsum(math.exp(score) * v[b, h // group, j, x] for score, j in terms) / total
     return out, lse
 
 
@@ -63,9 +59,7 @@ def test_equals_the_definition(seed, kv_heads, group, q_len, kv_len, d, d_v, mas
     visible = np.zeros((q_len, kv_len), dtype=bool)
     for i, j in np.ndindex(q_len, kv_len):
         position = i + kv_len - q_len
-        visible[i, j] = (mask == "full" or j <= position) and (
-            window is None or position - j < window or j < sinks
-        )
+        visible[i, j] = (mask == "full" or j <= position) and (window is None or position - j < window or j < sinks)
     want_out, want_lse = loops(q, k, v, visible)
     np.testing.assert_allclose(out, want_out, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(lse, want_lse, rtol=1e-12, atol=1e-13)
