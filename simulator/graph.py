@@ -237,6 +237,7 @@ class Graph:
             depths and latencies, and channels whose producer and consumer disagree about the number of tokens.
         """
         problems = [
+            *(() if self.units else ("has no units",)),
             *_duplicates("unit", (unit.name for unit in self.units)),
             *_duplicates("channel", (channel.name for channel in self.channels)),
             *_duplicates("server", (server.name for server in self.servers)),

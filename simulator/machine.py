@@ -18,13 +18,14 @@ from simulator.errors import GraphError
 from simulator.firing import Block, IntArray, Segment
 from simulator.graph import Channel, FrozenGraph
 from simulator.servers.contract import ARBITRATIONS
+from simulator.servers.kernel import kernel
 
 ISSUE_RESERVE, ISSUE_HOLD, ISSUE_HOLD_IN_TURN = 0, 1, 2
 ISSUE_CODES = {"reserve": ISSUE_RESERVE, "hold": ISSUE_HOLD, "hold_in_turn": ISSUE_HOLD_IN_TURN}
 UNBOUNDED = -1
 UNBOUNDED_RING_SLOTS = 128
 RING_SLOT_LIMIT = 1 << 28
-LONG_AGO = -1
+LONG_AGO = -(1 << 62)
 
 Records = npt.NDArray[Any]
 
@@ -46,7 +47,7 @@ SEGMENT = _dtype("count growth latency ii request take_ptr make_ptr")
 # The three rings of a channel have mask + 1 words each: visible times, release times, issue times.
 CHANNEL = _dtype(
     "depth slots latency credit producer consumer mask visible_ptr release_ptr issue_ptr "
-    "pushed popped tail peak measured_push measured_pop"
+    "pushed popped tail peak measured_push measured_pop skipped"
 )
 # Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times.
 SERVER = _dtype(
@@ -204,15 +205,27 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
     }
 
 
-def _ring_slots(channel: Channel) -> int:
-    """Power of two of at least twice the depth: exact occupancy looks back one depth beyond the live slots."""
-    wanted = UNBOUNDED_RING_SLOTS if channel.depth is None else 2 * channel.depth
-    return 1 << max(max(wanted, 2 * channel.initial_tokens) - 1, 1).bit_length()
+def _ring_slots(graph: FrozenGraph, channel: Channel) -> int:
+    """Power of two of at least twice the depth: exact occupancy looks back one depth beyond the live slots.
+
+    The ring of an unbounded channel starts small and grows; it always has room for some of the largest firings.
+    """
+    wanted = 2 * (channel.depth or 0)
+    if channel.depth is None:
+        names = [unit.name for unit in graph.units]
+        producer = graph.table(names.index(channel.producer))
+        consumer = graph.table(names.index(channel.consumer))
+        largest = max(
+            max(s.make[channel.output] for block in producer.blocks for s in block.segments),
+            max(s.take[channel.input] for block in consumer.blocks for s in block.segments),
+        )
+        wanted = max(UNBOUNDED_RING_SLOTS, 8 * largest, 8 * channel.initial_tokens)
+    return 1 << max(wanted - 1, 1).bit_length()
 
 
 def _check_ring_memory(graph: FrozenGraph) -> None:
-    if sum(map(_ring_slots, graph.channels)) > RING_SLOT_LIMIT:
-        worst = max(graph.channels, key=_ring_slots)
+    if sum(_ring_slots(graph, channel) for channel in graph.channels) > RING_SLOT_LIMIT:
+        worst = max(graph.channels, key=lambda channel: _ring_slots(graph, channel))
         raise GraphError(
             f"graph {graph.name}: its FIFOs need more than the engine's {RING_SLOT_LIMIT} slots; the deepest is "
             f"{worst.name} with depth {worst.depth}"
@@ -221,7 +234,7 @@ def _check_ring_memory(graph: FrozenGraph) -> None:
 
 def _channel_row(graph: FrozenGraph, channel: Channel, words: _Words) -> dict[str, int]:
     names = [unit.name for unit in graph.units]
-    size = _ring_slots(channel)
+    size = _ring_slots(graph, channel)
     return {
         "depth": UNBOUNDED if channel.depth is None else channel.depth,
         "slots": size // 2 if channel.depth is None else channel.depth,
@@ -236,6 +249,7 @@ def _channel_row(graph: FrozenGraph, channel: Channel, words: _Words) -> dict[st
         "pushed": channel.initial_tokens,
         "peak": channel.initial_tokens,
         "measured_push": channel.initial_tokens,
+        "tail": LONG_AGO,
     }
 
 
@@ -264,11 +278,23 @@ def enlarge_rings(machine: Machine, full: Sequence[int]) -> Machine:
     return machine._replace(channels=channels, words=np.concatenate(parts))
 
 
-def full_unbounded(machine: Machine) -> list[int]:
-    """Unbounded channels whose ring, not their depth, may keep a unit from firing."""
-    channels = machine.channels
-    queued = channels["pushed"] - channels["popped"]
-    noted = channels["popped"] - channels["measured_pop"]
-    half = channels["slots"] // 2
-    full = (channels["depth"] == UNBOUNDED) & ((queued >= half) | (noted >= half))
-    return [int(number) for number in np.flatnonzero(full)]
+@kernel
+def ring_is_full(channel):
+    """Whether the ring of an unbounded channel, not its depth, may keep a unit from firing."""
+    queued = channel.pushed - channel.popped
+    noted = channel.popped - channel.measured_pop
+    return channel.depth == UNBOUNDED and 2 * max(queued, noted) >= channel.slots
+
+
+@kernel
+def full_ring(channels):
+    """Number of a channel whose ring has to be enlarged before the engine may decide anything, or -1."""
+    for number in range(channels.shape[0]):
+        if ring_is_full(channels[number]):
+            return number
+    return -1
+
+
+def full_rings(machine: Machine) -> list[int]:
+    """Channels whose rings have to be enlarged."""
+    return [number for number in range(len(machine.channels)) if ring_is_full(machine.channels[number])]

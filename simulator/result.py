@@ -184,12 +184,21 @@ class Trace:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What steady-state skipping left out, exactly: jumps taken, firings and cycles not simulated one by one."""
+    """What steady-state skipping left out, exactly.
 
-    enabled: bool = False
+    Attributes
+    ----------
+    jumps : int
+        How often whole periods were jumped over.
+    firings : int
+        Firings that were counted but not simulated one by one.
+    note : str
+        Why nothing was skipped, if nothing was.
+    """
+
     jumps: int = 0
     firings: int = 0
-    reason: str = ""
+    note: str = "skipping is off"
 
     def to_dict(self) -> dict[str, object]:
         """JSON form."""

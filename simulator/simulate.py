@@ -16,7 +16,7 @@ from simulator.explain.deadlock import explain_deadlock, wait_of
 from simulator.fingerprint import digest as schedule_digest
 from simulator.graph import FrozenGraph, Graph
 from simulator.machine import cause_names
-from simulator.result import ChannelResult, Deadlock, Result, ServerResult, Skipped, UnitResult
+from simulator.result import ChannelResult, Deadlock, Result, ServerResult, UnitResult
 from simulator.values import evaluate
 
 Engine = Literal["compiled", "simpy"]
@@ -132,7 +132,7 @@ def _result(
             for i, server in enumerate(graph.servers)
         ),
         lints=graph.lints,
-        skipped=outcome.skipped if engine == "compiled" else Skipped(reason="the SimPy engine never skips"),
+        skipped=outcome.skipped,
         outputs=outputs,
         trace=outcome.trace if trace else None,
         clock_hz=clock_hz,

@@ -83,6 +83,18 @@ class Pipeline:
         depth = self.parameters.long_depth or self.longest_row + slack
         self.connect(producer, consumer, name=name, depth=depth)
 
+    def connect_rows(self, producer: Unit, consumer: Unit) -> None:
+        """Join two units by a FIFO of one token per row, as deep as rows fit into a row-long FIFO.
+
+        With a causal mask many short rows are in flight when a new head begins; with a full mask it is one.
+        """
+        rows, tokens = 1, self.columns.width
+        while tokens < self.longest_row:
+            tokens += self.columns.width + self.columns.growth * rows
+            rows += 1
+        slack = self.parameters.reduce_latency + 2
+        self.connect(producer, consumer, depth=max(self.parameters.fifo_depth, rows + slack))
+
     def scores(self) -> Unit:
         """Q, K and their dot products: the unit that emits ``columns`` scores per row."""
         work, parameters = self.workload, self.parameters

@@ -38,7 +38,7 @@ def stable_exponential(pipeline: Pipeline, scores: Unit) -> Unit:
     # the row's last score enters the FIFO together with the maximum; until it leaves: maximum, hold, one credit
     pipeline.connect_long(fork, subtract, name="scores_fifo", slack=parameters.reduce_latency + 3)
     pipeline.connect(fork, row_max)
-    pipeline.connect(row_max, hold)
+    pipeline.connect_rows(row_max, hold)
     pipeline.connect(hold, subtract)
     return exponential(pipeline, subtract, function=np.exp)
 
@@ -63,7 +63,7 @@ def normalised_weights(pipeline: Pipeline, exp: Unit) -> Unit:
     pipeline.connect(exp, fork)
     pipeline.connect_long(fork, div, name="weights_fifo", slack=parameters.reduce_latency + 3)
     pipeline.connect(fork, row_sum)
-    pipeline.connect(row_sum, hold)
+    pipeline.connect_rows(row_sum, hold)
     pipeline.connect(hold, div)
     return div
 

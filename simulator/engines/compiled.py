@@ -11,14 +11,16 @@ from simulator.engines.fire import SCRATCH_FIRINGS, measure_occupancy
 from simulator.engines.grant import earliest_decision, grant
 from simulator.engines.outcome import Outcome
 from simulator.engines.runs import start_all
+from simulator.engines.steady import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch, watch_visit
 from simulator.engines.visit import WAITING_FOR_SLOTS, Options, visit_hold, visit_reserve
 from simulator.firing import Segment, uniform
 from simulator.graph import FrozenGraph, Graph, Unit
-from simulator.machine import ISSUE_RESERVE, Machine, build_machine, cause_count, enlarge_rings, full_unbounded
-from simulator.result import Trace
+from simulator.machine import ISSUE_RESERVE, Machine, build_machine, cause_count, enlarge_rings, full_ring, full_rings
+from simulator.result import Skipped, Trace
 from simulator.servers.kernel import kernel
 
 VISITS_PER_SLICE = 1 << 20
+OUT_OF_VISITS, FINISHED, RINGS_FULL = 0, 1, 2
 
 
 @kernel
@@ -45,11 +47,11 @@ def wake(unit, channels, words, queue, queued, head, length):
 
 
 @kernel
-def run(units, blocks, segments, channels, servers, words, queue, queued, start, cause, options, trace, visits):
+def run(units, blocks, segments, channels, servers, words, queue, queued, start, cause, options, trace, watch, visits):
     """Fire everything that can be fired, but return early after ``visits`` visits so that the caller can be stopped.
 
     ``queue`` is a ring of unit numbers with one slot per unit, ``queued`` marks its members; ``start`` and ``cause``
-    are scratch. Returns True when no unit can move any more.
+    are scratch. Returns ``FINISHED`` when no unit can move any more, ``RINGS_FULL`` when a ring must be enlarged first.
     """
     head, length = 0, 0
     queued[:] = 0
@@ -59,7 +61,7 @@ def run(units, blocks, segments, channels, servers, words, queue, queued, start,
         while length > 0:
             visits -= 1
             if visits < 0:
-                return False
+                return OUT_OF_VISITS
             number = queue[head]
             head = head + 1 if head + 1 < queue.shape[0] else 0
             length -= 1
@@ -70,10 +72,14 @@ def run(units, blocks, segments, channels, servers, words, queue, queued, start,
             else:
                 moved = visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace)
             if moved:
+                if options.skip:
+                    watch_visit(number, units, channels, servers, words, watch)
                 length = wake(unit, channels, words, queue, queued, head, length)
+        if full_ring(channels) >= 0:
+            return RINGS_FULL
         number, now, port = earliest_decision(servers, words)
         if number < 0:
-            return True
+            return FINISHED
         number = grant(
             servers[number], units, blocks, segments, channels, words, now, port, start, cause, options, trace
         )
@@ -102,16 +108,16 @@ def run_compiled(
     recorded = np.zeros((max(total, 1), 4), np.int64)
     queue, queued = np.zeros(len(units), np.int64), np.zeros(len(units), np.int64)
     start, cause = np.zeros(SCRATCH_FIRINGS, np.int64), np.zeros(SCRATCH_FIRINGS, np.int64)
-    options = Options(int(digest), int(occupancy), int(trace))
-    while True:
-        while not run(*machine, queue, queued, start, cause, options, recorded, VISITS_PER_SLICE):
-            pass
-        full = full_unbounded(machine)
-        if not full or machine.units["done"].all():
-            break
-        machine = enlarge_rings(machine, full)
+    options = Options(int(digest), int(occupancy), int(trace), int(skip and not trace))
+    watch = build_watch(machine)
+    status = OUT_OF_VISITS
+    while status != FINISHED:
+        status = run(*machine, queue, queued, start, cause, options, recorded, watch, VISITS_PER_SLICE)
+        if status == RINGS_FULL:
+            machine = enlarge_rings(machine, full_rings(machine))
+            watch = build_watch(machine, watch)
     finish_occupancy(machine.channels, machine.words)
-    return _outcome(graph, machine, recorded if trace else None)
+    return _outcome(graph, machine, watch, recorded if trace else None)
 
 
 @functools.cache
@@ -126,13 +132,13 @@ def warm_up() -> float:
     return time.perf_counter() - begin
 
 
-def _outcome(graph: FrozenGraph, machine: Machine, recorded: np.ndarray | None) -> Outcome:
+def _outcome(graph: FrozenGraph, machine: Machine, watch: Watch, recorded: np.ndarray | None) -> Outcome:
     units, channels = machine.units, machine.channels
     segments = [segment for unit in range(len(units)) for segment in _segments(graph, unit)]
     return Outcome(
         fired=units["fired"].tolist(),
         busy=units["busy"].tolist(),
-        clock=units["clock"].tolist(),
+        clock=(units["clock"] + watch.numbers[BASE]).tolist(),
         stall=[
             machine.words[unit["stall_ptr"] : unit["stall_ptr"] + cause_count(graph, number)].tolist()
             for number, unit in enumerate(units)
@@ -141,14 +147,20 @@ def _outcome(graph: FrozenGraph, machine: Machine, recorded: np.ndarray | None) 
         segment=[None if unit["done"] else segments[int(unit["segment"])] for unit in units],
         holding=[bool(unit["waiting"] == WAITING_FOR_SLOTS) for unit in units],
         issued_ports=[int(unit["issued_ports"]) if unit["waiting"] == WAITING_FOR_SLOTS else 0 for unit in units],
-        pushed=channels["pushed"].tolist(),
-        popped=channels["popped"].tolist(),
+        pushed=(channels["pushed"] + channels["skipped"]).tolist(),
+        popped=(channels["popped"] + channels["skipped"]).tolist(),
         peak=channels["peak"].tolist(),
         grants=machine.servers["grants"].tolist(),
         server_busy=machine.servers["busy"].tolist(),
         server_bytes=machine.servers["bytes"].tolist(),
         trace=None if recorded is None else _trace(machine, recorded),
+        skipped=_skipped(watch),
     )
+
+
+def _skipped(watch: Watch) -> Skipped:
+    jumps, firings = int(watch.numbers[JUMPS]), int(watch.numbers[SKIPPED_FIRINGS])
+    return Skipped(jumps, firings, "" if jumps else "no state recurred: every firing was simulated")
 
 
 def _segments(graph: FrozenGraph, unit: int) -> list[Segment]:

@@ -19,12 +19,12 @@ def earliest_decision(servers, words):
     best, best_time, best_port = -1, 0, -1
     for number in range(servers.shape[0]):
         server = servers[number]
-        arrival = -1
+        arrival, anyone = 0, False
         for client in range(server.clients):
             time = words[server.arrival_ptr + client]
-            if words[server.waiting_ptr + client] and (arrival < 0 or time < arrival):
-                arrival = time
-        if arrival < 0:
+            if words[server.waiting_ptr + client] and (not anyone or time < arrival):
+                arrival, anyone = time, True
+        if not anyone:
             continue
         port = server.free_ptr
         for other in range(port + 1, server.free_ptr + server.ports):

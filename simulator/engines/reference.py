@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import simpy
-from simpy.core import EventPriority
+from simpy.events import EventPriority
 
 from simulator.engines.outcome import Outcome
 from simulator.fingerprint import fingerprint
@@ -282,6 +282,7 @@ class ReferenceRun:
                         waits = []
                         self._push(number, segment, port, self._held(start, segment), environment.cycle)
                         trace.issued_ports += 1
+                        trace.clock = environment.cycle + segment.ii
                 issued = environment.cycle
                 if unit.issue == "hold":
                     for wait in waits:

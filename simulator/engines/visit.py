@@ -30,6 +30,7 @@ class Options(NamedTuple):
     digest: int
     occupancy: int
     trace: int
+    skip: int
 
 
 @kernel
@@ -96,6 +97,7 @@ def visit_hold(unit, blocks, segments, channels, words, start, cause, options, t
             moved = True
         if unit.issue == ISSUE_HOLD_IN_TURN:
             moved = issue_in_turn(unit, segment, channels, words) or moved
+            unit.clock = unit.issued + segment.ii
             if unit.issued_ports < unit.out_end - unit.out_ptr:
                 break
         else:

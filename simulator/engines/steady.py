@@ -1,0 +1,442 @@
+"""Exact skipping of the steady state.
+
+The future of a timed cyclo-static graph is a function of its state: where each unit stands in its table, the tokens
+queued, and all live times relative to now. When the state recurs, what happened in between happens again; so whole
+periods are jumped over and every counter is advanced by its growth per period. The state is compared in full, never by
+a hash. What does not take part in a period (a unit that does not fire, a channel that does not move) keeps its absolute
+times and need not be compared.
+
+A unit is in the same phase if it stands at the same place of its table, or still in the same run of identical
+firings, or in the same loop: in these cases the jump ends before the run, or the loop, is over. That is how long rows
+are skipped from the inside, also when every row is longer than the one before (causal masks).
+
+Times in the records are local: absolute time minus ``base``. A jump adds to ``base`` and leaves the times of everything
+that moves as they are, so its cost does not depend on the depth of FIFOs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.engines.visit import WAITING_FOR_SERVER, WAITING_FOR_SLOTS
+from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, power, repeat_affine
+from simulator.firing import IntArray
+from simulator.machine import ISSUE_RESERVE, LONG_AGO, UNBOUNDED, Machine, Records
+from simulator.servers.kernel import kernel
+
+PENDING_LIMIT = 4096
+NOTHING, RECORDS, EVERYTHING = 0, 1, 2  # how much of a reference has been taken
+SAMPLES_BEFORE_THINNING = 64
+
+# fields of Watch.numbers
+BASE, JUMPS, SKIPPED_FIRINGS, INNER_UNIT, OUTER_UNIT, OUTER_STRIDE, OUTER_LAP = range(7)
+# fields of Reference.numbers
+TAKEN, POWER, SAMPLES, PAUSE, NOW, BASE_THEN = range(6)
+
+
+class Reference(NamedTuple):
+    """A remembered state; ``words`` holds stalls and live times in the order in which they are compared.
+
+    ``numbers`` are: whether there is one, the number of samples until it is replaced (powers of two, Brent 1980),
+    samples since then, visits to let pass, and the time of the clock that all others are relative to.
+    """
+
+    units: Records
+    channels: Records
+    servers: Records
+    words: IntArray
+    numbers: IntArray
+
+
+class Watch(NamedTuple):
+    """What the engine needs to look for recurring states: inside rows and from row to row."""
+
+    inner: Reference
+    outer: Reference
+    numbers: IntArray
+
+
+def build_watch(machine: Machine, before: Watch | None = None) -> Watch:
+    """References for ``machine``, keeping the counts of ``before``.
+
+    The inner pacer is the unit with the most firings (the last of them), the outer one the unit without outputs that
+    has the fewest. The outer one looks once per iteration, or once per head where rows grow within a head.
+    """
+    units, channels = machine.units, machine.channels
+    stalls = int((units["in_end"] - units["in_ptr"] + units["out_end"] - units["out_ptr"] + 2).sum())
+    live = int((channels["slots"] + 2 * np.minimum(channels["mask"] + 1, PENDING_LIMIT)).sum())
+    size = stalls + live + int(machine.servers["ports"].sum())
+    numbers = np.zeros(7, np.int64)
+    numbers[INNER_UNIT] = len(units) - 1 - int(np.argmax(units["firings"][::-1]))
+    sinks = np.flatnonzero(units["out_ptr"] == units["out_end"])
+    numbers[OUTER_UNIT] = int(sinks[np.argmin(units["firings"][sinks])]) if len(sinks) else numbers[INNER_UNIT]
+    growing = units[units["grows"] == 1]
+    numbers[OUTER_STRIDE] = int(growing["ramp"].max()) if len(growing) else 1
+    if before is not None:
+        numbers[:] = before.numbers
+
+    def reference() -> Reference:
+        kept = np.zeros(6, np.int64)
+        kept[POWER] = 1
+        return Reference(units.copy(), channels.copy(), machine.servers.copy(), np.zeros(size, np.int64), kept)
+
+    return Watch(reference(), reference(), numbers)
+
+
+@kernel
+def stall_count(unit):
+    """Number of stall counters of a unit."""
+    return (unit.in_end - unit.in_ptr) + (unit.out_end - unit.out_ptr) + 2
+
+
+@kernel
+def remember_records(units, channels, servers, kept, now, base):
+    """Copy what is cheap to copy: enough to see that a state does not recur."""
+    for number in range(units.shape[0]):
+        kept.units[number] = units[number]
+    for number in range(channels.shape[0]):
+        kept.channels[number] = channels[number]
+    for number in range(servers.shape[0]):
+        kept.servers[number] = servers[number]
+    kept.numbers[TAKEN] = RECORDS
+    kept.numbers[NOW] = now
+    kept.numbers[BASE_THEN] = base
+
+
+@kernel
+def remember_words(units, channels, servers, words, kept):
+    """Copy stalls and live times too, unless too much is not measured yet."""
+    kept_words = kept.words
+    at = 0
+    for number in range(units.shape[0]):
+        unit = units[number]
+        for cause in range(stall_count(unit)):
+            kept_words[at] = words[unit.stall_ptr + cause]
+            at += 1
+    for number in range(channels.shape[0]):
+        channel = channels[number]
+        pending = max(channel.pushed - channel.measured_push, channel.popped - channel.measured_pop)
+        if pending > PENDING_LIMIT:
+            return
+        at = copy_ring(words, channel.visible_ptr, channel.mask, channel.popped, channel.pushed, kept_words, at)
+        first = first_release(channel)
+        at = copy_ring(words, channel.release_ptr, channel.mask, first, channel.popped, kept_words, at)
+        first = channel.measured_push
+        at = copy_ring(words, channel.issue_ptr, channel.mask, first, channel.pushed, kept_words, at)
+        first = channel.measured_pop
+        at = copy_ring(words, channel.release_ptr, channel.mask, first, channel.popped, kept_words, at)
+    for number in range(servers.shape[0]):
+        server = servers[number]
+        for port in range(server.ports):
+            kept_words[at] = words[server.free_ptr + port]
+            at += 1
+    kept.numbers[TAKEN] = EVERYTHING
+
+
+@kernel
+def copy_ring(words, ring, mask, first, end, kept_words, at):
+    """Append ring entries ``first`` to ``end`` to the kept words; return the next free place."""
+    while first < end:
+        place = first & mask
+        count = min(end - first, mask + 1 - place)
+        for i in range(count):
+            kept_words[at + i] = words[ring + place + i]
+        first += count
+        at += count
+    return at
+
+
+@kernel
+def same_time(time, kept, floor, kept_floor, shift):
+    """Whether two times are a shift apart, or both so old that they cannot matter."""
+    return max(time, floor) - max(kept, kept_floor) == shift
+
+
+@kernel
+def ring_recurs(words, ring, mask, first, count, kept_words, at, floor, kept_floor, shift):
+    """Whether ``count`` ring entries are ``shift`` later than the kept ones, or as irrelevantly old as those.
+
+    The plain comparison comes first, without branches: deep FIFOs spend their time here.
+    """
+    done = 0
+    while done < count:
+        place = ring + ((first + done) & mask)
+        stretch = min(count - done, ring + mask + 1 - place)
+        differs = 0
+        for i in range(stretch):
+            differs |= (words[place + i] - kept_words[at + done + i]) ^ shift
+        if differs:
+            for i in range(stretch):
+                if not same_time(words[place + i], kept_words[at + done + i], floor, kept_floor, shift):
+                    return False
+        done += stretch
+    return True
+
+
+@kernel
+def first_release(channel):
+    """Oldest pop whose slot a producer has still to wait for."""
+    if channel.depth == UNBOUNDED:
+        return channel.popped
+    return max(channel.pushed - channel.depth, 0)
+
+
+@kernel
+def unit_periods(unit, kept, shift):
+    """How often a unit can repeat what it did since ``kept``, times ``shift`` later; 0 if it is in another state."""
+    fired = unit.fired - kept.fired
+    if unit.done != kept.done or unit.waiting != kept.waiting:
+        return 0
+    if fired == 0:
+        return 0 if unit.waiting == WAITING_FOR_SERVER else np.int64(1) << 62
+    if unit.segment != kept.segment or unit.clock - kept.clock != shift or unit.last_start - kept.last_start != shift:
+        return 0
+    if unit.waiting == WAITING_FOR_SLOTS and (
+        unit.issued - kept.issued != shift
+        or unit.issued_ports != kept.issued_ports
+        or unit.issued_cause != kept.issued_cause
+    ):
+        return 0
+    if unit.waiting == WAITING_FOR_SERVER and (
+        unit.arrival - kept.arrival != shift or unit.arrival_cause != kept.arrival_cause
+    ):
+        return 0
+    if unit.segment_changes == kept.segment_changes:
+        return (unit.firings_left - 1) // fired
+    if unit.firings_left != kept.firings_left:
+        return 0
+    if unit.block_changes == kept.block_changes:
+        return (unit.loops_left - 1) // (kept.loops_left - unit.loops_left)
+    iterations = unit.iteration - kept.iteration
+    if unit.loops_left != kept.loops_left or (unit.grows and iterations % unit.ramp != 0):
+        return 0
+    return (unit.iterations - unit.iteration - 1) // iterations
+
+
+@kernel
+def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer, consumer, kept_consumer, shift):
+    """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start."""
+    visible = kept.pushed - kept.popped
+    releases = kept.popped - first_release(kept)
+    pending_pushes = kept.pushed - kept.measured_push
+    pending_pops = kept.popped - kept.measured_pop
+    end = at + visible + releases + pending_pushes + pending_pops
+    pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
+    popped = channel.popped + channel.skipped - kept.popped - kept.skipped
+    if pushed == 0 and popped == 0:
+        return True, end
+    if (
+        pushed != popped
+        or channel.popped - first_release(channel) != releases
+        or channel.pushed - channel.measured_push != pending_pushes
+        or channel.popped - channel.measured_pop != pending_pops
+        or not same_time(channel.tail, kept.tail, producer.clock, kept_producer.clock, shift)
+    ):
+        return False, end
+    floor, kept_floor = consumer.clock, kept_consumer.clock
+    ring, mask = channel.visible_ptr, channel.mask
+    if not ring_recurs(words, ring, mask, channel.popped, visible, kept_words, at, floor, kept_floor, shift):
+        return False, end
+    at += visible
+    floor, kept_floor = producer.clock, kept_producer.clock
+    ring, first = channel.release_ptr, first_release(channel)
+    if not ring_recurs(words, ring, mask, first, releases, kept_words, at, floor, kept_floor, shift):
+        return False, end
+    at += releases
+    ring, first = channel.issue_ptr, channel.measured_push
+    if not ring_recurs(words, ring, mask, first, pending_pushes, kept_words, at, LONG_AGO, LONG_AGO, shift):
+        return False, end
+    at += pending_pushes
+    ring, first = channel.release_ptr, channel.measured_pop
+    return ring_recurs(words, ring, mask, first, pending_pops, kept_words, at, LONG_AGO, LONG_AGO, shift), end
+
+
+@kernel
+def server_recurs(server, kept, units, kept_units, words, kept_words, at, shift):
+    """Whether the ports of a server are as free as they were, ``shift`` earlier."""
+    if server.grants == kept.grants:
+        return True
+    if server.last != kept.last:
+        return False
+    floor, kept_floor = np.int64(1) << 62, np.int64(1) << 62
+    for client in range(server.clients):
+        number = words[server.unit_ptr + client]
+        if units[number].done == 0:
+            floor = min(floor, units[number].clock)
+            kept_floor = min(kept_floor, kept_units[number].clock)
+    if floor - kept_floor != shift:
+        return False
+    for port in range(server.ports):
+        if not same_time(words[server.free_ptr + port], kept_words[at + port], floor, kept_floor, shift):
+            return False
+    return True
+
+
+@kernel
+def record_periods(units, channels, kept, shift):
+    """How many periods can be jumped as far as the records tell; 0 if the state does not recur."""
+    periods = np.int64(1) << 62
+    for number in range(units.shape[0]):
+        periods = min(periods, unit_periods(units[number], kept.units[number], shift))
+        if periods <= 0:
+            return 0
+    for number in range(channels.shape[0]):
+        channel, before = channels[number], kept.channels[number]
+        if channel.pushed - channel.popped != before.pushed - before.popped:
+            return 0
+    return periods
+
+
+@kernel
+def words_recur(units, channels, servers, words, kept, shift):
+    """Whether all live times are ``shift`` later than in the reference."""
+    at = 0
+    for number in range(units.shape[0]):
+        at += stall_count(units[number])
+    for number in range(channels.shape[0]):
+        channel = channels[number]
+        recurs, at = channel_recurs(
+            channel,
+            kept.channels[number],
+            words,
+            kept.words,
+            at,
+            units[channel.producer],
+            kept.units[channel.producer],
+            units[channel.consumer],
+            kept.units[channel.consumer],
+            shift,
+        )
+        if not recurs:
+            return False
+    for number in range(servers.shape[0]):
+        if not server_recurs(servers[number], kept.servers[number], units, kept.units, words, kept.words, at, shift):
+            return False
+        at += servers[number].ports
+    return True
+
+
+@kernel
+def jump_unit(unit, kept, words, kept_words, at, periods, cycles):
+    """Advance the counters of one unit by ``periods`` periods; a unit that does not fire keeps its absolute time."""
+    fired = unit.fired - kept.fired
+    if fired == 0:
+        unit.clock -= cycles
+        unit.last_start -= cycles
+        unit.issued -= cycles
+        return 0
+    steps = fired if unit.issue == ISSUE_RESERVE else 2 * fired
+    scale = power(MULTIPLIER_LOW, steps)
+    unit.hash_low = repeat_affine(unit.hash_low, scale, unit.hash_low - kept.hash_low * scale, periods)
+    scale = power(MULTIPLIER_HIGH, steps)
+    unit.hash_high = repeat_affine(unit.hash_high, scale, unit.hash_high - kept.hash_high * scale, periods)
+    unit.fired += periods * fired
+    unit.busy += periods * (unit.busy - kept.busy)
+    for cause in range(stall_count(unit)):
+        words[unit.stall_ptr + cause] += periods * (words[unit.stall_ptr + cause] - kept_words[at + cause])
+    if unit.segment_changes == kept.segment_changes:
+        unit.firings_left -= periods * fired
+    elif unit.block_changes == kept.block_changes:
+        unit.loops_left -= periods * (kept.loops_left - unit.loops_left)
+    else:
+        unit.iteration += periods * (unit.iteration - kept.iteration)
+    return periods * fired
+
+
+@kernel
+def jump_channel(channel, kept, words, periods, cycles):
+    """Advance the token count of one channel; one that does not move keeps its absolute times."""
+    pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
+    if pushed:
+        channel.skipped += periods * pushed
+        return
+    channel.tail -= cycles
+    for token in range(channel.popped, channel.pushed):
+        words[channel.visible_ptr + (token & channel.mask)] -= cycles
+    for token in range(min(first_release(channel), channel.measured_pop), channel.popped):
+        words[channel.release_ptr + (token & channel.mask)] -= cycles
+    for token in range(channel.measured_push, channel.pushed):
+        words[channel.issue_ptr + (token & channel.mask)] -= cycles
+
+
+@kernel
+def jump(units, channels, servers, words, kept, cycles, periods, numbers):
+    """Jump over ``periods`` periods that take ``cycles`` cycles in all."""
+    at = 0
+    for number in range(units.shape[0]):
+        numbers[SKIPPED_FIRINGS] += jump_unit(units[number], kept.units[number], words, kept.words, at, periods, cycles)
+        at += stall_count(units[number])
+    for number in range(channels.shape[0]):
+        jump_channel(channels[number], kept.channels[number], words, periods, cycles)
+    for number in range(servers.shape[0]):
+        server, before = servers[number], kept.servers[number]
+        if server.grants == before.grants:
+            for port in range(server.ports):
+                words[server.free_ptr + port] -= cycles
+            continue
+        server.busy += periods * (server.busy - before.busy)
+        server.bytes += periods * (server.bytes - before.bytes)
+        server.grants += periods * (server.grants - before.grants)
+    numbers[BASE] += cycles
+    numbers[JUMPS] += 1
+
+
+@kernel
+def forget(numbers):
+    """Start looking afresh."""
+    numbers[TAKEN] = NOTHING
+    numbers[POWER] = 1
+    numbers[SAMPLES] = 0
+    numbers[PAUSE] = 0
+
+
+@kernel
+def sample(units, channels, servers, words, kept, now, watch_numbers):
+    """Compare the state with the reference and jump if it recurs; replace the reference at powers of two.
+
+    Live times are copied only from a state whose records have been seen to recur, since deep FIFOs hold many.
+    """
+    numbers = kept.numbers
+    if numbers[PAUSE] > 0:
+        numbers[PAUSE] -= 1
+        return False
+    base = watch_numbers[BASE]
+    shift = now - numbers[NOW]
+    periods = record_periods(units, channels, kept, shift) if numbers[TAKEN] != NOTHING else 0
+    if periods > 0 and numbers[TAKEN] == RECORDS:
+        remember_records(units, channels, servers, kept, now, base)
+        remember_words(units, channels, servers, words, kept)
+        return False
+    if periods > 0 and words_recur(units, channels, servers, words, kept, shift):
+        cycles = periods * (shift + base - numbers[BASE_THEN])
+        jump(units, channels, servers, words, kept, cycles, periods, watch_numbers)
+        forget(numbers)
+        return True
+    numbers[SAMPLES] += 1
+    if numbers[SAMPLES] >= numbers[POWER]:
+        remember_records(units, channels, servers, kept, now, base)
+        if periods > 0:
+            remember_words(units, channels, servers, words, kept)
+        numbers[POWER] *= 2
+        numbers[SAMPLES] = 0
+    numbers[PAUSE] = numbers[POWER] // SAMPLES_BEFORE_THINNING
+    return False
+
+
+@kernel
+def watch_visit(number, units, channels, servers, words, watch):
+    """Look for a recurring state after a visit to unit ``number``, if that is one of the two pacers."""
+    numbers = watch.numbers
+    unit = units[number]
+    if number == numbers[OUTER_UNIT] and unit.iteration // numbers[OUTER_STRIDE] != numbers[OUTER_LAP]:
+        numbers[OUTER_LAP] = unit.iteration // numbers[OUTER_STRIDE]
+        if sample(units, channels, servers, words, watch.outer, unit.clock, numbers):
+            numbers[OUTER_LAP] = unit.iteration // numbers[OUTER_STRIDE]
+            forget(watch.inner.numbers)
+            return
+    if number == numbers[INNER_UNIT]:
+        if unit.grows and watch.inner.units[number].segment_changes != unit.segment_changes:
+            forget(watch.inner.numbers)  # a longer row has begun: only states of this row can recur
+        sample(units, channels, servers, words, watch.inner, unit.clock, numbers)
