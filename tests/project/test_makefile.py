@@ -1,0 +1,101 @@
+"""The commands of the Makefile, as far as they can be tried without installing anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+TIMEOUT_S = 60
+
+
+def make(folder, *arguments):
+    # a make that runs these tests hands its own flags down, which must not reach the one under test
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environment = {name: value for name, value in environment.items() if name not in ("PYTHON", "PYTEST", "WORKERS")}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+@pytest.fixture
+def clone(root, tmp_path):
+    """A folder, with a space in its name, that has what installing reads."""
+    folder = tmp_path / "a clone"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(root / name, folder)
+    return folder
+
+
+@pytest.fixture
+def fake_python(tmp_path):
+    """A Python that is new enough, makes environments without pip, and writes down what it is asked to do."""
+    script = tmp_path / "python"
+    log = tmp_path / "log"
+    script.write_text(
+        f"""#!/bin/sh
+echo "$@" >> "{log}"
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "--version") echo Python 3.99 ;;
+esac
+"""
+    )
+    script.chmod(0o755)
+    return script, log
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "test-reference"])
+def test_target_starts_by_installing_with_the_constraints(clone, target):
+    result = make(clone, "--dry-run", target)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"-m pip .*install -c constraints\.txt .*--editable", result.stdout, re.DOTALL)
+
+
+def test_no_python_that_is_new_enough_is_said_plainly(clone):
+    result = make(clone, "demo", "PYTHON=false no-such-python")
+    assert result.returncode != 0
+    assert "attnflow needs Python 3.11 or newer; none of these is: false no-such-python" in result.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_the_first_python_that_is_new_enough_is_taken(clone, fake_python):
+    script, log = fake_python
+    result = make(clone, ".venv/bin/python", f"PYTHON=false {script} no-such-python")
+    assert result.returncode == 0, result.stderr
+    assert "making .venv with Python 3.99" in result.stdout
+    assert "-m venv .venv" in log.read_text()
+
+
+def test_installs_once_and_again_when_the_pins_change(clone, fake_python):
+    script, log = fake_python
+    for expected in (True, False):
+        log.unlink(missing_ok=True)
+        result = make(clone, ".venv/installed-dev", f"PYTHON={script}")
+        assert result.returncode == 0, result.stderr
+        assert (log.exists() and "--editable .[dev]" in log.read_text()) == expected
+    assert make(clone, "--question", ".venv/installed-core").returncode == 0, "the extras bring the core"
+    later = (clone / ".venv" / "installed-dev").stat().st_mtime + 5
+    os.utime(clone / "constraints.txt", (later, later))
+    assert make(clone, "--question", ".venv/installed-dev").returncode == 1
+
+
+def test_clean_leaves_what_it_did_not_make(clone):
+    kept = clone / "studies" / "configs"
+    kept.mkdir(parents=True)
+    for made in (".venv/bin", "out", "studies/__pycache__"):
+        (clone / made).mkdir(parents=True)
+    assert make(clone, "clean").returncode == 0
+    assert sorted(path.name for path in clone.iterdir()) == ["Makefile", "constraints.txt", "pyproject.toml", "studies"]
+    assert [path.name for path in kept.parent.iterdir()] == ["configs"]
