@@ -12,11 +12,17 @@ from reference import host_device, launch
 REQUIRE_GPU = "ATTNFLOW_REQUIRE_GPU"
 
 
-def skip_without_gpu(reason: str) -> NoReturn:
+def _skip_without_gpu(reason: str) -> NoReturn:
     """Skip; fail where a GPU was promised, so that a broken driver cannot pass for a missing one."""
     if os.environ.get(REQUIRE_GPU, "") not in ("", "0"):
         pytest.fail(f"{REQUIRE_GPU} is set, but {reason}")
     pytest.skip(f"{reason}; {REQUIRE_GPU}=1 turns this skip into a failure")
+
+
+@pytest.fixture
+def skip_without_gpu():
+    """The one way in which a test may do without a GPU."""
+    return _skip_without_gpu
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def gpu():
     """The current GPU through CuPy."""
     reason = launch.why_no_gpu()
     if reason:
-        skip_without_gpu(reason)
+        _skip_without_gpu(reason)
     return launch.CupyDevice()
 
 
