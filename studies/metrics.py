@@ -8,31 +8,53 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from studies.space import Scalar
 
 if TYPE_CHECKING:
+    from simulator.result import ChannelResult
     from studies.evaluate import Evaluation
 
 Measure = Callable[["Evaluation"], Scalar]
+Goal = Literal["min", "max"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number with a name, a unit (empty for none) and one line that says what it means."""
+    """A number of a result.
+
+    Parameters
+    ----------
+    name
+        As in stores and reports.
+    unit
+        Empty for none.
+    meaning
+        One line.
+    measure
+        From an evaluation to the number.
+    goal
+        Which way is better, for a metric that designs are chosen by.
+    static
+        It belongs to the design, not to the run, and so holds even where the design deadlocks.
+    """
 
     name: str
     unit: str
     meaning: str
     measure: Measure
+    goal: Goal | None = None
+    static: bool = False
 
 
 _METRICS: dict[str, Metric] = {}
 
 
-def metric(name: str, unit: str, meaning: str) -> Callable[[Measure], Measure]:
-    """Register the decorated function as the metric `name`.
+def metric(
+    name: str, unit: str, meaning: str, *, goal: Goal | None = None, static: bool = False
+) -> Callable[[Measure], Measure]:
+    """Register the decorated function as the metric `name`; see `Metric` for the parameters.
 
     Raises
     ------
@@ -43,7 +65,7 @@ def metric(name: str, unit: str, meaning: str) -> Callable[[Measure], Measure]:
     def register(function: Measure) -> Measure:
         if name in _METRICS:
             raise ValueError(f"two metrics are called {name!r}")
-        _METRICS[name] = Metric(name, unit, meaning, function)
+        _METRICS[name] = Metric(name, unit, meaning, function, goal, static)
         return function
 
     return register
@@ -62,12 +84,12 @@ def measure(evaluation: Evaluation) -> dict[str, Scalar]:
     }
 
 
-@metric("cycles", "cycle", "simulated time until the last unit has finished its last firing")
+@metric("cycles", "cycle", "simulated time until the last unit has finished its last firing", goal="min")
 def _cycles(evaluation: Evaluation) -> Scalar:
     return evaluation.result.cycles
 
 
-@metric("seconds", "s", "cycles divided by the clock")
+@metric("seconds", "s", "cycles divided by the clock", goal="min")
 def _seconds(evaluation: Evaluation) -> Scalar:
     return evaluation.result.seconds
 
@@ -80,6 +102,25 @@ def _firings(evaluation: Evaluation) -> Scalar:
 @metric("deadlock", "", "whether the design stops before it is done")
 def _deadlock(evaluation: Evaluation) -> Scalar:
     return evaluation.result.deadlock is not None
+
+
+@metric("fifo.capacity_bytes", "B", "all FIFOs together: depth times token size", goal="min", static=True)
+def _fifo_capacity(evaluation: Evaluation) -> Scalar:
+    channels = evaluation.result.channels
+    bounded = [channel.capacity_bytes for channel in channels if channel.capacity_bytes is not None]
+    return sum(bounded) if len(bounded) == len(channels) else None
+
+
+@metric("fifo.peak_bytes", "B", "all FIFOs together, each only as deep as the most tokens it held")
+def _fifo_peak(evaluation: Evaluation) -> Scalar:
+    return sum(channel.peak_occupancy * _token_bytes(channel) for channel in evaluation.result.channels)
+
+
+def _token_bytes(channel: ChannelResult) -> int:
+    """Size of a token, from the capacity, or from the traffic of an unbounded FIFO."""
+    if channel.depth and channel.capacity_bytes is not None:
+        return channel.capacity_bytes // channel.depth
+    return channel.bytes // channel.tokens if channel.tokens else 0
 
 
 @metric("error.rel_l2", "", "relative L2 error of the output against the float64 oracle")
