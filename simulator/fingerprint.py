@@ -12,7 +12,7 @@ import hashlib
 
 import numpy as np
 
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import inlined, kernel
 
 MULTIPLIER_LOW = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIER_HIGH = np.uint64(0xD6E8FEB86659FD93)
@@ -20,7 +20,7 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _CAUSE_SHIFT = np.uint64(6)
 
 
-@kernel
+@inlined
 def mix(delta, cause):
     """Spread one (delta, cause) pair over 64 bits."""
     x = (np.uint64(delta) << _CAUSE_SHIFT) + np.uint64(cause) + np.uint64(1)

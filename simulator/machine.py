@@ -18,7 +18,6 @@ from simulator.errors import GraphError
 from simulator.firing import Block, IntArray, Segment
 from simulator.graph import Channel, FrozenGraph
 from simulator.servers.contract import ARBITRATIONS
-from simulator.servers.kernel import kernel
 
 ISSUE_RESERVE, ISSUE_HOLD, ISSUE_HOLD_IN_TURN = 0, 1, 2
 ISSUE_CODES = {"reserve": ISSUE_RESERVE, "hold": ISSUE_HOLD, "hold_in_turn": ISSUE_HOLD_IN_TURN}
@@ -26,6 +25,7 @@ UNBOUNDED = -1
 UNBOUNDED_RING_SLOTS = 128
 RING_SLOT_LIMIT = 1 << 28
 LONG_AGO = -(1 << 62)
+NO_LAP = 1 << 62
 
 Records = npt.NDArray[Any]
 
@@ -36,10 +36,11 @@ def _dtype(integers: str, hashes: str = "") -> np.dtype[Any]:
 
 
 # A unit's ports: words[in_ptr:in_end] and words[out_ptr:out_end] hold channel numbers, words[stall_ptr:] its stalls.
+# A unit that reaches iteration lap_at waits there until the engine has looked at the state of the whole graph.
 UNIT = _dtype(
     "in_ptr in_end out_ptr out_end stall_ptr block_ptr block_end issue server client iterations ramp grows firings "
     "block loops_left segment firings_left iteration done block_changes segment_changes "
-    "clock waiting arrival arrival_cause fired busy last_start issued issued_ports issued_cause trace_ptr",
+    "clock waiting arrival arrival_cause fired busy last_start issued issued_ports issued_cause trace_ptr lap_at",
     "hash_low hash_high",
 )
 BLOCK = _dtype("loops growth segment_ptr segment_end")
@@ -165,6 +166,7 @@ def _unit_row(graph: FrozenGraph, number: int, words: _Words) -> dict[str, int]:
         "ramp": table.ramp_length or table.iterations + 1,
         "grows": int(table.grows),
         "firings": table.firings,
+        "lap_at": NO_LAP,
     }
 
 
@@ -276,25 +278,3 @@ def enlarge_rings(machine: Machine, full: Sequence[int]) -> Machine:
         channel["mask"] = 2 * size - 1
         channel["slots"] = size
     return machine._replace(channels=channels, words=np.concatenate(parts))
-
-
-@kernel
-def ring_is_full(channel):
-    """Whether the ring of an unbounded channel, not its depth, may keep a unit from firing."""
-    queued = channel.pushed - channel.popped
-    noted = channel.popped - channel.measured_pop
-    return channel.depth == UNBOUNDED and 2 * max(queued, noted) >= channel.slots
-
-
-@kernel
-def full_ring(channels):
-    """Number of a channel whose ring has to be enlarged before the engine may decide anything, or -1."""
-    for number in range(channels.shape[0]):
-        if ring_is_full(channels[number]):
-            return number
-    return -1
-
-
-def full_rings(machine: Machine) -> list[int]:
-    """Channels whose rings have to be enlarged."""
-    return [number for number in range(len(machine.channels)) if ring_is_full(machine.channels[number])]

@@ -10,20 +10,31 @@ import numpy as np
 from simulator.engines.fire import SCRATCH_FIRINGS, measure_occupancy
 from simulator.engines.grant import earliest_decision, grant
 from simulator.engines.outcome import Outcome
-from simulator.engines.runs import start_all
-from simulator.engines.steady import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch, watch_visit
-from simulator.engines.visit import WAITING_FOR_SLOTS, Options, visit_hold, visit_reserve
+from simulator.engines.rings import full_ring, full_rings
+from simulator.engines.runs import WAITING_AT_LAP, WAITING_FOR_SLOTS, start_all
+from simulator.engines.steady import (
+    BASE,
+    INNER_UNIT,
+    JUMPS,
+    OUTER_UNIT,
+    SKIPPED_FIRINGS,
+    Watch,
+    build_watch,
+    watch_lap,
+    watch_rows,
+)
+from simulator.engines.visit import Options, visit_hold, visit_reserve
 from simulator.firing import Segment, uniform
 from simulator.graph import FrozenGraph, Graph, Unit
 from simulator.machine import ISSUE_RESERVE, Machine, build_machine, cause_count, enlarge_rings, full_ring, full_rings
 from simulator.result import Skipped, Trace
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import inlined, kernel
 
 VISITS_PER_SLICE = 1 << 20
 OUT_OF_VISITS, FINISHED, RINGS_FULL = 0, 1, 2
 
 
-@kernel
+@inlined
 def enqueue(number, queue, queued, head, length):
     """Put a unit into the ring of units to visit, unless it is there; return the new length."""
     if queued[number]:
@@ -36,7 +47,7 @@ def enqueue(number, queue, queued, head, length):
     return length + 1
 
 
-@kernel
+@inlined
 def wake(unit, channels, words, queue, queued, head, length):
     """Queue the neighbours of a unit that moved; return the new queue length."""
     for port in range(unit.in_ptr, unit.in_end):
@@ -72,11 +83,16 @@ def run(units, blocks, segments, channels, servers, words, queue, queued, start,
             else:
                 moved = visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace)
             if moved:
-                if options.skip:
-                    watch_visit(number, units, channels, servers, words, watch)
+                if number == watch.numbers[INNER_UNIT]:
+                    watch_rows(unit, units, channels, servers, words, watch)
                 length = wake(unit, channels, words, queue, queued, head, length)
         if full_ring(channels) >= 0:
             return RINGS_FULL
+        outer = watch.numbers[OUTER_UNIT]
+        if outer >= 0 and units[outer].waiting == WAITING_AT_LAP:
+            watch_lap(units, channels, servers, words, watch)
+            length = enqueue(outer, queue, queued, head, length)
+            continue
         number, now, port = earliest_decision(servers, words)
         if number < 0:
             return FINISHED
@@ -108,14 +124,14 @@ def run_compiled(
     recorded = np.zeros((max(total, 1), 4), np.int64)
     queue, queued = np.zeros(len(units), np.int64), np.zeros(len(units), np.int64)
     start, cause = np.zeros(SCRATCH_FIRINGS, np.int64), np.zeros(SCRATCH_FIRINGS, np.int64)
-    options = Options(int(digest), int(occupancy), int(trace), int(skip and not trace))
-    watch = build_watch(machine)
+    options = Options(int(digest), int(occupancy), int(trace))
+    watch = build_watch(machine, enabled=skip and not trace)
     status = OUT_OF_VISITS
     while status != FINISHED:
         status = run(*machine, queue, queued, start, cause, options, recorded, watch, VISITS_PER_SLICE)
         if status == RINGS_FULL:
             machine = enlarge_rings(machine, full_rings(machine))
-            watch = build_watch(machine, watch)
+            watch = build_watch(machine, enabled=skip and not trace, before=watch)
     finish_occupancy(machine.channels, machine.words)
     return _outcome(graph, machine, watch, recorded if trace else None)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, mix
 from simulator.machine import UNBOUNDED
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import inlined
 
 SCRATCH_FIRINGS = 1024
 
 
-@kernel
+@inlined
 def inputs_enabled(unit, segment, channels, words, limit):
     """How many firings of the current run, at most ``limit``, have all their tokens."""
     for port in range(unit.in_ptr, unit.in_end):
@@ -29,7 +29,7 @@ def inputs_enabled(unit, segment, channels, words, limit):
     return limit
 
 
-@kernel
+@inlined
 def outputs_enabled(unit, segment, channels, words, limit):
     """How many firings of the current run, at most ``limit``, have all their slots."""
     for port in range(unit.out_ptr, unit.out_end):
@@ -43,7 +43,7 @@ def outputs_enabled(unit, segment, channels, words, limit):
     return limit
 
 
-@kernel
+@inlined
 def latest_input(unit, segment, channels, words, count, start, cause):
     """Write the latest visible time among the input tokens of each firing, and its port; True if no port counts."""
     first = True
@@ -71,7 +71,7 @@ def latest_input(unit, segment, channels, words, count, start, cause):
     return first
 
 
-@kernel
+@inlined
 def latest_slot(unit, segment, channels, words, count, start, cause, first):
     """Raise the times to the release of the output slots that each firing needs; True if still no port counts."""
     inputs = unit.in_end - unit.in_ptr
@@ -99,7 +99,7 @@ def latest_slot(unit, segment, channels, words, count, start, cause, first):
     return first
 
 
-@kernel
+@inlined
 def recur(unit, interval, words, count, start, cause):
     """Turn arrivals into start times in place; add up busy cycles and stalls; advance the clock."""
     clock = unit.clock
@@ -117,7 +117,7 @@ def recur(unit, interval, words, count, start, cause):
     unit.clock = clock
 
 
-@kernel
+@inlined
 def pop_tokens(unit, segment, channels, words, count, start, occupancy):
     """Take the tokens of ``count`` firings at their start times and return the slots."""
     for port in range(unit.in_ptr, unit.in_end):
@@ -138,9 +138,11 @@ def pop_tokens(unit, segment, channels, words, count, start, occupancy):
         channel.popped = token
         if occupancy or channel.depth == UNBOUNDED:
             measure_occupancy(channel, words)
+        else:
+            channel.measured_push, channel.measured_pop = channel.pushed, channel.popped
 
 
-@kernel
+@inlined
 def measure_occupancy(channel, words):
     """Advance the exact peak occupancy of ``channel``: slots taken at each push less slots returned by then."""
     mask, release, issue = channel.mask, channel.release_ptr, channel.issue_ptr
@@ -159,7 +161,7 @@ def measure_occupancy(channel, words):
     channel.peak = peak
 
 
-@kernel
+@inlined
 def push_tokens(unit, segment, channels, words, count, ready, start):
     """Make the tokens of ``count`` firings visible ``latency`` after ``ready``; their slots are taken at ``start``."""
     for port in range(unit.out_ptr, unit.out_end):
@@ -187,7 +189,7 @@ def push_tokens(unit, segment, channels, words, count, ready, start):
         channel.pushed = token
 
 
-@kernel
+@inlined
 def extend_fingerprint(unit, count, start, cause):
     """Extend the schedule fingerprint of ``unit`` by a batch."""
     low, high, last = unit.hash_low, unit.hash_high, unit.last_start
@@ -200,7 +202,7 @@ def extend_fingerprint(unit, count, start, cause):
     unit.hash_high = high
 
 
-@kernel
+@inlined
 def record(unit, count, start, cause, options, trace):
     """Note a batch in the fingerprint and the trace, as ``options`` asks, and count its firings."""
     if options.digest:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from simulator.servers.kernel import kernel
 
+WAITING_FOR_SLOTS, WAITING_FOR_SERVER, WAITING_AT_LAP = 1, 2, 3  # values of a unit's field "waiting"
+
 
 @kernel
 def next_run(unit, blocks, segments):
@@ -30,6 +32,8 @@ def next_run(unit, blocks, segments):
                 block = unit.block_ptr
                 unit.iteration += 1
                 ramp = unit.iteration % unit.ramp
+                if unit.iteration >= unit.lap_at:
+                    unit.waiting = WAITING_AT_LAP
             unit.loops_left = blocks[block].loops + blocks[block].growth * ramp
         segment = blocks[block].segment_ptr - 1
     unit.done = 1

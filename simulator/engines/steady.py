@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.engines.visit import WAITING_FOR_SERVER, WAITING_FOR_SLOTS
+from simulator.engines.runs import WAITING_FOR_SERVER, WAITING_FOR_SLOTS
 from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, power, repeat_affine
 from simulator.firing import IntArray
 from simulator.machine import ISSUE_RESERVE, LONG_AGO, UNBOUNDED, Machine, Records
@@ -29,9 +29,10 @@ from simulator.servers.kernel import kernel
 PENDING_LIMIT = 4096
 NOTHING, RECORDS, EVERYTHING = 0, 1, 2  # how much of a reference has been taken
 SAMPLES_BEFORE_THINNING = 64
+SHORTEST_LAP_FIRINGS = 256
 
 # fields of Watch.numbers
-BASE, JUMPS, SKIPPED_FIRINGS, INNER_UNIT, OUTER_UNIT, OUTER_STRIDE, OUTER_LAP = range(7)
+BASE, JUMPS, SKIPPED_FIRINGS, INNER_UNIT, OUTER_UNIT, LAP = range(6)
 # fields of Reference.numbers
 TAKEN, POWER, SAMPLES, PAUSE, NOW, BASE_THEN = range(6)
 
@@ -58,24 +59,32 @@ class Watch(NamedTuple):
     numbers: IntArray
 
 
-def build_watch(machine: Machine, before: Watch | None = None) -> Watch:
-    """References for ``machine``, keeping the counts of ``before``.
+def build_watch(machine: Machine, *, enabled: bool, before: Watch | None = None) -> Watch:
+    """References for ``machine``, keeping the counts of ``before``; without ``enabled`` nothing is looked at.
 
     The inner pacer is the unit with the most firings (the last of them), the outer one the unit without outputs that
-    has the fewest. The outer one looks once per iteration, or once per head where rows grow within a head.
+    has the fewest. The outer one looks once per lap: an iteration (or several short ones), or where rows grow within a
+    head, a head.
     """
     units, channels = machine.units, machine.channels
     stalls = int((units["in_end"] - units["in_ptr"] + units["out_end"] - units["out_ptr"] + 2).sum())
     live = int((channels["slots"] + 2 * np.minimum(channels["mask"] + 1, PENDING_LIMIT)).sum())
-    size = stalls + live + int(machine.servers["ports"].sum())
-    numbers = np.zeros(7, np.int64)
-    numbers[INNER_UNIT] = len(units) - 1 - int(np.argmax(units["firings"][::-1]))
-    sinks = np.flatnonzero(units["out_ptr"] == units["out_end"])
-    numbers[OUTER_UNIT] = int(sinks[np.argmin(units["firings"][sinks])]) if len(sinks) else numbers[INNER_UNIT]
-    growing = units[units["grows"] == 1]
-    numbers[OUTER_STRIDE] = int(growing["ramp"].max()) if len(growing) else 1
+    size = stalls + live + int(machine.servers["ports"].sum()) if enabled else 0
+    numbers = np.zeros(6, np.int64)
     if before is not None:
         numbers[:] = before.numbers
+    elif enabled:
+        inner = len(units) - 1 - int(np.argmax(units["firings"][::-1]))
+        sinks = np.flatnonzero(units["out_ptr"] == units["out_end"])
+        outer = int(sinks[np.argmin(units["firings"][sinks])]) if len(sinks) else inner
+        growing = units["ramp"][units["grows"] == 1]
+        per_iteration = int(units["firings"][inner]) // max(int(units["iterations"][outer]), 1)
+        short = -(-SHORTEST_LAP_FIRINGS // max(per_iteration, 1))
+        numbers[INNER_UNIT], numbers[OUTER_UNIT] = inner, outer
+        numbers[LAP] = int(growing.max()) if len(growing) else short
+        units["lap_at"][outer] = numbers[LAP]
+    else:
+        numbers[INNER_UNIT] = numbers[OUTER_UNIT] = -1
 
     def reference() -> Reference:
         kept = np.zeros(6, np.int64)
@@ -426,17 +435,22 @@ def sample(units, channels, servers, words, kept, now, watch_numbers):
 
 
 @kernel
-def watch_visit(number, units, channels, servers, words, watch):
-    """Look for a recurring state after a visit to unit ``number``, if that is one of the two pacers."""
-    numbers = watch.numbers
-    unit = units[number]
-    if number == numbers[OUTER_UNIT] and unit.iteration // numbers[OUTER_STRIDE] != numbers[OUTER_LAP]:
-        numbers[OUTER_LAP] = unit.iteration // numbers[OUTER_STRIDE]
-        if sample(units, channels, servers, words, watch.outer, unit.clock, numbers):
-            numbers[OUTER_LAP] = unit.iteration // numbers[OUTER_STRIDE]
-            forget(watch.inner.numbers)
-            return
-    if number == numbers[INNER_UNIT]:
-        if unit.grows and watch.inner.units[number].segment_changes != unit.segment_changes:
-            forget(watch.inner.numbers)  # a longer row has begun: only states of this row can recur
-        sample(units, channels, servers, words, watch.inner, unit.clock, numbers)
+def watch_rows(unit, units, channels, servers, words, watch):
+    """Look for a state that recurs within a row, after a visit to the inner pacer."""
+    if unit.grows and watch.inner.units[watch.numbers[INNER_UNIT]].segment_changes != unit.segment_changes:
+        forget(watch.inner.numbers)  # a longer row has begun: only states of this row can recur
+    sample(units, channels, servers, words, watch.inner, unit.clock, watch.numbers)
+
+
+@kernel
+def watch_lap(units, channels, servers, words, watch):
+    """Look for a state that recurs from lap to lap, and let the outer pacer go on to the next one.
+
+    While it waits, all other units have run as far as they can: the state does not depend on the order of visits.
+    """
+    outer = units[watch.numbers[OUTER_UNIT]]
+    if sample(units, channels, servers, words, watch.outer, outer.clock, watch.numbers):
+        forget(watch.inner.numbers)
+    outer.waiting = 0
+    outer.lap_at = outer.iteration + watch.numbers[LAP] * (1 + watch.outer.numbers[PAUSE])
+    watch.outer.numbers[PAUSE] = 0

@@ -15,13 +15,10 @@ from simulator.engines.fire import (
     record,
     recur,
 )
-from simulator.engines.runs import next_run
+from simulator.engines.runs import WAITING_AT_LAP, WAITING_FOR_SERVER, WAITING_FOR_SLOTS, next_run
 from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, mix
 from simulator.machine import ISSUE_HOLD_IN_TURN, UNBOUNDED
-from simulator.servers.kernel import kernel
-
-WAITING_FOR_SLOTS = 1
-WAITING_FOR_SERVER = 2
+from simulator.servers.kernel import inlined, kernel
 
 
 class Options(NamedTuple):
@@ -30,10 +27,9 @@ class Options(NamedTuple):
     digest: int
     occupancy: int
     trace: int
-    skip: int
 
 
-@kernel
+@inlined
 def visit_reserve(unit, blocks, segments, channels, servers, words, start, cause, options, trace):
     """Fire a unit that starts only when its slots are free; True if anything moved."""
     moved = False
@@ -65,7 +61,7 @@ def visit_reserve(unit, blocks, segments, channels, servers, words, start, cause
     return moved
 
 
-@kernel
+@inlined
 def arrive(unit, server, words, ready, cause):
     """Hand the request of the next firing of ``unit`` to its server."""
     late = ready > unit.clock
@@ -80,7 +76,7 @@ def arrive(unit, server, words, ready, cause):
 def visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace):
     """Fire a unit that pops first and then holds its result until the slots are free; True if anything moved."""
     moved = False
-    while unit.done == 0:
+    while unit.done == 0 and unit.waiting != WAITING_AT_LAP:
         segment = segments[unit.segment]
         if unit.waiting == 0:
             if inputs_enabled(unit, segment, channels, words, 1) <= 0:
@@ -166,7 +162,7 @@ def finish_issue(unit, segment, options, trace):
         trace[unit.trace_ptr + unit.fired - 1, 3] = unit.issued_cause
 
 
-@kernel
+@inlined
 def push_held(channel, tokens, ready, issued, words):
     """Make ``tokens`` visible under the rule of held results; a transfer takes at least one cycle after the issue."""
     time = max(channel.tail, max(ready, issued + 1) + channel.latency)

@@ -11,8 +11,6 @@ cycle apart.
 
 from __future__ import annotations
 
-from simulator.servers.kernel import kernel
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
+from simulator.servers.kernel import kernel
 
 Arbitration = Literal["round_robin", "oldest_first", "priority"]
 
