@@ -22,6 +22,8 @@ venv := $(bin)/python
 install = $(1)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt hatchling editables \
   && $(1)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt \
     --no-build-isolation --editable '.$(2)'
+# not written where it is used: a comma separates the arguments of a call
+reference_extras := [torch,nvrtc,dev]
 lock_torch := torch==2.13.0
 
 demo: .venv/installed-core
@@ -72,7 +74,7 @@ print(*sorted(p["name"].lower() + "==" + p["version"].split("+")[0] for p in fou
 
 .venv-reference/installed: pyproject.toml constraints.txt .venv-reference/bin/python
 	@echo "installing attnflow, Torch and NVRTC into .venv-reference (once)"
-	@$(call install,.venv-reference,[torch,nvrtc,dev])
+	@$(call install,.venv-reference,$(reference_extras))
 	@touch $@
 
 %/bin/python:
