@@ -26,7 +26,7 @@ from simulator.engines.steady import (
 from simulator.engines.visit import Options, visit_hold, visit_reserve
 from simulator.firing import Segment, uniform
 from simulator.graph import FrozenGraph, Graph, Unit
-from simulator.machine import ISSUE_RESERVE, Machine, build_machine, cause_count, enlarge_rings, full_ring, full_rings
+from simulator.machine import ISSUE_RESERVE, Machine, build_machine, cause_count, enlarge_rings
 from simulator.result import Skipped, Trace
 from simulator.servers.kernel import inlined, kernel
 
