@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import shutil
 import sqlite3
@@ -13,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 REQUIRED = (
     "numpy",
@@ -44,7 +42,7 @@ class Finding:
 
 def check_installation() -> list[Finding]:
     """All checks, in a fixed order."""
-    return [*_basics(), *_packages(), _numba_cache(), _browser(), _gpu()]
+    return [*_basics(), *_packages(), _engine_cache(), _browser(), _gpu()]
 
 
 def _basics() -> Iterator[Finding]:
@@ -72,19 +70,18 @@ def _version_of(module: str) -> str:
     return "unknown version"
 
 
-def _numba_cache() -> Finding:
+def _engine_cache() -> Finding:
     """Whether compiled engines can be kept; without, every process compiles them again."""
-    import simulator
-
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    folder = Path(given) if given else Path(simulator.__file__).parent / "__pycache__"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        from simulator.servers.kernel import cache_folder
+    except ImportError as error:
+        return Finding("compiled engine cache", False, False, f"there is no engine: {error}")
+    try:
+        folder = cache_folder("engines")
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        # numba then falls back to a folder of the user
-        return Finding("compiled engine cache", False, False, f"{folder}: {error.strerror}")
+        return Finding("compiled engine cache", False, False, f"{error.filename}: {error.strerror}")
     return Finding("compiled engine cache", True, False, str(folder))
 
 

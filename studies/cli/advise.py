@@ -26,12 +26,12 @@ def depths(
     """Smallest depth of every FIFO without deadlock, and for the cycle count of unbounded FIFOs."""
     # depths follow from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
-    from simulator.explain import advise_depths
+    from simulator.explain.depths import advise_depths
     from studies.evaluate import build_graph
     from studies.warm_up import announce_compilation
 
     announce_compilation("compiled", quiet=quiet)
-    advice = advise_depths(build_graph(point))
+    advice = advise_depths(build_graph(point).freeze())
     document = {"key": point.key, "point": point.describe(), **advice.to_dict()}
 
     def text() -> str:

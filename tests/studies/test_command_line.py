@@ -139,6 +139,26 @@ def test_a_wrong_value_would_be_seen(monkeypatch):
     assert evaluate(point).deviation.max_abs == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize("length", [8, 16])
+def test_depth_advice_is_what_the_graph_needs(capsys, length):
+    size = ["--seq-len", str(length), "--head-dim", "4"]
+    document = json_of(capsys, "advise", "depths", "sdpa.naive", *size)
+    depths = {channel["name"]: channel for channel in document["channels"]}
+    assert depths["weights_fifo"]["min_depth"] == length
+    assert document["totals"]["bytes"] == sum(channel["bytes"] for channel in document["channels"])
+    free = json_of(capsys, "run", "sdpa.naive", *size, "--set", "fifo_depth=64")
+    assert document["full_rate_cycles"] == free["cycles"]
+
+    def cycles(which):
+        text = ",".join(f"{name}={channel[which]}" for name, channel in depths.items())
+        return json_of(capsys, "run", "sdpa.naive", *size, "--set", f"depths={text}")["cycles"]
+
+    assert cycles("full_rate_depth") == free["cycles"]
+    assert cycles("min_depth") == document["min_depth_cycles"]
+    assert main(["advise", "depths", "sdpa.naive", *size]) == 0
+    assert "full-rate depth" in capsys.readouterr().out
+
+
 # --- sweep, resume, report ---------------------------------------------------------------------------
 
 STUDY = """\
