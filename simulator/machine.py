@@ -45,10 +45,11 @@ UNIT = _dtype(
 )
 BLOCK = _dtype("loops growth segment_ptr segment_end")
 SEGMENT = _dtype("count growth latency ii request take_ptr make_ptr")
-# The three rings of a channel have mask + 1 words each: visible times, release times, issue times.
+# The three rings of a channel have mask + 1 words each: visible times, release times, issue times. It is closed when
+# its producer is done.
 CHANNEL = _dtype(
     "depth slots latency credit producer consumer mask visible_ptr release_ptr issue_ptr "
-    "pushed popped tail peak measured_push measured_pop skipped"
+    "pushed popped tail peak measured_push measured_pop skipped closed"
 )
 # Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times.
 SERVER = _dtype(

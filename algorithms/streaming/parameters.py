@@ -51,7 +51,7 @@ class StreamingParameters:
         problems = [
             Problem(f"must be at least {lowest.get(name, 1)} (got {value})", field=name)
             for name, value in vars(self).items()
-            if isinstance(value, int) and value < lowest.get(name, 1)
+            if isinstance(value, int) and not isinstance(value, bool) and value < lowest.get(name, 1)
         ]
         if self.granularity not in ("row", "scalar"):
             problems.append(Problem(f"must be row or scalar (got {self.granularity!r})", field="granularity"))

@@ -31,6 +31,7 @@ from simulator.result import Skipped, Trace
 from simulator.servers.kernel import inlined, kernel
 
 VISITS_PER_SLICE = 1 << 20
+NEVER = 1 << 62
 OUT_OF_VISITS, FINISHED, RINGS_FULL = 0, 1, 2
 
 
@@ -86,13 +87,13 @@ def run(units, blocks, segments, channels, servers, words, queue, queued, start,
                 if number == watch.numbers[INNER_UNIT]:
                     watch_rows(unit, units, channels, servers, words, watch)
                 length = wake(unit, channels, words, queue, queued, head, length)
-        if full_ring(channels) >= 0:
-            return RINGS_FULL
         outer = watch.numbers[OUTER_UNIT]
         if outer >= 0 and units[outer].waiting == WAITING_AT_LAP:
             watch_lap(units, channels, servers, words, watch)
             length = enqueue(outer, queue, queued, head, length)
             continue
+        if full_ring(channels) >= 0:
+            return RINGS_FULL
         number, now, port = earliest_decision(servers, words)
         if number < 0:
             return FINISHED
@@ -108,8 +109,7 @@ def finish_occupancy(channels, words):
     """After the last pop: count the pushes whose occupancy still waited for pops that never came."""
     for number in range(channels.shape[0]):
         channel = channels[number]
-        measure_occupancy(channel, words)
-        channel.peak = max(channel.peak, channel.pushed - channel.measured_pop)
+        measure_occupancy(channel, words, NEVER)
 
 
 def run_compiled(

@@ -137,14 +137,17 @@ def pop_tokens(unit, segment, channels, words, count, start, occupancy):
                     token += 1
         channel.popped = token
         if occupancy or channel.depth == UNBOUNDED:
-            measure_occupancy(channel, words)
+            measure_occupancy(channel, words, unit.clock + credit)
         else:
             channel.measured_push, channel.measured_pop = channel.pushed, channel.popped
 
 
 @inlined
-def measure_occupancy(channel, words):
-    """Advance the exact peak occupancy of ``channel``: slots taken at each push less slots returned by then."""
+def measure_occupancy(channel, words, next_release):
+    """Advance the exact peak occupancy of ``channel``: slots taken at each push less slots returned by then.
+
+    ``next_release`` is the earliest time at which a slot can be returned from here on.
+    """
     mask, release, issue = channel.mask, channel.release_ptr, channel.issue_ptr
     push, pop, peak = channel.measured_push, channel.measured_pop, channel.peak
     pushed, popped = channel.pushed, channel.popped
@@ -152,10 +155,12 @@ def measure_occupancy(channel, words):
         now = words[issue + (push & mask)]
         while pop < popped and words[release + (pop & mask)] <= now:
             pop += 1
-        if pop == popped and popped <= push:
+        if pop == popped and popped <= push and now >= next_release:
             break
         push += 1
         peak = max(peak, push - pop)
+    if channel.closed and push == pushed:
+        pop = popped  # no push is left that could need these slots
     channel.measured_push = push
     channel.measured_pop = pop
     channel.peak = peak

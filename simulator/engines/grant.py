@@ -8,7 +8,7 @@ decision over all servers can be taken with full knowledge of its queue (invaria
 from __future__ import annotations
 
 from simulator.engines.fire import pop_tokens, push_tokens, record
-from simulator.engines.runs import next_run
+from simulator.engines.runs import leave_firings
 from simulator.servers.contract import choose, service
 from simulator.servers.kernel import kernel
 
@@ -77,6 +77,4 @@ def fire_granted(unit, blocks, segments, channels, words, now, completion, start
     pop_tokens(unit, segment, channels, words, 1, start, options.occupancy)
     cause[0] = completion
     push_tokens(unit, segment, channels, words, 1, cause, start)
-    unit.firings_left -= 1
-    if unit.firings_left == 0:
-        next_run(unit, blocks, segments)
+    leave_firings(unit, 1, blocks, segments, channels, words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import inlined, kernel
 
 WAITING_FOR_SLOTS, WAITING_FOR_SERVER, WAITING_AT_LAP = 1, 2, 3  # values of a unit's field "waiting"
 
@@ -45,3 +45,20 @@ def start_all(units, blocks, segments):
     """Bring every unit to its first run."""
     for number in range(units.shape[0]):
         next_run(units[number], blocks, segments)
+
+
+@kernel
+def close_outputs(unit, channels, words):
+    """Note on the output channels of a unit that is done that no token will follow."""
+    for port in range(unit.out_ptr, unit.out_end):
+        channels[words[port]].closed = 1
+
+
+@inlined
+def leave_firings(unit, count, blocks, segments, channels, words):
+    """Note that ``count`` firings of the current run are over, and go on to the next run if it is."""
+    unit.firings_left -= count
+    if unit.firings_left == 0:
+        next_run(unit, blocks, segments)
+        if unit.done:
+            close_outputs(unit, channels, words)

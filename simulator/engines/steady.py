@@ -234,7 +234,7 @@ def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer
     end = at + visible + releases + pending_pushes + pending_pops
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
     popped = channel.popped + channel.skipped - kept.popped - kept.skipped
-    if pushed == 0 and popped == 0:
+    if pushed == 0:  # at rest, or a reservoir
         return True, end
     if (
         pushed != popped
@@ -284,6 +284,17 @@ def server_recurs(server, kept, units, kept_units, words, kept_words, at, shift)
 
 
 @kernel
+def drains(channel, before, consumer, kept_consumer):
+    """Whether a closed channel holds more old tokens than its consumer needs for a while.
+
+    Such a reservoir never makes its consumer wait, so how full it is does not matter until it runs low.
+    """
+    if before.closed == 0 or channel.popped == before.popped or channel.measured_push != channel.pushed:
+        return False
+    return channel.tail <= kept_consumer.clock and channel.tail <= consumer.clock
+
+
+@kernel
 def record_periods(units, channels, kept, shift):
     """How many periods can be jumped as far as the records tell; 0 if the state does not recur."""
     periods = np.int64(1) << 62
@@ -293,8 +304,11 @@ def record_periods(units, channels, kept, shift):
             return 0
     for number in range(channels.shape[0]):
         channel, before = channels[number], kept.channels[number]
-        if channel.pushed - channel.popped != before.pushed - before.popped:
-            return 0
+        queued = channel.pushed - channel.popped
+        if queued != before.pushed - before.popped:
+            if not drains(channel, before, units[channel.consumer], kept.units[channel.consumer]):
+                return 0
+            periods = min(periods, queued // (channel.popped - before.popped) - 1)
     return periods
 
 
@@ -360,6 +374,10 @@ def jump_channel(channel, kept, words, periods, cycles):
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
     if pushed:
         channel.skipped += periods * pushed
+        return
+    if channel.popped != kept.popped:  # a reservoir: its tokens are old, and nobody waits for its slots
+        channel.popped += periods * (channel.popped - kept.popped)
+        channel.measured_pop = channel.popped
         return
     channel.tail -= cycles
     for token in range(channel.popped, channel.pushed):

@@ -15,7 +15,7 @@ from simulator.engines.fire import (
     record,
     recur,
 )
-from simulator.engines.runs import WAITING_AT_LAP, WAITING_FOR_SERVER, WAITING_FOR_SLOTS, next_run
+from simulator.engines.runs import WAITING_AT_LAP, WAITING_FOR_SERVER, WAITING_FOR_SLOTS, leave_firings
 from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, mix
 from simulator.machine import ISSUE_HOLD_IN_TURN, UNBOUNDED
 from simulator.servers.kernel import inlined, kernel
@@ -54,9 +54,7 @@ def visit_reserve(unit, blocks, segments, channels, servers, words, start, cause
         record(unit, count, start, cause, options, trace)
         pop_tokens(unit, segment, channels, words, count, start, options.occupancy)
         push_tokens(unit, segment, channels, words, count, start, start)
-        unit.firings_left -= count
-        if unit.firings_left == 0:
-            next_run(unit, blocks, segments)
+        leave_firings(unit, count, blocks, segments, channels, words)
         moved = True
     return moved
 
@@ -101,9 +99,7 @@ def visit_hold(unit, blocks, segments, channels, words, start, cause, options, t
                 break
             issue_together(unit, segment, channels, words)
         finish_issue(unit, segment, options, trace)
-        unit.firings_left -= 1
-        if unit.firings_left == 0:
-            next_run(unit, blocks, segments)
+        leave_firings(unit, 1, blocks, segments, channels, words)
         moved = True
     return moved
 
