@@ -163,8 +163,10 @@ def common_format(*arrays: DeviceArray) -> str:
     Raises
     ------
     ValueError
-        A type the kernels do not take, or a mixture.
+        A type the kernels do not take, a mixture, or an array with gaps.
     """
+    if not all(array.flags.c_contiguous for array in arrays):
+        raise ValueError("arrays must be C-contiguous")
     names = {str(array.dtype) for array in arrays}
     if len(names) != 1 or not names <= set(_FORMATS):
         known = "float32, float16 or uint16 (bfloat16 bits)"

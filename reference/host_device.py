@@ -8,13 +8,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from reference.dtypes import bfloat16_bits, round_to
 from reference.kernel_sources import KERNEL_FOLDER, Kernel
 from reference.launch import Argument
 
@@ -22,6 +23,15 @@ HEADER = "device.cuh"
 HOST_FOLDER = KERNEL_FOLDER / "host"
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 GUARD_BYTES = 1024
+
+_CInteger = ctypes.c_int32 | ctypes.c_int64 | ctypes.c_uint32 | ctypes.c_uint64
+_CValue = _CInteger | ctypes.c_float | ctypes.c_void_p
+_C_INTEGERS: dict[str, Callable[[int], _CInteger]] = {
+    "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64,
+    "uint32": ctypes.c_uint32,
+    "uint64": ctypes.c_uint64,
+}
 
 
 class KernelFaultError(RuntimeError):
@@ -94,6 +104,22 @@ class HostDevice:
         copy[...] = values
         return copy
 
+    def draw(self, shape: tuple[int, ...], dtype: str, seed: int) -> NDArray[np.generic]:
+        """Standard normal values of a format."""
+        values = round_to(np.random.default_rng(seed).standard_normal(shape), dtype)
+        return self.array(bfloat16_bits(values) if dtype == "bfloat16" else values.astype(dtype))
+
+    def permutation(self, count: int, seed: int) -> NDArray[np.generic]:
+        """The numbers below `count` in random order."""
+        return self.array(np.random.default_rng(seed).permutation(count).astype(np.int32))
+
+    def free_memory(self) -> None:
+        """Forget the guards of arrays made so far; they are not checked any more."""
+        self._buffers.clear()
+
+    def synchronize(self) -> None:
+        """Launches end before they return."""
+
     def to_host(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """The array itself."""
         return array
@@ -116,11 +142,14 @@ class HostDevice:
                 raise KernelFaultError(f"{kernel}: global memory written past the end of an array")
 
     @staticmethod
-    def _argument(argument: Argument) -> ctypes._SimpleCData:
+    def _argument(argument: Argument) -> _CValue:
+        """The C value that a kernel parameter is read from."""
         if isinstance(argument, np.ndarray):
             if not argument.flags.c_contiguous:
                 raise ValueError("kernel arguments must be C-contiguous")
             return ctypes.c_void_p(argument.ctypes.data)
-        types = {"int32": ctypes.c_int32, "int64": ctypes.c_int64, "uint32": ctypes.c_uint32}
-        types |= {"float32": ctypes.c_float, "uint64": ctypes.c_uint64}
-        return types[argument.dtype.name](argument.item())
+        if isinstance(argument, np.float32):
+            return ctypes.c_float(float(argument))
+        if isinstance(argument, np.integer):
+            return _C_INTEGERS[argument.dtype.name](int(argument))
+        raise TypeError(f"a kernel cannot take {type(argument).__name__}")

@@ -96,6 +96,14 @@ def source_text(file: str, left_out: str = "") -> str:
     return expand(file)
 
 
+def sources_sha256() -> str:
+    """Hash of all CUDA sources of this package: which state of them a measurement used."""
+    digest = hashlib.sha256()
+    for path in sorted(KERNEL_FOLDER.glob("*.cu*")):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def row_kernel(dtype: str, head_dim: int, v_dim: int) -> Kernel:
     """One warp per query row; any head size."""
     return Kernel("row.cu", "row_attention", _shape(dtype, head_dim, v_dim), block_threads=128)

@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     import cupy
 
 Scalar = np.int32 | np.int64 | np.uint32 | np.float32 | np.uintp
+_PIECE = 1 << 26
 NULL = np.uintp(0)
 """A null pointer as a kernel argument."""
+
+
+class Flags(Protocol):
+    """Memory layout of an array."""
+
+    @property
+    def c_contiguous(self) -> bool: ...
 
 
 class DeviceArray(Protocol):
@@ -28,6 +36,11 @@ class DeviceArray(Protocol):
     @property
     def dtype(self) -> np.dtype[np.generic]: ...
 
+    @property
+    def flags(self) -> Flags: ...
+
+    def __getitem__(self, place: int | slice | tuple[int, ...]) -> DeviceArray: ...
+
 
 Argument = DeviceArray | Scalar
 
@@ -38,8 +51,20 @@ class Device(Protocol):
     @property
     def multiprocessors(self) -> int: ...
 
+    def draw(self, shape: tuple[int, ...], dtype: str, seed: int) -> DeviceArray:
+        """Standard normal values rounded to a format, made on the device."""
+        ...
+
     def array(self, values: NDArray[np.generic]) -> DeviceArray:
         """Copy to the device."""
+        ...
+
+    def permutation(self, count: int, seed: int) -> DeviceArray:
+        """The numbers below `count` in random order, int32."""
+        ...
+
+    def free_memory(self) -> None:
+        """Give cached memory that no array uses back to the device."""
         ...
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
@@ -48,6 +73,10 @@ class Device(Protocol):
 
     def to_host(self, array: DeviceArray) -> NDArray[np.generic]:
         """Copy to the host; waits for the launches before it."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait for everything launched; raises what went wrong on the device."""
         ...
 
     def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Sequence[Argument]) -> None:
@@ -82,6 +111,36 @@ class CupyDevice:
         """Copy to the device."""
         copied: DeviceArray = self._cupy.ascontiguousarray(self._cupy.asarray(values))
         return copied
+
+    def draw(self, shape: tuple[int, ...], dtype: str, seed: int) -> DeviceArray:
+        """Standard normal values, drawn in pieces so that float32 copies of large tensors never exist whole."""
+        cupy = self._cupy
+        generator = cupy.random.default_rng(seed)
+        values = cupy.empty(shape, dtype="uint16" if dtype == "bfloat16" else dtype)
+        flat = values.reshape(-1)
+        for start in range(0, flat.size, _PIECE):
+            piece = generator.standard_normal(min(_PIECE, flat.size - start), dtype=cupy.float32)
+            if dtype == "bfloat16":
+                bits = piece.view(cupy.uint32)
+                # Round to nearest even: half of the last kept bit, less one where that bit is even.
+                piece = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(cupy.uint16)
+            flat[start : start + piece.size] = piece
+        drawn: DeviceArray = values
+        return drawn
+
+    def permutation(self, count: int, seed: int) -> DeviceArray:
+        """The numbers below `count` in random order."""
+        keys = self._cupy.random.default_rng(seed).random(count, dtype=self._cupy.float32)
+        order: DeviceArray = self._cupy.argsort(keys).astype(self._cupy.int32)
+        return order
+
+    def free_memory(self) -> None:
+        """Empty CuPy's memory pool."""
+        self._cupy.get_default_memory_pool().free_all_blocks()
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self._cupy.cuda.runtime.deviceSynchronize()
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         """Uninitialised device memory."""

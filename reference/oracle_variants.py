@@ -118,8 +118,7 @@ def _delta_recall(phi_q: FloatArray, phi_k: FloatArray, v: FloatArray, segment: 
 
 def _read(phi: FloatArray, matrix: FloatArray, normaliser: FloatArray) -> FloatArray:
     weight = phi @ normaliser
-    value: FloatArray = phi @ matrix / weight if weight > 0 else np.zeros(matrix.shape[1])
-    return value
+    return np.asarray(phi @ matrix / weight) if weight > 0 else np.zeros(matrix.shape[1])
 
 
 def _positive(x: FloatArray) -> FloatArray:

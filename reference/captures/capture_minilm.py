@@ -51,7 +51,8 @@ class Model:
         """Layer normalisation over the last axis."""
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + self.layer_norm_epsilon)
-        return scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+        shifted: FloatArray = scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+        return shifted
 
 
 def model_folder() -> Path:
@@ -82,14 +83,14 @@ def read_safetensors(raw: bytes) -> dict[str, FloatArray]:
     """Tensors of a safetensors file: a little-endian header length, a JSON header, then the data."""
     data_start = 8 + int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8:data_start])
-    formats = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8")}
+    formats: dict[str, np.dtype[np.generic]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8")}
     tensors = {}
     for name, entry in header.items():
         if name == "__metadata__":
             continue
         start, end = entry["data_offsets"]
-        flat = np.frombuffer(raw[data_start + start : data_start + end], dtype=formats[entry["dtype"]])
-        tensors[name] = flat.reshape(entry["shape"]).astype(np.float64)
+        flat = np.frombuffer(raw[data_start + start : data_start + end], formats[entry["dtype"]])
+        tensors[name] = flat.astype(np.float64).reshape(entry["shape"])
     return tensors
 
 

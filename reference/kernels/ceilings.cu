@@ -74,4 +74,4 @@ KERNEL shared_reads(unsigned* sink, int steps, unsigned never) {
     if (mixed == never) sink[0] = mixed;
 }
 
-KERNEL nothing() {}
+KERNEL nothing(int) {}

@@ -27,6 +27,7 @@ POOL = zeros(2, 64, 32)
         ((Q[0], K, K), {}, "q must have 4 axes"),
         ((Q, K.astype(np.float32), K), {}, "arrays must all be float32, float16 or uint16"),
         ((Q.astype(np.float64), K.astype(np.float64), K.astype(np.float64)), {}, "got float64"),
+        ((Q, zeros(2, 2, 40, 64)[..., ::2], K), {}, "arrays must be C-contiguous"),
         ((Q, K, K), {"mask": "triangle"}, "'full' or 'causal'"),
         ((Q, K, K), {"window": 0}, "window must be at least 1"),
         ((Q, K, K), {"sinks": -1}, "sinks must not be negative"),

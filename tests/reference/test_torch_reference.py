@@ -1,4 +1,4 @@
-"""PyTorch's attention against the float64 oracle: on the CPU where PyTorch is installed, on a GPU where there is one."""
+"""PyTorch's attention against the float64 oracle: on the CPU if PyTorch is installed, on a GPU if there is one."""
 
 from __future__ import annotations
 

@@ -1,0 +1,167 @@
+"""``attnflow measure``: time the reference kernels on the GPU of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwmodels.errors import InputError, Problem
+from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+
+if TYPE_CHECKING:
+    from reference.cases import Case
+    from reference.machine import Hardware
+    from reference.measure import Planned, Record
+    from studies.space import Json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("measure")(measure)
+
+
+def measure(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be measured; needs no GPU.")] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Only cases whose id contains it.")] = None,
+    budget_seconds: Annotated[float | None, typer.Option(min=1.0, help="Start no case beyond this time.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Record file; reference/records/GPU-DATE.json if not given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Complete the record that --out names.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="With --resume: also what failed or was wrong.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Measure kernels and ceilings of this GPU; the exit code is 1 when a kernel failed or gave wrong values."""
+    from reference.measure import plan
+    from reference.timing import TimingProtocol
+
+    protocol = TimingProtocol()
+    planned = plan(_chosen(only or []), protocol)
+    if dry_run:
+        document = _plan_document(planned, budget_seconds)
+        emit(document, lambda: _plan_text(planned), as_json=as_json)
+        return EXIT_OK
+    from reference.benches import StandardBenches
+    from reference.measure import measure as run
+
+    hardware = _hardware()
+    path, record = _record(out, hardware, resume=resume, retry=retry)
+    note(f"{hardware.name}: {len(planned)} cases, record {path}", quiet=quiet)
+    run(
+        planned,
+        record,
+        StandardBenches(),
+        hardware,
+        path=path,
+        budget_seconds=budget_seconds,
+        progress=lambda line: note(line, quiet=quiet),
+    )
+    emit(_result_document(path, record), lambda: _result_text(path, record), as_json=as_json)
+    return EXIT_CHECK_FAILED if record.faults else EXIT_OK
+
+
+def _chosen(texts: list[str]) -> list[Case]:
+    """The standard cases whose id contains any of the texts; all without a text."""
+    from reference.cases import standard_cases
+
+    cases = standard_cases()
+    unknown = [text for text in texts if not any(text in case.id for case in cases)]
+    if unknown:
+        raise InputError([Problem(f"no case id contains {text!r}; see --dry-run", field="--only") for text in unknown])
+    return [case for case in cases if not texts or any(text in case.id for text in texts)]
+
+
+def _hardware() -> Hardware:
+    from reference.benches import current_hardware
+
+    try:
+        return current_hardware()
+    except RuntimeError as error:
+        raise InputError(Problem(f"no GPU to measure: {error}", hint="--dry-run lists what would run")) from None
+
+
+def _record(out: Path | None, hardware: Hardware, *, resume: bool, retry: bool) -> tuple[Path, Record]:
+    """Where the record goes, and what it holds already."""
+    from datetime import UTC, datetime
+
+    from reference.measure import RecordError, continue_record, start_record
+    from reference.records import FOLDER
+    from reference.timing import TimingProtocol
+
+    if resume and out is None:
+        raise InputError(Problem("needs --out, the record to complete", field="--resume"))
+    if retry and not resume:
+        raise InputError(Problem("needs --resume", field="--retry"))
+    path = out or FOLDER / f"{hardware.id}-{datetime.now(UTC).date().isoformat()}.json"
+    if not path.parent.is_dir():
+        raise InputError(Problem(f"folder {path.parent} does not exist", field="--out"))
+    if not resume:
+        if path.exists():
+            raise InputError(Problem(f"{path} exists", field="--out", hint="--resume completes it"))
+        return path, start_record(hardware, TimingProtocol())
+    try:
+        return path, continue_record(path, hardware, TimingProtocol(), retry=retry)
+    except RecordError as error:
+        raise InputError(Problem(str(error), field="--resume")) from None
+
+
+def _plan_document(planned: tuple[Planned, ...], budget_seconds: float | None) -> Json:
+    from reference.cases import LIST_VERSION, SHORT_NAMES
+    from reference.timing import TimingProtocol
+
+    cases: Json = [
+        {
+            "id": item.case.id,
+            "kind": item.case.kind,
+            "maker": item.case.maker,
+            "dtype": SHORT_NAMES[item.case.dtype],
+            "shape": item.case.shape.record(),
+            "flops": item.case.flops,
+            "bytes_min": item.case.bytes_min,
+            "exps": item.case.exps,
+            "memory_bytes": item.case.memory_bytes,
+            "caches": list(item.caches),
+            "estimated_seconds": round(item.seconds, 2),
+        }
+        for item in planned
+    ]
+    return {
+        "list_version": LIST_VERSION,
+        "protocol": asdict(TimingProtocol()),
+        "budget_seconds": budget_seconds,
+        "estimated_seconds": round(sum(item.seconds for item in planned), 1),
+        "cases": cases,
+    }
+
+
+def _plan_text(planned: tuple[Planned, ...]) -> str:
+    rows = [
+        (item.case.id, item.case.flops, item.case.bytes_min, item.case.exps, "+".join(item.caches), item.seconds)
+        for item in planned
+    ]
+    listing = table(("case", "flop", "bytes", "exps", "cache", "seconds"), rows)
+    total = sum(item.seconds for item in planned)
+    return f"{listing}\n\n{len(planned)} cases, about {total / 60:.1f} min by data-sheet rates of an H100"
+
+
+def _result_document(path: Path, record: Record) -> Json:
+    keys = ("id", "latency_us", "tflops", "gbps")
+    return {
+        "record": str(path),
+        "measured": len(record.points),
+        "stopped": record.stopped,
+        "points": [{key: point[key] for key in keys} for point in record.points],
+        "unmeasured": record.unmeasured,
+    }
+
+
+def _result_text(path: Path, record: Record) -> str:
+    rows = [(point["id"], point["latency_us"], point["tflops"], point["gbps"]) for point in record.points]
+    lines = [table(("case", "us", "TFLOP/s", "GB/s"), rows), ""]
+    lines += [f"{row['id']}: {row['status']}: {row['why']}" for row in record.unmeasured]
+    lines.append(f"{len(record.points)} measured, {len(record.unmeasured)} not; record: {path}")
+    if record.stopped:
+        lines.append(record.stopped)
+    return "\n".join(lines)
