@@ -3,7 +3,8 @@
 # make clean   remove what these commands made    make lock    choose and pin the newest versions
 # make test-reference   tests of reference/ with its extras: Torch, and NVIDIA's compiler (300 MB; no GPU needed)
 #
-# Everything is installed into .venv and .venv-reference; nothing outside this folder changes.
+# Everything is installed into .venv and .venv-reference. Outside this folder only caches grow: that of pip, and
+# ~/.cache/attnflow with the compiled engine.
 
 .PHONY: demo test test-reference lint bench lock clean
 .DELETE_ON_ERROR:
@@ -27,7 +28,7 @@ reference_extras := [torch,nvrtc,dev]
 lock_torch := torch==2.13.0
 
 demo: .venv/installed-core
-	rm -f out/demo.sqlite out/demo.sqlite-*
+	mkdir -p out && rm -f out/demo.sqlite out/demo.sqlite-*
 	$(bin)/attnflow sweep studies/configs/llama3-8b.yaml --store out/demo.sqlite
 	$(bin)/attnflow sweep studies/configs/minilm-capture.yaml --store out/demo.sqlite
 	$(bin)/attnflow report out/demo.sqlite --output out/demo.html --title "Streaming attention: demo"
