@@ -80,6 +80,7 @@ def twice(kind: str) -> Graph:
 
 
 PROBLEMS = {
+    "empty": (lambda: Graph("g"), "has no units"),
     "two units of one name": (lambda: twice("unit"), "two units are called 'source'"),
     "two servers of one name": (lambda: twice("server"), "two servers are called 'memory'"),
     "two channels of one name": (two_channels_one_name, "two channels are called 'fifo'"),

@@ -1,0 +1,182 @@
+"""The register of algorithms: names, summaries, plug-ins that fail and names that are taken or unknown."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+
+import pytest
+
+from algorithms import registry
+from algorithms.registry import algorithm, algorithm_names, get_algorithm
+from algorithms.shape import Workload
+from algorithms.streaming.parameters import StreamingParameters
+from hwmodels.errors import InputError
+from simulator import Graph, simulate
+
+WORKLOAD = Workload(name="w", phase="prefill", heads=2, kv_heads=1, q_len=3, kv_len=5, head_dim=2)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No parameters."""
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Forget what a test registers or discovers."""
+    algorithm_names()
+    known = dict(registry._algorithms)
+    registry._discover.cache_clear()
+    yield
+    registry._algorithms.clear()
+    registry._algorithms.update(known)
+    registry._discover.cache_clear()
+
+
+def named(name: str, module: str):
+    def build(workload: Workload, parameters: Nothing, tensors: object) -> Graph:
+        """One line for people.
+
+        And more for readers of the code.
+        """
+        return Graph(name)
+
+    build.__module__ = module
+    return build
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Pretend that an installed package has an entry point with this value."""
+    point = importlib.metadata.EntryPoint("outside", value, registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINT_GROUP else [])
+
+
+class TestNames:
+    def test_a_taken_name_names_both_modules(self, fresh):
+        algorithm("test.mine", Nothing)(named("first", "package.first"))
+        with pytest.raises(InputError) as error:
+            algorithm("test.mine", Nothing)(named("second", "package.second"))
+        assert str(error.value) == "algorithm 'test.mine' is registered by both package.first and package.second"
+        assert get_algorithm("test.mine").source == "package.first"
+
+    def test_a_built_in_name_is_taken_too(self, fresh):
+        with pytest.raises(InputError, match=r"both algorithms\.streaming\.naive and outside\.naive"):
+            algorithm("sdpa.naive", Nothing)(named("naive", "outside.naive"))
+
+    def test_unknown_names_get_the_nearest_one(self):
+        with pytest.raises(InputError) as error:
+            get_algorithm("sdpa.naiv")
+        assert str(error.value) == "algorithm: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?"
+
+    def test_names_are_sorted_and_hold_the_streaming_variants(self):
+        names = algorithm_names()
+        assert list(names) == sorted(names)
+        assert set(names) >= {"sdpa.naive", "sdpa.scaled", "sdpa.reordered", "sdpa.memory_free"}
+
+    def test_parameters_must_be_a_dataclass(self, fresh):
+        with pytest.raises(
+            InputError, match=r"package\.odd: algorithm 'test\.odd': its parameters must be a dataclass"
+        ):
+            algorithm("test.odd", dict)(named("odd", "package.odd"))
+        assert "test.odd" not in algorithm_names()
+
+    def test_the_summary_is_the_first_line_of_the_docstring(self, fresh):
+        algorithm("test.mine", Nothing)(named("mine", "package.mine"))
+        assert get_algorithm("test.mine").summary == "One line for people."
+
+
+class TestPlugIns:
+    def test_one_that_does_not_load_is_named(self, fresh, monkeypatch):
+        offer(monkeypatch, "no_such_package.module")
+        with pytest.raises(InputError) as error:
+            algorithm_names()
+        assert "plug-in outside (no_such_package.module) does not load" in str(error.value)
+        assert "No module named 'no_such_package'" in str(error.value)
+
+    def test_one_whose_import_raises_is_named_with_its_reason(self, fresh, monkeypatch, tmp_path):
+        (tmp_path / "broken_attention_plug_in.py").write_text("raise RuntimeError('no licence')\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        offer(monkeypatch, "broken_attention_plug_in")
+        with pytest.raises(InputError, match=r"plug-in outside \(broken_attention_plug_in\) does not load: no licence"):
+            get_algorithm("sdpa.naive")
+
+    def test_a_good_one_is_found_beside_the_built_ins(self, fresh, monkeypatch, tmp_path):
+        (tmp_path / "good_attention_plug_in.py").write_text(
+            "from algorithms.registry import algorithm\n"
+            "from algorithms.streaming.naive import build as naive\n"
+            "from algorithms.streaming.parameters import StreamingParameters\n"
+            "\n"
+            "@algorithm('outside.naive', StreamingParameters)\n"
+            "def build(workload, parameters, tensors):\n"
+            "    '''From outside.'''\n"
+            "    return naive(workload, parameters, tensors)\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        offer(monkeypatch, "good_attention_plug_in")
+        assert "outside.naive" in algorithm_names()
+        found = get_algorithm("outside.naive")
+        assert (found.summary, found.source) == ("From outside.", "good_attention_plug_in")
+        own = get_algorithm("sdpa.naive")
+        digests = {
+            simulate(each.build(WORKLOAD, each.parameters()), timing_only=True).schedule_digest for each in (found, own)
+        }
+        assert len(digests) == 1
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+class TestWhateverIsRegistered:
+    def test_it_has_a_summary_and_documented_parameters(self, name):
+        found = get_algorithm(name)
+        assert found.name == name
+        assert found.summary and "\n" not in found.summary
+        assert is_dataclass(found.parameters)
+        for field in fields(found.parameters):
+            assert field.metadata.get("help"), f"{name}: {field.name} has no help text"
+
+    def test_its_defaults_are_usable_and_frozen(self, name):
+        parameters = get_algorithm(name).parameters()
+        for field in fields(parameters):
+            with pytest.raises(AttributeError):
+                setattr(parameters, field.name, None)
+
+
+class TestStreamingParameters:
+    def test_all_problems_come_at_once(self):
+        with pytest.raises(InputError) as error:
+            StreamingParameters(granularity="tile", fifo_depth=0, long_depth=-1, exp_latency=-2, depths="a=0")
+        assert str(error.value).splitlines() == [
+            "fifo_depth: must be at least 1 (got 0)",
+            "long_depth: must be at least 0 (got -1)",
+            "exp_latency: must be at least 1 (got -2)",
+            "granularity: must be row or scalar (got 'tile')",
+            "depths: must read NAME=DEPTH,... with depths of at least 1 (got 'a=0')",
+        ]
+
+    def test_lanes_need_rows(self):
+        with pytest.raises(InputError, match="mac_lanes: scalar granularity does one multiply-add per cycle"):
+            StreamingParameters(granularity="scalar", mac_lanes=4)
+
+    @pytest.mark.parametrize(("lanes", "interval"), [(0, 1), (1, 10), (3, 4), (10, 1), (64, 1)])
+    def test_lanes_share_the_elements_of_a_row(self, lanes, interval):
+        assert StreamingParameters(mac_lanes=lanes).mac_ii(10) == interval
+
+    def test_single_depths_reach_their_fifos(self):
+        found = get_algorithm("sdpa.naive")
+        graph = found.build(WORKLOAD, found.parameters(depths="weights_fifo=77, q->q_hold=3", fifo_depth=5))
+        depths = {channel.name: channel.depth for channel in graph.channels}
+        assert (depths.pop("weights_fifo"), depths.pop("q->q_hold")) == (77, 3)
+        assert set(depths.values()) <= {5, *range(5, 12)}
+
+    def test_an_unknown_fifo_gets_the_nearest_name(self):
+        found = get_algorithm("sdpa.naive")
+        with pytest.raises(InputError) as error:
+            found.build(WORKLOAD, found.parameters(depths="weight_fifo=7"))
+        assert str(error.value) == "depths: no FIFO is called 'weight_fifo'; did you mean 'weights_fifo'?"
+
+    @pytest.mark.parametrize("name", ["sdpa.naive", "sdpa.memory_free"])
+    def test_a_causal_stream_needs_a_key_for_every_query(self, name):
+        found = get_algorithm(name)
+        with pytest.raises(InputError, match=r"q_len: a causal stream needs at least as many keys as queries"):
+            found.build(WORKLOAD.with_(q_len=6), found.parameters())
