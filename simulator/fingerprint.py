@@ -17,7 +17,7 @@ from simulator.servers.kernel import inlined, kernel
 MULTIPLIER_LOW = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIER_HIGH = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
-_CAUSE_SHIFT = np.uint64(6)
+_CAUSE_SHIFT = np.uint64(16)  # more causes than any unit has ports
 
 
 @inlined

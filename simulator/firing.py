@@ -119,6 +119,18 @@ class FiringTable:
         if problems:
             raise GraphError(sorted(set(problems)))
 
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{block.loops}{block.growth:+d}i</td><td>{s.count}{s.growth:+d}i</td><td>{s.take}</td>"
+            f"<td>{s.make}</td><td>{s.latency}</td><td>{s.ii}</td></tr>"
+            for block in self.blocks
+            for s in block.segments
+        )
+        return (
+            f"{self.iterations} iterations i of<table><tr><th>loops</th><th>firings</th><th>take</th><th>make</th>"
+            f"<th>latency</th><th>interval (cycles)</th></tr>{rows}</table>"
+        )
+
     def _ramp_span(self) -> int:
         return min(self.ramp_length, self.iterations) if self.ramp_length else self.iterations
 

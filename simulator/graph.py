@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import TYPE_CHECKING, Literal
 
 from simulator.errors import GraphError
@@ -69,6 +70,11 @@ class Unit:
             object.__setattr__(self, "inputs", self.table.inputs)
             object.__setattr__(self, "outputs", self.table.outputs)
 
+    def _repr_html_(self) -> str:
+        firings = self.table.firings if self.table else "from data"
+        rows = [("kind", self.kind), ("firings", firings), ("issue", self.issue), ("server", self.server or "none")]
+        return f"<b>{escape(self.name)}</b>" + _html_table(("property", "value"), rows)
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -98,6 +104,9 @@ class Channel:
     credit_latency_cycles: int = 1
     token_bytes: int = 8
     initial_tokens: int = 0
+
+    def _repr_html_(self) -> str:
+        return f"<b>{escape(self.name)}</b>" + _html_table(("property", "value"), vars(self).items())
 
 
 @dataclass(frozen=True)
@@ -136,9 +145,7 @@ class FrozenGraph:
 
     def with_depths(self, depths: dict[str, int | None]) -> FrozenGraph:
         """The same graph with other FIFO depths; names that are not given keep theirs."""
-        unknown = set(depths) - {channel.name for channel in self.channels}
-        if unknown:
-            raise GraphError([f"no channel is called {name!r}" for name in sorted(unknown)])
+        _check_names(depths, self.channels)
         channels = tuple(replace(channel, depth=depths.get(channel.name, channel.depth)) for channel in self.channels)
         return replace(self, channels=channels, lints=tuple(_lints(self.units, channels)))
 
@@ -146,6 +153,9 @@ class FrozenGraph:
     def firings(self) -> int:
         """Number of firings of a complete run."""
         return sum(self.table(unit).firings for unit in range(len(self.units)))
+
+    def _repr_html_(self) -> str:
+        return _graph_html(self.name, self.units, self.channels)
 
 
 @dataclass
@@ -222,8 +232,18 @@ class Graph:
         units = [replace(unit, table=tables.get(unit.name, unit.table)) for unit in self.units]
         return replace(self, units=units)
 
+    def _repr_html_(self) -> str:
+        return _graph_html(self.name, self.units, self.channels)
+
     def with_depths(self, depths: dict[str, int | None] | dict[str, int]) -> Graph:
-        """The same graph with other depths for the channels that ``depths`` names."""
+        """The same graph with other depths for the channels that ``depths`` names.
+
+        Raises
+        ------
+        GraphError
+            If no channel has one of the names.
+        """
+        _check_names(depths, self.channels)
         channels = [replace(c, depth=depths.get(c.name, c.depth)) for c in self.channels]
         return replace(self, channels=channels)
 
@@ -264,6 +284,30 @@ class Graph:
             ),
             lints=tuple(_lints(self.units, self.channels)),
         )
+
+
+def _check_names(names: Iterable[str], channels: Iterable[Channel]) -> None:
+    unknown = set(names) - {channel.name for channel in channels}
+    if unknown:
+        raise GraphError([f"no channel is called {name!r}" for name in sorted(unknown)])
+
+
+def _html_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{cells}</tr>{body}</table>"
+
+
+def _graph_html(name: str, units: Iterable[Unit], channels: Iterable[Channel]) -> str:
+    unit_rows = [(u.name, u.kind, u.table.firings if u.table else "from data", u.server or "") for u in units]
+    channel_rows = [
+        (c.name, c.producer, c.consumer, "unbounded" if c.depth is None else c.depth, c.token_bytes) for c in channels
+    ]
+    return (
+        f"<b>{escape(name)}</b>"
+        + _html_table(("unit", "kind", "firings", "server"), unit_rows)
+        + _html_table(("FIFO", "from", "to", "depth", "bytes per token"), channel_rows)
+    )
 
 
 def _next_free(used: Iterable[int]) -> int:

@@ -63,9 +63,18 @@ class Span:
         lengths = self.lengths(block)
         return self.width if lengths is None else int(lengths.max())
 
-    def table(self, *blocks: Block) -> FiringTable:
-        """A firing table over these iterations."""
-        return FiringTable(blocks, self.iterations, self.group)
+    def table(self, name: str, *blocks: Block) -> FiringTable:
+        """A firing table over these iterations, for the unit called ``name``.
+
+        Raises
+        ------
+        GraphError
+            If the table is not legal; every line names the unit.
+        """
+        try:
+            return FiringTable(blocks, self.iterations, self.group)
+        except GraphError as error:
+            raise GraphError([f"unit {name}: {problem}" for problem in error.problems]) from None
 
 
 def as_span(tokens: Span | int) -> Span:
@@ -84,8 +93,8 @@ class _Firing:
         return Segment(count, tuple(take), tuple(make), self.latency, self.ii, growth)
 
 
-def _uniform(span: Span, take: Sequence[int], make: Sequence[int], firing: _Firing) -> FiringTable:
-    return span.table(Block((firing.segment(span.width, take, make, span.growth),)))
+def _uniform(name: str, span: Span, take: Sequence[int], make: Sequence[int], firing: _Firing) -> FiringTable:
+    return span.table(name, Block((firing.segment(span.width, take, make, span.growth),)))
 
 
 def source(
@@ -124,7 +133,7 @@ def source(
 
     if tokens is None:
         raise GraphError(f"unit {name}: needs either values or a number of tokens")
-    table = _uniform(as_span(tokens), (), (1,), _Firing(latency_cycles, ii_cycles))
+    table = _uniform(name, as_span(tokens), (), (1,), _Firing(latency_cycles, ii_cycles))
     return Unit(name, "source", table, function, issue)
 
 
@@ -140,7 +149,7 @@ def zip_(
     kind: str = "zip",
 ) -> Unit:
     """Take one token from each input, emit ``function(*tokens)``."""
-    table = _uniform(as_span(tokens), (1,) * inputs, (1,), _Firing(latency_cycles, ii_cycles))
+    table = _uniform(name, as_span(tokens), (1,) * inputs, (1,), _Firing(latency_cycles, ii_cycles))
     return Unit(name, kind, table, _elementwise(function), issue)
 
 
@@ -172,7 +181,7 @@ def scan(
 
     ``function(values, valid=mask)`` gets shape ``(iterations, width, *token)`` and returns the running states.
     """
-    table = _uniform(as_span(tokens), (1,), (1,), _Firing(latency_cycles, ii_cycles))
+    table = _uniform(name, as_span(tokens), (1,), (1,), _Firing(latency_cycles, ii_cycles))
     return Unit(name, "scan", table, _masked(function, keep_width=True), issue)
 
 
@@ -219,7 +228,9 @@ def reduce_(
     """
     span, firing = as_span(tokens), _Firing(latency_cycles, ii_cycles)
     take = (1,) * inputs
-    table = span.table(Block((firing.segment(span.width - 1, take, (0,), span.growth), firing.segment(1, take, (1,)))))
+    table = span.table(
+        name, Block((firing.segment(span.width - 1, take, (0,), span.growth), firing.segment(1, take, (1,))))
+    )
     return Unit(name, kind, table, _masked(function, keep_width=False), issue)
 
 
@@ -242,12 +253,13 @@ def accumulate(
     span, firing = as_span(tokens), _Firing(latency_cycles, ii_cycles)
     take, last = (1,) * inputs, outputs_per_iteration
     table = span.table(
+        name,
         Block(
             (
                 firing.segment((span.width - 1) * last, take, (0,), span.growth * last),
                 firing.segment(last, take, (1,)),
             )
-        )
+        ),
     )
     step: UnitFunction | None = None
     if function is not None:
@@ -278,7 +290,7 @@ def reduce_groups(
     span, firing = as_span(tokens), _Firing(latency_cycles, ii_cycles)
     take = (1,) * inputs
     table = span.table(
-        Block((firing.segment(group - 1, take, (0,)), firing.segment(1, take, (1,))), span.width, span.growth)
+        name, Block((firing.segment(group - 1, take, (0,)), firing.segment(1, take, (1,))), span.width, span.growth)
     )
     step: UnitFunction | None = None
     if function is not None:
@@ -315,12 +327,13 @@ def replay(
     """Take ``group`` tokens per iteration and emit that sequence ``tokens`` times, passing the first one through."""
     span, firing = as_span(tokens), _Firing(latency_cycles, ii_cycles)
     table = span.table(
+        name,
         Block(
             (
                 firing.segment(group, (1,), (1,)),
                 firing.segment((span.width - 1) * group, (0,), (1,), span.growth * group),
             )
-        )
+        ),
     )
 
     def step(inputs: tuple[TokenBlock, ...], block: range) -> UnitStep:
@@ -346,11 +359,12 @@ def repeat_each(
     """Emit each of ``tokens`` tokens ``times`` times."""
     span, firing = as_span(tokens), _Firing(latency_cycles, ii_cycles)
     table = span.table(
+        name,
         Block(
             (firing.segment(1, (1,), (1,)), firing.segment(times - 1, (0,), (1,))),
             span.width,
             span.growth,
-        )
+        ),
     )
 
     def step(inputs: tuple[TokenBlock, ...], block: range) -> UnitStep:
@@ -373,7 +387,7 @@ def broadcast(
     issue: Issue = "reserve",
 ) -> Unit:
     """Copy every token to all outputs."""
-    table = _uniform(as_span(tokens), (1,), (1,) * outputs, _Firing(latency_cycles, ii_cycles))
+    table = _uniform(name, as_span(tokens), (1,), (1,) * outputs, _Firing(latency_cycles, ii_cycles))
     return Unit(name, "broadcast", table, lambda inputs, _: UnitStep(inputs * outputs), issue)
 
 
@@ -385,7 +399,7 @@ def sink(
     issue: Issue = "reserve",
 ) -> Unit:
     """Take tokens and keep their values as an output of the run; ``tokens=None`` takes as many as come."""
-    table = None if tokens is None else _uniform(as_span(tokens), (1,), (), _Firing(1, ii_cycles))
+    table = None if tokens is None else _uniform(name, as_span(tokens), (1,), (), _Firing(1, ii_cycles))
 
     def step(inputs: tuple[TokenBlock, ...], _: range) -> UnitStep:
         count = int(inputs[0].counts().sum())
@@ -430,7 +444,7 @@ def checker(
             )
         return UnitStep(inputs)
 
-    return Unit(name, "checker", _uniform(span, (1,), (), _Firing(1, ii_cycles)), step)
+    return Unit(name, "checker", _uniform(name, span, (1,), (), _Firing(1, ii_cycles)), step)
 
 
 def select(

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from html import escape
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import AccountingError
+from simulator.errors import AccountingError, SimulatorError
 from simulator.firing import IntArray
+
+Entry = TypeVar("Entry")
+
+
+def _named(what: str, name: str, entries: dict[str, Entry]) -> Entry:
+    if name not in entries:
+        close = get_close_matches(name, entries, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(entries)}"
+        raise SimulatorError(f"no {what} is called {name!r}{hint}")
+    return entries[name]
 
 
 @dataclass(frozen=True)
@@ -250,12 +262,12 @@ class Result:
         return self.cycles / self.clock_hz
 
     def unit(self, name: str) -> UnitResult:
-        """The unit called ``name``."""
-        return next(unit for unit in self.units if unit.name == name)
+        """The unit called ``name``; raises SimulatorError if there is none."""
+        return _named("unit", name, {unit.name: unit for unit in self.units})
 
     def channel(self, name: str) -> ChannelResult:
-        """The channel called ``name``."""
-        return next(channel for channel in self.channels if channel.name == name)
+        """The channel called ``name``; raises SimulatorError if there is none."""
+        return _named("channel", name, {channel.name: channel for channel in self.channels})
 
     def to_dict(self) -> dict[str, object]:
         """JSON form, without tokens and traces."""

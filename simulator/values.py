@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import GraphError
+from simulator.errors import GraphError, ValueCheckError
 from simulator.firing import FiringTable, IntArray, Segment, recorded
 from simulator.graph import Graph, Unit
 
@@ -97,11 +97,18 @@ def evaluate(graph: Graph) -> ValuePass:
     rows = max((unit.table.iterations for unit in order if unit.table is not None), default=1)
     collected: dict[str, list[Array]] = {unit.name: [] for unit in order if unit.outputs == 0}
     firings: dict[str, list[Segment]] = {unit.name: [] for unit in order if unit.table is None}
+    promised = {
+        unit.name: [unit.table.tokens_per_iteration(port, made=True) for port in range(unit.outputs)]
+        for unit in order
+        if unit.table is not None
+    }
     for block in _row_blocks(graph, rows):
         tokens: dict[tuple[str, int], TokenBlock] = {}
         for unit in order:
             step = _evaluate_unit(graph, unit, tokens, block)
             for port, output in enumerate(step.outputs if unit.outputs else ()):
+                if unit.table is not None:
+                    _check_count(unit, port, output, promised[unit.name][port], block)
                 tokens[unit.name, port] = output
             if unit.outputs == 0:
                 collected[unit.name] += [output.stream() for output in step.outputs]
@@ -120,6 +127,15 @@ def _evaluate_unit(graph: Graph, unit: Unit, tokens: dict[tuple[str, int], Token
     if unit.table is None and step.firings is None:
         raise GraphError(f"unit {unit.name}: has no firing table and its function recorded none")
     return step
+
+
+def _check_count(unit: Unit, port: int, output: TokenBlock, promised: IntArray, block: range) -> None:
+    wanted = promised[block.start : block.stop]
+    if not np.array_equal(output.counts(), wanted):
+        raise ValueCheckError(
+            f"unit {unit.name}: its function gives {int(output.counts().sum())} tokens on output {port} in iterations "
+            f"{block.start} to {block.stop - 1}, but its firing table makes {int(wanted.sum())}"
+        )
 
 
 def _topological(graph: Graph) -> list[Unit]:

@@ -5,8 +5,11 @@ A benchmark is one function with one decorator; it returns its figures by name, 
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from hwmodels.errors import InputError, Problem, did_you_mean
 
@@ -44,6 +47,15 @@ def benchmark(name: str, summary: str) -> Callable[[Callable[[], Figures]], Call
     return register
 
 
+@cache
+def _discover() -> None:
+    """Import every module of `studies.benchmarks`."""
+    import studies.benchmarks
+
+    for module in pkgutil.iter_modules(studies.benchmarks.__path__):
+        importlib.import_module(f"{studies.benchmarks.__name__}.{module.name}")
+
+
 def benchmarks(names: Sequence[str] = ()) -> tuple[Benchmark, ...]:
     """The benchmarks called `names`, or all of them.
 
@@ -52,6 +64,7 @@ def benchmarks(names: Sequence[str] = ()) -> tuple[Benchmark, ...]:
     InputError
         With the nearest name for every unknown one.
     """
+    _discover()
     unknown = [name for name in names if name not in _BENCHMARKS]
     if unknown:
         raise InputError(

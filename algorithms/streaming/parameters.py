@@ -10,8 +10,9 @@ from hwmodels.errors import InputError, Problem
 Granularity = Literal["row", "scalar"]
 
 
-def _knob(help_text: str, unit: str | None = None) -> dict[str, str]:
-    return {"help": help_text} | ({"unit": unit} if unit else {})
+def _knob(help_text: str, unit: str | None = None, speeds: tuple[str, ...] = ()) -> dict[str, object]:
+    """Metadata of a parameter; ``speeds`` names the units whose interval a larger value shortens."""
+    return {"help": help_text, "speeds": speeds} | ({"unit": unit} if unit else {})
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class StreamingParameters:
     div_latency: int = field(default=1, metadata=_knob("latency of the division", "cycles"))
     reduce_latency: int = field(default=1, metadata=_knob("latency of row sums, maxima and scans", "cycles"))
     mac_lanes: int = field(
-        default=0, metadata=_knob("multiply-add lanes of each matrix unit, rows only; 0: one per element")
+        default=0,
+        metadata=_knob("multiply-add lanes of each matrix unit, rows only; 0: one per element", speeds=("qk", "pv")),
     )
     exp_cycles: int = field(default=1, metadata=_knob("cycles one lane spends on an exponential", "cycles"))
-    exp_lanes: int = field(default=1, metadata=_knob("lanes of the exponential unit"))
+    exp_lanes: int = field(default=1, metadata=_knob("lanes of the exponential unit", speeds=("exp", "online_max")))
     div_cycles: int = field(default=1, metadata=_knob("cycles one lane spends on a division", "cycles"))
-    div_lanes: int = field(default=1, metadata=_knob("lanes of the division unit"))
+    div_lanes: int = field(default=1, metadata=_knob("lanes of the division unit for scalars", speeds=("div",)))
+    row_div_cycles: int = field(default=1, metadata=_knob("cycles between two divisions of output rows", "cycles"))
 
     def __post_init__(self) -> None:
         lowest = {"long_depth": 0, "mac_lanes": 0}
@@ -77,13 +80,6 @@ class StreamingParameters:
     def mac_ii(self, elements: int) -> int:
         """Cycles between two dot products (or row updates) of ``elements`` multiply-adds."""
         return -(-elements // self.mac_lanes) if self.mac_lanes else 1
-
-    def row_div_ii(self, elements: int) -> int:
-        """Cycles between two divisions of a whole row of ``elements`` by a scalar.
-
-        A row divider has one lane per element unless lanes are given; then rows are divided in turns.
-        """
-        return self.div_cycles if self.div_lanes == 1 else self.div_cycles * -(-elements // self.div_lanes)
 
     def named_depths(self) -> dict[str, int]:
         """``depths`` as a mapping from channel name to depth."""

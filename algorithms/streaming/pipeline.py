@@ -173,7 +173,7 @@ class Pipeline:
                 lambda rows, sums: rows / sums[..., None],
                 self.rows,
                 latency_cycles=parameters.div_latency,
-                ii_cycles=parameters.row_div_ii(elements),
+                ii_cycles=parameters.row_div_cycles,
             )
         else:
             hold = self.graph.add(operators.repeat("sum_hold", self.rows.times(elements)))

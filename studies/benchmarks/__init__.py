@@ -1,0 +1,1 @@
+"""What `attnflow bench` measures: every module of this package registers its benchmarks."""

@@ -1,0 +1,48 @@
+"""``attnflow explain``: what binds a design."""
+
+from __future__ import annotations
+
+import typer
+
+from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
+from studies.cli.output import EXIT_DESIGN_FAILS, JsonFlag, QuietFlag, emit, table
+
+PATH_ROWS = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("explain")(explain)
+
+
+@with_design_options
+def explain(
+    algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
+) -> None:
+    """Stalls by unit and cause, the critical path, the binding resource and a lever that was tried."""
+    point = design_point(algorithm, design)
+    from studies.explain import explain as explain_point
+    from studies.warm_up import announce_compilation
+
+    announce_compilation("compiled", quiet=quiet)
+    explanation = explain_point(point)
+
+    def text() -> str:
+        stalls = [(row.unit, row.use, row.cycles, f"{100 * row.share:.1f}%") for row in explanation.stalls]
+        parts = [table(("unit", "cycles go to", "cycles", "share"), stalls)]
+        path = explanation.path
+        if path is not None:
+            shares = [
+                (share.kind, share.where, share.cycles, f"{100 * share.cycles / path.cycles:.1f}%")
+                for share in path.shares[:PATH_ROWS]
+            ]
+            kind = "exact" if path.exact else path.note
+            parts.append(f"critical path, {path.cycles:,} cycles ({kind}):")
+            parts.append(table(("edge", "where", "cycles", "share"), shares))
+        elif explanation.path_note:
+            parts.append(f"critical path: {explanation.path_note}")
+        return "\n\n".join([*parts, explanation.sentence])
+
+    emit(explanation.describe(), text, as_json=as_json)
+    if explanation.result.deadlock:
+        raise typer.Exit(EXIT_DESIGN_FAILS)
