@@ -18,9 +18,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numba
 import numpy as np
@@ -69,7 +69,22 @@ def cache_folder(package: str) -> Path:
     return folder
 
 
-def _compile(function: Callable[..., Any], *, forceinline: bool) -> Callable[..., Any]:
+class Kernel(Protocol):
+    """What Numba makes of a function, as far as this project looks at it."""
+
+    @property
+    def signatures(self) -> Sequence[object]:
+        """Argument types for which it is compiled, or loaded from the cache, in this process."""
+
+    @property
+    def stats(self) -> Any:
+        """Where it is cached."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it."""
+
+
+def _compile(function: Callable[..., Any], *, forceinline: bool) -> Kernel:
     """Compile without reference counting; packages outside this one keep Numba's usual cache."""
     before = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # numba makes its settings at import
     package = next((name for name in SOURCES if function.__module__.startswith(f"simulator.{name}")), None)
@@ -78,18 +93,18 @@ def _compile(function: Callable[..., Any], *, forceinline: bool) -> Callable[...
     try:
         # numba documents these options, only its type stubs do not know them
         decorate = numba.njit(cache=True, _nrt=False, forceinline=forceinline)  # type: ignore[call-overload]
-        compiled: Callable[..., Any] = decorate(function)
+        compiled: Kernel = decorate(function)
     finally:
         numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
     return compiled
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+def kernel(function: Callable[..., Any]) -> Kernel:
     """Compile a function that is called as such."""
     return _compile(function, forceinline=False)
 
 
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+def inlined(function: Callable[..., Any]) -> Kernel:
     """Compile a small function into its callers."""
     return _compile(function, forceinline=True)
 
@@ -114,3 +129,12 @@ def lowest_bit(mask: int) -> int:
     The isolated bit times a de Bruijn sequence has a different top six bits for every position.
     """
     return _POSITIONS[(((mask & -mask) * _DE_BRUIJN) >> 58) & 63]
+
+
+@inlined
+def as_variable(value: int) -> np.int64:
+    """The value, as an argument that numba does not compile a version of the callee for.
+
+    Numba specialises a function on every constant it is called with; for the large ones that only costs compile time.
+    """
+    return np.int64(value)

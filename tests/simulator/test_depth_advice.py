@@ -1,0 +1,68 @@
+"""Smallest FIFO depths: linear in N where a row must wait, constant where nothing must."""
+
+from __future__ import annotations
+
+import pytest
+
+from algorithms.registry import get_algorithm
+from algorithms.shape import Workload
+from simulator import Graph, Server, SimulatorError, operators
+from simulator.engines.compiled import run_compiled
+from simulator.explain.depths import advise_depths
+from simulator.graph import FrozenGraph
+
+LONG = {
+    "sdpa.naive": ("weights_fifo",),
+    "sdpa.scaled": ("scores_fifo", "weights_fifo"),
+    "sdpa.reordered": ("scores_fifo",),
+    "sdpa.memory_free": (),
+}
+
+
+def graph_of(name: str, length: int, **parameters: object) -> FrozenGraph:
+    work = Workload("advice", "prefill", 1, 1, length, length, 16, mask="full")
+    algorithm = get_algorithm(name)
+    return algorithm.build(work, algorithm.parameters(**parameters)).freeze()
+
+
+@pytest.mark.parametrize("length", [64, 256, 1024, 4096])
+@pytest.mark.parametrize("name", LONG)
+def test_long_fifos_are_linear_in_the_row_and_all_others_constant(name: str, length: int) -> None:
+    advice = advise_depths(graph_of(name, length))
+    for channel in advice.channels:
+        if channel.name in LONG[name]:
+            # N weights of a row, and N + 3 so that the next row can follow without a bubble
+            assert (channel.min_depth, channel.full_rate_depth) == (length, length + 3)
+        elif channel.name in ("q->q_hold", "v->pv", "k->qk"):
+            assert channel.full_rate_depth <= 2
+        else:
+            assert channel.full_rate_depth <= 3, channel
+    unbounded = graph_of(name, length).with_depths(dict.fromkeys(c.name for c in advice.channels))
+    assert advice.full_rate_cycles == max(run_compiled(unbounded).clock)
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("granularity", ["row", "scalar"])
+def test_no_advised_depth_can_be_lowered_alone(name: str, granularity: str) -> None:
+    graph = graph_of(name, 24, granularity=granularity, exp_latency=5)
+    advice = advise_depths(graph)
+    fast = {c.name: c.full_rate_depth for c in advice.channels}
+    small = {c.name: c.min_depth for c in advice.channels}
+    assert max(run_compiled(graph.with_depths(fast)).clock) == advice.full_rate_cycles
+    assert not any(run_compiled(graph.with_depths(small)).segment)
+    for channel, depth in fast.items():
+        if depth > 1:
+            outcome = run_compiled(graph.with_depths(fast | {channel: depth - 1}))
+            assert any(outcome.segment) or max(outcome.clock) > advice.full_rate_cycles, channel
+    for channel, depth in small.items():
+        if depth > 1:
+            assert any(run_compiled(graph.with_depths(small | {channel: depth - 1})).segment), channel
+
+
+def test_graphs_with_servers_get_a_clear_refusal() -> None:
+    graph = Graph("served")
+    graph.add_server(Server("memory"))
+    source, sink = graph.add(operators.source("source", None, 4)), graph.add(operators.sink("sink", 4))
+    graph.connect(source, sink)
+    with pytest.raises(SimulatorError, match="without servers"):
+        advise_depths(graph.freeze())

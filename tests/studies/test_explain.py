@@ -1,0 +1,54 @@
+"""The lever that `attnflow explain` prints helps, by exactly what it says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from studies.cli.app import run_command_line
+
+EXAMPLES = [
+    ("sdpa.naive", ["exp_cycles=4"], "exp_lanes"),
+    ("sdpa.scaled", ["exp_cycles=3"], "exp_lanes"),
+    ("sdpa.memory_free", ["exp_cycles=2"], "exp_lanes"),
+    ("sdpa.naive", ["div_cycles=5"], "div_lanes"),
+    ("sdpa.memory_free", ["mac_lanes=4"], "mac_lanes"),
+    ("sdpa.reordered", ["fifo_depth=1"], "fifo_depth"),
+    ("sdpa.memory_free", ["fifo_depth=1"], "fifo_depth"),
+    ("sdpa.scaled", ["exp_latency=40"], "depths"),
+    ("sdpa.naive", ["exp_latency=24", "fifo_depth=4"], "fifo_depth"),
+]
+
+
+def explain(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert run_command_line(["explain", *arguments, "--seq-len", "48", "--head-dim", "16", "--json"]) == 0
+    document: dict[str, object] = json.loads(capsys.readouterr().out)
+    return document
+
+
+@pytest.mark.parametrize(("algorithm", "settings", "parameter"), EXAMPLES)
+def test_the_lever_gains_what_it_promises(
+    algorithm: str, settings: list[str], parameter: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [word for setting in settings for word in ("--set", setting)]
+    before = explain(capsys, algorithm, *options)
+    lever = before["lever"]
+    assert isinstance(lever, dict)
+    assert lever["parameter"] in {parameter, "fifo_depth", "depths"}
+    assert lever["cycles_before"] == before["cycles"]
+    again = explain(capsys, algorithm, *options, "--set", f"{lever['parameter']}={lever['after']}")
+    assert again["cycles"] == lever["cycles_after"] < lever["cycles_before"]
+    assert f"{lever['cycles_after']:,}" in str(before["sentence"])
+
+
+def test_a_design_at_full_rate_has_no_lever(capsys: pytest.CaptureFixture[str]) -> None:
+    document = explain(capsys, "sdpa.memory_free")
+    assert document["lever"] is None
+    assert "No parameter" in str(document["sentence"])
+
+
+def test_a_deadlock_is_explained_with_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run_command_line(["explain", "sdpa.naive", "--seq-len", "48", "--set", "long_depth=47"])
+    assert code == 3
+    assert "weights_fifo = 48" in capsys.readouterr().out
