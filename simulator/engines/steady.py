@@ -27,6 +27,7 @@ from simulator.machine import ISSUE_RESERVE, LONG_AGO, UNBOUNDED, Machine, Recor
 from simulator.servers.kernel import kernel
 
 PENDING_LIMIT = 4096
+WINDOWS = 4
 NOTHING, RECORDS, EVERYTHING = 0, 1, 2  # how much of a reference has been taken
 SAMPLES_BEFORE_THINNING = 64
 SHORTEST_LAP_FIRINGS = 256
@@ -68,7 +69,7 @@ def build_watch(machine: Machine, *, enabled: bool, before: Watch | None = None)
     """
     units, channels = machine.units, machine.channels
     stalls = int((units["in_end"] - units["in_ptr"] + units["out_end"] - units["out_ptr"] + 2).sum())
-    live = int((channels["slots"] + 2 * np.minimum(channels["mask"] + 1, PENDING_LIMIT)).sum())
+    live = int((channels["slots"] + 2 * np.minimum(channels["mask"] + 1, PENDING_LIMIT) + WINDOWS).sum())
     size = stalls + live + int(machine.servers["ports"].sum()) if enabled else 0
     numbers = np.zeros(6, np.int64)
     if before is not None:
@@ -129,13 +130,9 @@ def remember_words(units, channels, servers, words, kept):
         pending = max(channel.pushed - channel.measured_push, channel.popped - channel.measured_pop)
         if pending > PENDING_LIMIT:
             return
-        at = copy_ring(words, channel.visible_ptr, channel.mask, channel.popped, channel.pushed, kept_words, at)
-        first = first_release(channel)
-        at = copy_ring(words, channel.release_ptr, channel.mask, first, channel.popped, kept_words, at)
-        first = channel.measured_push
-        at = copy_ring(words, channel.issue_ptr, channel.mask, first, channel.pushed, kept_words, at)
-        first = channel.measured_pop
-        at = copy_ring(words, channel.release_ptr, channel.mask, first, channel.popped, kept_words, at)
+        for window in range(WINDOWS):
+            ring, first, end, floor = live_window(channel, window, units[channel.producer], units[channel.consumer])
+            at = keep_window(words, ring, channel.mask, first, end, floor, kept_words, at)
     for number in range(servers.shape[0]):
         server = servers[number]
         for port in range(server.ports):
@@ -145,43 +142,63 @@ def remember_words(units, channels, servers, words, kept):
 
 
 @kernel
-def copy_ring(words, ring, mask, first, end, kept_words, at):
-    """Append ring entries ``first`` to ``end`` to the kept words; return the next free place."""
+def live_window(channel, window, producer, consumer):
+    """Ring, first and end token, and floor of one of the four windows of times that matter for a channel's future.
+
+    Times in a window never decrease. Those up to the floor are so old that nobody can still wait for them: visible
+    times before the consumer's clock, releases before the producer's. Issues and pops that the exact peak occupancy
+    still has to look at count all.
+    """
+    if window == 0:
+        return channel.visible_ptr, channel.popped, channel.pushed, consumer.clock
+    if window == 1:
+        return channel.release_ptr, first_release(channel), channel.popped, producer.clock
+    if window == 2:
+        return channel.issue_ptr, channel.measured_push, channel.pushed, LONG_AGO
+    return channel.release_ptr, channel.measured_pop, channel.popped, LONG_AGO
+
+
+@kernel
+def first_after(words, ring, mask, first, end, floor):
+    """First token of a window whose time is after ``floor``: by bisection, since deep FIFOs hold many old ones."""
     while first < end:
-        place = first & mask
-        count = min(end - first, mask + 1 - place)
-        for i in range(count):
-            kept_words[at + i] = words[ring + place + i]
-        first += count
-        at += count
+        middle = (first + end) // 2
+        if words[ring + (middle & mask)] > floor:
+            end = middle
+        else:
+            first = middle + 1
+    return first
+
+
+@kernel
+def keep_window(words, ring, mask, first, end, floor, kept_words, at):
+    """Append the number of times after the floor, and these times, to the kept words; return the next free place."""
+    recent = first_after(words, ring, mask, first, end, floor)
+    kept_words[at] = end - recent
+    at += 1
+    for token in range(recent, end):
+        kept_words[at] = words[ring + (token & mask)]
+        at += 1
     return at
+
+
+@kernel
+def window_recurs(words, ring, mask, first, end, floor, kept_words, at, shift):
+    """Whether the times of a window after the floor are ``shift`` later than the kept ones."""
+    recent = first_after(words, ring, mask, first, end, floor)
+    if kept_words[at] != end - recent:
+        return False
+    for token in range(recent, end):
+        at += 1
+        if words[ring + (token & mask)] - kept_words[at] != shift:
+            return False
+    return True
 
 
 @kernel
 def same_time(time, kept, floor, kept_floor, shift):
     """Whether two times are a shift apart, or both so old that they cannot matter."""
     return max(time, floor) - max(kept, kept_floor) == shift
-
-
-@kernel
-def ring_recurs(words, ring, mask, first, count, kept_words, at, floor, kept_floor, shift):
-    """Whether ``count`` ring entries are ``shift`` later than the kept ones, or as irrelevantly old as those.
-
-    The plain comparison comes first, without branches: deep FIFOs spend their time here.
-    """
-    done = 0
-    while done < count:
-        place = ring + ((first + done) & mask)
-        stretch = min(count - done, ring + mask + 1 - place)
-        differs = 0
-        for i in range(stretch):
-            differs |= (words[place + i] - kept_words[at + done + i]) ^ shift
-        if differs:
-            for i in range(stretch):
-                if not same_time(words[place + i], kept_words[at + done + i], floor, kept_floor, shift):
-                    return False
-        done += stretch
-    return True
 
 
 @kernel
@@ -225,41 +242,20 @@ def unit_periods(unit, kept, shift):
 
 
 @kernel
-def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer, consumer, kept_consumer, shift):
+def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer, consumer, shift):
     """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start."""
-    visible = kept.pushed - kept.popped
-    releases = kept.popped - first_release(kept)
-    pending_pushes = kept.pushed - kept.measured_push
-    pending_pops = kept.popped - kept.measured_pop
-    end = at + visible + releases + pending_pushes + pending_pops
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
     popped = channel.popped + channel.skipped - kept.popped - kept.skipped
-    if pushed == 0:  # at rest, or a reservoir
-        return True, end
-    if (
-        pushed != popped
-        or channel.popped - first_release(channel) != releases
-        or channel.pushed - channel.measured_push != pending_pushes
-        or channel.popped - channel.measured_pop != pending_pops
-        or not same_time(channel.tail, kept.tail, producer.clock, kept_producer.clock, shift)
-    ):
-        return False, end
-    floor, kept_floor = consumer.clock, kept_consumer.clock
-    ring, mask = channel.visible_ptr, channel.mask
-    if not ring_recurs(words, ring, mask, channel.popped, visible, kept_words, at, floor, kept_floor, shift):
-        return False, end
-    at += visible
-    floor, kept_floor = producer.clock, kept_producer.clock
-    ring, first = channel.release_ptr, first_release(channel)
-    if not ring_recurs(words, ring, mask, first, releases, kept_words, at, floor, kept_floor, shift):
-        return False, end
-    at += releases
-    ring, first = channel.issue_ptr, channel.measured_push
-    if not ring_recurs(words, ring, mask, first, pending_pushes, kept_words, at, LONG_AGO, LONG_AGO, shift):
-        return False, end
-    at += pending_pushes
-    ring, first = channel.release_ptr, channel.measured_pop
-    return ring_recurs(words, ring, mask, first, pending_pops, kept_words, at, LONG_AGO, LONG_AGO, shift), end
+    at_rest = pushed == 0  # nothing moves, or tokens only leave a reservoir
+    recurs = at_rest or (
+        pushed == popped and same_time(channel.tail, kept.tail, producer.clock, kept_producer.clock, shift)
+    )
+    for window in range(WINDOWS):
+        if recurs and not at_rest:
+            ring, first, end, floor = live_window(channel, window, producer, consumer)
+            recurs = window_recurs(words, ring, channel.mask, first, end, floor, kept_words, at, shift)
+        at += 1 + kept_words[at]
+    return recurs, at
 
 
 @kernel
@@ -329,7 +325,6 @@ def words_recur(units, channels, servers, words, kept, shift):
             units[channel.producer],
             kept.units[channel.producer],
             units[channel.consumer],
-            kept.units[channel.consumer],
             shift,
         )
         if not recurs:
