@@ -197,7 +197,9 @@ def _global_runs(runs: Runs, heads: IntArray) -> Runs:
 def _reads(shape: CacheShape, record: HeadRecord, accounting: Accounting) -> Read:
     placement = record.state.layer.placement
     tier = accounting.tier if placement is None else placement.fast
-    return Read("keys and values", tier, _global_runs(record.runs, record.heads), shape.token_bytes)
+    given = None if record.selection is None else record.selection.token_bytes
+    token_bytes = shape.token_bytes if given is None else given
+    return Read("keys and values", tier, _global_runs(record.runs, record.heads), token_bytes)
 
 
 def _writes(shape: CacheShape, record: HeadRecord, accounting: Accounting) -> Write:

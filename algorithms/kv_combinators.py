@@ -41,6 +41,16 @@ class Union(KVPolicy):
     requires_budget: ClassVar[bool] = False
     parts: tuple[KVPolicy, ...] = ()
 
+    def __post_init__(self) -> None:
+        lonely = [part for part in self.parts if not part.unites]
+        if lonely:
+            raise InputError(
+                [
+                    Problem(f"{part.name} does more than choose keys and cannot be united", field="policy")
+                    for part in lonely
+                ]
+            )
+
     @classmethod
     def of(cls, *policies: KVPolicy) -> Union:
         """A union, with nested ones flattened."""
@@ -69,7 +79,7 @@ class Union(KVPolicy):
         return _UnionState(self, layer)
 
     def __str__(self) -> str:
-        return " + ".join(map(str, self.parts))
+        return " + ".join(f"({part})" if part.wraps else str(part) for part in self.parts)
 
 
 def _reserved(part: KVPolicy) -> int:

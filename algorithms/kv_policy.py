@@ -90,8 +90,9 @@ class KVPolicy:
 
     Class attributes say what the policy is: its `needs`, whose heads it decides together, tokens per unit of
     selection (`granularity`), its `action`, its `schedule`, whether it `requires_budget`, whether a
-    synthetic stream can judge it (`synthetic_evaluable`), and whether it equals full attention as long as
-    nothing has to go (`exact_when_unlimited`).
+    synthetic stream can judge it (`synthetic_evaluable`), whether it equals full attention as long as nothing
+    has to go (`exact_when_unlimited`), and whether it can be a part of a union (`unites`; not when it does
+    more than choose keys).
     """
 
     name: ClassVar[str] = ""
@@ -105,6 +106,7 @@ class KVPolicy:
     synthetic_evaluable: ClassVar[bool] = True
     exact_when_unlimited: ClassVar[bool] = True
     wraps: ClassVar[bool] = False
+    unites: ClassVar[bool] = True
 
     def start(self, layer: LayerContext) -> PolicyState:
         """A fresh state for one layer."""

@@ -94,6 +94,8 @@ class Selection:
         Entries that stand for keys that are not read.
     keys, values
         Stand-ins for the stored rows, `(kv_heads, n, dim)`, e.g. dequantised ones.
+    token_bytes
+        Bytes read per key and value on average, where they are not stored in full; None for full ones.
     """
 
     indices: IntArray
@@ -105,6 +107,7 @@ class Selection:
     summaries: Summaries | None = None
     keys: Array | None = None
     values: Array | None = None
+    token_bytes: float | None = None
 
     @classmethod
     def of_mask(cls, mask: Mask, heads: int) -> Selection:

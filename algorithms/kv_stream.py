@@ -113,6 +113,10 @@ class KVStream:
         Of everything random in the policy.
     context_tokens
         Length the stream will reach, to refuse a budget above it.
+    shared
+        What the states of all layers have in common; made here when None.
+    head_labels
+        Names of the KV heads that randomness is tied to; their numbers when None.
 
     Raises
     ------
@@ -135,6 +139,7 @@ class KVStream:
         seed: int = 0,
         context_tokens: int | None = None,
         shared: object = None,
+        head_labels: Sequence[int] | None = None,
     ) -> None:
         if shape.query_heads % shape.kv_heads:
             raise InputError(Problem(f"{shape.query_heads} query heads do not share {shape.kv_heads} KV heads evenly"))
@@ -144,6 +149,7 @@ class KVStream:
         self.accounting = accounting or Accounting()
         self.outputs = outputs
         self.steps = 0
+        self._labels = tuple(range(shape.kv_heads)) if head_labels is None else tuple(head_labels)
         self._records: list[HeadRecord] = []
         shared = policy.share(shape) if shared is None else shared
         parts = policy.split(shape, layer) or (HeadPart(tuple(range(shape.kv_heads)), policy),)
@@ -165,7 +171,7 @@ class KVStream:
         context = replace(
             base,
             shape=shape,
-            heads=part.heads,
+            heads=tuple(self._labels[head] for head in part.heads),
             budget=part.policy.effective_budget(budget, context_tokens),
         )
         if source is not None and heads.size != self.shape.kv_heads:

@@ -38,6 +38,7 @@ class DuoAttention(KVPolicy):
     """
 
     requires_budget: ClassVar[bool] = False
+    unites: ClassVar[bool] = False
     retrieval: float = 0.5
     sink: int = 64
     recent: int = 256
@@ -69,4 +70,4 @@ class DuoAttention(KVPolicy):
         return tuple(part for part in parts if part.heads)
 
     def start(self, layer: LayerContext) -> PolicyState:
-        raise InputError(Problem("a head split can be wrapped but not be part of a union", field="policy"))
+        raise InputError(Problem("a head split has no state of its own", field="policy"))

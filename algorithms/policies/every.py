@@ -45,10 +45,13 @@ class _EveryState(WrapperState):
         self._steps = 0
         self._tokens = 0
 
-    def keep(self, step: Step, cache: KVCache) -> Mask | None:
-        closes = step.phase == "prefill" and step.closes
+    def append(self, step: Step, cache: KVCache) -> None:
+        super().append(step, cache)
         self._steps += 1
         self._tokens += step.tokens
+
+    def keep(self, step: Step, cache: KVCache) -> Mask | None:
+        closes = step.phase == "prefill" and step.closes
         if self._steps < self.policy.steps and not closes:
             return None
         self._steps = self._tokens = 0

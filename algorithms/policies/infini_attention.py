@@ -41,6 +41,7 @@ class InfiniAttention(KVPolicy):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
     exact_when_unlimited: ClassVar[bool] = False
+    unites: ClassVar[bool] = False
     segment: int | None = None
     gate: float | tuple[float, ...] = 0.0
     delta: bool = False

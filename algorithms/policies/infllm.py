@@ -59,6 +59,7 @@ class InfLLM(KVPolicy):
     action: ClassVar[Action] = "place"
     granularity: ClassVar[int] = 128
     requires_budget: ClassVar[bool] = False
+    unites: ClassVar[bool] = False
     init: int = 128
     local: int = 4096
     block: int = 128
@@ -162,7 +163,9 @@ class InfLLMState(PolicyState):
     def _visits(self, step: Step, tail: IntArray, count: int) -> tuple[Array, Array]:
         """How often each query sees each key from the remainder on, in all and inside its window."""
         distance = step.positions[:, None] - tail
-        local = (distance >= 0) & (distance < self.policy.local)
+        local = distance < self.policy.local
+        if step.causal:
+            local &= distance >= 0
         left_window = tail < count - self.policy.local
         beyond = left_window & (distance >= self.policy.local) if self.policy.strict else left_window
         return (local.astype(float) + beyond), local.astype(float)

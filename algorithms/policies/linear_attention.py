@@ -39,6 +39,7 @@ class LinearAttention(KVPolicy):
     needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
     requires_budget: ClassVar[bool] = False
     exact_when_unlimited: ClassVar[bool] = False
+    unites: ClassVar[bool] = False
     prefix: int = 0
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ class PerHead(KVPolicy):
 
     action: ClassVar[Action] = "evict"
     requires_budget: ClassVar[bool] = False
+    unites: ClassVar[bool] = False
     policies: tuple[KVPolicy, ...] = ()
     assign: tuple[int, ...] | tuple[tuple[int, ...], ...] = ()
 
@@ -59,4 +60,4 @@ class PerHead(KVPolicy):
         )
 
     def start(self, layer: LayerContext) -> PolicyState:
-        raise InputError(Problem("a head split can be wrapped but not be part of a union", field="policy"))
+        raise InputError(Problem("a head split has no state of its own", field="policy"))

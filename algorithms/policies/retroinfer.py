@@ -61,6 +61,7 @@ class RetroInfer(KVPolicy):
     exactness: ClassVar[Exactness] = "bounded"
     granularity: ClassVar[int] = 16
     requires_budget: ClassVar[bool] = False
+    unites: ClassVar[bool] = False
     sink: int = 4
     local: int = 64
     retrieve: float = 0.018

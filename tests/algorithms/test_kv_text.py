@@ -34,6 +34,7 @@ from hwmodels.errors import InputError
         ("per_head([full, h2o(2, 3)], [0, 1])", PerHead((Full(), H2O(2, 3)), (0, 1))),
         ("sliding_window(7)", Window(7)),
         ("(sink(4) + window(2))", Union.of(Sink(4), Window(2))),
+        ("(knorm | chunk(7)) + sink(4)", Union.of(Chunk(KNorm(), 7), Sink(4))),
     ],
 )
 def test_text_means_the_policy(text, policy):

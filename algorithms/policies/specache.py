@@ -1,0 +1,136 @@
+"""A low-bit copy guesses what the next step needs; full keys are fetched ahead."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from algorithms.kv_blocks import BlockMemory
+from algorithms.kv_cache import Array, KVCache
+from algorithms.kv_cost import Work, ranking
+from algorithms.kv_policy import (
+    Action,
+    Exactness,
+    KVPolicy,
+    LayerContext,
+    Need,
+    PolicyState,
+    Selection,
+    Step,
+    at_least,
+    problems_to_error,
+)
+from algorithms.kv_quantize import low_bit_bytes, quantize_rows
+from algorithms.kv_ranking import IntArray, Mask, indices_of, top_mask
+from algorithms.kv_registry import kv_policy
+from algorithms.placement import Placement
+
+
+@kv_policy("specache")
+class SpeCache(KVPolicy):
+    """SpeCache (Jie et al. 2025, arXiv:2503.16163): speculative prefetch of full-precision keys.
+
+    Fast memory holds a copy of all keys (per channel) and values (per token) in `bits` bits with a scale
+    and a zero in 16 bits per `group` numbers, and the newest `residual` tokens in full. Each step runs a
+    second query row, a guess of the next one; its attention over the copy picks the `top` keys per KV head,
+    which arrive in full before the next step. A step attends everything: the fetched keys and the residual
+    in full, the rest from the copy. Without a guess the present query stands for the next.
+
+    Parameters
+    ----------
+    bits, group, residual
+        Of the copy.
+    top
+        Keys fetched per KV head and step.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
+    action: ClassVar[Action] = "place"
+    exactness: ClassVar[Exactness] = "bounded"
+    requires_budget: ClassVar[bool] = False
+    unites: ClassVar[bool] = False
+    bits: int = 1
+    group: int = 64
+    residual: int = 64
+    top: int = 64
+
+    def __post_init__(self) -> None:
+        problems_to_error(at_least(self, bits=1, group=2, residual=0, top=1))
+
+    def start(self, layer: LayerContext) -> PolicyState:
+        return _SpeCacheState(self, layer)
+
+
+class _SpeCacheState(PolicyState):
+    policy: SpeCache
+
+    def __init__(self, policy: SpeCache, layer: LayerContext) -> None:
+        super().__init__(policy, layer)
+        self._keys: Array | None = None
+        self._values: Array | None = None
+        self._fetched: Mask | None = None
+        # one block is one token of one head: what is fetched stays for one step
+        self._memory = BlockMemory(layer, layer.placement or Placement(), policy.top, 1, layer.shape.kv_heads)
+
+    @property
+    def coded(self) -> int:
+        """Tokens in the low-bit copy."""
+        return 0 if self._keys is None else self._keys.shape[1]
+
+    def append(self, step: Step, cache: KVCache) -> None:
+        group = self.policy.group
+        due = max(0, cache.count - self.policy.residual - self.coded) // group * group
+        if due:
+            rows = slice(self.coded, self.coded + due)
+            keys = quantize_rows(np.asarray(cache.keys[:, rows]), self.policy.bits, group, "channel")
+            values = quantize_rows(np.asarray(cache.values[:, rows]), self.policy.bits, group, "token")
+            self._keys = keys if self._keys is None else np.concatenate([self._keys, keys], 1)
+            self._values = values if self._values is None else np.concatenate([self._values, values], 1)
+            elements = due * self.layer.shape.kv_heads * (self.layer.shape.head_dim + self.layer.shape.value_dim)
+            self.spend(Work("quantise", macs=elements, compares=2 * elements))
+        self._memory.write_back(self, step.tokens * self.layer.shape.kv_heads)
+
+    def select(self, step: Step, cache: KVCache) -> Selection | None:
+        if step.phase == "prefill" or self.coded == 0:
+            return None
+        keys, values = (np.array(rows) for rows in (cache.keys, cache.values))
+        low = np.zeros((cache.heads, cache.count), bool)
+        low[:, : self.coded] = True
+        if self._fetched is not None:
+            low[:, : self._fetched.shape[1]] &= ~self._fetched
+        keys[low] = self._keys[low[:, : self.coded]]
+        values[low] = self._values[low[:, : self.coded]]
+        self._guess(step, cache)
+        index = np.broadcast_to(np.arange(cache.count), (cache.heads, cache.count))
+        share = low.mean()
+        full = self.layer.shape.token_bytes
+        token_bytes = full * (1 - share) + self._low_token_bytes() * share
+        return Selection(index, cache.lengths.copy(), keys=keys, values=values, token_bytes=token_bytes)
+
+    def _guess(self, step: Step, cache: KVCache) -> None:
+        """Pick and fetch what the next step will need."""
+        guess = step.q[:, -1] if step.next_q is None else step.next_q
+        shape, coded = self.layer.shape, self.coded
+        grouped = guess.reshape(cache.heads, -1, guess.shape[-1])
+        logits = grouped @ self._keys.swapaxes(1, 2) / np.sqrt(guess.shape[-1])
+        weight = np.exp(logits - logits.max(-1, keepdims=True))
+        score = (weight / weight.sum(-1, keepdims=True)).mean(1)
+        self._fetched = top_mask(score, min(self.policy.top, coded))
+        chosen, lengths = indices_of(self._fetched)
+        self._memory.fetch(self, [row[:n].tolist() for row, n in zip(chosen, lengths, strict=True)], step, ahead=1)
+        rows = shape.query_heads * coded
+        width = shape.head_dim + shape.value_dim
+        self.spend(Work("speculative row", macs=rows * width, exps=rows, moment="fused"))
+        self.spend(ranking("choose keys", shape.kv_heads, coded, self.policy.top, "after", "none"))
+
+    def _low_token_bytes(self) -> float:
+        shape = self.layer.shape
+        return low_bit_bytes(shape.head_dim + shape.value_dim, self.policy.bits, self.policy.group)
+
+    def fast_tokens(self, cache: KVCache) -> IntArray:
+        fetched = 0 if self._fetched is None else self._fetched.sum(1)
+        return cache.lengths - self.coded + fetched
+
+    def state_bytes(self, cache: KVCache) -> float:
+        return cache.heads * self.coded * self._low_token_bytes()

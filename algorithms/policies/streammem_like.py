@@ -1,0 +1,126 @@
+"""Compress a video cache after every clip by a generic query, with one prototype per frame."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from algorithms.kv_cache import Array, KVCache
+from algorithms.kv_cost import Work, ranking
+from algorithms.kv_policy import (
+    KVPolicy,
+    LayerContext,
+    Need,
+    PolicyState,
+    Step,
+    at_least,
+    problems_to_error,
+)
+from algorithms.kv_ranking import IntArray, Mask, group_reduce, top_mask
+from algorithms.kv_registry import kv_policy
+from algorithms.kv_window import RecentQueries
+
+
+@kv_policy("streammem_like")
+class StreamMemLike(KVPolicy):
+    """After StreamMem (Yang et al. 2025, arXiv:2508.15717): a fixed budget, cut after every clip.
+
+    From the abstract: near-duplicate frames are dropped, keys are scored by attention from the tokens of the
+    chat template as a generic query, the best stay, and each frame keeps a prototype, an attention-weighted
+    merge of what it loses. Assumed here, because no code was found: the last `queries` queries stand for
+    the template; a frame is a duplicate when its mean key has a cosine above `duplicate` with that of the
+    frame before, and then its tokens go first; a prototype takes the place of the best token its frame
+    loses; at most a quarter of the budget is prototypes, those of the newest frames.
+
+    Parameters
+    ----------
+    tokens
+        Keys kept; the budget when None.
+    frame
+        Tokens per frame.
+    queries
+        Observing queries.
+    duplicate
+        Cosine above which a frame repeats the one before.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"window_probs", "keys", "values", "grid"})
+    tokens: int | None = None
+    frame: int = 196
+    queries: int = 16
+    duplicate: float = 0.95
+
+    def __post_init__(self) -> None:
+        problems_to_error(at_least(self, tokens=4, frame=1, queries=1, duplicate=-1))
+
+    def fixed_tokens(self) -> int | None:
+        return self.tokens
+
+    def least_tokens(self) -> int:
+        return 4
+
+    def start(self, layer: LayerContext) -> PolicyState:
+        return _StreamMemState(self, layer)
+
+
+class _StreamMemState(PolicyState):
+    policy: StreamMemLike
+
+    def __init__(self, policy: StreamMemLike, layer: LayerContext) -> None:
+        super().__init__(policy, layer)
+        self._recent = RecentQueries(policy.queries)
+        self._last_mean: Array | None = None
+
+    def append(self, step: Step, cache: KVCache) -> None:
+        self._recent.add(step)
+        self.column(cache, "mass", 1.0)
+        if step.phase != "frame":
+            return
+        mean = np.asarray(step.k, np.float64).mean(1).ravel()
+        if self._last_mean is not None:
+            norm = np.linalg.norm(mean) * np.linalg.norm(self._last_mean)
+            if norm > 0 and mean @ self._last_mean / norm > self.policy.duplicate:
+                self.column(cache, "repeats")[:, cache.count - step.tokens :] = 1
+        self._last_mean = mean
+
+    def keep(self, step: Step, cache: KVCache) -> Mask | None:
+        capacity = self.capacity(cache)
+        if cache.count <= capacity:
+            return None
+        scores = group_reduce(self._recent.probabilities(cache), cache.heads, "mean")
+        self._charge(cache, capacity)
+        # probabilities are below 2 * queries, so repeated frames rank behind all others
+        ranked = scores - 2 * self.policy.queries * np.asarray(self.column(cache, "repeats"))
+        frames = cache.positions // self.policy.frame
+        kept = np.zeros((cache.heads, cache.count), bool)
+        merged = np.zeros_like(kept)
+        keys, values = (np.array(rows, np.float64) for rows in (cache.keys, cache.values))
+        mass = self.column(cache, "mass", 1.0)
+        for head in range(cache.heads):
+            listed = _prototype_frames(frames[head], capacity)
+            kept[head] = top_mask(ranked[head][None], capacity - listed.size)[0]
+            for number in listed:
+                lost = np.flatnonzero((frames[head] == number) & ~kept[head])
+                if lost.size:
+                    place = lost[ranked[head, lost].argmax()]
+                    weight = (scores[head, lost] + 1e-12) * mass[head, lost]
+                    keys[head, place] = weight @ keys[head, lost] / weight.sum()
+                    values[head, place] = weight @ values[head, lost] / weight.sum()
+                    mass[head, place] = mass[head, lost].sum()
+                    merged[head, place] = True
+        cache.replace(merged, keys[merged], values[merged])
+        return kept | merged
+
+    def _charge(self, cache: KVCache, capacity: int) -> None:
+        shape, keys = self.layer.shape, int(cache.lengths.sum())
+        self.spend(self._recent.work(self.layer, cache))
+        self.spend(ranking("choose keys", cache.heads, cache.count, capacity, "after", "none"))
+        lost = keys - capacity * cache.heads
+        width = shape.head_dim + shape.value_dim
+        self.spend(Work("merge prototypes", macs=lost * width, read_bytes=lost * shape.token_bytes))
+
+
+def _prototype_frames(frames: IntArray, capacity: int) -> IntArray:
+    """Frames that get a prototype: the newest, as many as a quarter of the budget."""
+    return np.unique(frames)[-max(1, capacity // 4) :]
