@@ -51,7 +51,7 @@ class Shape:
     window, sinks
         0 for no window.
     rows, columns
-        Of a softmax, or of a square matrix product.
+        Of a softmax or a square matrix product; of a compute micro-kernel its threads and the operations of each.
     bytes_moved, run_bytes
         Of memory streams: working set per launch, and length of a gathered run (0 for streams).
     """
@@ -159,12 +159,13 @@ class Case:
 
     @property
     def bytes_min(self) -> int:
-        """Compulsory traffic: inputs read once per KV head, outputs written once."""
+        """Compulsory traffic: inputs read once per KV head, outputs written once; for shared reads, what is read."""
         shape, size = self.shape, DTYPE_BYTES[self.dtype]
         if self.kind == "membench":
             return shape.bytes_moved
         if self.kind == "computebench":
-            return 3 * shape.rows**2 * size if self.what == "matmul" else 0
+            reads = 16 * shape.rows * shape.columns if self.what == "shared-reads" else 0
+            return 3 * shape.rows**2 * size if self.what == "matmul" else reads
         if self.kind == "op_softmax":
             return 2 * shape.rows * shape.columns * size
         keys = min(shape.kv_len, shape.sinks + shape.window + shape.q_len - 1) if shape.window else shape.kv_len
@@ -179,6 +180,8 @@ class Case:
     def memory_bytes(self) -> int:
         """Device memory of one set of buffers, workspace and eager score matrices included, roughly."""
         shape = self.shape
+        if self.kind == "computebench" and self.what != "matmul":
+            return 0
         held = 0
         if shape.rows_held:
             held = shape.batch * shape.kv_heads * (shape.rows_held - shape.kv_len) * (shape.d + shape.d_v) * 2

@@ -89,7 +89,7 @@ def _planned(case: Case, protocol: TimingProtocol) -> Planned:
 
 def expected_us(case: Case) -> float:
     """Rough length of a call on a data-centre GPU, for estimates of run time only."""
-    moved = case.memory_bytes if case.maker == "torch-eager" else case.bytes_min
+    moved = case.memory_bytes if case.maker == "torch-eager" or case.what == "shared-reads" else case.bytes_min
     seconds = max(case.flops / _FLOPS_PER_S, case.exps / _EXPS_PER_S, moved / _BYTES_PER_S)
     slowdown = _ROW_KERNEL_SLOWDOWN if case.maker == "cuda-rows" or (case.dtype == "float32" and case.flops) else 1.0
     return _LAUNCH_US + 1e6 * seconds * slowdown

@@ -242,7 +242,8 @@ def test_mla_decode_over_pages(device, dtype):
 @pytest.mark.parametrize("options", [{}, {"mask": "causal"}, {"mask": "causal", "window": 20, "sinks": 2}])
 def test_column_sums(device, dtype, options):
     lengths = np.array([[90, 70]])
-    q, k, v = draw(dtype, (1, 4, 75, 32), (1, 2, 90, 32), (1, 2, 90, 32))
+    q_len = 30 if dtype == "float32" else 75  # one warp per key takes long on a CPU
+    q, k, v = draw(dtype, (1, 4, q_len, 32), (1, 2, 90, 32), (1, 2, 90, 32))
     _, lse = ragged_oracle(q, k, v, lengths, **options)
     arrays = [device.array(store(x, dtype)) for x in (q, poison(k, lengths))]
     call = cupy_ref.plan_column_sums(device, *arrays, device.array(lse.astype(np.float32)), lengths=lengths, **options)

@@ -6,16 +6,10 @@
 // starts, in an order that is a parameter of the launch. So a missing barrier or wait shows as a wrong or an
 // order-dependent result. Shared memory and its size are checked by guard bytes.
 #pragma once
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <numeric>
-#include <random>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,8 +21,11 @@
 #define SHARED static
 #define DYNAMIC_SHARED(name) unsigned char* name = host::dynamic_shared()
 
-using std::max;
-using std::min;
+// <cmath> takes longer to read than a kernel, hence the compiler's own functions throughout.
+inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
+inline float log2f(float x) { return __builtin_log2f(x); }
+inline int min(int a, int b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a > b ? a : b; }
 
 struct Dim3 {
     unsigned x, y, z;
@@ -126,29 +123,29 @@ inline void perform(const Copy& copy) {
 
 inline float half_to_float(unsigned short bits) {
     const int sign = bits >> 15, exponent = bits >> 10 & 31, fraction = bits & 1023;
-    float value = exponent == 31 ? (fraction ? NAN : INFINITY)
-                  : exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
-                                  : std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+    float value = exponent == 31 ? (fraction ? __builtin_nanf("") : __builtin_inff())
+                  : exponent == 0 ? __builtin_ldexp(static_cast<float>(fraction), -24)
+                                  : __builtin_ldexp(static_cast<float>(fraction + 1024), exponent - 25);
     return sign ? -value : value;
 }
 
 // Round to nearest even with `digits` significant bits and the smallest exponent of the format.
 inline double round_to(double x, int digits, int smallest, double largest) {
-    if (x == 0 || std::isnan(x) || std::isinf(x)) return x;
-    const int quantum = std::max(std::ilogb(x) - digits + 1, smallest);
-    const double rounded = std::ldexp(std::nearbyint(std::ldexp(x, -quantum)), quantum);
-    return std::fabs(rounded) > largest ? std::copysign(INFINITY, x) : rounded;
+    if (x == 0 || __builtin_isnan(x) || __builtin_isinf(x)) return x;
+    const int quantum = max(__builtin_ilogb(x) - digits + 1, smallest);
+    const double rounded = __builtin_ldexp(__builtin_nearbyint(__builtin_ldexp(x, -quantum)), quantum);
+    return __builtin_fabs(rounded) > largest ? __builtin_copysign(__builtin_inff(), x) : rounded;
 }
 
 inline unsigned short float_to_half(float x) {
     const double r = round_to(x, 11, -24, 65504.0);
-    const unsigned sign = std::signbit(x) ? 0x8000u : 0u;
-    const double m = std::fabs(r);
-    if (std::isnan(r)) return static_cast<unsigned short>(0x7e00u | sign);
-    if (std::isinf(r)) return static_cast<unsigned short>(0x7c00u | sign);
-    if (m < std::ldexp(1.0, -14)) return static_cast<unsigned short>(sign | static_cast<unsigned>(std::ldexp(m, 24)));
-    const int e = std::ilogb(m);
-    const unsigned fraction = static_cast<unsigned>(std::ldexp(m, 10 - e)) - 1024u;
+    const unsigned sign = __builtin_signbit(x) ? 0x8000u : 0u;
+    const double m = __builtin_fabs(r);
+    if (__builtin_isnan(r)) return static_cast<unsigned short>(0x7e00u | sign);
+    if (__builtin_isinf(r)) return static_cast<unsigned short>(0x7c00u | sign);
+    if (m < __builtin_ldexp(1.0, -14)) return static_cast<unsigned short>(sign | static_cast<unsigned>(__builtin_ldexp(m, 24)));
+    const int e = __builtin_ilogb(m);
+    const unsigned fraction = static_cast<unsigned>(__builtin_ldexp(m, 10 - e)) - 1024u;
     return static_cast<unsigned short>(sign | static_cast<unsigned>(e + 15) << 10 | fraction);
 }
 
@@ -160,7 +157,7 @@ inline float bfloat_to_float(unsigned short bits) {
 }
 
 inline unsigned short float_to_bfloat(float x) {
-    if (std::isnan(x)) return 0x7fff;
+    if (__builtin_isnan(x)) return 0x7fff;
     std::uint32_t wide;
     std::memcpy(&wide, &x, 4);
     return static_cast<unsigned short>((wide + 0x7fffu + (wide >> 16 & 1u)) >> 16);
@@ -187,8 +184,8 @@ unsigned pack(float low, float high) {
     return static_cast<unsigned>(round_like(high, T{}).bits) << 16 | round_like(low, T{}).bits;
 }
 
-inline float minus_infinity() { return -INFINITY; }
-inline float fast_exp2(float x) { return std::exp2(x); }
+inline float minus_infinity() { return -__builtin_inff(); }
+inline float fast_exp2(float x) { return __builtin_exp2f(x); }
 
 inline int thread_index() { return host::current; }
 inline int block_threads() { return static_cast<int>(blockDim.x); }
@@ -284,13 +281,21 @@ namespace host {
 // In which order warps, and threads within a warp, take their turns: first to last, last to first, or shuffled.
 struct Order {
     int kind;
-    std::mt19937 random;
+    std::uint64_t state;
 
-    explicit Order(int number) : kind(number), random(static_cast<unsigned>(number)) {}
+    explicit Order(int number) : kind(number), state(static_cast<std::uint64_t>(number) * 2654435769u + 1u) {}
 
-    void arrange(std::vector<int>& turns) {
-        if (kind == 1) std::reverse(turns.begin(), turns.end());
-        if (kind > 1) std::shuffle(turns.begin(), turns.end(), random);
+    // The numbers first, first + 1, ... of the threads or warps in the order of their turns.
+    void arrange(std::vector<int>& turns, int first) {
+        const int count = static_cast<int>(turns.size());
+        for (int i = 0; i < count; ++i) turns[i] = first + (kind == 1 ? count - 1 - i : i);
+        for (int i = count - 1; kind > 1 && i > 0; --i) std::swap(turns[i], turns[next() % (i + 1u)]);
+    }
+
+    // Knuth's MMIX generator, upper bits.
+    std::uint64_t next() {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        return state >> 33;
     }
 };
 
@@ -333,8 +338,7 @@ inline bool release(int begin, int end, bool Thread::*barrier) {
 inline void run_warp(int begin, int end, Order& order) {
     std::vector<int> lanes(end - begin);
     do {
-        std::iota(lanes.begin(), lanes.end(), begin);
-        order.arrange(lanes);
+        order.arrange(lanes, begin);
         for (const int i : lanes) {
             auto& thread = threads[i];
             if (thread.done || thread.waiting_block || thread.waiting_warp) continue;
@@ -350,10 +354,9 @@ inline void run_block(int count, Order& order) {
     start_threads(count);
     std::vector<int> warps((count + LANES - 1) / LANES);
     do {
-        std::iota(warps.begin(), warps.end(), 0);
-        order.arrange(warps);
+        order.arrange(warps, 0);
         for (const int w : warps) {
-            run_warp(w * LANES, std::min((w + 1) * LANES, count), order);
+            run_warp(w * LANES, min((w + 1) * LANES, count), order);
             if (failure != nullptr) return;
         }
     } while (release(0, count, &Thread::waiting_block));
@@ -377,9 +380,11 @@ inline void fill_shared(std::size_t bytes) {
 }
 
 inline bool guard_intact(std::size_t bytes) {
-    const unsigned char* end = dynamic_shared() + bytes;
     const unsigned char* last = shared.data() + shared.size();
-    return std::all_of(end, last, [](unsigned char byte) { return byte == GUARD; });
+    for (const unsigned char* byte = dynamic_shared() + bytes; byte < last; ++byte) {
+        if (*byte != GUARD) return false;
+    }
+    return true;
 }
 
 template <class... Arguments, std::size_t... I>
