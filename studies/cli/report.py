@@ -10,7 +10,10 @@ import typer
 from studies.cli.output import JsonFlag, QuietFlag, emit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from studies.space import Json
+    from studies.store import Row
 
 
 def register(app: typer.Typer) -> None:
@@ -35,14 +38,25 @@ def report(
     del quiet
     with Store(store) as opened:
         rows = list(opened.rows(study))
-        names = [study] if study else opened.studies()
     if not rows:
         raise InputError(Problem("holds no points", str(store)))
     from studies.report import write_report
 
     try:
-        write_report(rows, output, title or ", ".join(names))
+        write_report(rows, output, title or ", ".join(_titles(rows)))
     except OSError as error:
         raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
     document: Json = {"report": str(output), "points": len(rows), "bytes": output.stat().st_size}
     emit(document, lambda: f"{output}: {len(rows)} points", as_json=as_json)
+
+
+def _titles(rows: Iterable[Row]) -> list[str]:
+    """Titles of the studies in order, or their names where nobody gave a title."""
+    titles: dict[str, str] = {}
+    for row in rows:
+        titles.setdefault(row.study, row.study)
+        study = row.provenance.get("configuration")
+        # the run that computed a point may have belonged to another study that has the point, too
+        if isinstance(study, dict) and study.get("name") == row.study and study.get("title"):
+            titles[row.study] = str(study["title"])
+    return list(titles.values())

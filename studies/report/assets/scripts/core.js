@@ -1,0 +1,137 @@
+"use strict";
+// One namespace; every other script adds to it. A view is registered once and made for each of its elements:
+// attnflow.view("kind", async (element, data, perPoint) => ({ select() {}, filter() {}, theme() {} })),
+// all three methods optional, called when the selection, the filter or the colours change.
+const attnflow = {
+  makers: {},
+  views: [],
+
+  view(kind, make) {
+    attnflow.makers[kind] = make;
+  },
+
+  /** Tell every view that something has changed. */
+  tell(event) {
+    for (const view of attnflow.views) {
+      if (view[event]) view[event]();
+    }
+  },
+
+  /** Unpack the data of an element: base64, gzip, JSON. */
+  async unpack(name) {
+    const text = document.getElementById(name).textContent;
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).json();
+  },
+
+  /** An element with attributes and children; text is always set as text. */
+  make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (name === "class") element.className = value;
+      else if (value === true) element.setAttribute(name, "");
+      else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+    }
+    element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    return element;
+  },
+
+  /** A labelled <select>; entries are pairs [value, text]. */
+  choice(label, entries, value, onchange) {
+    const options = entries.map(([key, text]) =>
+      attnflow.make("option", { value: key, selected: key === value }, text),
+    );
+    const select = attnflow.make("select", { onchange: () => onchange(select.value) }, options);
+    return attnflow.make("label", { class: "choice" }, attnflow.make("span", {}, label), select);
+  },
+
+  /** A labelled checkbox. */
+  toggle(label, checked, onchange) {
+    const box = attnflow.make("input", { type: "checkbox", checked, onchange: () => onchange(box.checked) });
+    return attnflow.make("label", { class: "toggle" }, box, label);
+  },
+
+  copyButton(text) {
+    const title = "Copy the command";
+    return attnflow.make("button", { type: "button", class: "copy", title, "data-text": text }, "Copy");
+  },
+
+  complain(message) {
+    const fault = document.getElementById("fault");
+    fault.textContent = message;
+    fault.hidden = false;
+  },
+};
+
+async function copy(button) {
+  const text = button.dataset.text ?? button.parentElement.querySelector("code").textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // pages opened from a file may not use the clipboard of the system
+    const area = attnflow.make("textarea", { class: "unseen" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = "Copy"), 1200);
+}
+
+/** Make views as they come near the window, so that a long page is there at once; all of them before printing. */
+function makeWhenNear(elements) {
+  const made = new Map();
+  async function makeOne(element) {
+    if (made.has(element)) return made.get(element);
+    observer.unobserve(element);
+    const promise = (async () => {
+      const { view, name } = element.dataset;
+      const later = document.getElementById(`data-${name}-points`);
+      let details = null;
+      const perPoint = later ? async (point) => (await (details ??= attnflow.unpack(later.id)))[point] : null;
+      attnflow.views.push(await attnflow.makers[view](element, await attnflow.unpack(`data-${name}`), perPoint));
+      element.dataset.ready = "yes";
+    })();
+    made.set(element, promise);
+    return promise;
+  }
+  const observer = new IntersectionObserver(
+    (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => makeOne(entry.target)),
+    { rootMargin: "600px" },
+  );
+  elements.forEach((element) => observer.observe(element));
+  // the rest follows while the reader is idle, so that jumps within the page land on finished sections
+  const rest = async () => {
+    for (const element of elements) {
+      await makeOne(element);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    document.documentElement.dataset.complete = "yes";
+  };
+  setTimeout(rest, 200);
+}
+
+document.addEventListener("DOMContentLoaded", async () => {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.copy");
+    if (button) copy(button);
+  });
+  if (typeof DecompressionStream === "undefined") {
+    attnflow.complain("Charts and the table need a browser of 2023 or later (Chrome 80, Firefox 113, Safari 16.4).");
+    return;
+  }
+  try {
+    attnflow.startTheme();
+    attnflow.model = attnflow.makeModel(await attnflow.unpack("data-points"));
+    attnflow.showLetters();
+    makeWhenNear([...document.querySelectorAll("[data-view]")]);
+    document.documentElement.dataset.started = "yes";
+  } catch (error) {
+    attnflow.complain(`This page is damaged: ${error.message}`);
+    throw error;
+  }
+});

@@ -1,0 +1,66 @@
+"use strict";
+// Numbers and labels as people read them.
+{
+  const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+  const PREFIXES = { "-4": "p", "-3": "n", "-2": "µ", "-1": "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T" };
+  const COUNTED = ["cycle", "token", "element"];
+  const BINARY = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+  attnflow.number = (value) => {
+    if (value === null || value === undefined) return "–";
+    if (typeof value !== "number") return String(value);
+    if (Number.isInteger(value) && Math.abs(value) < 1e15) return grouped.format(value);
+    const size = Math.abs(value);
+    return size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+  };
+
+  attnflow.quantity = (value, unit) => {
+    if (typeof value !== "number" || !unit) return attnflow.number(value);
+    const noun = COUNTED.find((word) => unit === word || unit === `${word}s`);
+    if (noun) return `${grouped.format(value)} ${value === 1 ? noun : `${noun}s`}`;
+    if (unit === "B") {
+      const power = value < 1 ? 0 : Math.min(Math.floor(Math.log2(value) / 10), BINARY.length - 1);
+      return `${Number((value / 1024 ** power).toPrecision(power ? 3 : 15))} ${BINARY[power]}`;
+    }
+    if (unit === "s" || unit === "Hz" || unit === "J" || unit === "W") {
+      const power = value === 0 ? 0 : Math.max(-4, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3)));
+      return `${Number((value / 1000 ** power).toPrecision(4))} ${PREFIXES[power]}${unit}`;
+    }
+    return `${attnflow.number(value)} ${unit}`;
+  };
+
+  /** A number in few characters, for ticks: 20k, 0.5, 1e-9. */
+  attnflow.short = (value) => {
+    const size = Math.abs(value);
+    if (size >= 1e15 || (size < 1e-3 && size > 0)) return value.toExponential(0);
+    const power = size < 1e4 ? 0 : Math.min(Math.floor(Math.log10(size) / 3), 4);
+    return `${Number((value / 1000 ** power).toPrecision(3))}${PREFIXES[power]}`;
+  };
+
+  /** Name of a column with its unit, unless the name says it. */
+  attnflow.heading = ({ name, unit }) => {
+    const said =
+      !unit ||
+      (unit === "cycle" && name.includes("cycles")) ||
+      (unit === "B" && name.includes("bytes")) ||
+      (unit === "s" && name.includes("seconds"));
+    return said ? name : `${name} [${unit}]`;
+  };
+
+  /** A value of a column: its unit only where the name of the column does not say it already. */
+  attnflow.value = (column, point) => {
+    const value = column.values[point];
+    const counted = column.unit === "cycle" && attnflow.heading(column) === column.name;
+    return counted ? attnflow.number(value) : attnflow.quantity(value, column.unit);
+  };
+
+  attnflow.percent = (fraction) => {
+    if (fraction > 0 && fraction < 0.001) return "<0.1 %";
+    return `${(Math.floor(fraction * 1000) / 10).toFixed(fraction >= 1 ? 0 : 1)} %`;
+  };
+
+  /** Text for Plotly, which reads tags and entities in labels. */
+  attnflow.plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+  attnflow.shorten = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+}

@@ -1,0 +1,175 @@
+"use strict";
+// The points of the page: columns by name, the filter and the selection.
+attnflow.makeModel = (data) => {
+  const columns = new Map();
+  for (const column of data.columns) {
+    if (!column.numeric) column.values = column.codes.map((code) => (code === null ? null : column.levels[code]));
+    columns.set(column.name, column);
+  }
+  const state = {
+    name: "state",
+    role: "state",
+    unit: "",
+    meaning: "done, deadlock, failed or pending",
+    values: data.states,
+    numeric: false,
+    varied: new Set(data.states).size > 1,
+    minor: false,
+    levels: [...new Set(data.states)],
+  };
+  const why = data.states.map((_, i) => data.reasons[i] ?? null);
+  const reason = {
+    ...state,
+    name: "reason",
+    meaning: "why a point failed",
+    values: why,
+    varied: why.some(Boolean),
+    levels: [],
+  };
+  const commands = [];
+  for (let i = 0; i < data.count; i += 1) {
+    commands.push((commands[i - 1] ?? "").slice(0, data.commands[2 * i]) + data.commands[2 * i + 1]);
+  }
+  const MOST_SELECTED = 6;
+
+  const model = {
+    count: data.count,
+    columns: data.columns,
+    state,
+    reason,
+    workloads: data.workloads,
+    workload: data.workload,
+    front: data.front,
+    commands,
+    objectives: data.objectives.map((name) => columns.get(name)),
+    axes: data.columns.filter((column) => column.varied && column.role !== "metric"),
+    metrics: data.columns.filter((column) => column.role === "metric"),
+    selected: data.selected,
+    matching: [...Array(data.count).keys()],
+    filters: new Map(),
+
+    column: (name) => ({ state, reason })[name] ?? columns.get(name),
+
+    /** Settings of a point that vary, in words. */
+    label(point) {
+      const parts = model.axes
+        .filter((axis) => axis.values[point] !== null && axis.values[point] !== "")
+        .map((axis) =>
+          axis.name === "algorithm" ? axis.values[point] : `${axis.name} ${attnflow.number(axis.values[point])}`,
+        );
+      return parts.join(", ") || `#${point}`;
+    },
+
+    letter: (point) => {
+      const place = model.selected.indexOf(point);
+      return place < 0 ? "" : String.fromCharCode(65 + place);
+    },
+
+    toggle(point) {
+      const place = model.selected.indexOf(point);
+      if (place >= 0) model.selected.splice(place, 1);
+      else model.selected = [...model.selected, point].slice(-MOST_SELECTED);
+      attnflow.showLetters();
+      attnflow.tell("select");
+    },
+
+    /** Set the filter of a column (empty text: none); returns whether the text could be read. */
+    setFilter(name, text) {
+      const test = text.trim() ? attnflow.readFilter(text, model.column(name)) : null;
+      if (test) model.filters.set(name, test);
+      else model.filters.delete(name);
+      const tests = [...model.filters].map(([key, each]) => [model.column(key).values, each]);
+      model.matching = [];
+      for (let i = 0; i < model.count; i += 1) {
+        if (tests.every(([values, each]) => each(values[i]))) model.matching.push(i);
+      }
+      attnflow.showFilter();
+      attnflow.tell("filter");
+      return Boolean(test) || !text.trim();
+    },
+
+    clearFilters() {
+      model.filters.clear();
+      model.matching = [...Array(data.count).keys()];
+      attnflow.showFilter();
+      attnflow.tell("filter");
+    },
+  };
+  return model;
+};
+
+/** A test of values from text such as "8", ">=8", "8..32", "causal", "!causal", "4,8"; null if it makes no sense. */
+attnflow.readFilter = (text, column) => {
+  const negative = text.trim().startsWith("!");
+  const parts = (negative ? text.trim().slice(1) : text)
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
+  const tests = parts.map((part) => (column.numeric ? readNumbers(part) : readText(part)));
+  if (!tests.length || tests.includes(null)) return null;
+  return (value) => tests.some((test) => test(value)) !== negative;
+
+  function readNumbers(part) {
+    const clean = part.replaceAll(" ", "").replaceAll("_", "");
+    const range = clean.match(/^(.+)\.\.(.+)$/);
+    const compare = clean.match(/^(<=|>=|<|>|=)?(.+)$/);
+    if (range) {
+      const [low, high] = [Number(range[1]), Number(range[2])];
+      return Number.isNaN(low) || Number.isNaN(high)
+        ? null
+        : (value) => value !== null && value >= low && value <= high;
+    }
+    const limit = Number(compare[2]);
+    if (Number.isNaN(limit)) return null;
+    const test =
+      {
+        "<": (value) => value < limit,
+        "<=": (value) => value <= limit,
+        ">": (value) => value > limit,
+        ">=": (value) => value >= limit,
+      }[compare[1]] ?? ((value) => value === limit);
+    return (value) => value !== null && test(value);
+  }
+
+  function readText(part) {
+    if (part.startsWith("=")) return (value) => String(value ?? "") === part.slice(1);
+    return (value) =>
+      String(value ?? "")
+        .toLowerCase()
+        .includes(part.toLowerCase());
+  }
+};
+
+/** Say in a corner of the page that not all points are shown. */
+attnflow.showFilter = () => {
+  const note = document.getElementById("filter-note");
+  const { matching, count, filters } = attnflow.model;
+  note.hidden = filters.size === 0;
+  note.querySelector("span").textContent =
+    `${attnflow.number(matching.length)} of ${attnflow.number(count)} points pass the filter`;
+  note.querySelector("button").onclick = () => attnflow.model.clearFilters();
+};
+
+/** Caption of a panel about one point: its letter, its settings, and its state unless it is done. */
+attnflow.caption = (point, remark) => {
+  const { model, make } = attnflow;
+  const state = model.state.values[point];
+  const badge = state === "done" ? null : make("span", { class: `state ${state}` }, state);
+  return make(
+    "figcaption",
+    {},
+    make("span", { class: "letter" }, model.letter(point)),
+    make("b", {}, model.label(point)),
+    badge,
+    make("small", {}, remark),
+  );
+};
+
+/** Show the letters of selected points wherever the text of the page names a point. */
+attnflow.showLetters = () => {
+  for (const element of document.querySelectorAll(".letter-of")) {
+    const letter = attnflow.model.letter(Number(element.dataset.point));
+    element.textContent = letter;
+    element.hidden = !letter;
+  }
+};

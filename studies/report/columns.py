@@ -1,0 +1,191 @@
+"""Design points as a table: one column per setting and per metric, each with its unit and meaning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Literal
+
+from algorithms.shape import Workload
+from hwmodels.errors import InputError
+from studies.metrics import Goal, metrics
+from studies.parameters import RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
+from studies.parts import find_algorithm
+from studies.space import DesignPoint, Scalar
+from studies.store import Row
+
+Role = Literal["workload", "design", "run", "metric"]
+State = Literal["done", "deadlock", "failed", "pending"]
+
+_CLOCK = "clock"
+_RUN_FIELDS = ("seed", "timing_only", "skip")
+_UNSHOWN_FIELDS = ("layers", "hidden", "source", "citations")
+_MINOR_METRICS = ("deadlock", "schedule_digest", "wall_s", "compile_s", "firings", "error.max_abs", "seconds")
+_SAME_UNLESS_SHOWN = (("kv_len", "q_len", "seq_len"), ("head_dim", "v_head_dim", "head_dim"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One setting or metric of all points.
+
+    Parameters
+    ----------
+    name
+        What the page calls it; unique.
+    role
+        What it belongs to: ``workload`` (what attends), ``design`` (algorithm and parameters), ``run`` (engine,
+        clock, seed: how it was computed), ``metric`` (what came out).
+    values
+        One per point; None where it does not apply, or did not come out.
+    varied
+        Whether points differ in it; a parameter that only some algorithms have counts where it applies.
+    unit, meaning
+        For people; may be empty.
+    goal
+        Which way is better.
+    static
+        Holds for a design that deadlocks, too.
+    minor
+        Left out of the table until asked for.
+    """
+
+    name: str
+    role: Role
+    values: tuple[Scalar, ...]
+    varied: bool
+    unit: str = ""
+    meaning: str = ""
+    goal: Goal | None = None
+    static: bool = False
+    minor: bool = False
+
+    @cached_property
+    def distinct(self) -> tuple[Scalar, ...]:
+        """Different values in order of appearance, None left out."""
+        return tuple(dict.fromkeys(value for value in self.values if value is not None))
+
+    @cached_property
+    def numeric(self) -> bool:
+        """Whether all values are numbers."""
+        return bool(self.distinct) and all(
+            isinstance(value, int | float) and not isinstance(value, bool) for value in self.distinct
+        )
+
+
+def state_of(row: Row) -> State:
+    """What became of a point: a deadlock is done for the store, but no design to choose."""
+    if row.outcome.status == "done" and row.outcome.metrics.get("deadlock"):
+        return "deadlock"
+    return row.outcome.status
+
+
+def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
+    """Every setting of `point` by name, with its role; a parameter named like a workload's field gets a prefix."""
+    shape = point.workload
+    flat: dict[str, tuple[Role, Scalar]] = {
+        "algorithm": ("design", point.algorithm),
+        "workload": ("workload", shape.name),
+    }
+    for field in fields(Workload):
+        if field.name not in ("name", *_UNSHOWN_FIELDS):
+            value = getattr(shape, field.name)
+            known = value is None or isinstance(value, str | int | float)
+            text = value if known else json.dumps(vars(value), sort_keys=True)
+            flat[field.name] = ("run" if field.name in _RUN_FIELDS else "workload", text)
+    flat["tensors"] = ("workload", point.tensors.path if point.tensors else None)
+    for name, value in point.parameters:
+        flat[f"parameters.{name}" if name in flat else name] = ("design", value)
+    run: dict[str, Scalar] = {
+        "engine": point.engine,
+        _CLOCK: point.clock_hz,
+        "timing_only": point.timing_only,
+        "skip": point.skip,
+    }
+    return flat | {name: ("run", value) for name, value in run.items()}
+
+
+def setting_columns(rows: Sequence[Row]) -> list[Column]:
+    """Columns of all settings; lengths and widths that always agree share one column."""
+    flat = [flat_settings(row.point) for row in rows]
+    roles: dict[str, Role] = {name: role for each in flat for name, (role, _) in each.items()}
+    values = {name: tuple(each[name][1] if name in each else None for each in flat) for name in roles}
+    varied = {name: len({each[name][1] for each in flat if name in each}) > 1 for name in roles}
+    for kept, dropped, merged in _SAME_UNLESS_SHOWN:
+        if values[kept] == values[dropped]:
+            del values[dropped]
+            values = {merged if name == kept else name: column for name, column in values.items()}
+            roles[merged], varied[merged] = roles[kept], varied[kept]
+    knobs = _knobs(rows)
+    columns = []
+    for name, column in values.items():
+        knob = knobs.get(name)
+        unit, meaning = (knob.unit or "", knob.help) if knob else ("", "")
+        columns.append(Column(name, roles[name], column, varied[name], unit, meaning))
+    if len({row.study for row in rows}) > 1:
+        columns.insert(0, Column("study", "run", tuple(row.study for row in rows), varied=True))
+    return columns
+
+
+def _knobs(rows: Sequence[Row]) -> dict[str, Knob]:
+    """What is known about settings: of the workload, of the run, and of every algorithm that is still registered."""
+    knobs = WORKLOAD_KNOBS | RUN_KNOBS
+    for name in dict.fromkeys(row.point.algorithm for row in rows):
+        try:
+            knobs = parameter_knobs(find_algorithm(name)) | knobs
+        except InputError:
+            continue  # a store may outlive the plug-in that wrote it
+    return knobs
+
+
+def metric_columns(rows: Sequence[Row], states: Sequence[State]) -> list[Column]:
+    """Columns of all metrics that any point has, the registered ones first."""
+    registered = {metric.name: metric for metric in metrics()}
+    present = dict.fromkeys(name for row in rows for name in row.outcome.metrics)
+    names = [name for name in registered if name in present] + [name for name in present if name not in registered]
+    columns = []
+    for name in names:
+        metric = registered.get(name)
+        static = metric is not None and metric.static
+        shown = ("done", "deadlock") if static else ("done",)
+        values = tuple(
+            _scalar(row.outcome.metrics.get(name)) if state in shown else None
+            for row, state in zip(rows, states, strict=True)
+        )
+        columns.append(
+            Column(
+                name=name,
+                role="metric",
+                values=values,
+                varied=len(set(values)) > 1,
+                unit=metric.unit if metric else "",
+                meaning=metric.meaning if metric else "",
+                goal=metric.goal if metric else None,
+                static=static,
+                minor=name in _MINOR_METRICS,
+            )
+        )
+    return [column for column in columns if column.distinct]
+
+
+def _scalar(value: object) -> Scalar:
+    return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
+
+
+def proportional(column: Column, others: Iterable[Column]) -> bool:
+    """Whether a numeric column says the same as one of `others`, but for a factor."""
+    return any(_factor(column, other) is not None for other in others)
+
+
+def _factor(column: Column, other: Column) -> float | None:
+    factor: float | None = None
+    for a, b in zip(column.values, other.values, strict=True):
+        if a is None and b is None:
+            continue
+        if not isinstance(a, int | float) or not isinstance(b, int | float) or not a or not b:
+            return None
+        factor = a / b if factor is None else factor
+        if abs(a / b - factor) > 1e-9 * abs(factor):
+            return None
+    return factor

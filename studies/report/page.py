@@ -1,0 +1,123 @@
+"""Writes the page: template, styles, scripts, Plotly and data in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from studies.provenance import versions
+from studies.report.blocks import ASSETS, Block, Html, environment
+from studies.report.payload import Chunk, points_chunk, view_chunks
+from studies.report.points import Points
+from studies.report.registry import Section, report_sections
+from studies.store import Row
+
+
+@dataclass(frozen=True)
+class PlacedBlock:
+    """A block in the page: finished HTML, or a view and the name of its data."""
+
+    markup: Markup | None
+    kind: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class PlacedSection:
+    """A section with its blocks."""
+
+    section: Section
+    blocks: tuple[PlacedBlock, ...]
+
+
+@dataclass(frozen=True)
+class Script:
+    """JavaScript for the page; the browser runs it only if it matches its hash in the security policy."""
+
+    code: Markup
+
+    @classmethod
+    def of(cls, code: str) -> Script:
+        """A script from this project or from Plotly; neither may end its own element."""
+        if "</script" in code.lower():
+            raise ValueError("a script must not contain the end of a script element")
+        return cls(Markup(f"\n{code}\n"))
+
+    @property
+    def source(self) -> str:
+        """What the security policy calls it."""
+        digest = hashlib.sha256(self.code.encode()).digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def write_report(rows: Iterable[Row], path: Path | str, title: str) -> None:
+    """Write a report about `rows` to one HTML file.
+
+    Parameters
+    ----------
+    rows
+        Points as `studies.store.Store.rows` yields them.
+    path
+        The file; replaced only when the new one is complete.
+    title
+        Heading of the page.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    text = render(Points.of(rows), title)
+    draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def render(points: Points, title: str) -> str:
+    """The page as text."""
+    sections: list[PlacedSection] = []
+    chunks = [points_chunk(points)]
+    for section in report_sections():
+        blocks = tuple(_place(block, f"{section.name}-{i}", chunks) for i, block in enumerate(section.compose(points)))
+        if blocks:
+            sections.append(PlacedSection(section, blocks))
+    scripts = [Script.of(get_plotlyjs()), Script.of(_scripts())]
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            sections=sections,
+            chunks=chunks,
+            scripts=scripts,
+            style=Markup((ASSETS / "style.css").read_text(encoding="utf-8")),
+            version=versions()["attnflow"],
+        )
+    )
+
+
+def _place(block: Block, name: str, chunks: list[Chunk]) -> PlacedBlock:
+    """Place a block; the data of a view joins `chunks`."""
+    if isinstance(block, Html):
+        return PlacedBlock(block.markup)
+    chunks += view_chunks(name, block)
+    return PlacedBlock(None, block.kind, name)
+
+
+def _scripts() -> str:
+    """The scripts of the page in one: the core, which starts when the page is complete, and the views."""
+    folder = ASSETS / "scripts"
+    core = folder / "core.js"
+    files = [core, *sorted(set(folder.rglob("*.js")) - {core})]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)

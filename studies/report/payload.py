@@ -1,0 +1,101 @@
+"""The data of the page: columns and views as compressed JSON, so that 10^4 points with all details stay small.
+
+A chunk is JSON, gzipped, in base64: nothing in it can end a script element or be read as HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from studies.report.blocks import View
+from studies.report.columns import Column
+from studies.report.points import Points
+from studies.space import Json, Scalar
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of data under the id of its element in the page."""
+
+    name: str
+    text: str
+
+
+def chunk(name: str, data: Json) -> Chunk:
+    """`data` packed; the same data always gives the same text.
+
+    Raises
+    ------
+    ValueError
+        For a number that is not finite.
+    """
+    raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return Chunk(name, base64.b64encode(gzip.compress(raw, compresslevel=6, mtime=0)).decode())
+
+
+def points_chunk(points: Points) -> Chunk:
+    """All columns, states, commands, and which points are shown in detail first."""
+    data: dict[str, Json] = {
+        "count": len(points),
+        "columns": [_column(column) for column in points.columns],
+        "states": list(points.states),
+        "workloads": list(points.workload_labels),
+        "workload": list(points.workload_of),
+        "front": list(points.front),
+        "commands": _front_coded(points.commands),
+        "reasons": {str(i): points.rows[i].outcome.error for i in points.in_state("failed")},
+        "objectives": [column.name for column in points.objectives],
+        "selected": list(points.selected_first),
+    }
+    return chunk("data-points", data)
+
+
+def _column(column: Column) -> Json:
+    described: dict[str, Json] = {
+        "name": column.name,
+        "role": column.role,
+        "unit": column.unit,
+        "meaning": column.meaning,
+        "goal": column.goal,
+        "varied": column.varied,
+        "minor": column.minor,
+        "numeric": column.numeric,
+    }
+    if column.numeric:
+        return described | {"values": list(column.values)}
+    levels = {value: i for i, value in enumerate(column.distinct)}
+    return described | {
+        "levels": [_text(value) for value in levels],
+        "codes": [None if value is None else levels[value] for value in column.values],
+    }
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _front_coded(texts: Sequence[str]) -> list[Json]:
+    """Flat list: for each text how many characters it shares with the one before, and the rest."""
+    coded: list[Json] = []
+    before = ""
+    for text in texts:
+        shared = 0
+        for a, b in zip(before, text, strict=False):
+            if a != b:
+                break
+            shared += 1
+        coded += [shared, text[shared:]]
+        before = text
+    return coded
+
+
+def view_chunks(name: str, view: View) -> list[Chunk]:
+    """Data of a view, and apart from it what is unpacked only when a point is selected."""
+    chunks = [chunk(f"data-{name}", dict(view.data))]
+    if view.per_point is not None:
+        chunks.append(chunk(f"data-{name}-points", list(view.per_point)))
+    return chunks

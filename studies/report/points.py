@@ -1,0 +1,225 @@
+"""The points of a report: columns, workloads, objectives, the best of each and the front."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from studies.command import command_of
+from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
+from studies.report.pareto import non_dominated
+from studies.report.words import number, quantity
+from studies.space import Scalar
+from studies.store import Row
+
+_NAMES_ALONE = ("study", "algorithm", "workload", "engine")
+_FEW = 4
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best design by one objective.
+
+    A design is a set of settings other than the workload; it is judged on every workload of the report.
+
+    Parameters
+    ----------
+    objective
+        Column it is best in.
+    point
+        Its number on the largest workload, the one that takes most of the first objective at its best.
+    ties
+        Points of that workload that are as good.
+    wins, workloads
+        Workloads on which this design is best (or as good), and workloads that have any result.
+    """
+
+    objective: Column
+    point: int
+    ties: int
+    wins: int
+    workloads: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """Everything that sections of a report are made of; point numbers are positions in `rows`.
+
+    Parameters
+    ----------
+    rows
+        As stored.
+    states
+        What became of each.
+    columns
+        Settings, then metrics.
+    """
+
+    rows: tuple[Row, ...]
+    states: tuple[State, ...]
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Points:
+        """The points of `rows`."""
+        kept = tuple(rows)
+        states = tuple(state_of(row) for row in kept)
+        return cls(kept, states, (*setting_columns(kept), *metric_columns(kept, states)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def column(self, name: str) -> Column | None:
+        """The column called `name`, if there is one."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def of_role(self, *roles: Role) -> list[Column]:
+        """Columns of some roles."""
+        return [column for column in self.columns if column.role in roles]
+
+    @cached_property
+    def axes(self) -> tuple[Column, ...]:
+        """Settings in which points differ."""
+        return tuple(column for column in self.of_role("design", "workload", "run") if column.varied)
+
+    @cached_property
+    def done(self) -> tuple[int, ...]:
+        """Numbers of the points that have a result."""
+        return self.in_state("done")
+
+    def in_state(self, state: State) -> tuple[int, ...]:
+        """Numbers of the points of a state."""
+        return tuple(i for i, each in enumerate(self.states) if each == state)
+
+    @cached_property
+    def commands(self) -> tuple[str, ...]:
+        """The command that reproduces each point."""
+        return tuple(command_of(row.point) for row in self.rows)
+
+    @cached_property
+    def objectives(self) -> tuple[Column, ...]:
+        """Numeric metrics with a goal; one that only repeats another in a different unit is left out."""
+        chosen: list[Column] = []
+        for column in self.of_role("metric"):
+            if column.goal and column.numeric and not proportional(column, chosen):
+                chosen.append(column)
+        return tuple(chosen)
+
+    # --- workloads --------------------------------------------------------------------------------------
+
+    @cached_property
+    def workload_labels(self) -> tuple[str, ...]:
+        """A name for each different workload, by the settings in which they differ."""
+        return tuple(self._workloads)
+
+    @cached_property
+    def workload_of(self) -> tuple[int, ...]:
+        """Index in `workload_labels` of each point."""
+        numbers = {label: i for i, label in enumerate(self._workloads)}
+        return tuple(numbers[self.label(i, "workload")] for i in range(len(self)))
+
+    @cached_property
+    def _workloads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.label(i, "workload") for i in range(len(self))))
+
+    def label(self, point: int, *roles: Role) -> str:
+        """The settings of a point that vary, in words; all roles but seeds and metrics if none are given."""
+        wanted = roles or ("design", "workload", "run")
+        parts = [_setting(column, column.values[point]) for column in self.axes if column.role in wanted]
+        return ", ".join(part for part in parts if part)
+
+    # --- the best ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def front(self) -> tuple[bool, ...]:
+        """Whether each point is on the Pareto front of all objectives, among the points of its workload."""
+        marked = np.zeros(len(self), dtype=bool)
+        members = defaultdict(list)
+        for i in self.done:
+            if all(column.values[i] is not None for column in self.objectives):
+                members[self.workload_of[i]].append(i)
+        for numbers in members.values():
+            costs = [[_cost(column, i) for column in self.objectives] for i in numbers]
+            marked[numbers] = non_dominated(np.array(costs, dtype=float).reshape(len(numbers), -1))
+        return tuple(bool(mark) for mark in marked) if self.objectives else tuple(False for _ in self.rows)
+
+    @cached_property
+    def best(self) -> tuple[Best, ...]:
+        """The best design by every objective."""
+        found = (self._best_by(objective) for objective in self.objectives)
+        return tuple(best for best in found if best is not None)
+
+    @cached_property
+    def slowest(self) -> int | None:
+        """The point that is worst by the first objective on the largest workload; the cheapest of several."""
+        if not self.best:
+            return None
+        objective, others = self.objectives[0], self.objectives[1:]
+        rivals = [i for i in self.done if self.workload_of[i] == self._largest_workload]
+        rivals = [i for i in rivals if objective.values[i] is not None]
+        return min(rivals, key=lambda i: (-_cost(objective, i), self._costs(others, i), i))
+
+    @cached_property
+    def selected_first(self) -> tuple[int, ...]:
+        """The points that the page shows in detail to begin with: the best and, for contrast, the slowest."""
+        runs = [i for i, state in enumerate(self.states) if state in ("done", "deadlock")]
+        if len(runs) <= _FEW:
+            return tuple(runs)
+        best = [best.point for best in self.best]
+        contrast = [self.slowest] if self.slowest is not None else []
+        return tuple(dict.fromkeys([*best, *contrast, *self.in_state("deadlock")[:1]]))[:_FEW]
+
+    def _best_by(self, objective: Column) -> Best | None:
+        winners = self._winners(objective)
+        if not winners:
+            return None
+        wins = Counter(design for tied in winners.values() for design in {self.label(i, "design") for i in tied})
+        largest = winners.get(self._largest_workload) or next(iter(winners.values()))
+        others = [other for other in self.objectives if other is not objective]
+        point = min(largest, key=lambda i: (-wins[self.label(i, "design")], self._costs(others, i), i))
+        return Best(objective, point, len(largest), wins[self.label(point, "design")], len(winners))
+
+    @cached_property
+    def _largest_workload(self) -> int:
+        """The workload whose best value by the first objective is worst."""
+        objective = self.objectives[0]
+        winners = self._winners(objective)
+        return max(winners, key=lambda workload: abs(_cost(objective, winners[workload][0])))
+
+    def _winners(self, objective: Column) -> dict[int, list[int]]:
+        """The best points of each workload that has any."""
+        winners: dict[int, list[int]] = {}
+        for i in self.done:
+            if objective.values[i] is None:
+                continue
+            held = winners.get(self.workload_of[i])
+            if held is None or _cost(objective, i) < _cost(objective, held[0]):
+                winners[self.workload_of[i]] = [i]
+            elif _cost(objective, i) == _cost(objective, held[0]):
+                held.append(i)
+        return winners
+
+    def _costs(self, objectives: Sequence[Column], point: int) -> tuple[float, ...]:
+        return tuple(
+            _cost(column, point) if column.values[point] is not None else float("inf") for column in objectives
+        )
+
+
+def _cost(column: Column, point: int) -> float:
+    """Value of an objective, turned so that less is better."""
+    value = column.values[point]
+    if not isinstance(value, int | float):
+        raise TypeError(f"{column.name} of point {point} is no number")
+    return -float(value) if column.goal == "max" else float(value)
+
+
+def _setting(column: Column, value: Scalar) -> str:
+    """A setting in a label; what a name alone makes clear goes without the name of the column."""
+    if value is None or value == "":
+        return ""
+    shown = quantity(value, column.unit) if column.unit == "Hz" and isinstance(value, float) else number(value)
+    return shown if column.name in _NAMES_ALONE else f"{column.name} {shown}"

@@ -1,0 +1,217 @@
+"""The answer in words: what was simulated, the best design by every objective, what binds it and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from studies.report.binding import fifo_needs, what_binds
+from studies.report.blocks import Block, html
+from studies.report.points import Best, Points
+from studies.report.registry import section
+from studies.report.words import count, listing, number, percent, quantity, spread
+from studies.space import Scalar
+
+_CLEAR = 1.1
+"""Factor from which a difference is shown as a factor."""
+_SUPERLATIVES = {"cycles": "Fewest cycles", "fifo.capacity_bytes": "Smallest FIFOs"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number that stands out; `href` leads to more, `tone` is ``good``, ``bad`` or empty."""
+
+    value: str
+    label: str
+    tone: str = ""
+    href: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a design is best in: ``Fewest cycles``, ``16,591 cycles``, ``16.6 µs at 1 GHz``."""
+
+    title: str
+    value: str
+    aside: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A design that is best by some objectives, in words; `facts` are pairs (term, text)."""
+
+    records: tuple[Record, ...]
+    design: str
+    facts: tuple[tuple[str, str], ...]
+    point: int
+    command: str
+
+
+@section("answer", "The answer", order=10)
+def headline(points: Points) -> Iterable[Block]:
+    """Sentence, tiles and one card per best design."""
+    yield html(
+        "headline.html",
+        answer=answer(points),
+        subject=subject(points),
+        tiles=tuple(tiles(points)),
+        cards=tuple(cards(points)),
+    )
+
+
+def subject(points: Points) -> str:
+    """What was simulated: algorithms, workload, and what was varied."""
+    algorithms = [str(name) for name in _values(points, "algorithm")]
+    text = f"{count(len(points), 'design point')} of {listing(algorithms)} on {spread(_values(points, 'workload'))}"
+    text += f" ({', '.join(_shape(points))})."
+    varied = [f"{column.name} ({spread(column.values)})" for column in points.axes if column.name != "algorithm"]
+    return f"{text} Varied: {', '.join(varied)}." if varied else text
+
+
+def _shape(points: Points) -> Iterator[str]:
+    """The workload in a few words."""
+    yield spread(_values(points, "phase"))
+    batch = _values(points, "batch")
+    if batch != (1,):
+        yield f"batch {spread(batch)}"
+    heads, kv_heads = _values(points, "heads"), _values(points, "kv_heads")
+    yield f"{spread(heads)} {'head' if heads == (1,) else 'heads'}" + (
+        f" on {spread(kv_heads)} KV {'head' if kv_heads == (1,) else 'heads'}" if kv_heads != heads else ""
+    )
+    if points.column("seq_len"):
+        yield f"{spread(_values(points, 'seq_len'))} tokens"
+    else:
+        yield f"{spread(_values(points, 'q_len'))} queries, {spread(_values(points, 'kv_len'))} keys"
+    yield f"head dim {spread(_values(points, 'head_dim'))}"
+    yield f"{spread(_values(points, 'mask'))} mask"
+    yield spread(_values(points, "dtype"))
+    if points.column("tensors") and _values(points, "tensors"):
+        yield "real tensors"
+
+
+def _values(points: Points, name: str) -> tuple[Scalar, ...]:
+    column = points.column(name)
+    return column.distinct if column else ()
+
+
+def answer(points: Points) -> Markup:
+    """The first sentence: the best design by the first objective and what binds it, or why there is none."""
+    if not points.best:
+        waiting = points.in_state("pending")
+        if len(waiting) == len(points):
+            return Markup("Nothing has been simulated yet: all {} are pending.").format(count(len(points), "point"))
+        return Markup("<strong>No point has a result</strong>: {}.").format(_outcomes(points))
+    best = points.best[0]
+    workload = points.workload_labels[points.workload_of[best.point]]
+    several = best.workloads > 1
+    design = points.label(best.point, "design") or str(points.rows[best.point].point.algorithm)
+    binding = what_binds(points.rows[best.point].outcome)
+    return Markup("{}<strong>{}</strong> takes {} with <strong>{}</strong>{}.").format(
+        Markup("On the largest workload ({}), ").format(workload) if several else "",
+        "the fastest design" if several else "The fastest design",
+        _value_in_words(points, best),
+        design,
+        Markup("; it is bound by {}").format(binding) if binding else "",
+    )
+
+
+def _outcomes(points: Points) -> str:
+    """How many points ended how."""
+    states = {"done": "done", "deadlock": "deadlocked", "failed": "failed", "pending": "pending"}
+    counts = [(len([s for s in points.states if s == state]), word) for state, word in states.items()]
+    return ", ".join(f"{many:,} {word}" for many, word in counts if many)
+
+
+def _value_in_words(points: Points, best: Best) -> str:
+    value = best.objective.values[best.point]
+    if not isinstance(value, int | float):
+        return number(value)
+    seconds, clock = points.column("seconds"), points.column("clock")
+    text = quantity(value, best.objective.unit)
+    if best.objective.unit == "cycle" and seconds and clock:
+        time, hertz = seconds.values[best.point], clock.values[best.point]
+        if isinstance(time, int | float) and isinstance(hertz, int | float):
+            text += f" ({quantity(time, 's')} at {quantity(hertz, 'Hz')})"
+    return text
+
+
+def tiles(points: Points) -> Iterator[Tile]:
+    """How many points there are, how they ended, how far apart they are, and how exact their values."""
+    with_result = "all with a result" if len(points.done) == len(points) else f"{len(points.done):,} with a result"
+    yield Tile(number(len(points)), f"{'point' if len(points) == 1 else 'points'}, {with_result}", href="#points")
+    stuck, failed, pending = (points.in_state(state) for state in ("deadlock", "failed", "pending"))
+    if stuck:
+        yield Tile(number(len(stuck)), "deadlocked", "bad", "#trouble")
+    if failed:
+        yield Tile(number(len(failed)), "failed", "bad", "#trouble")
+    if pending:
+        yield Tile(number(len(pending)), "pending", href="#points")
+    if points.best and points.slowest is not None:
+        objective = points.objectives[0]
+        fastest, slowest = (objective.values[i] for i in (points.best[0].point, points.slowest))
+        if isinstance(fastest, int | float) and isinstance(slowest, int | float) and 0 < fastest < slowest:
+            factor = slowest / fastest
+            apart = f"{factor:.3g}×" if factor > _CLEAR else f"+{percent(factor - 1)}"
+            yield Tile(apart, f"{objective.name} of the slowest design against the fastest")
+    if len(points.objectives) > 1:
+        owner = " of their workload" if len(points.workload_labels) > 1 else ""
+        yield Tile(number(sum(points.front)), f"on the Pareto front{owner}", href="#tradeoff")
+    yield _error_tile(points)
+
+
+def _error_tile(points: Points) -> Tile:
+    column = points.column("error.rel_l2")
+    errors = [value for value in column.distinct if isinstance(value, int | float)] if column else []
+    if not errors:
+        return Tile("–", "error: timing only, no values computed")
+    checked = sum(value is not None for value in column.values) if column else 0
+    return Tile(f"{max(errors):.1e}", f"largest relative error of {count(checked, 'point')} against the float64 oracle")
+
+
+def cards(points: Points) -> Iterator[Card]:
+    """One card per design that is best by some objective."""
+    by_point: dict[int, list[Best]] = {}
+    for best in points.best:
+        by_point.setdefault(best.point, []).append(best)
+    for point, wins in by_point.items():
+        yield Card(
+            records=tuple(_record(points, best) for best in wins),
+            design=points.label(point, "design") or points.rows[point].point.algorithm,
+            facts=tuple((term, text) for term, text in _facts(points, point, wins) if text),
+            point=point,
+            command=points.commands[point],
+        )
+
+
+def _record(points: Points, best: Best) -> Record:
+    extreme = "Highest" if best.objective.goal == "max" else "Lowest"
+    title = _SUPERLATIVES.get(best.objective.name, f"{extreme} {best.objective.name}")
+    value, _, aside = _value_in_words(points, best).partition(" (")
+    return Record(title, value, aside.rstrip(")"))
+
+
+def _facts(points: Points, point: int, wins: list[Best]) -> Iterator[tuple[str, str]]:
+    outcome = points.rows[point].outcome
+    if wins[0].workloads > 1:
+        yield "Workload", f"{points.label(point, 'workload')}, the largest of {wins[0].workloads:,}"
+        yield "Best on", listing([f"{best.wins:,} of {best.workloads:,} workloads" + _by(best, wins) for best in wins])
+    yield "Bound by", what_binds(outcome)
+    yield "FIFOs", fifo_needs(outcome)
+    yield "Error", _error(points, point)
+    ties = [f"{count(best.ties - 1, 'other point')}" + _by(best, wins) for best in wins if best.ties > 1]
+    yield "Ties", f"{listing(ties)}; shown is the best otherwise" if ties else ""
+
+
+def _by(best: Best, wins: list[Best]) -> str:
+    """Names the objective where a card is about several."""
+    return f" by {best.objective.name}" if len(wins) > 1 else ""
+
+
+def _error(points: Points, point: int) -> str:
+    column = points.column("error.rel_l2")
+    value = column.values[point] if column else None
+    if not isinstance(value, int | float):
+        return "timing only, no values computed"
+    return f"{value:.1e} relative L2 against the float64 oracle"

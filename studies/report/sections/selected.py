@@ -1,0 +1,22 @@
+"""The selected points side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from studies.report.blocks import Block, View
+from studies.report.points import Points
+from studies.report.registry import section
+
+LEAD = (
+    "To begin with, the best by each objective and, for contrast, the slowest and a deadlocked one; a click on "
+    "a dot or on a row of the table selects others. The sections below show where their cycles and their memory "
+    "go."
+)
+
+
+@section("selected", "Selected points", order=40, lead=LEAD)
+def selected(points: Points) -> Iterable[Block]:
+    """A comparison of settings and metrics, with the command of each point."""
+    if points.done or points.in_state("deadlock"):
+        yield View("compare")

@@ -1,0 +1,24 @@
+"""How much each axis of the study matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from studies.report.blocks import Block, View
+from studies.report.points import Points
+from studies.report.registry import section
+
+LEAD = (
+    "For every value of an axis: the median over all points that have it (line), the best of them (dots) and "
+    "the range from best to worst (shade). Axes that matter most come first."
+)
+
+
+@section("sensitivity", "What each axis does", order=30, lead=LEAD)
+def sensitivity(points: Points) -> Iterable[Block]:
+    """One small chart per axis and objective."""
+    axes = [
+        column.name for column in points.axes if len(column.distinct) > 1 and column.name not in ("study", "workload")
+    ]
+    if points.done and axes and points.objectives:
+        yield View("sensitivity", {"axes": list(axes), "objectives": [column.name for column in points.objectives]})

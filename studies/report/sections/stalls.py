@@ -1,0 +1,48 @@
+"""Where the cycles of each unit go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from studies.report.blocks import Bar, Block, breakdown
+from studies.report.detail import units_of
+from studies.report.points import Points
+from studies.report.registry import section
+from studies.store import Outcome
+
+LEAD = (
+    "Each bar is one unit and all cycles of the run: busy, waiting for data (its input FIFO is empty), waiting "
+    "for space (its output FIFO is full), waiting for a shared server, or idle after its last firing. Parts "
+    "name the FIFO or server."
+)
+KINDS = {
+    "busy": "busy",
+    "input": "waits for data",
+    "output": "waits for space",
+    "server": "waits for a server",
+    "other": "waits otherwise",
+    "idle": "idle, all done",
+}
+
+
+@section("stalls", "Where the cycles go", order=50, lead=LEAD)
+def stalls(points: Points) -> Iterable[Block]:
+    """Busy, stalled by cause and idle, by unit, for the selected points."""
+    parts = [list(unit_bars(row.outcome)) for row in points.rows]
+    if any(parts):
+        used = {bar.kind for bars in parts for bar in bars}
+        kinds = {kind: label for kind, label in KINDS.items() if kind in used}
+        yield breakdown(kinds, "cycle", "cycles", parts)
+
+
+def unit_bars(outcome: Outcome) -> Iterator[Bar]:
+    """The parts of every unit's bar, the longest stall first."""
+    for unit in units_of(outcome):
+        if unit.busy_cycles:
+            yield Bar(unit.name, "busy", "busy", unit.busy_cycles)
+        for cause, cycles in sorted(unit.stalled_cycles.items(), key=lambda item: -item[1]):
+            kind, _, name = cause.partition(" ")
+            known = kind in ("input", "output", "server")
+            yield Bar(unit.name, name if known else cause, kind if known else "other", cycles)
+        if unit.idle_cycles:
+            yield Bar(unit.name, "idle", "idle", unit.idle_cycles)

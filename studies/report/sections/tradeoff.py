@@ -1,0 +1,28 @@
+"""Every point by two of its numbers, with the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from studies.report.blocks import Block, View
+from studies.report.points import Points
+from studies.report.registry import section
+
+LEAD = (
+    "One dot per point; solid dots are on the Pareto front of their workload: no other point is better in one "
+    "of the two numbers without being worse in the other. Hover to see a whole point, click to select it for "
+    "comparison."
+)
+
+
+@section("tradeoff", "Trade-offs", order=20, lead=LEAD)
+def tradeoff(points: Points) -> Iterable[Block]:
+    """Scatter with the first two objectives, or the first against an axis, on its axes to begin with."""
+    if not points.done:
+        return
+    objectives = [column.name for column in points.objectives]
+    axes = [column.name for column in points.axes if column.numeric]
+    wanted = [*objectives[1:2], *axes, *[column.name for column in points.of_role("metric") if column.numeric]]
+    across = next((name for name in wanted if name not in objectives[:1]), None)
+    if objectives and across:
+        yield View("scatter", {"x": across, "y": objectives[0]})

@@ -1,0 +1,114 @@
+"""Numbers and lists as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from studies.space import Scalar
+
+_SI = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
+_LISTED = 4
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> count(1, "point"), count(1200, "point"), count(2, "axis", "axes")
+    ('1 point', '1,200 points', '2 axes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value with its unit, in bytes, cycles or with an SI prefix.
+
+    >>> quantity(16591, "cycle"), quantity(1.6591e-05, "s"), quantity(2560, "B"), quantity(0.25, "")
+    ('16,591 cycles', '16.6 µs', '2.5 KiB', '0.25')
+    """
+    if unit == "cycle":
+        return count(round(value), "cycle")
+    if unit == "B":
+        return _bytes(value)
+    if not unit:
+        return number(value)
+    exponent = 0 if value == 0 else 3 * math.floor(math.log10(abs(value)) / 3)
+    exponent = min(max(exponent, min(_SI)), max(_SI))
+    return f"{value / 10.0**exponent:.3g} {_SI[exponent]}{unit}"
+
+
+def _bytes(value: float) -> str:
+    power = 0 if abs(value) < 1 else min(int(math.log2(abs(value)) // 10), len(_BINARY) - 1)
+    shown = f"{value:,.0f}" if power == 0 else f"{value / 1024**power:.3g}"
+    return f"{shown} {_BINARY[power]}"
+
+
+def number(value: Scalar) -> str:
+    """A plain value: whole numbers with separators, others with four digits.
+
+    >>> number(4096), number(0.123456), number(True), number(None), number("row")
+    ('4,096', '0.1235', 'true', 'none', 'row')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def percent(fraction: float) -> str:
+    """A share; never rounded up to all, nor down to nothing.
+
+    >>> percent(0.9961), percent(0.99999), percent(1), percent(0.0004)
+    ('99.6 %', '99.9 %', '100 %', '<0.1 %')
+    """
+    if fraction >= 1:
+        return "100 %"
+    if 0 < fraction < 0.001:
+        return "<0.1 %"
+    return f"{math.floor(fraction * 1000) / 10:.1f} %"
+
+
+def listing(items: Sequence[str], most: int = _LISTED) -> str:
+    """Items in a sentence; the tail of a long list is counted only.
+
+    >>> listing(["a"]), listing(["a", "b", "c"]), listing(["a", "b", "c", "d", "e"], most=3)
+    ('a', 'a, b and c', 'a, b and 3 more')
+    """
+    shown = list(items)
+    if len(shown) > most:
+        shown = [*shown[: most - 1], f"{len(shown) - most + 1} more"]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1]))) if shown else ""
+
+
+def spread(values: Iterable[Scalar]) -> str:
+    """What a setting ranges over: one value, a few, or from the least to the most.
+
+    >>> spread([8]), spread(["full", "causal"]), spread([64, 128, 256, 512, 1024])
+    ('8', 'full and causal', '64 to 1,024')
+    """
+    different = list(dict.fromkeys(values))
+    numbers = [value for value in different if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(different) > _LISTED:
+        return f"{number(min(numbers))} to {number(max(numbers))}"
+    return listing([number(value) for value in different])
+
+
+def spans(positions: Sequence[int], most: int = 12) -> str:
+    """Ascending whole numbers, runs contracted, the tail of a long list counted only.
+
+    >>> spans([0, 1, 2, 5, 7, 8]), spans([0, 2, 4, 6, 7], most=2)
+    ('#0–#2, #5, #7–#8', '#0, #2 and 3 more')
+    """
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and position == runs[-1][1] + 1:
+            runs[-1][1] = position
+        else:
+            runs.append([position, position])
+    text = ", ".join(f"#{first}" if first == last else f"#{first}–#{last}" for first, last in runs[:most])
+    hidden = sum(last - first + 1 for first, last in runs[most:])
+    return f"{text} and {hidden:,} more" if hidden else text

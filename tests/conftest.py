@@ -1,0 +1,100 @@
+"""Rows as a store yields them, made up: reports are tested without simulating anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from algorithms.shape import Workload
+from studies.space import DesignPoint
+from studies.store import Outcome, Row
+
+HEAD = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
+PROVENANCE = {
+    "commit": "0123456789abcdef",
+    "dirty_sha256": None,
+    "configuration": {"name": "made-up", "title": "A made-up study"},
+    "versions": {"attnflow": "0.1.0", "numpy": "2.1.0"},
+    "python": "3.11.7",
+    "host": "host",
+    "platform": "Linux",
+    "cpus": 2,
+    "time_utc": "2026-01-02T03:04:05+00:00",
+}
+
+
+def detail_of(cycles, depth, *, unit="qk", fifo="qk->exp", lints=(), deadlock=False):
+    """Two units and the FIFO between them; with a deadlock both wait for each other."""
+    busy, stalled = cycles - cycles // 4, cycles // 4
+    wait = {"unit": unit, "waits_for": "exp", "channel": fifo, "reason": "space", "occupancy": depth, "depth": depth}
+    back = {"unit": "exp", "waits_for": unit, "channel": fifo, "reason": "data", "occupancy": 0, "depth": depth}
+    return {
+        "units": [
+            {"name": unit, "kind": "zip", "firings": 1, "busy_cycles": cycles, "stalled_cycles": {}, "idle_cycles": 0},
+            {
+                "name": "exp",
+                "kind": "map",
+                "firings": 1,
+                "busy_cycles": busy - 2,
+                "stalled_cycles": {f"input {fifo}": stalled},
+                "idle_cycles": 2,
+            },
+        ],
+        "channels": [
+            {
+                "name": fifo,
+                "producer": unit,
+                "consumer": "exp",
+                "depth": depth,
+                "peak_occupancy": depth - 1,
+                "tokens": 64,
+                "bytes": 512,
+                "capacity_bytes": 8 * depth,
+            }
+        ],
+        "deadlock": {"cycle": 5, "waits": [wait, back], "smallest_depth": {fifo: depth + 1}} if deadlock else None,
+        "lints": list(lints),
+    }
+
+
+def stored_row(
+    position=0,
+    *,
+    cycles=1000,
+    depth=4,
+    parameters=(),
+    workload=HEAD,
+    algorithm="sdpa.naive",
+    status="done",
+    deadlock=False,
+    error=None,
+    rel_l2=1e-16,
+    study="made-up",
+    names=None,
+):
+    """One row; `names` go to the units, FIFOs and lints of its detail."""
+    point = DesignPoint(algorithm, workload, tuple(sorted({"fifo_depth": depth, **dict(parameters)}.items())))
+    metrics = {
+        "cycles": cycles,
+        "seconds": cycles / 1e9,
+        "deadlock": deadlock,
+        "fifo.capacity_bytes": 8 * depth,
+        "error.rel_l2": None if deadlock else rel_l2,
+        "schedule_digest": "00",
+    }
+    done = status == "done"
+    outcome = Outcome(
+        key=point.key,
+        status=status,
+        metrics=metrics if done else {},
+        detail=detail_of(cycles, depth, deadlock=deadlock, **(names or {})) if done else {},
+        error=error,
+        wall_s=0.5 if done else 0.0,
+    )
+    time_utc = None if status == "pending" else "2026-01-02T03:04:05.000+00:00"
+    return Row(study, position, point, outcome, 1, time_utc, PROVENANCE if time_utc else {})
+
+
+@pytest.fixture(scope="session")
+def make_row():
+    """Function that makes up one row of a store."""
+    return stored_row

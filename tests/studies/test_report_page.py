@@ -1,0 +1,307 @@
+"""The page of a report as a file: what it says, that it needs nothing else, that text stays text."""
+
+import base64
+import dataclasses
+import gzip
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import plotly.graph_objects as go
+import pytest
+
+from algorithms.shape import Workload
+from hwmodels.errors import InputError
+from studies.cli import main
+from studies.report import registry, write_report
+from studies.report.blocks import Bar, breakdown, html, plain, plot
+from studies.report.page import Script, render
+from studies.report.points import Points
+from studies.store import Store
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;${7*7}{{7*7}}</script>"
+
+
+class Page(HTMLParser):
+    """Elements of a page, its text outside scripts and styles, and what its data chunks hold."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements = []
+        self.chunks = {}
+        self.scripts = []
+        self.words = []
+        self._inside = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag in ("script", "style"):
+            self._inside = (tag, dict(attributes))
+
+    def handle_endtag(self, tag):
+        if tag in ("script", "style"):
+            self._inside = None
+
+    def handle_data(self, data):
+        if self._inside is None:
+            self.words.append(data)
+        elif self._inside[0] == "script":
+            name = self._inside[1].get("id")
+            if name:
+                self.chunks[name] = json.loads(gzip.decompress(base64.b64decode(data)))
+            else:
+                self.scripts.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).split())
+
+
+def page_of(rows, title="A study"):
+    return Page(render(Points.of(rows), title))
+
+
+def mixed_rows(make_row):
+    return [
+        make_row(0, cycles=900, depth=8),
+        make_row(1, cycles=500, depth=6),
+        make_row(2, cycles=700, depth=3, names={"lints": ["FIFO qk->exp is shallow"]}),
+        make_row(3, depth=2, deadlock=True),
+        make_row(4, depth=1, deadlock=True),
+        make_row(5, status="failed", error="MemoryError: too big", depth=99),
+        make_row(6, status="pending", depth=100),
+    ]
+
+
+# --- what it says -----------------------------------------------------------------------------------
+
+
+def test_the_answer_comes_in_words(make_row):
+    text = page_of(mixed_rows(make_row)).text
+    assert (
+        "The fastest design takes 500 cycles (500 ns at 1 GHz) with fifo_depth 6; "
+        "it is bound by qk, busy 100 % of the cycles; the other units wait for it." in text
+    )
+    assert "7 design points of sdpa.naive on head (prefill, 1 head, 8 tokens, head dim 4, full mask, float16)." in text
+    assert "Varied: fifo_depth (1 to 100)." in text
+    assert "7 points, 3 with a result" in text
+    assert "2 deadlocked" in text
+    assert "1 failed" in text
+    assert "1.0e-16 largest relative error of 3 points against the float64 oracle" in text
+    assert "48 B in 1 FIFO; the largest, qk->exp, takes 48 B and fills 5 of 6 slots" in text
+
+
+def test_troubles_are_told_by_reason(make_row):
+    text = page_of(mixed_rows(make_row)).text
+    assert "deadlock 2 points #3–#4 qk → exp → qk Freed by qk->exp: depth 2 to 3" in text
+    assert "qk waits for space: qk->exp holds 2 of 2" in text
+    assert "failed 1 point #5 MemoryError: too big" in text
+    assert "FIFO qk->exp is shallow 1 point: #2" in text
+
+
+def test_provenance_is_at_the_end(make_row):
+    text = page_of(mixed_rows(make_row)).text
+    for fact in ("0123456789ab", "numpy 2.1.0", "3.11.7", "host, 2 processors", "Engine compiled", "Seed 0"):
+        assert fact in text
+
+
+def test_several_workloads_are_compared_on_the_largest(make_row):
+    long = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=16, kv_len=16, head_dim=4, mask="full")
+    rows = [make_row(0, cycles=10), make_row(1, cycles=30, workload=long), make_row(2, cycles=20, depth=2)]
+    text = page_of(rows).text
+    assert "On the largest workload (seq_len 16), the fastest design takes 30 cycles" in text
+    assert "seq_len 16, the largest of 2" in text
+    assert "2 of 2 workloads by cycles" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"status": "pending"}], "Nothing has been simulated yet: all 1 point are pending."),
+        ([{"status": "failed", "error": "why"}], "No point has a result: 1 failed."),
+        ([{"deadlock": True}, {"status": "failed", "error": "why"}], "No point has a result: 1 deadlocked, 1 failed."),
+    ],
+)
+def test_a_page_without_results_says_so(make_row, rows, words):
+    page = page_of([make_row(i, **row) for i, row in enumerate(rows)])
+    assert words in page.text
+    assert "tradeoff" not in {attributes.get("id") for _, attributes in page.elements}
+
+
+# --- its data ---------------------------------------------------------------------------------------
+
+
+def test_data_come_through_unchanged(make_row):
+    rows = mixed_rows(make_row)
+    data = page_of(rows).chunks["data-points"]
+    columns = {column["name"]: column for column in data["columns"]}
+    assert columns["cycles"]["values"] == [900, 500, 700, None, None, None, None]
+    assert columns["fifo_depth"]["values"] == [8, 6, 3, 2, 1, 99, 100]
+    assert columns["algorithm"]["levels"] == ["sdpa.naive"]
+    assert columns["algorithm"]["codes"] == [0] * 7
+    assert data["states"] == ["done", "done", "done", "deadlock", "deadlock", "failed", "pending"]
+    assert data["reasons"] == {"5": "MemoryError: too big"}
+    commands = []
+    for shared, rest in zip(data["commands"][::2], data["commands"][1::2], strict=True):
+        commands.append((commands[-1] if commands else "")[:shared] + rest)
+    assert commands == list(Points.of(rows).commands)
+
+
+def test_stalls_come_through_unchanged(make_row):
+    chunks = page_of(mixed_rows(make_row)).chunks
+    labels, kinds = chunks["data-stalls-0"]["labels"], chunks["data-stalls-0"]["kinds"]
+    flat = chunks["data-stalls-0-points"][1]
+    bars = [
+        (labels[bar], labels[part], kinds[kind]["name"], value)
+        for bar, part, kind, value in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
+    ]
+    assert bars == [
+        ("qk", "busy", "busy", 500),
+        ("exp", "busy", "busy", 373),
+        ("exp", "qk->exp", "input", 125),
+        ("exp", "idle", "idle", 2),
+    ]
+    assert chunks["data-stalls-0-points"][5] == [], "a failed point has no stalls"
+
+
+def test_the_same_rows_give_the_same_page(make_row):
+    rows = mixed_rows(make_row)
+    assert render(Points.of(rows), "T") == render(Points.of(rows), "T")
+
+
+# --- it needs nothing else, and text stays text -------------------------------------------------------
+
+
+def test_nothing_is_loaded_from_elsewhere(make_row):
+    page = page_of(mixed_rows(make_row))
+    links = [value for _, attributes in page.elements for name, value in attributes.items() if name in ("src", "href")]
+    assert links
+    assert all(link.startswith("#") or link == "data:," for link in links)
+    (policy,) = (a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_plotly_is_there_once(make_row):
+    page = page_of(mixed_rows(make_row))
+    assert len(page.scripts) == 2
+    assert sum("plotly.js v" in script[:200] for script in page.scripts) == 1
+
+
+def test_only_the_scripts_of_the_page_may_run(make_row):
+    page = page_of(mixed_rows(make_row))
+    (policy,) = (a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    for script in page.scripts:
+        assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    assert "script-src 'sha256-" in policy
+
+
+def test_a_script_cannot_end_its_element():
+    with pytest.raises(ValueError, match="end of a script"):
+        Script.of("x = '</SCRIPT>'")
+
+
+def test_hostile_text_stays_text(make_row):
+    workload = Workload(name=HOSTILE, phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
+    named = {"unit": HOSTILE, "fifo": HOSTILE, "lints": [HOSTILE]}
+    rows = [
+        make_row(0, algorithm=HOSTILE, workload=workload, names=named, study=HOSTILE),
+        make_row(1, depth=2, workload=workload, names=named, deadlock=True, parameters={HOSTILE: HOSTILE}),
+        make_row(2, depth=3, status="failed", error=HOSTILE),
+    ]
+    provenance = {
+        "commit": HOSTILE,
+        "host": HOSTILE,
+        "versions": {HOSTILE: HOSTILE},
+        "configuration": {HOSTILE: HOSTILE},
+    }
+    rows[0] = dataclasses.replace(rows[0], provenance=provenance)
+    harmless = page_of(mixed_rows(make_row))
+    hostile = page_of(rows, HOSTILE)
+    assert HOSTILE in hostile.text
+    tags = {tag for tag, _ in hostile.elements}
+    assert tags <= {tag for tag, _ in harmless.elements}
+    assert not [name for _, attributes in hostile.elements for name in attributes if name.startswith("on")]
+    assert len(hostile.scripts) == 2
+    assert hostile.text.count("49") == harmless.text.count("49"), "no template ran inside a label"
+
+
+def test_a_file_is_replaced_only_by_a_whole_one(make_row, tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    write_report([make_row()], path, "first")
+    before = path.read_text(encoding="utf-8")
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space left"):
+        write_report([make_row()], path, "second")
+    assert path.read_text(encoding="utf-8") == before
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+# --- new sections -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_sections(monkeypatch):
+    registry.report_sections()  # the shipped ones are registered once, here
+    monkeypatch.setattr(registry, "_sections", dict(registry._sections))
+
+
+def test_a_section_is_one_function_with_a_decorator(make_row, own_sections, tmp_path):
+    (tmp_path / "own.html").write_text("<b>{{ text }}</b>")
+
+    @registry.section("roofline", "Roofline", order=55, lead="Measured & bound")
+    def roofline(points):
+        figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], customdata=[0, 1], name=plain("<b>")))
+        yield plot(figure, caption="ceilings")
+        yield breakdown(
+            {"read": "read", "idle": "idle"}, "B", "traffic", [[Bar("hbm", "k", "read", 5.0)]] * len(points)
+        )
+        yield html("notes.html", remarks=[("<i>", "1 point", "#0")], hidden="")
+
+    page = page_of([make_row(), make_row(1, depth=2)])
+    names = [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
+    assert names.index("stalls") < names.index("roofline") < names.index("fifos")
+    assert "Measured & bound" in page.text
+    assert "<i>" in page.text
+    figure = page.chunks["data-roofline-0"]
+    assert figure["data"][0]["name"] == "&lt;b&gt;"
+    assert "template" not in figure["layout"]
+    assert page.chunks["data-roofline-1-points"] == [[0, 1, 0, 5.0]] * 2
+
+
+def test_a_section_that_has_nothing_to_say_is_left_out(make_row, own_sections):
+    registry.section("silent", "Silent", order=1)(lambda points: [])
+    assert "Silent" not in page_of([make_row()]).text
+
+
+def test_two_sections_of_a_name_are_an_error(own_sections):
+    with pytest.raises(InputError, match=r"section 'answer' is registered by both studies\.report\.sections\.headline"):
+        registry.section("answer", "Again", order=1)(lambda points: [])
+
+
+def test_every_shipped_section_says_something(make_row):
+    page = page_of(mixed_rows(make_row))
+    shown = {attributes.get("id") for tag, attributes in page.elements if tag == "section"}
+    assert {section.name for section in registry.report_sections()} == shown
+    assert re.search(r"attnflow run sdpa\.naive", page.text)
+
+
+def test_the_command_takes_the_title_of_the_study(make_row, tmp_path, capsys):
+    path = tmp_path / "s.sqlite"
+    row = make_row()
+    with Store(path, write=True) as store:
+        store.enter_grid("made-up", [row.point])
+        store.record(store.begin_run(row.provenance), [row.outcome])
+        store.enter_grid("other", [row.point])
+    target = tmp_path / "page.html"
+    assert main(["report", str(path), "-o", str(target), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "report": str(target),
+        "points": 2,
+        "bytes": target.stat().st_size,
+    }
+    assert "<title>A made-up study, other</title>" in target.read_text(encoding="utf-8")
+    assert main(["report", str(path), "-o", str(tmp_path / "none" / "page.html")]) == 2
+    assert "No such file or directory" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""What a report makes of stored rows: columns, workloads, the best designs and the front."""
+
+import doctest
+import importlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from algorithms.shape import Workload
+from studies.report.pareto import non_dominated
+from studies.report.points import Points
+
+SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
+LONG = SHORT.with_(q_len=16, kv_len=16)
+
+
+@pytest.mark.parametrize("name", ["words", "binding", "blocks", "pareto"])
+def test_examples_in_docstrings(name):
+    results = doctest.testmod(importlib.import_module(f"studies.report.{name}"))
+    assert results.attempted > 0
+    assert results.failed == 0
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=1, max_size=40))
+def test_the_front_is_what_no_row_dominates(rows):
+    costs = np.array(rows, dtype=float)
+    expected = [not any((other <= row).all() and (other < row).any() for other in costs) for row in costs]
+    assert non_dominated(costs).tolist() == expected
+
+
+# --- columns ----------------------------------------------------------------------------------------
+
+
+def test_what_varies_is_an_axis(make_row):
+    points = Points.of([make_row(depth=2), make_row(depth=4), make_row(depth=4, workload=LONG)])
+    assert [axis.name for axis in points.axes] == ["seq_len", "fifo_depth"]
+    assert points.column("fifo_depth").values == (2, 4, 4)
+    assert points.column("fifo_depth").meaning != ""
+    assert points.column("head_dim").varied is False
+
+
+def test_lengths_that_differ_keep_columns_of_their_own(make_row):
+    points = Points.of([make_row(workload=SHORT.with_(q_len=2)), make_row(workload=LONG)])
+    assert points.column("seq_len") is None
+    assert points.column("q_len").values == (2, 16)
+    assert points.column("kv_len").values == (8, 16)
+
+
+def test_a_parameter_that_one_algorithm_has_is_no_axis(make_row):
+    rows = [make_row(), make_row(algorithm="sdpa.reordered", parameters={"row_max": True})]
+    assert [axis.name for axis in Points.of(rows).axes] == ["algorithm"]
+    more = [*rows, make_row(algorithm="sdpa.reordered", parameters={"row_max": None})]
+    assert [axis.name for axis in Points.of(more).axes] == ["algorithm", "row_max"]
+
+
+def test_a_parameter_may_be_called_like_a_field_of_the_workload(make_row):
+    points = Points.of([make_row(parameters={"mask": 1}), make_row(parameters={"mask": 2})])
+    assert points.column("mask").values == ("full", "full")
+    assert points.column("parameters.mask").values == (1, 2)
+
+
+def test_rows_of_an_algorithm_that_is_gone_are_shown_all_the_same(make_row):
+    points = Points.of([make_row(algorithm="gone.away", depth=2), make_row(algorithm="gone.away")])
+    assert points.column("fifo_depth").values == (2, 4)
+
+
+def test_metrics_without_meaning_are_left_out(make_row):
+    rows = [
+        make_row(0),
+        make_row(1, depth=2, deadlock=True, cycles=17),
+        make_row(2, status="failed", error="why"),
+        make_row(3, status="pending"),
+    ]
+    points = Points.of(rows)
+    assert points.states == ("done", "deadlock", "failed", "pending")
+    assert points.column("cycles").values == (1000, None, None, None)
+    assert points.column("fifo.capacity_bytes").values == (32, 16, None, None), "a deadlocked design has its FIFOs"
+
+
+def test_seconds_are_an_objective_only_where_they_say_more_than_cycles(make_row):
+    assert [c.name for c in Points.of([make_row(), make_row(cycles=7)]).objectives] == ["cycles", "fifo.capacity_bytes"]
+
+
+# --- the best ---------------------------------------------------------------------------------------
+
+
+def test_best_slowest_and_ties(make_row):
+    rows = [
+        make_row(0, cycles=900, depth=8),
+        make_row(1, cycles=500, depth=8),
+        make_row(2, cycles=500, depth=6),
+        make_row(3, cycles=700, depth=2),
+        make_row(4, cycles=1, depth=1, deadlock=True),
+        make_row(5, status="failed", error="why"),
+    ]
+    points = Points.of(rows)
+    by_cycles, by_bytes = points.best
+    assert (by_cycles.objective.name, by_cycles.point, by_cycles.ties) == ("cycles", 2, 2), "the cheaper of the two"
+    assert (by_bytes.objective.name, by_bytes.point, by_bytes.ties) == ("fifo.capacity_bytes", 3, 1)
+    assert points.slowest == 0
+    assert points.front == (False, False, True, True, False, False)
+    assert points.selected_first == (2, 3, 0, 4), "the best, and for contrast the slowest and a deadlock"
+
+
+def test_designs_are_compared_on_the_same_workload(make_row):
+    rows = [
+        make_row(0, cycles=100, depth=4),
+        make_row(1, cycles=120, depth=2),
+        make_row(2, cycles=900, depth=4, workload=LONG),
+        make_row(3, cycles=800, depth=2, workload=LONG),
+    ]
+    points = Points.of(rows)
+    by_cycles, by_bytes = points.best
+    assert (by_cycles.point, by_cycles.wins, by_cycles.workloads) == (3, 1, 2)
+    assert (by_bytes.point, by_bytes.wins, by_bytes.workloads) == (3, 2, 2)
+    assert points.front == (True, True, False, True)
+    assert points.label(3, "design") == "fifo_depth 2"
+    assert points.workload_labels == ("seq_len 8", "seq_len 16")
+
+
+def test_few_points_are_all_selected(make_row):
+    assert Points.of([make_row(i, depth=i + 2) for i in range(3)]).selected_first == (0, 1, 2)
+
+
+def test_seeds_do_not_make_workloads(make_row):
+    points = Points.of([make_row(workload=SHORT.with_(seed=seed)) for seed in range(3)])
+    assert len(points.workload_labels) == 1
+    assert [axis.name for axis in points.axes] == ["seed"]
