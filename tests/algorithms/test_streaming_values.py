@@ -130,7 +130,6 @@ def test_variants_with_a_maximum_bear_scores_beyond_the_range_of_exp(variant, ma
     assert_like_the_oracle(stream(variant, workload, tensors), workload, tensors)
 
 
-@pytest.mark.xfail(strict=True, reason="exp also sees the padding of causal rows, which is not below their maximum")
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("variant", ["scaled", "reordered"])
 def test_variants_with_a_maximum_do_not_warn_of_overflow(variant):
