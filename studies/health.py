@@ -42,7 +42,7 @@ class Finding:
 
 def check_installation() -> list[Finding]:
     """All checks, in a fixed order."""
-    return [*_basics(), *_packages(), _engine_cache(), _browser(), _gpu()]
+    return [*_basics(), *_packages(), _engine_cache(), _browser(), *_kernel_compilers(), _gpu()]
 
 
 def _basics() -> Iterator[Finding]:
@@ -89,6 +89,16 @@ def _browser() -> Finding:
     """Only tests need one; reports open in any."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     return Finding("browser", found is not None, False, found or f"none of {', '.join(BROWSERS)}")
+
+
+def _kernel_compilers() -> Iterator[Finding]:
+    """What the tests of the CUDA kernels use where there is no GPU."""
+    from reference import host_device, nvrtc
+
+    there = nvrtc.available()
+    yield Finding("nvrtc", there, False, ".".join(map(str, nvrtc.version())) if there else "not installed")
+    compiler = host_device.COMPILER
+    yield Finding("C++ compiler", compiler is not None, False, compiler or "no g++")
 
 
 def _gpu() -> Finding:
