@@ -1,0 +1,120 @@
+"""Everything the README shows is run and prints what the README says.
+
+``console`` blocks hold commands behind ``$`` and what they print on stdout; ``...`` stands for anything, and
+``echo $?`` prints the exit code of the command before. A ``python`` block is followed by a ``text`` block with
+what it prints. Make targets and links must exist.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = [(match.group(1), match.group(2)) for match in BLOCK.finditer(README)]
+CONSOLES = [text for kind, text in BLOCKS if kind == "console"]
+PROGRAMS = [(text, BLOCKS[i + 1]) for i, (kind, text) in enumerate(BLOCKS) if kind == "python"]
+TIMEOUT_S = 120
+
+
+@pytest.fixture
+def here(root, tmp_path):
+    """A folder that looks like the top of a clone, so that nothing is written into this one."""
+    (tmp_path / "studies").symlink_to(root / "studies")
+    return tmp_path
+
+
+def run(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-P", *arguments],  # the installed packages, not those of the folder
+        cwd=folder,
+        # tables are as wide as the terminal; this is what one without a terminal gets
+        env=os.environ | {"COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def differences(got, want):
+    """Empty if `got` is what the README shows, else a message."""
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if doctest.OutputChecker().check_output(want, got, flags):
+        return ""
+    return f"the README shows\n{want}\nbut it is\n{got}"
+
+
+def commands_of(console):
+    """Pairs of a command and the text below it."""
+    parts = re.split(r"^\$ (.*)\n", console, flags=re.MULTILINE)
+    assert not parts[0].strip(), "a console block begins with a command"
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("console", CONSOLES, ids=lambda text: text.split("\n")[0][2:42])
+def test_commands_print_what_the_readme_shows(console, here):
+    code = None
+    for command, want in commands_of(console):
+        words = shlex.split(command, comments=True)
+        if words == ["echo", "$?"]:
+            assert int(want) == code
+            continue
+        if words[0] == "cat":
+            got = (here / words[1]).read_text(encoding="utf-8")
+        else:
+            assert words[0] == "attnflow", command
+            result = run(here, "-m", "studies", *words[1:])
+            assert "Traceback" not in result.stderr, result.stderr
+            code, got = result.returncode, result.stdout if result.stdout else result.stderr
+        assert not differences(got, want), differences(got, want)
+
+
+@pytest.mark.parametrize(("program", "shown"), PROGRAMS, ids=[f"program{i}" for i in range(len(PROGRAMS))])
+def test_programs_print_what_the_readme_shows(program, shown, here):
+    assert shown[0] == "text", "a python block is followed by a text block: what it prints"
+    result = run(here, "-c", program)
+    assert result.returncode == 0, result.stderr
+    assert not differences(result.stdout, shown[1]), differences(result.stdout, shown[1])
+
+
+def test_there_is_something_to_run():
+    assert len(CONSOLES) >= 3
+    assert len(PROGRAMS) >= 1
+
+
+def test_every_verb_is_shown():
+    from studies.cli.app import app
+
+    registered = [*app.registered_commands, *app.registered_groups]
+    verbs = {command.name for command in registered}
+    shown = {command.split()[1] for console in CONSOLES for command, _ in commands_of(console) if " " in command}
+    mentioned = shown | set(re.findall(r"`attnflow (\w+)", README))
+    assert {"run", "sweep", "report"} <= verbs
+    assert sorted(verbs - mentioned) == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_targets_exist(root):
+    targets = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
+    assert {"demo", "test"} <= targets
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    assert targets <= set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+
+
+def test_links_lead_somewhere(root, tracked_files):
+    tracked = {path.as_posix() for path in tracked_files}
+    folders = {parent.as_posix() for path in tracked_files for parent in path.parents}
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    for link in links:
+        assert link.rstrip("/") in tracked | folders, f"{link} is not in the project"
