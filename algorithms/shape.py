@@ -298,9 +298,7 @@ def _bad_counts(workload: Workload) -> list[Problem]:
         elif value < 1:
             problems.append(Problem(f"must be at least 1 (got {value})", field=name))
     if not isinstance(workload.seed, int) or workload.seed < 0:
-        problems.append(
-            Problem(f"must be a whole number of at least 0 (got {workload.seed!r})", field="seed")
-        )
+        problems.append(Problem(f"must be a whole number of at least 0 (got {workload.seed!r})", field="seed"))
     return problems
 
 
@@ -322,9 +320,7 @@ def _bad_relations(workload: Workload) -> list[Problem]:
         return []
     problems = []
     if workload.heads % workload.kv_heads:
-        problems.append(
-            Problem(f"must divide heads = {workload.heads} (got {workload.kv_heads})", field="kv_heads")
-        )
+        problems.append(Problem(f"must divide heads = {workload.heads} (got {workload.kv_heads})", field="kv_heads"))
     if workload.phase == "decode" and workload.q_len > workload.kv_len:
         problems.append(
             Problem(

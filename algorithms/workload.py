@@ -75,9 +75,7 @@ class WorkloadText(_Strict):
     def workload(self) -> Workload:
         """The plain workload, its citations beside it."""
         cited: dict[str, Cited[int]] = {
-            name: value
-            for name in WorkloadText.model_fields
-            if isinstance(value := getattr(self, name), Cited)
+            name: value for name in WorkloadText.model_fields if isinstance(value := getattr(self, name), Cited)
         }
         latent = None
         if self.latent is not None:
@@ -101,9 +99,7 @@ class WorkloadText(_Strict):
 def workload_names() -> tuple[str, ...]:
     """Names of the shipped presets, sorted."""
     return tuple(
-        sorted(
-            entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml")
-        )
+        sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
     )
 
 

@@ -38,9 +38,7 @@ def test_shares_add_up_to_the_makespan_on_random_graphs(chunk: int) -> None:
         ("sdpa.scaled", {"exp_latency": 40}, "latency", "exp"),
     ],
 )
-def test_the_largest_share_names_the_bottleneck(
-    name: str, parameters: dict[str, int], kind: str, where: str
-) -> None:
+def test_the_largest_share_names_the_bottleneck(name: str, parameters: dict[str, int], kind: str, where: str) -> None:
     work = Workload("path", "prefill", 1, 1, 64, 64, 16, mask="full")
     algorithm = get_algorithm(name)
     path = critical_path(algorithm.build(work, algorithm.parameters(**parameters)).freeze())
