@@ -8,7 +8,21 @@ from collections.abc import Sequence
 import typer
 
 from hwmodels.errors import InputError
-from studies.cli import advise, bench, catalogue, config, doctor, explain, measure, report, run, sweep, trace, validate
+from studies.cli import (
+    advise,
+    bench,
+    catalogue,
+    compare,
+    config,
+    doctor,
+    explain,
+    measure,
+    report,
+    run,
+    sweep,
+    trace,
+    validate,
+)
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
 
 app = typer.Typer(
@@ -18,7 +32,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (run, sweep, report, advise, explain, trace, validate, bench, measure, catalogue, config, doctor):
+for module in (
+    run,
+    sweep,
+    report,
+    advise,
+    explain,
+    trace,
+    compare,
+    validate,
+    bench,
+    measure,
+    catalogue,
+    config,
+    doctor,
+):
     module.register(app)
 
 
