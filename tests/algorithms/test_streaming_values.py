@@ -122,26 +122,20 @@ def large_scores(mask: str):
     return workload, tensors
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("mask", ["full", "causal"])
 @pytest.mark.parametrize("variant", STABLE)
 def test_variants_with_a_maximum_bear_scores_beyond_the_range_of_exp(variant, mask):
+    """Without a warning either, although the padding of short rows is computed along."""
     workload, tensors = large_scores(mask)
     assert_like_the_oracle(stream(variant, workload, tensors), workload, tensors)
 
 
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("variant", ["scaled", "reordered"])
-def test_variants_with_a_maximum_do_not_warn_of_overflow(variant):
-    workload, tensors = large_scores("causal")
-    stream(variant, workload, tensors)
-
-
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in STABLE])
 def test_variants_without_a_maximum_overflow_as_documented(variant):
     workload, tensors = large_scores("full")
-    with np.errstate(over="ignore", invalid="ignore"):
-        result = stream(variant, workload, tensors)
+    result = stream(variant, workload, tensors)
     assert not np.all(np.isfinite(result.outputs["out"]))
 
 

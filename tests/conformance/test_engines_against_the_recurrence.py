@@ -115,37 +115,41 @@ class Recurrence:
         self.clock[unit] = start + segment.ii
 
     def advance_held(self, unit: int) -> bool:
-        if len(self.start[unit]) == len(self.wait[unit]):
-            segment = self.segment(unit)
-            inputs = self.inputs(unit, segment)
-            if inputs is None:
-                return False
-            start, cause = self.latest(self.clock[unit], inputs, 1)
-            self.start[unit].append(start)
-            self.cause[unit].append(cause)
-            self.pop(unit, segment, start)
-            self.held[unit] = (start, 0, 0)
-            return True
-        segment = self.todo[unit][len(self.start[unit]) - 1]
-        issued, cause, ports = self.held[unit]
-        first = 1 + len(segment.take)
-        in_turn = self.graph.units[unit].issue == "hold_in_turn"
+        if unit not in self.held:
+            return self.start_held(unit)
+        segment, start = self.todo[unit][len(self.start[unit]) - 1], self.start[unit][-1]
+        issued, cause, served = self.held[unit]
+        ports = range(served, len(segment.make))
         moved = False
-        start = self.start[unit][-1]
-        group = [[port] for port in range(ports, len(segment.make))] if in_turn else [list(range(len(segment.make)))]
-        for members in group:
-            slots = [self.slot(unit, segment, port) for port in members]
+        # an output each in turn, or all at once
+        for group in [[port] for port in ports] if self.graph.units[unit].issue == "hold_in_turn" else [list(ports)]:
+            slots = [self.slot(unit, segment, port) for port in group]
             if not all(known for known, _ in slots):
                 return moved
-            when, code = self.latest(issued, [time for _, time in slots], first + members[0] if members else first)
-            issued, cause = when, code or cause
-            for port in members:
+            first_code = 1 + len(segment.take) + (group[0] if group else 0)
+            issued, code = self.latest(issued, [time for _, time in slots], first_code)
+            cause = code or cause
+            for port in group:
                 self.push(unit, port, segment.make[port], max(start + segment.latency, issued + 1))
-            self.held[unit] = (issued, cause, ports := ports + len(members))
+            served += len(group)
+            self.held[unit] = (issued, cause, served)
             moved = True
+        del self.held[unit]
         self.wait[unit].append(issued - start)
         self.wait_cause[unit].append(cause)
         self.clock[unit] = issued + segment.ii
+        return True
+
+    def start_held(self, unit: int) -> bool:
+        segment = self.segment(unit)
+        inputs = self.inputs(unit, segment)
+        if inputs is None:
+            return False
+        start, cause = self.latest(self.clock[unit], inputs, 1)
+        self.start[unit].append(start)
+        self.cause[unit].append(cause)
+        self.pop(unit, segment, start)
+        self.held[unit] = (start, 0, 0)
         return True
 
     def serve(self) -> bool:

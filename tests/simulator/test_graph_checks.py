@@ -258,9 +258,11 @@ class TestConstruction:
             frozen.name = "other"
 
     def test_unknown_channel_names_are_told(self):
-        frozen = joined(Graph("g"), source(), sink()).freeze()
-        with pytest.raises(GraphError, match="no channel is called 'fifi'"):
-            frozen.with_depths({"fifi": 3})
+        graph = joined(Graph("g"), source(), sink())
+        frozen = graph.freeze()
+        for either in (graph, frozen):
+            with pytest.raises(GraphError, match="no channel is called 'fifi'"):
+                either.with_depths({"fifi": 3})
         with pytest.raises(GraphError, match="no channel is called 'fifi'"):
             frozen.channel_index("fifi")
 

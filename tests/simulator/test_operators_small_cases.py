@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -237,6 +238,32 @@ class TestDataDependent:
         assert starts(result, "merge") == [1, 3, 5, 7]
         assert starts(result, "out") == [4, 6, 8, 10]
 
+    def test_merge_waits_for_the_stream_that_its_control_names(self, engine):
+        """The second stream comes 20 cycles late: only the tokens it is asked for have to wait for it."""
+        graph = self.merged([1.0, 0.0, 1.0, 0.0, 1.0], [10.0, 11.0, 12.0], [20.0, 21.0])
+        late = next(channel for channel in graph.channels if channel.producer == "second")
+        graph.channels[graph.channels.index(late)] = replace(late, latency_cycles=20)
+        result = simulate(graph, engine=engine, trace=True)
+        assert result.outputs["out"].tolist() == [10.0, 20.0, 11.0, 21.0, 12.0]
+        assert starts(result, "merge") == [1, 21, 22, 23, 24]
+        assert result.unit("merge").stalled_cycles == {"input control->merge": 1, "input second->merge": 19}
+        table = evaluate(graph).tables["merge"].expand()
+        assert [take.tolist() for take in table.take] == [[1] * 5, [1, 0, 1, 0, 1], [0, 1, 0, 1, 0]]
+        assert table.make[0].tolist() == [1] * 5
+
+    @pytest.mark.xfail(strict=True, reason="a recording without any firing is not a firing table")
+    @pytest.mark.parametrize("kind", ["select", "merge"])
+    def test_streams_may_be_empty(self, kind):
+        if kind == "merge":
+            graph = self.merged([], [], [])
+        else:
+            graph = Graph("select")
+            select = graph.add(operators.select("select", self.PREDICATE))
+            graph.connect(graph.add(feed(np.zeros((1, 0)))), select)
+            for name in ("large", "small"):
+                graph.connect(select, graph.add(operators.sink(name, None)))
+        assert simulate(graph).firings == 0
+
     def test_merge_refuses_streams_that_do_not_match_its_control(self):
         with pytest.raises(ValueCheckError, match="unit merge: control tokens and data tokens do not match"):
             simulate(self.merged([1.0, 1.0, 0.0], [10.0], [20.0, 21.0]))
@@ -356,6 +383,15 @@ class TestOptionsOfEveryOperator:
         makes = np.asarray(table.expand().make[0])
         first_token = begun[int(np.argmax(makes > 0))]
         assert starts(result, "out0")[0] == first_token + 6
+
+    @pytest.mark.parametrize("kind", [kind for kind in ONE_IN if kind != "select"])
+    def test_illegal_timing_names_the_unit(self, kind):
+        with pytest.raises(GraphError) as error:
+            ONE_IN[kind](latency_cycles=0, ii_cycles=-1)
+        assert error.value.problems == (
+            "unit unit: initiation interval must not be negative (got -1)",
+            "unit unit: latency must be at least 1 cycle (got 0)",
+        )
 
     @pytest.mark.parametrize("kind", [kind for kind in ONE_IN if kind != "select"])
     def test_issue_rule_is_the_one_given(self, kind):

@@ -16,6 +16,7 @@ from simulator import (
     Graph,
     Segment,
     Server,
+    SimulatorError,
     Unit,
     operators,
     simulate,
@@ -132,6 +133,20 @@ class TestHtml:
         assert page.text.count(NASTY) == 2
         assert "2 cycles" in page.text
 
+    def test_every_part_of_a_graph_shows_itself_escaped(self):
+        graph = Graph(NASTY)
+        graph.add_server(Server(NASTY))
+        source = graph.add(
+            Unit(NASTY, NASTY, FiringTable((Block((Segment(1, (), (1,), request_bytes=1),)),)), server=NASTY)
+        )
+        channel = graph.connect(source, graph.add(operators.sink("out", 1)), name=f"{NASTY}2")
+        for part in (graph, graph.freeze(), source, channel):
+            page = _Texts()
+            page.feed(part._repr_html_())
+            assert "script" not in page.tags
+            assert NASTY in page.text
+        assert "<table>" in source.table._repr_html_()
+
     def test_a_deadlock_is_said(self, stuck):
         assert "deadlock" in stuck._repr_html_()
 
@@ -143,6 +158,14 @@ class TestReading:
         assert slow.cycles == fast.cycles
         assert slow.seconds == slow.cycles / 1e6
         assert fast.seconds == fast.cycles / 2e9
+
+    def test_units_and_channels_are_read_by_name(self, stuck):
+        assert stuck.unit("load").firings == 4
+        assert stuck.channel("tight").depth == 4
+        with pytest.raises(SimulatorError, match="no unit is called 'lod'"):
+            stuck.unit("lod")
+        with pytest.raises(SimulatorError, match="no channel is called 'tigt'"):
+            stuck.channel("tigt")
 
     def test_the_words_of_a_deadlock(self, stuck):
         assert str(stuck.deadlock).splitlines() == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from simulator import Graph, Unit, simulate, uniform
@@ -69,6 +69,14 @@ def test_one_other_start_or_cause_changes_both_hashes(schedule, data):
     changed = list(schedule)
     changed[index] = (other, cause) if change == "delta" else (delta, other)
     assert all(a != b for a, b in zip(hashes(schedule), hashes(changed), strict=True))
+
+
+@given(st.tuples(st.integers(0, 2**40), st.integers(0, 5000)), st.tuples(st.integers(0, 2**40), st.integers(0, 5000)))
+@example((1, 0), (0, 64))
+@example((1, 0), (0, 1024))
+def test_units_with_thousands_of_ports_have_digests_too(one, other):
+    """Time and cause are told apart even where a cause has a large code."""
+    assert (hashes([one]) == hashes([other])) == (one == other)
 
 
 @given(schedules)

@@ -15,6 +15,7 @@ from simulator import (
     TokenBlock,
     Unit,
     UnitStep,
+    ValueCheckError,
     operators,
     simulate,
     uniform,
@@ -165,6 +166,25 @@ class TestGraphsWithoutValues:
         late = graph.add(Unit("late", "sink", None, lambda inputs, _: UnitStep(inputs), inputs=1))
         graph.connect(source, late)
         with pytest.raises(GraphError, match="unit late: has no firing table and its function recorded none"):
+            evaluate(graph)
+
+    def test_a_function_that_gives_other_tokens_than_its_table_promises(self):
+        """Three iterations of one token are not one iteration of three: the sum of each would be its own."""
+        graph = Graph("rows")
+        source = graph.add(operators.source("source", [[1.0], [2.0], [3.0]]))
+        total = graph.add(operators.reduce_("total", lambda x, valid: x.sum(axis=1), Span(3)))
+        graph.connect(source, total)
+        graph.connect(total, graph.add(operators.sink("out", 1)))
+        message = "unit total: its function gives 3 tokens on output 0, but its firing table makes 1"
+        with pytest.raises(ValueCheckError, match=message):
+            evaluate(graph)
+
+    def test_a_function_that_gives_too_few_tokens_names_its_iterations(self):
+        graph = Graph("short")
+        source = graph.add(operators.source("source", lambda block: TokenBlock(np.ones((len(block), 2))), Span(3, 4)))
+        graph.connect(source, graph.add(operators.sink("out", Span(3, 4))))
+        message = "unit source: its function gives 8 tokens on output 0 in iterations 0 to 3, but .* makes 12"
+        with pytest.raises(ValueCheckError, match=message):
             evaluate(graph)
 
     def test_recorded_tables_cover_all_blocks_of_rows(self, monkeypatch):
