@@ -92,7 +92,7 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     tensors: Tensors | None = None
     if design.tensors is not None:
         tensors = problems.attempt("--tensors", partial(find_tensors, design.tensors, Path()))
-    engine = problems.attempt("--engine", partial(_engine, design.engine))
+    engine = problems.attempt("--engine", partial(read_engine, design.engine))
     clock_hz = problems.attempt("--clock", partial(_clock, design.clock))
     changes, values = _read_assignments(design, algorithm, problems)
     parameters = workload = None
@@ -148,7 +148,8 @@ def _clock(text: str | None) -> float:
     return float(knob.read(knob.default if text is None else text) or 0)
 
 
-def _engine(name: str) -> Engine:
+def read_engine(name: str) -> Engine:
+    """The engine called `name`; raises InputError with the nearest name."""
     from studies.space import ENGINES
 
     for engine in ENGINES:

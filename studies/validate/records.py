@@ -61,6 +61,10 @@ class ValidationReport:
         """Whether no case failed."""
         return self.count("fail") == 0
 
+    def groups(self) -> list[Row]:
+        """Totals by group, in the order in which the groups appear."""
+        return [_group(name, self.rows) for name in dict.fromkeys(row.group for row in self.rows)]
+
     def to_json(self) -> dict[str, str | int | list[Row]]:
         """The document that the command line prints."""
         return {
@@ -69,7 +73,7 @@ class ValidationReport:
             "passed": self.count("pass"),
             "failed": self.count("fail"),
             "unsupported": self.count("unsupported"),
-            "groups": [_group(name, self.rows) for name in dict.fromkeys(row.group for row in self.rows)],
+            "groups": self.groups(),
             "rows": [
                 {
                     "id": row.id,

@@ -1,0 +1,67 @@
+"""``attnflow validate``: the project's models against files of known results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
+
+if TYPE_CHECKING:
+    from studies.validate.records import ValidationReport
+
+CasesOption = Annotated[Path, typer.Option("--cases", metavar="FILE", help="JSON file of cases.", show_default=False)]
+EngineOption = Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(
+        help="Run the project's models on a file of known results; exit code 1 if any disagrees.", no_args_is_help=True
+    )
+    group.command("dam")(dam)
+    group.command("kv")(kv)
+    app.add_typer(group, name="validate")
+
+
+def dam(
+    cases: CasesOption, engine: EngineOption = "compiled", as_json: JsonFlag = False, quiet: QuietFlag = False
+) -> int:
+    """Cycles and deadlocks of DAM's attention graphs, exactly."""
+    from studies.cli.options import read_engine
+    from studies.validate.dam import load_cases, validate_cases
+    from studies.warm_up import announce_compilation
+
+    chosen, loaded = read_engine(engine), load_cases(cases)
+    announce_compilation(chosen, quiet=quiet)
+    return show(validate_cases(loaded, chosen), as_json=as_json)
+
+
+def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
+    """Kept sets, outputs and costs of KV policies against runs of their published code."""
+    del quiet
+    from studies.validate.kv import validate_kv
+
+    return show(validate_kv(cases), as_json=as_json)
+
+
+def show(report: ValidationReport, *, as_json: bool) -> int:
+    """Print a report, for people or as one JSON document; returns the exit code."""
+    emit(report.to_json(), lambda: _text(report), as_json=as_json)
+    return EXIT_OK if report.ok else EXIT_CHECK_FAILED
+
+
+def _text(report: ValidationReport) -> str:
+    """Totals, groups, and every row that did not pass."""
+    total = (
+        f"validate {report.kind}: {len(report.rows)} cases, {report.count('pass')} passed, "
+        f"{report.count('fail')} failed, {report.count('unsupported')} unsupported"
+    )
+    groups = [tuple(group.values()) for group in report.groups()]
+    parts = [total, table(("group", "cases", "passed", "mean |error| %", "max |error| %"), groups)]
+    rest = [(row.id, row.status, row.expected, row.got, row.why or "-") for row in report.rows if row.status != "pass"]
+    if rest:
+        parts.append(table(("case", "status", "expected", "got", "why"), rest))
+    return "\n\n".join(parts)
