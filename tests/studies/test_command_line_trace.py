@@ -5,9 +5,16 @@ import json
 import time
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
+from algorithms.registry import algorithm_names
+from simulator import simulate
+from simulator.draw import draw_svg
+from simulator.timeline import record_timeline
 from studies.cli import main
+from studies.cli.options import DesignOptions, design_point
+from studies.evaluate import build_graph
 
 SMALL = ["--seq-len", "16", "--head-dim", "4"]
 
@@ -124,3 +131,20 @@ def test_drawing_shows_every_unit_and_fifo(here, capsys):
         assert texts[texts.index(channel["name"]) + 1] == f"depth {channel['depth']}"
     assert main(["draw", "sdpa.naive", *SMALL, "-o", "none/g.svg"]) == 2
     assert capsys.readouterr().err == "none/g.svg: cannot be written: No such file or directory\n"
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+def test_every_algorithm_can_be_traced_and_drawn(name):
+    graph = build_graph(design_point(name, DesignOptions(seq_len=16, head_dim=4, timing_only=True))).freeze()
+    result = simulate(graph, timing_only=True, digest=False)
+    timeline = record_timeline(graph)
+    for shown, expected in zip(timeline.units, result.units, strict=True):
+        parts = {"busy": expected.busy_cycles, **expected.stalled_cycles, "idle": expected.idle_cycles}
+        assert shown.cycles() == {state: cycles for state, cycles in parts.items() if cycles}, shown.name
+    half = record_timeline(graph, (0, result.cycles // 2))
+    for shown, whole in zip(half.units, timeline.units, strict=True):
+        # in every cycle the same, but for a wait that the window cuts off
+        cycles = int(shown.begin[-1])
+        states = [np.repeat(unit.state, unit.end - unit.begin)[:cycles].tolist() for unit in (shown, whole)]
+        assert states[0] == states[1], shown.name
+    ElementTree.fromstring(draw_svg(graph))
