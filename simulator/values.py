@@ -119,7 +119,8 @@ def evaluate(graph: Graph) -> ValuePass:
                 firings[unit.name] += step.firings or ()
     _check_totals(order, made)
     outputs = {name: np.concatenate(parts) for name, parts in collected.items() if parts}
-    return ValuePass(outputs, {name: recorded(segments) for name, segments in firings.items()})
+    nothing = {u.name: Segment(0, (0,) * u.inputs, (0,) * u.outputs) for u in order}
+    return ValuePass(outputs, {name: recorded(runs or [nothing[name]]) for name, runs in firings.items()})
 
 
 def _evaluate_unit(graph: Graph, unit: Unit, tokens: dict[tuple[str, int], TokenBlock], block: range) -> UnitStep:

@@ -251,7 +251,6 @@ class TestDataDependent:
         assert [take.tolist() for take in table.take] == [[1] * 5, [1, 0, 1, 0, 1], [0, 1, 0, 1, 0]]
         assert table.make[0].tolist() == [1] * 5
 
-    @pytest.mark.xfail(strict=True, reason="a recording without any firing is not a firing table")
     @pytest.mark.parametrize("kind", ["select", "merge"])
     def test_streams_may_be_empty(self, kind):
         if kind == "merge":
