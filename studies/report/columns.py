@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
@@ -47,6 +47,8 @@ class Column:
         Which way is better.
     static
         Holds for a design that deadlocks, too.
+    implied
+        Follows from another setting in which points differ, so that it is no axis of its own.
     minor
         Left out of the table until asked for.
     """
@@ -59,6 +61,7 @@ class Column:
     meaning: str = ""
     goal: Goal | None = None
     static: bool = False
+    implied: bool = False
     minor: bool = False
 
     @cached_property
@@ -122,10 +125,22 @@ def setting_columns(rows: Sequence[Row]) -> list[Column]:
     for name, column in values.items():
         knob = knobs.get(name)
         unit, meaning = (knob.unit or "", knob.help) if knob else ("", "")
-        columns.append(Column(name, roles[name], column, varied[name], unit, meaning))
+        decided = varied[name] and any(_decides(values[other], column) for other in _deciders(name, varied))
+        columns.append(Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided))
     if len({row.study for row in rows}) > 1:
-        columns.insert(0, Column("study", "run", tuple(row.study for row in rows), varied=True))
+        columns.insert(0, Column("study", "run", tuple(row.study for row in rows), varied=True, implied=True))
     return columns
+
+
+def _deciders(name: str, varied: Mapping[str, bool]) -> list[str]:
+    """Settings from which another may follow: a preset brings its shape along, an algorithm its defaults."""
+    return [other for other in ("workload", "algorithm") if other != name and varied[other]]
+
+
+def _decides(decider: Sequence[Scalar], values: Sequence[Scalar]) -> bool:
+    """Whether points that agree in one setting always agree in the other."""
+    known: dict[Scalar, Scalar] = {}
+    return all(known.setdefault(a, b) == b for a, b in zip(decider, values, strict=True))
 
 
 def _knobs(rows: Sequence[Row]) -> dict[str, Knob]:

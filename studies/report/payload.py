@@ -62,6 +62,7 @@ def _column(column: Column) -> Json:
         "meaning": column.meaning,
         "goal": column.goal,
         "varied": column.varied,
+        "axis": column.varied and not column.implied and column.role != "metric",
         "minor": column.minor,
         "numeric": column.numeric,
     }

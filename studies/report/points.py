@@ -83,8 +83,8 @@ class Points:
 
     @cached_property
     def axes(self) -> tuple[Column, ...]:
-        """Settings in which points differ."""
-        return tuple(column for column in self.of_role("design", "workload", "run") if column.varied)
+        """Settings in which points differ, each independent of the others."""
+        return tuple(c for c in self.of_role("design", "workload", "run") if c.varied and not c.implied)
 
     @cached_property
     def done(self) -> tuple[int, ...]:

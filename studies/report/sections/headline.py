@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from studies.space import Scalar
 
 _CLEAR = 1.1
 """Factor from which a difference is shown as a factor."""
+_DESCRIBED = 3
+"""Most workloads that are described, not only named."""
 _SUPERLATIVES = {"cycles": "Fewest cycles", "fifo.capacity_bytes": "Smallest FIFOs"}
 
 
@@ -62,38 +65,48 @@ def headline(points: Points) -> Iterable[Block]:
 
 
 def subject(points: Points) -> str:
-    """What was simulated: algorithms, workload, and what was varied."""
+    """What was simulated: algorithms, workloads, and what was varied."""
     algorithms = [str(name) for name in _values(points, "algorithm")]
-    text = f"{count(len(points), 'design point')} of {listing(algorithms)} on {spread(_values(points, 'workload'))}"
-    text += f" ({', '.join(_shape(points))})."
-    varied = [f"{column.name} ({spread(column.values)})" for column in points.axes if column.name != "algorithm"]
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(points.rows):
+        by_name[row.point.workload.name].append(i)
+    workloads = list(by_name)
+    if len(workloads) <= _DESCRIBED:
+        workloads = [f"{name} ({', '.join(_shape(points, members))})" for name, members in by_name.items()]
+    text = f"{count(len(points), 'design point')} of {listing(algorithms)} on {listing(workloads)}."
+    names = ("algorithm", "workload")
+    varied = [f"{column.name} ({spread(column.values)})" for column in points.axes if column.name not in names]
     return f"{text} Varied: {', '.join(varied)}." if varied else text
 
 
-def _shape(points: Points) -> Iterator[str]:
-    """The workload in a few words."""
-    yield spread(_values(points, "phase"))
-    batch = _values(points, "batch")
-    if batch != (1,):
-        yield f"batch {spread(batch)}"
-    heads, kv_heads = _values(points, "heads"), _values(points, "kv_heads")
-    yield f"{spread(heads)} {'head' if heads == (1,) else 'heads'}" + (
-        f" on {spread(kv_heads)} KV {'head' if kv_heads == (1,) else 'heads'}" if kv_heads != heads else ""
-    )
+def _shape(points: Points, members: list[int]) -> Iterator[str]:
+    """The workload of some points in a few words."""
+
+    def of(name: str) -> tuple[Scalar, ...]:
+        return _values(points, name, members)
+
+    yield spread(of("phase"))
+    if of("batch") != (1,):
+        yield f"batch {spread(of('batch'))}"
+    shared = f" on {spread(of('kv_heads'))} KV heads" if of("kv_heads") != of("heads") else ""
+    yield f"{spread(of('heads'))} {'head' if of('heads') == (1,) else 'heads'}{shared}"
     if points.column("seq_len"):
-        yield f"{spread(_values(points, 'seq_len'))} tokens"
+        yield f"{spread(of('seq_len'))} tokens"
     else:
-        yield f"{spread(_values(points, 'q_len'))} queries, {spread(_values(points, 'kv_len'))} keys"
-    yield f"head dim {spread(_values(points, 'head_dim'))}"
-    yield f"{spread(_values(points, 'mask'))} mask"
-    yield spread(_values(points, "dtype"))
-    if points.column("tensors") and _values(points, "tensors"):
+        yield f"{spread(of('q_len'))} queries, {spread(of('kv_len'))} keys"
+    yield f"head dim {spread(of('head_dim'))}"
+    yield f"{spread(of('mask'))} mask"
+    yield spread(of("dtype"))
+    if of("tensors"):
         yield "real tensors"
 
 
-def _values(points: Points, name: str) -> tuple[Scalar, ...]:
+def _values(points: Points, name: str, members: Iterable[int] | None = None) -> tuple[Scalar, ...]:
+    """Different values of a column, of all points or of some."""
     column = points.column(name)
-    return column.distinct if column else ()
+    if column is None or members is None:
+        return column.distinct if column else ()
+    return tuple(dict.fromkeys(column.values[i] for i in members if column.values[i] is not None))
 
 
 def answer(points: Points) -> Markup:
@@ -153,7 +166,7 @@ def tiles(points: Points) -> Iterator[Tile]:
         fastest, slowest = (objective.values[i] for i in (points.best[0].point, points.slowest))
         if isinstance(fastest, int | float) and isinstance(slowest, int | float) and 0 < fastest < slowest:
             factor = slowest / fastest
-            apart = f"{factor:.3g}×" if factor > _CLEAR else f"+{percent(factor - 1)}"
+            apart = f"{factor:.3g}×" if factor > _CLEAR else f"+{percent(factor - 1)}".replace("+<", "<")
             yield Tile(apart, f"{objective.name} of the slowest design against the fastest")
     if len(points.objectives) > 1:
         owner = " of their workload" if len(points.workload_labels) > 1 else ""

@@ -13,12 +13,17 @@ LEAD = (
     "the range from best to worst (shade). Axes that matter most come first."
 )
 
+MOST_WORDS = 40
+"""Most values of an axis that is not numeric; a chart with more could not be read."""
+
 
 @section("sensitivity", "What each axis does", order=30, lead=LEAD)
 def sensitivity(points: Points) -> Iterable[Block]:
     """One small chart per axis and objective."""
     axes = [
-        column.name for column in points.axes if len(column.distinct) > 1 and column.name not in ("study", "workload")
+        column.name
+        for column in points.axes
+        if len(column.distinct) > 1 and (column.numeric or len(column.distinct) <= MOST_WORDS)
     ]
     if points.done and axes and points.objectives:
         yield View("sensitivity", {"axes": list(axes), "objectives": [column.name for column in points.objectives]})

@@ -73,7 +73,7 @@
       const value = column.values[point];
       if (value !== null) [least, most] = [Math.min(least, value), Math.max(most, value)];
     }
-    const logarithmic = (log ?? (least > 0 && most / least >= 30)) && least > 0;
+    const logarithmic = (log ?? (least > 0 && most / least >= 10)) && least > 0;
     const axis = { type: logarithmic ? "log" : "linear", exponentformat: "SI", zeroline: false };
     return {
       at: (point) => column.values[point],

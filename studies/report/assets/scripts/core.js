@@ -82,37 +82,30 @@ async function copy(button) {
   setTimeout(() => (button.textContent = "Copy"), 1200);
 }
 
-/** Make views as they come near the window, so that a long page is there at once; all of them before printing. */
-function makeWhenNear(elements) {
-  const made = new Map();
-  async function makeOne(element) {
-    if (made.has(element)) return made.get(element);
-    observer.unobserve(element);
-    const promise = (async () => {
-      const { view, name } = element.dataset;
-      const later = document.getElementById(`data-${name}-points`);
-      let details = null;
-      const perPoint = later ? async (point) => (await (details ??= attnflow.unpack(later.id)))[point] : null;
-      attnflow.views.push(await attnflow.makers[view](element, await attnflow.unpack(`data-${name}`), perPoint));
-      element.dataset.ready = "yes";
-    })();
-    made.set(element, promise);
-    return promise;
-  }
-  const observer = new IntersectionObserver(
-    (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => makeOne(entry.target)),
-    { rootMargin: "600px" },
-  );
-  elements.forEach((element) => observer.observe(element));
-  // the rest follows while the reader is idle, so that jumps within the page land on finished sections
-  const rest = async () => {
-    for (const element of elements) {
-      await makeOne(element);
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    }
-    document.documentElement.dataset.complete = "yes";
+/** Make the view of an element; what it shows of single points is unpacked when it first asks for one. */
+async function makeView(element) {
+  const { view, name } = element.dataset;
+  const later = document.getElementById(`data-${name}-points`);
+  let details = null;
+  const perPoint = later ? async (point) => (await (details ??= attnflow.unpack(later.id)))[point] : null;
+  attnflow.views.push(await attnflow.makers[view](element, await attnflow.unpack(`data-${name}`), perPoint));
+  element.dataset.ready = "yes";
+}
+
+/** Make all views, those in sight first; the page stays responsive in between. */
+async function makeViews(elements) {
+  const waiting = new Set(elements);
+  const inSight = (element) => {
+    const { top, bottom } = element.getBoundingClientRect();
+    return bottom > 0 && top < window.innerHeight;
   };
-  setTimeout(rest, 200);
+  while (waiting.size) {
+    const element = [...waiting].find(inSight) ?? [...waiting][0];
+    waiting.delete(element);
+    await makeView(element);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  document.documentElement.dataset.complete = "yes";
 }
 
 document.addEventListener("DOMContentLoaded", async () => {
@@ -128,8 +121,7 @@ document.addEventListener("DOMContentLoaded", async () => {
     attnflow.startTheme();
     attnflow.model = attnflow.makeModel(await attnflow.unpack("data-points"));
     attnflow.showLetters();
-    makeWhenNear([...document.querySelectorAll("[data-view]")]);
-    document.documentElement.dataset.started = "yes";
+    await makeViews(document.querySelectorAll("[data-view]"));
   } catch (error) {
     attnflow.complain(`This page is damaged: ${error.message}`);
     throw error;

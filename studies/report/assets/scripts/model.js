@@ -42,7 +42,7 @@ attnflow.makeModel = (data) => {
     front: data.front,
     commands,
     objectives: data.objectives.map((name) => columns.get(name)),
-    axes: data.columns.filter((column) => column.varied && column.role !== "metric"),
+    axes: data.columns.filter((column) => column.axis),
     metrics: data.columns.filter((column) => column.role === "metric"),
     selected: data.selected,
     matching: [...Array(data.count).keys()],

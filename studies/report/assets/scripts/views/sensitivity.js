@@ -4,6 +4,7 @@ attnflow.view("sensitivity", async (element, data) => {
   const { model, make, colour, distinct, profile } = attnflow;
   const MOST_SPLITS = 6;
   const MOST_TICKS = 7;
+  const MOST_DOTS = 100;
   const LOGARITHMIC_FROM = 30;
   const axes = data.axes.map(model.column);
   const objectives = data.objectives.map(model.column);
@@ -73,18 +74,20 @@ attnflow.view("sensitivity", async (element, data) => {
       const text = line.map((at) => attnflow.plain(attnflow.number(at.place)));
       const hover = (what) => `${attnflow.plain(axis.name)} %{text}<br>${what} %{y:,.4~g}<extra></extra>`;
       const shared = { type: "scatter", x, text, showlegend: false };
+      const crowded = line.length > MOST_DOTS;
       const median = {
         ...shared,
         y: line.map((at) => at.median),
         hovertemplate: hover(name === null ? "median" : attnflow.plain(name)),
         // words have no order that a line could follow; a dotted one only keeps the dots of a group together
-        mode: words && name === null ? "markers" : spread ? "lines" : "lines+markers",
+        mode: words && name === null ? "markers" : spread || crowded ? "lines" : "lines+markers",
         line: { color: hue, width: words ? 1 : 2, dash: words ? "dot" : "solid" },
         marker: { color: hue, size: words ? 9 : 6 },
       };
       if (!spread) return [median];
       const best = line.map((at) => (objective.goal === "max" ? at.most : at.least));
-      const dots = { mode: "markers", marker: { color: colour("orange"), size: 7 }, hovertemplate: hover("best") };
+      const look = { line: { color: colour("orange"), width: 1 }, marker: { color: colour("orange"), size: 7 } };
+      const dots = { mode: crowded ? "lines" : "markers", ...look, hovertemplate: hover("best") };
       return [...range(line, x, words), median, { ...shared, y: best, ...dots }];
     });
   }
@@ -191,7 +194,7 @@ attnflow.view("sensitivity", async (element, data) => {
     legend.hidden = !split && !several;
     const owner = split?.numeric ? `${split.name} ` : "";
     const entries = split
-      ? groups([]).map(({ name, hue }) => entry(hue, "line", `median, ${owner}${name}`))
+      ? groups([]).map(({ name, hue }) => entry(hue, "line", `${owner}${name}`))
       : [
           entry(colour("blue"), "line", "median"),
           entry(colour("orange"), "dot", "best"),

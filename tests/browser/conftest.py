@@ -1,0 +1,99 @@
+"""A real browser without a network; tests are skipped where there is none."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from studies.report import write_report
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
+# hints about speed that Chromium gives where WebGL runs on the processor
+HARMLESS = ("GL Driver Message", "Canvas2D: Multiple readback operations")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, started once."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is in the extra 'dev'")
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("no browser: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that is open, with everything it asked for and complained about."""
+
+    def __init__(self, context, path):
+        self.requests = []
+        self.complaints = []
+        self.path = path
+        context.route("**/*", self._note)
+        self.page = context.new_page()
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", self._refuse)
+
+    def _note(self, route):
+        self.requests.append(route.request.url)
+        route.continue_()
+
+    def _listen(self, message):
+        if message.type in ("error", "warning") and not any(each in message.text for each in HARMLESS):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _refuse(self, dialog):
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def load(self):
+        """Go to the page and wait until every view is there."""
+        self.page.goto(self.path.as_uri())
+        self.page.wait_for_selector("html[data-complete]", timeout=60_000)
+        return self.page
+
+    def text(self, selector):
+        """Visible text of an element, spaces contracted."""
+        return " ".join(self.page.inner_text(selector).split())
+
+    def check_silence(self):
+        """Nothing went wrong and nothing but the file itself was asked for."""
+        assert self.complaints == []
+        assert set(self.requests) <= {self.path.as_uri()}
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """Function that writes a report and opens it; afterwards the page must have been silent."""
+    visits = []
+
+    def open_report(rows, title="A study", *, width=1400, dark=False, load=True):
+        path = tmp_path / f"report-{len(visits)}.html"
+        write_report(rows, path, title)
+        context = browser.new_context(
+            offline=True,
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            accept_downloads=True,
+        )
+        visits.append(Visit(context, path))
+        if load:
+            visits[-1].load()
+        return visits[-1]
+
+    yield open_report
+    for each in visits:
+        each.check_silence()
+        each.page.context.close()

@@ -1,0 +1,364 @@
+"""The page of a report in a browser that has no network: it draws, sorts, filters, selects, and stays silent."""
+
+import csv
+import dataclasses
+import io
+import re
+import time
+
+import pytest
+
+from algorithms.shape import Workload
+from studies.parameters import complete_parameters
+from studies.parts import ONE_HEAD, find_algorithm
+from studies.space import DesignPoint
+
+pytestmark = pytest.mark.browser
+
+MANY = 10_000
+LIMIT_S = 3.0
+HOSTILE = "<b>bold</b><img src=x onerror=alert(1)><script>alert(2)</script>&lt;"
+
+
+def sweep(make_row, count=40):
+    """Points of three axes with a front, two deadlocks, a failure and a pending point."""
+    rows = []
+    for i in range(count - 4):
+        depth, lanes, mode = 2 + i % 6, 2 ** (i % 4), "row" if i % 3 else "scalar"
+        cycles = 4000 // lanes + 300 // depth + (50 if mode == "row" else 0)
+        rows.append(make_row(i, cycles=cycles, depth=depth, parameters={"lanes": lanes, "mode": mode}))
+    both = {"lanes": 1, "mode": "row"}
+    rows += [make_row(count - 4 + i, depth=1 + i, deadlock=True, parameters=both) for i in range(2)]
+    rows.append(make_row(count - 2, depth=90, status="failed", error="MemoryError: 90 is too deep", parameters=both))
+    rows.append(make_row(count - 1, depth=91, status="pending", parameters=both))
+    return rows
+
+
+def column(page, name):
+    """Texts of a column of the table, from top to bottom, as far as its rows exist."""
+    heads = [text.split()[0] for text in page.locator("table.points thead tr:first-child th").all_inner_texts()]
+    place = heads.index(name) + 1
+    return page.locator(f"table.points tbody tr[data-point] > :nth-child({place})").all_inner_texts()
+
+
+def numbers(texts):
+    return [float(text.replace(",", "")) for text in texts if text != "–"]
+
+
+def set_filter(page, name, text):
+    page.fill(f'table.points input[data-column="{name}"]', text)
+
+
+# --- loading ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_section_draws_at_every_width(visit, make_row, dark):
+    page = visit(sweep(make_row), dark=dark).page
+    assert page.locator("[data-view]").count() == page.locator("[data-view][data-ready]").count() > 5
+    drawn = page.locator(".plot .main-svg:first-child").count()
+    assert drawn == page.locator(".plot").count() > 4
+    too_wide = (
+        "[...document.querySelectorAll('.plot')].filter(e => e.firstChild.scrollWidth > e.clientWidth + 1).length"
+    )
+    for width in (1400, 800, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(f"{too_wide} === 0")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "the page scrolls sideways"
+
+
+def test_real_points_show_stalls_and_fifos(visit, real_rows):
+    opened = visit(real_rows)
+    assert "deadlock" in opened.text("#selected")
+    assert "weights_fifo" in opened.text("#fifos")
+    ticks = opened.page.locator("#stalls .plot").first.locator(".ytick text").all_text_contents()
+    assert ticks == [unit["name"] for unit in real_rows[1].outcome.detail["units"]]
+
+
+@pytest.fixture
+def real_rows():
+    """Three points that the simulator ran: one deadlocks, one is throttled, one runs at full rate."""
+    from studies.evaluate import attempt
+    from studies.store import Row
+
+    algorithm = find_algorithm("sdpa.naive")
+    workload = ONE_HEAD.with_(q_len=16, kv_len=16, head_dim=4, v_head_dim=4)
+    rows = []
+    for i, depth in enumerate((12, 16, 20)):
+        point = DesignPoint("sdpa.naive", workload, complete_parameters(algorithm, {"long_depth": depth}))
+        rows.append(Row("real", i, point, attempt(point), 1, "2026-01-02T03:04:05.000+00:00", {"commit": "ab"}))
+    assert [row.outcome.metrics["deadlock"] for row in rows] == [True, False, False]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def many_rows():
+    """Function that makes as many points as a large study has."""
+
+    def made(make_row):
+        rows = []
+        for i in range(MANY):
+            lanes, depth, mode = 2 ** (i % 7), 2 + i // 7 % 50, ("row", "scalar", "tile")[i % 3]
+            cycles = 900_000 // lanes + 9000 // depth + i % 11
+            seen = {"lanes": lanes, "mode": mode, "serial": i}
+            rows.append(make_row(i, cycles=cycles, depth=depth, parameters=seen))
+        return rows
+
+    return made
+
+
+def test_ten_thousand_points_are_there_at_once_and_scroll(visit, make_row, many_rows):
+    opened = visit(many_rows(make_row), load=False)
+    page = opened.page
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    begin = time.monotonic()
+    page.goto(opened.path.as_uri())
+    page.wait_for_selector('[data-view="scatter"][data-ready]')
+    elapsed_s = time.monotonic() - begin
+    measured = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
+    # other processes of a busy machine must not fail the page: its own time counts then
+    assert min(elapsed_s, measured["TaskDuration"]) < LIMIT_S
+
+    kinds = page.evaluate("document.querySelector('#tradeoff .plot').data.map(trace => [trace.type, trace.x.length])")
+    assert sum(size for kind, size in kinds if kind == "scattergl") >= MANY
+    page.wait_for_selector("html[data-complete]", timeout=60_000)
+    assert opened.text(".count") == "10,000 points"
+    assert page.locator("table.points tbody tr").count() < 100, "rows out of sight must not exist"
+
+    scroll = page.locator(".scroll.tall")
+    scroll.evaluate("element => { element.scrollTop = element.scrollHeight }")
+    page.wait_for_selector(f'tr[data-point="{MANY - 1}"]')
+    assert column(page, "#")[-1] == f"#{MANY - 1}"
+    begin = time.monotonic()
+    set_filter(page, "serial", ">=9990")
+    page.wait_for_function("document.querySelectorAll('tr[data-point]').length === 10")
+    assert time.monotonic() - begin < LIMIT_S
+    assert numbers(column(page, "serial")) == list(range(9990, 10000))
+
+
+# --- the table --------------------------------------------------------------------------------------
+
+
+def test_headings_sort(visit, make_row):
+    opened = visit(sweep(make_row))
+    page = opened.page
+    head = page.locator("table.points thead button", has_text=re.compile("^cycles"))
+    head.click()
+    ascending = numbers(column(page, "cycles"))
+    assert ascending == sorted(ascending)
+    assert len(set(ascending)) > 5
+    head.click()
+    assert numbers(column(page, "cycles"))[0] == max(ascending)
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("cycles")
+    page.locator(".scroll.tall").evaluate("element => { element.scrollTop = element.scrollHeight }")
+    page.wait_for_function("document.querySelector('tr[data-point]:nth-last-child(2) .state')")
+    assert column(page, "cycles")[-1] == "–", "points without a value come last either way"
+    page.locator("table.points thead button", has_text="mode").click()
+    assert column(page, "mode")[0] == "row"
+
+
+FILTERS = [
+    ("lanes", "8", lambda row: row["lanes"] == 8),
+    ("lanes", ">=4", lambda row: row["lanes"] >= 4),
+    ("lanes", "2..4", lambda row: 2 <= row["lanes"] <= 4),
+    ("lanes", "1, 8", lambda row: row["lanes"] in (1, 8)),
+    ("lanes", "!1", lambda row: row["lanes"] != 1),
+    ("mode", "scal", lambda row: row["mode"] == "scalar"),
+    ("mode", "=row", lambda row: row["mode"] == "row"),
+    ("state", "deadlock", lambda row: row["state"] == "deadlock"),
+    ("reason", "too deep", lambda row: row["state"] == "failed"),
+]
+
+
+def test_filters_select(visit, make_row):
+    rows = sweep(make_row)
+    described = [
+        dict(row.point.parameters)
+        | {"state": "deadlock" if row.outcome.metrics.get("deadlock") else row.outcome.status}
+        for row in rows
+    ]
+    opened = visit(rows)
+    page = opened.page
+    for name, text, expected in FILTERS:
+        wanted = [i for i, row in enumerate(described) if expected(row)]
+        set_filter(page, name, text)
+        assert opened.text(".count") == f"{len(wanted)} of {len(rows)} points", text
+        assert opened.text("#filter-note") == f"{len(wanted)} of {len(rows)} points pass the filter Show all"
+        assert page.evaluate("attnflow.model.matching") == wanted, text
+        dots = "document.querySelector('#tradeoff .plot').data.flatMap(trace => trace.customdata ?? [])"
+        page.wait_for_function(f"{dots}.every(point => attnflow.model.matching.includes(point))")
+        page.click("#filter-note button")
+        assert opened.text(".count") == f"{len(rows)} points"
+        assert page.input_value(f'input[data-column="{name}"]') == ""
+
+
+def test_a_filter_that_makes_no_sense_is_marked_and_ignored(visit, make_row):
+    opened = visit(sweep(make_row))
+    set_filter(opened.page, "lanes", "lots")
+    assert opened.page.locator("input.wrong").get_attribute("data-column") == "lanes"
+    assert opened.text(".count") == "40 points"
+    set_filter(opened.page, "lanes", "12345")
+    assert opened.text(".count") == "0 of 40 points"
+    assert "No point passes the filter." in opened.text("#sensitivity")
+
+
+def test_the_table_is_saved_as_csv(visit, make_row):
+    rows = sweep(make_row)
+    opened = visit(rows)
+    set_filter(opened.page, "lanes", "8")
+    with opened.page.expect_download() as download:
+        opened.page.click("text=Save as CSV")
+    saved = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    kept = [row for row in rows if dict(row.point.parameters)["lanes"] == 8]
+    assert [int(line["point"]) for line in saved] == [row.position for row in kept]
+    assert [int(line["cycles"]) for line in saved] == [row.outcome.metrics["cycles"] for row in kept]
+    assert all(line["command"].startswith("attnflow run sdpa.naive") for line in saved)
+
+
+# --- selecting, hovering, colours ---------------------------------------------------------------------
+
+
+def test_rows_select_points(visit, make_row):
+    opened = visit(sweep(make_row))
+    page = opened.page
+    before = page.evaluate("attnflow.model.selected.length")
+    page.click('tr[data-point="5"] td:nth-child(4)')
+    page.wait_for_function(f"document.querySelectorAll('#stalls figure').length === {before + 1}")
+    assert "#5" in opened.text("#selected thead")
+    assert page.locator("#fifos figure").count() == before + 1
+    letter = page.locator('tr[data-point="5"] .letter').inner_text()
+    rings = "document.querySelector('#tradeoff .plot').data.find(trace => trace.mode === 'markers+text').text"
+    assert letter in page.evaluate(rings)
+    while page.locator("#selected thead button").count():
+        page.locator("#selected thead button").first.click()
+    assert "No point is selected" in opened.text("#selected")
+
+
+def test_a_dot_shows_the_whole_point_and_its_command(visit, make_row):
+    rows = sweep(make_row)
+    opened = visit(rows)
+    page = opened.page
+    page.locator("#tradeoff .plot").scroll_into_view_if_needed()
+    across, up, point = page.evaluate(
+        """() => {
+            const plot = document.querySelector("#tradeoff .plot");
+            const { x, y } = plot.getBoundingClientRect();
+            const { xaxis, yaxis } = plot._fullLayout;
+            const trace = plot.data.find((each) => each.customdata && each.marker.size === 10);
+            const [across, up] = [xaxis.d2p(trace.x[0]), yaxis.d2p(trace.y[0])];
+            return [x + xaxis._offset + across, y + yaxis._offset + up, trace.customdata[0]];
+        }"""
+    )
+    page.mouse.move(across - 30, up)
+    page.mouse.move(across, up, steps=4)
+    page.wait_for_selector("#card:not([hidden])")
+    card = opened.text("#card")
+    shown = int(re.search(r"point #(\d+)", card).group(1))
+    metrics = rows[shown].outcome.metrics
+    assert metrics["cycles"] == rows[point].outcome.metrics["cycles"]
+    assert "Pareto front" in card
+    for name, value in rows[shown].point.parameters:
+        assert f"{name} {value}" in card
+    assert f"cycles {metrics['cycles']:,}" in card
+    assert "attnflow run sdpa.naive" in card
+    chosen = page.evaluate("attnflow.model.selected.length")
+    page.mouse.click(across, up)
+    page.wait_for_function(f"attnflow.model.selected.length !== {chosen}")
+    page.mouse.move(5, 5)
+    page.wait_for_selector("#card", state="hidden")
+
+
+def test_axes_and_scales_can_be_chosen(visit, make_row):
+    page = visit(sweep(make_row)).page
+    page.locator("#tradeoff select").nth(0).select_option("lanes")
+    page.locator("#tradeoff").get_by_label("log across").check()
+    page.wait_for_function("document.querySelector('#tradeoff .plot')._fullLayout.xaxis.type === 'log'")
+    assert page.evaluate("document.querySelector('#tradeoff .plot')._fullLayout.xaxis.title.text") == "lanes"
+    page.locator("#sensitivity select").select_option("mode")
+    page.wait_for_function("document.querySelector('#sensitivity .legend').textContent === 'scalarrow'")
+    page.locator("#stalls select").select_option("value")
+    page.wait_for_function("document.querySelector('#stalls .plot')._fullLayout.xaxis.title.text === 'cycles [cycle]'")
+
+
+def test_the_theme_changes_and_is_remembered(visit, make_row):
+    page = visit(sweep(make_row)).page
+    background = "getComputedStyle(document.body).backgroundColor"
+    text = "document.querySelector('#tradeoff .plot')._fullLayout.font.color"
+    light, light_text = page.evaluate(background), page.evaluate(text)
+    assert page.inner_text("#theme") == "Theme: auto"
+    page.click("#theme")
+    assert (page.inner_text("#theme"), page.evaluate(background)) == ("Theme: light", light)
+    page.click("#theme")
+    assert page.inner_text("#theme") == "Theme: dark"
+    assert page.evaluate(background) != light
+    page.wait_for_function(f"{text} !== '{light_text}'")
+    page.reload()
+    page.wait_for_selector("html[data-complete]")
+    assert page.inner_text("#theme") == "Theme: dark"
+
+
+def test_the_system_decides_unless_told_otherwise(visit, make_row):
+    page = visit(sweep(make_row), dark=True).page
+    assert page.evaluate("document.documentElement.dataset.dark") == "yes"
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function("document.documentElement.dataset.dark === 'no'")
+
+
+def test_paper_is_white_and_gets_the_table(visit, make_row):
+    rows = sweep(make_row, count=100)
+    opened = visit(rows, dark=True)
+    assert opened.page.pdf().startswith(b"%PDF")
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.evaluate("document.documentElement.dataset.dark") == "no"
+    assert opened.page.locator("tr[data-point]").count() == 60
+    assert opened.text(".count") == "100 points, the first 60 printed"
+    opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert opened.page.evaluate("document.documentElement.dataset.dark") == "yes"
+
+
+# --- text from outside --------------------------------------------------------------------------------
+
+
+def test_hostile_labels_are_shown_as_text(visit, make_row):
+    workload = Workload(name=HOSTILE, phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
+    names = {"unit": HOSTILE, "fifo": HOSTILE, "lints": [HOSTILE]}
+    rows = [
+        make_row(
+            i,
+            cycles=900 + 10 * i,
+            algorithm=HOSTILE if i % 2 else "sdpa.naive",
+            parameters={"mode": HOSTILE if i % 3 else "row"},
+            workload=workload,
+            depth=2 + i,
+            names=names,
+        )
+        for i in range(6)
+    ]
+    rows.append(make_row(6, workload=workload, names=names, deadlock=True, depth=1, parameters={HOSTILE: HOSTILE}))
+    rows.append(make_row(7, status="failed", error=HOSTILE, depth=50))
+    rows = [dataclasses.replace(row, study=HOSTILE) for row in rows]
+    opened = visit(rows, HOSTILE)
+    page = opened.page
+    page.locator('tr[data-point="1"] td').nth(3).click()
+    page.wait_for_timeout(300)
+    page.evaluate("attnflow.showCard(6, { clientX: 100, clientY: 100 })")
+    assert page.locator("h1").inner_text() == HOSTILE
+    for place in ("#card", "#selected", "#fifos", "#trouble", "#notes", "#points", "#answer"):
+        assert HOSTILE in page.locator(place).inner_text(), place
+    for chart in ("#tradeoff .legend", "#sensitivity .plot", "#stalls .ytick"):
+        texts = "".join(page.locator(chart).all_text_contents())
+        assert "<b>bold</b>" in texts, chart
+    assert page.locator("b", has_text=re.compile("^bold$")).count() == 0
+    assert page.locator("img").count() == 0
+
+
+def test_a_damaged_page_says_so(visit, make_row):
+    opened = visit([make_row()], load=False)
+    text = opened.path.read_text(encoding="utf-8")
+    opened.path.write_text(re.sub(r'(id="data-points">)[^<]{9}', r"\1AAAAAAAAA", text), encoding="utf-8")
+    opened.page.goto(opened.path.as_uri())
+    opened.page.wait_for_selector("#fault:not([hidden])")
+    assert "This page is damaged" in opened.text("#fault")
+    assert opened.complaints
+    opened.complaints.clear()
