@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from algorithms.dam import units
+from algorithms.dam.arithmetic import row_quotient
 from algorithms.dam.builder import DamBuilder
 from algorithms.dam.parameters import DamParameters, LongFifoParameters, depth, interval, latency
 from algorithms.registry import Tensors, algorithm
@@ -163,7 +164,7 @@ class _Composed:
         total = units.reduce_(builder, "sum", arithmetic.rescaled_sum if rescaled else arithmetic.row_sum)
         builder.connect(weights, total, elements=elements)
         pv = self.weighted(weights, rescaled=rescaled)
-        div = units.map_(builder, "div", units.row_quotient, 1, inputs=2)
+        div = units.map_(builder, "div", row_quotient, 1, inputs=2)
         builder.connect(pv, div, elements=self.elements)
         builder.connect(total, div)
         return self.finish(div)

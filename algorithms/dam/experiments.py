@@ -1,7 +1,7 @@
 """The two graphs of pyprogrammer/dam-experiments (commit 50cdc3e, ``attention/src/apps``): all tokens are scalars.
 
 Cycles with unit latencies, intervals of 1 and deep FIFOs, for N queries and keys of D elements, as measured with DAM:
-naive `N N D + N D + 9` (D = 1: `N N + N + 9`), agnostic `N N D + D + 8`.
+naive `N N D + N D + 9`, agnostic `N N D + D + 8`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from algorithms.dam import units
+from algorithms.dam.arithmetic import joined, joined_rows
 from algorithms.dam.builder import DamBuilder
 from algorithms.dam.parameters import DamParameters, LongFifoParameters, interval, latency, row_overhead
 from algorithms.registry import Tensors, algorithm
@@ -109,9 +110,9 @@ def agnostic(workload: Workload, parameters: AgnosticParameters, tensors: Tensor
     total = units.reduce_(builder, "reduce_rowsum", arithmetic.rescaled_sum)
     v = builder.value_scalars(by_column=False)
     vector = units.gather(builder, "reduce_vvec", elements)
-    weighted = units.map_(builder, "zip", units.joined, columns, inputs=2, kind="zip")
-    product = units.reduce_(builder, "reduce_prod", units.rescaled_product)
-    quotient = units.map_(builder, "zip2", units.joined, 1, inputs=2, kind="zip", timed_as="zip")
+    weighted = units.map_(builder, "zip", joined, columns, inputs=2, kind="zip")
+    product = units.reduce_(builder, "reduce_prod", joined_rows)
+    both = units.map_(builder, "zip2", joined, 1, inputs=2, kind="zip", timed_as="zip")
     div = units.divide_elements(builder, "flatmap_div", elements)
     builder.connect(scores, scan)
     builder.connect(scan, total, elements=pair)
@@ -119,7 +120,7 @@ def agnostic(workload: Workload, parameters: AgnosticParameters, tensors: Tensor
     builder.connect(v, vector)
     builder.connect(vector, weighted, elements=row)
     builder.connect(weighted, product, elements=pair + row)
-    builder.connect(product, quotient, elements=row)
-    builder.connect(total, quotient)
-    builder.connect(quotient, div, elements=row + 1)
+    builder.connect(product, both, elements=row)
+    builder.connect(total, both)
+    builder.connect(both, div, elements=row + 1)
     return _finish(builder, div)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from algorithms.dam import units
+from algorithms.dam.arithmetic import row_quotient, separate_rows, separate_sum
 from algorithms.dam.builder import DamBuilder
 from algorithms.dam.parameters import (
     DamParameters,
@@ -162,9 +163,9 @@ def agnostic(workload: Workload, parameters: AgnosticParameters, tensors: Tensor
     elements = workload.v_head_dim
     scores = _scores(builder, "qkt_exp")
     maximum = units.running_maximum(builder, "incr_max")
-    total = units.reduce_at_last(builder, "incr_sum", units.sum_of, inputs=2)
-    product = units.reduce_at_last(builder, "incr_outp", units.rows_of, inputs=3)
-    div = units.map_(builder, "div", units.row_quotient, 1, inputs=2)
+    total = units.reduce_at_last(builder, "incr_sum", separate_sum, inputs=2)
+    product = units.reduce_at_last(builder, "incr_outp", separate_rows, inputs=3)
+    div = units.map_(builder, "div", row_quotient, 1, inputs=2)
     builder.connect(scores, maximum)
     for consumer in (total, product, total, product):  # factors to both, then weights to both
         builder.connect(maximum, consumer)

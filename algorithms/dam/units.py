@@ -11,7 +11,7 @@ from algorithms.dam.builder import DamBuilder
 from algorithms.streaming import arithmetic
 from simulator import Block, TokenBlock, Unit, UnitStep, operators
 from simulator.graph import Issue
-from simulator.operators import Array, Elementwise, Reduction
+from simulator.operators import Elementwise, Reduction
 
 # units of pyprogrammer/dam-experiments (attention/src/templates)
 
@@ -31,18 +31,15 @@ def map_(
     """Take a token from every input, make one on every output (Map, Zip), with the timing of unit `timed_as`."""
     operator = operators.zip_(name, function, builder.per_row(tokens), inputs=inputs, kind=kind)
     timing = builder.parameters.timing(timed_as or name)
-    return builder.add(
-        operator, timing, Block((builder.fire(timing, tokens, (1,) * inputs, (1,) * outputs),)), issue=issue
-    )
+    segment = builder.fire(timing, tokens, (1,) * inputs, (1,) * outputs)
+    return builder.add(operator, timing, Block((segment,)), issue=issue)
 
 
-def scan(builder: DamBuilder, name: str, function: Reduction, *, outputs: int, issue: Issue = "hold") -> Unit:
+def scan(builder: DamBuilder, name: str, function: Reduction, *, outputs: int) -> Unit:
     """Make a running state for every score of a row."""
     operator = operators.scan(name, function, builder.per_row(builder.columns))
     timing = builder.parameters.timing(name)
-    return builder.add(
-        operator, timing, Block((builder.fire(timing, builder.columns, (1,), (1,) * outputs),)), issue=issue
-    )
+    return builder.add(operator, timing, Block((builder.fire(timing, builder.columns, (1,), (1,) * outputs),)))
 
 
 def reduce_(builder: DamBuilder, name: str, function: Reduction, *, inputs: int = 1) -> Unit:
@@ -81,16 +78,6 @@ def divide_elements(builder: DamBuilder, name: str, elements: int) -> Unit:
     timing = builder.parameters.timing(name)
     segments = (builder.fire(timing, 1, (1,), (1,)), builder.fire(timing, elements - 1, (0,), (1,)))
     return builder.add(Unit(name, "flatmap", None, function, outputs=1), timing, Block(segments))
-
-
-def joined(left: Array, right: Array) -> Array:
-    """Tokens side by side: vectors of both, or vectors and one number each."""
-    return np.concatenate([left, right if right.ndim == left.ndim else right[..., None]], axis=-1)
-
-
-def rescaled_product(tokens: Array, *, valid: arithmetic.Mask) -> Array:
-    """Sum of value rows with rescaling, from tokens (weight, rescale, row of V)."""
-    return arithmetic.rescaled_rows(tokens[..., :2], tokens[..., 2:], valid=valid)
 
 
 def dot_scalars(builder: DamBuilder, name: str) -> Unit:
@@ -148,7 +135,10 @@ def dot_rows(
 def reduce_at_last(
     builder: DamBuilder, name: str, function: Reduction, *, inputs: int = 1, first_ii: int | None = None
 ) -> Unit:
-    """Fold a row into one token, made when the last one is taken; `first_ii` is the interval after the first one."""
+    """Fold a row into one token, made when the last one is taken; `first_ii` is the interval after the first one.
+
+    Rows of one score, which DAM's units never send, are sent with that score.
+    """
     operator = operators.reduce_(name, function, builder.per_row(builder.columns), inputs=inputs)
     timing, take = builder.parameters.timing(name), (1,) * inputs
     first_ii = timing.ii if first_ii is None else first_ii
@@ -162,14 +152,12 @@ def reduce_at_last(
     return builder.add(operator, timing, Block(segments))
 
 
-def with_row_scalar(
-    builder: DamBuilder, name: str, function: Elementwise, *, outputs: int = 1, issue: Issue = "hold"
-) -> Unit:
+def with_row_scalar(builder: DamBuilder, name: str, function: Elementwise) -> Unit:
     """Combine every score of a row (input 0) with one scalar of the row (input 1), taken with the first and kept."""
     operator = operators.zip_(name, function, builder.per_row(builder.columns))
-    timing, make = builder.parameters.timing(name), (1,) * outputs
-    segments = (builder.fire(timing, 1, (1, 1), make), builder.fire(timing, builder.columns - 1, (1, 0), make))
-    return builder.add(operator, timing, Block(segments), issue=issue)
+    timing = builder.parameters.timing(name)
+    segments = (builder.fire(timing, 1, (1, 1), (1,)), builder.fire(timing, builder.columns - 1, (1, 0), (1,)))
+    return builder.add(operator, timing, Block(segments))
 
 
 def running_maximum(builder: DamBuilder, name: str) -> Unit:
@@ -183,18 +171,3 @@ def running_maximum(builder: DamBuilder, name: str) -> Unit:
 
     segment = builder.fire(timing, builder.columns, (1,), (1,) * 4)
     return builder.add(Unit(name, "scan", None, function, outputs=4), timing, Block((segment,)), issue="hold_in_turn")
-
-
-def row_quotient(rows: Array, sums: Array) -> Array:
-    """Rows divided by one number each."""
-    return rows / sums[..., None]
-
-
-def sum_of(factors: Array, weights: Array, *, valid: arithmetic.Mask) -> Array:
-    """Row sum of weights, everything before shrunk by each factor."""
-    return arithmetic.rescaled_sum(np.stack([weights, factors], axis=-1), valid=valid)
-
-
-def rows_of(factors: Array, weights: Array, v: Array, *, valid: arithmetic.Mask) -> Array:
-    """The same for rows of V."""
-    return arithmetic.rescaled_rows(np.stack([weights, factors], axis=-1), v, valid=valid)
