@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
+from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
     from studies.validate.records import ValidationReport
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         help="Run the project's models on a file of known results; exit code 1 if any disagrees.", no_args_is_help=True
     )
     group.command("dam")(dam)
+    group.command("dram")(dram)
     group.command("kv")(kv)
     app.add_typer(group, name="validate")
 
@@ -37,6 +38,16 @@ def dam(
     chosen, loaded = read_engine(engine), load_cases(cases)
     announce_compilation(chosen, quiet=quiet)
     return show(validate_cases(loaded, chosen), as_json=as_json)
+
+
+def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
+    """Bandwidth, latency and activations of DRAMsim3 and Ramulator 2.1."""
+    from studies.validate.dram import validate_cases
+    from studies.validate.dram_cases import load_dram_cases
+
+    loaded = load_dram_cases(cases)
+    note(f"{len(loaded.results)} runs (the first may compile for a minute) ...", quiet=quiet)
+    return show(validate_cases(loaded), as_json=as_json)
 
 
 def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
