@@ -35,10 +35,10 @@ demo: .venv/installed-core
 	@echo "the report is out/demo.html: open it in a browser"
 
 test: .venv/installed-dev
-	$(venv) -m pytest -n $(WORKERS) --dist worksteal -rs $(PYTEST)
+	$(venv) -m pytest -n $(WORKERS) --dist worksteal -rfEs $(PYTEST)
 
 test-reference: .venv-reference/installed
-	.venv-reference/bin/python -m pytest -n $(WORKERS) --dist worksteal -rs tests/reference $(PYTEST)
+	.venv-reference/bin/python -m pytest -n $(WORKERS) --dist worksteal -rfEs tests/reference $(PYTEST)
 
 lint: .venv/installed-dev
 	$(bin)/ruff check .
