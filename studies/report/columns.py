@@ -111,6 +111,8 @@ def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
 
 def setting_columns(rows: Sequence[Row]) -> list[Column]:
     """Columns of all settings; lengths and widths that always agree share one column."""
+    if not rows:
+        return []
     flat = [flat_settings(row.point) for row in rows]
     roles: dict[str, Role] = {name: role for each in flat for name, (role, _) in each.items()}
     values = {name: tuple(each[name][1] if name in each else None for each in flat) for name in roles}

@@ -1,0 +1,54 @@
+"""Every notebook runs from top to bottom, and what its text claims holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "studies" / "notebooks"
+TIMEOUT_S = 300
+
+# code that is run behind the last cell of a notebook, in its own kernel
+CLAIMS = {
+    "streaming_sdpa": """
+assert run.deviation.rel_l2 < 1e-12
+assert list(stuck.index) == [60, 61, 62, 63], "deadlock below a row of 64"
+assert least == 64
+assert 64 < full_rate <= 68
+assert (running.loc[full_rate:, "cycles"] == running["cycles"].min()).all()
+assert (running.loc[:full_rate - 1, "cycles"] > running["cycles"].min()).all()
+assert (growth["sdpa.memory_free"] == 0).all(), "O(1)"
+for name in VARIANTS[:3]:
+    assert growth[name].nunique() == 1 and growth[name].iloc[0] > 0, "O(N)"
+assert (table["state"] == "done").all() and len(table) == 40
+assert cycles.loc[8, 16] == cycles.min().min()
+assert cycles.loc[4, 8] < 1.02 * cycles.loc[4, 16], "the exponential sets the rate"
+assert cycles.loc[8, 8] > cycles.loc[8, 16]
+assert report.stat().st_size > 1e6
+"""
+}
+
+
+def test_claims_are_about_notebooks():
+    assert set(CLAIMS) == {path.stem for path in FOLDER.glob("*.py")}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_notebook_runs_and_its_claims_hold(name, tmp_path):
+    reason = "notebooks need the extra 'notebooks': pip install attnflow[notebooks]"
+    jupytext = pytest.importorskip("jupytext", reason=reason)
+    nbclient = pytest.importorskip("nbclient", reason=reason)
+    pytest.importorskip("ipykernel", reason=reason)
+    from nbformat.v4 import new_code_cell
+
+    notebook = jupytext.read(FOLDER / f"{name}.py")
+    shown = len(notebook.cells)
+    notebook.cells.append(new_code_cell(CLAIMS[name]))
+    client = nbclient.NotebookClient(notebook, timeout=TIMEOUT_S, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    outputs = [output for cell in notebook.cells[:shown] for output in cell.get("outputs", [])]
+    kinds = {kind for output in outputs for kind in output.get("data", {})}
+    assert "application/vnd.plotly.v1+json" in kinds, "no figure was shown"
+    assert "text/html" in kinds, "no table was shown"
+    assert not [output for output in outputs if output.get("name") == "stderr"]
