@@ -161,7 +161,6 @@ figure = go.Figure(
 figure.update_layout(
     title="FIFO memory at full rate", xaxis_title="sequence length", yaxis_title="bytes", template="simple_white"
 )
-figure.update_xaxes(type="log", tickvals=lengths, ticktext=[str(length) for length in lengths])
 figure
 
 # %%

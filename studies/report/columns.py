@@ -23,7 +23,8 @@ _CLOCK = "clock"
 _RUN_FIELDS = ("seed", "timing_only", "skip")
 _UNSHOWN_FIELDS = ("layers", "hidden", "source", "citations")
 _MINOR_METRICS = ("deadlock", "schedule_digest", "wall_s", "compile_s", "firings", "error.max_abs", "seconds")
-_SAME_UNLESS_SHOWN = (("kv_len", "q_len", "seq_len"), ("head_dim", "v_head_dim", "head_dim"))
+_MERGED = (("kv_len", "q_len", "seq_len"), ("head_dim", "v_head_dim", "head_dim"))
+"""Two settings that become one column where all points agree in them, and the name of that column."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def setting_columns(rows: Sequence[Row]) -> list[Column]:
     roles: dict[str, Role] = {name: role for each in flat for name, (role, _) in each.items()}
     values = {name: tuple(each[name][1] if name in each else None for each in flat) for name in roles}
     varied = {name: len({each[name][1] for each in flat if name in each}) > 1 for name in roles}
-    for kept, dropped, merged in _SAME_UNLESS_SHOWN:
+    for kept, dropped, merged in _MERGED:
         if values[kept] == values[dropped]:
             del values[dropped]
             values = {merged if name == kept else name: column for name, column in values.items()}

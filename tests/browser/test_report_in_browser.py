@@ -228,8 +228,8 @@ def test_rows_select_points(visit, make_row):
     assert "#5" in opened.text("#selected thead")
     assert page.locator("#fifos figure").count() == before + 1
     letter = page.locator('tr[data-point="5"] .letter').inner_text()
-    rings = "document.querySelector('#tradeoff .plot').data.find(trace => trace.mode === 'markers+text').text"
-    assert letter in page.evaluate(rings)
+    letters = "document.querySelector('#tradeoff .plot').layout.annotations.map(each => each.text)"
+    assert letter in page.evaluate(letters)
     while page.locator("#selected thead button").count():
         page.locator("#selected thead button").first.click()
     assert "No point is selected" in opened.text("#selected")

@@ -13,21 +13,21 @@
       zerolinecolor: colour("line"),
       tickcolor: colour("line"),
       automargin: true,
-      title: { standoff: 8 },
     };
     const base = {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       colorway: attnflow.hues(),
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("text") },
-      margin: { l: 56, r: 12, t: 12, b: 44 },
+      margin: { l: 72, r: 12, t: 12, b: 44 },
       hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("text") } },
       legend: { bgcolor: "rgba(0,0,0,0)" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("accent") },
     };
     const axes = { xaxis: axis, yaxis: axis };
-    for (const name of Object.keys(more).filter((key) => /^[xy]axis/.test(key)))
-      axes[name] = { ...axis, ...more[name] };
+    for (const name of Object.keys(more).filter((key) => /^[xy]axis/.test(key))) {
+      axes[name] = { ...axis, ...more[name], title: { standoff: 10, ...more[name].title } };
+    }
     return { ...base, ...more, ...axes, margin: { ...base.margin, ...more.margin } };
   };
 
@@ -110,11 +110,11 @@
   attnflow.title = (column) => attnflow.plain(attnflow.heading(column));
 
   /** Points without a result, as crosses in a strip above the chart: traces and layout for it. */
-  attnflow.strip = (points, at, webgl) => {
+  attnflow.strip = (points, at, type) => {
     if (!points.length) return { traces: [], layout: { yaxis: {} } };
     const marker = { symbol: "x-thin", size: 7, line: { width: 1.5, color: attnflow.colour("muted") } };
     const trace = {
-      type: webgl ? "scattergl" : "scatter",
+      type,
       mode: "markers",
       x: points.map(at),
       y: points.map(() => 0),

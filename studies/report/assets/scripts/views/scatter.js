@@ -8,9 +8,13 @@ attnflow.view("scatter", async (element, data) => {
   const numbers = [...model.metrics, ...model.axes].filter((column) => column.numeric);
   const shown = { x: data.x, y: data.y, colour: "", logX: null, logY: null };
   const colourable = model.axes.filter((axis) => axis.numeric || axis.levels.length <= MOST_LEVELS);
-  const telling = (axis) => axis.name !== data.x && axis.role === "design";
-  shown.colour =
-    (colourable.find((axis) => axis.name === "algorithm") ?? colourable.find(telling) ?? colourable[0])?.name ?? "";
+  // the colour of a lone axis would only repeat a position
+  const telling = model.axes.length > 1 || !model.axes[0]?.numeric ? colourable : [];
+  const first =
+    telling.find((axis) => axis.name === "algorithm") ??
+    telling.find((axis) => axis.role === "design" && axis.name !== data.x) ??
+    telling[0];
+  shown.colour = first?.name ?? "";
 
   const plot = make("div", { class: "plot tall" });
   const controls = make("div", { class: "controls" });
@@ -97,91 +101,79 @@ attnflow.view("scatter", async (element, data) => {
     ]);
   }
 
+  /** Steps along the front of each workload, unless there are too many of them. */
+  function steps(best, at) {
+    if (best.length > MOST_FRONTS) return [];
+    const line = { color: colour("muted"), width: 1.25, shape: "hv" };
+    return best.map((front) => ({ mode: "lines", ...at(front), line, hoverinfo: "skip", showlegend: false }));
+  }
+
+  /** Dots of one colour, pale ones and those on a front, and an entry in the legend. */
+  function dots({ name, hue, has }, points, onFront, at) {
+    const members = points.filter(has);
+    const shared = { mode: "markers", name: attnflow.plain(name), legendgroup: name };
+    const traces = [false, true].map((solid) => {
+      const some = members.filter((point) => onFront.has(point) === solid);
+      const edge = { width: solid ? 1 : 0, color: colour("surface") };
+      const marker = { color: hue, size: solid ? 10 : 7, opacity: solid ? 1 : 0.45, line: edge };
+      return { ...shared, ...at(some), customdata: some, marker, hoverinfo: "none", showlegend: false };
+    });
+    if (name && members.length) traces.push({ ...shared, x: [null], y: [null], marker: { color: hue, size: 10 } });
+    return traces.filter((trace) => trace.x.length);
+  }
+
+  /** Rings around the selected points. */
+  function rings(chosen, at) {
+    const marker = { symbol: "circle-open", size: 16, color: colour("text"), line: { width: 2 } };
+    return { mode: "markers", ...at(chosen), customdata: chosen, marker, hoverinfo: "none", showlegend: false };
+  }
+
+  /** The letters of the selected points, above everything else. */
+  function letters(chosen, across, up) {
+    const place = (scale, point) => (scale.log ? Math.log10(scale.at(point)) : scale.at(point));
+    const look = { bgcolor: colour("text"), font: { size: 12, color: colour("surface"), weight: 700 }, borderpad: 3 };
+    return chosen.map((point) => ({
+      x: place(across, point),
+      y: place(up, point),
+      text: model.letter(point),
+      xshift: 16,
+      yshift: 16,
+      showarrow: false,
+      ...look,
+    }));
+  }
+
   async function draw() {
     control();
     const points = drawable();
     const [x, y] = [model.column(shown.x), model.column(shown.y)];
-    const [scaleX, scaleY] = [attnflow.scale(x, points, shown.logX), attnflow.scale(y, points, shown.logY)];
-    const webgl = points.length > MOST_SVG && attnflow.hasWebgl();
-    const type = webgl ? "scattergl" : "scatter";
+    const isStuck = (point) => model.state.values[point] === "deadlock" && x.values[point] !== null;
+    const stuck = model.matching.filter(isStuck);
+    const across = attnflow.scale(x, [...points, ...stuck], shown.logX);
+    const up = attnflow.scale(y, points, shown.logY);
+    const type = points.length > MOST_SVG && attnflow.hasWebgl() ? "scattergl" : "scatter";
+    const at = (some) => ({ type, x: some.map(across.at), y: some.map(up.at) });
     const best = fronts(points);
     const onFront = new Set(best.flat());
-    const traces = [];
-    if (best.length <= MOST_FRONTS) {
-      for (const front of best) {
-        const line = { color: colour("muted"), width: 1.25, shape: "hv" };
-        const hover = { hoverinfo: "skip", showlegend: false };
-        traces.push({ type, mode: "lines", x: front.map(scaleX.at), y: front.map(scaleY.at), line, ...hover });
-      }
-    }
-    for (const { name, hue, has } of classes()) {
-      const members = points.filter(has);
-      for (const solid of [false, true]) {
-        const some = members.filter((point) => onFront.has(point) === solid);
-        if (!some.length) continue;
-        const edge = { width: solid ? 1 : 0, color: colour("surface") };
-        const marker = { color: hue, size: solid ? 10 : 7, opacity: solid ? 1 : 0.45, line: edge };
-        traces.push({
-          type,
-          mode: "markers",
-          x: some.map(scaleX.at),
-          y: some.map(scaleY.at),
-          customdata: some,
-          hoverinfo: "none",
-          marker,
-          name: attnflow.plain(name),
-          legendgroup: name,
-          showlegend: false,
-        });
-      }
-      if (name && members.length) {
-        const marker = { color: hue, size: 10 };
-        traces.push({
-          type: "scatter",
-          mode: "markers",
-          x: [null],
-          y: [null],
-          name: attnflow.plain(name),
-          legendgroup: name,
-          marker,
-        });
-      }
-    }
     const chosen = model.selected.filter((point) => points.includes(point));
-    traces.push({
-      type,
-      mode: "markers+text",
-      x: chosen.map(scaleX.at),
-      y: chosen.map(scaleY.at),
-      customdata: chosen,
-      text: chosen.map(model.letter),
-      textposition: "top right",
-      textfont: { size: 14, color: colour("text"), weight: 700 },
-      marker: { symbol: "circle-open", size: 16, color: colour("text"), line: { width: 2 } },
-      hoverinfo: "none",
-      showlegend: false,
-    });
-    const stuck = model.matching.filter(
-      (point) => model.state.values[point] === "deadlock" && scaleX.at(point) !== null,
-    );
-    const strip = attnflow.strip(stuck, scaleX.at, webgl);
-    const legend = {
-      orientation: "h",
-      y: 1.02,
-      yanchor: "bottom",
-      x: 0,
-      traceorder: "normal",
-      title: { text: attnflow.plain(shown.colour), side: "left" },
-    };
-    await attnflow.draw(plot, [...traces, ...strip.traces], {
+    const strip = attnflow.strip(stuck, across.at, type);
+    const traces = [
+      ...steps(best, at),
+      ...classes().flatMap((each) => dots(each, points, onFront, at)),
+      rings(chosen, at),
+      ...strip.traces,
+    ];
+    const title = { text: attnflow.plain(shown.colour), side: "left" };
+    await attnflow.draw(plot, traces, {
       height: 480,
       hovermode: "closest",
-      legend,
-      margin: { t: 36 },
       dragmode: "zoom",
-      xaxis: { ...scaleX.axis, title: { text: attnflow.title(x) } },
-      yaxis: { ...scaleY.axis, title: { text: attnflow.title(y) }, ...strip.layout.yaxis },
-      ...(strip.layout.yaxis2 ? { yaxis2: strip.layout.yaxis2 } : {}),
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, traceorder: "normal", title },
+      margin: { t: shown.colour ? 36 : 8 },
+      ...strip.layout,
+      annotations: letters(chosen, across, up),
+      xaxis: { ...across.axis, title: { text: attnflow.title(x) } },
+      yaxis: { ...up.axis, title: { text: attnflow.title(y) }, ...strip.layout.yaxis },
     });
   }
 

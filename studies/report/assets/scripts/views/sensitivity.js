@@ -135,7 +135,7 @@ attnflow.view("sensitivity", async (element, data) => {
   async function drawChart(plot, axis, objective, points) {
     const lines = traces(points, axis, objective, measure(objective, axis));
     const stuck = along(axis, model.matching).filter((point) => model.state.values[point] === "deadlock");
-    const strip = attnflow.strip(stuck, place(axis), false);
+    const strip = attnflow.strip(stuck, place(axis), "scatter");
     const layout = {
       height: 230,
       hovermode: "closest",
