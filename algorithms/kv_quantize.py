@@ -15,7 +15,8 @@ SCALE_BITS = 32
 def quantize_rows(rows: Array, bits: int, group: int, along: Literal["channel", "token"]) -> Array:
     """`rows` as they come back from `bits` bits.
 
-    Each group is mapped linearly from its minimum and maximum to the `2**bits` levels.
+    Each group's range from minimum to maximum is cut in `2**bits` equal bins, and a number comes back as the
+    middle of its bin; levels at the ends of the range would double the spread of a one-bit copy.
 
     Parameters
     ----------
@@ -34,9 +35,9 @@ def quantize_rows(rows: Array, bits: int, group: int, along: Literal["channel", 
 
 def _round_trip(rows: Array, bits: int, axis: int) -> Array:
     low = rows.min(axis, keepdims=True)
-    step = (rows.max(axis, keepdims=True) - low) / (2**bits - 1)
-    codes = np.round((rows - low) / np.where(step > 0, step, 1))
-    return (codes * step + low).astype(rows.dtype)
+    width = (rows.max(axis, keepdims=True) - low) / 2**bits
+    codes = np.floor((rows - low) / np.where(width > 0, width, 1))
+    return (np.minimum(codes, 2**bits - 1) * width + width / 2 + low).astype(rows.dtype)
 
 
 def low_bit_bytes(elements: int, bits: int, group: int) -> float:
