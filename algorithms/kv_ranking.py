@@ -61,8 +61,8 @@ def _thresholds(scores: FloatArray, wanted: IntArray) -> FloatArray:
 
 @njit(cache=True)
 def _ordered_bits(bits: np.uint32) -> np.uint32:
-    """IEEE-754 bits of a float32 as an unsigned integer of the same order."""
-    if bits & np.uint32(0x80000000):
+    """IEEE-754 bits of a float32 as an unsigned integer of the same order; both zeros give the same."""
+    if bits > np.uint32(0x80000000):
         return np.uint32(~bits)
     return np.uint32(bits | np.uint32(0x80000000))
 
