@@ -101,7 +101,8 @@ class HeadRecord:
             attended = selection.lengths.copy()
             real = np.arange(selection.indices.shape[1]) < attended[:, None]
             new = ((selection.indices >= cache.lengths[:, None] - m) & real).sum(1)
-            positions = np.take_along_axis(cache.positions, selection.indices, 1)
+            ranks = selection.indices
+            positions = ranks if cache.intact else np.take_along_axis(cache.positions, ranks, 1)
             runs = _runs_of_selection(cache, selection)
         return cls(heads, state, cache, selection, attended, new, runs, written, answered, dropped, None, positions)
 
@@ -197,7 +198,7 @@ def _global_runs(runs: Runs, heads: IntArray) -> Runs:
 def _reads(shape: CacheShape, record: HeadRecord, accounting: Accounting) -> Read:
     placement = record.state.layer.placement
     tier = accounting.tier if placement is None else placement.fast
-    given = None if record.selection is None else record.selection.token_bytes
+    given = record.state.token_bytes
     token_bytes = shape.token_bytes if given is None else given
     return Read("keys and values", tier, _global_runs(record.runs, record.heads), token_bytes)
 

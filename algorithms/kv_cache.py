@@ -120,7 +120,7 @@ class KVCache:
 
     def replace(self, where: Mask, keys: Array, values: Array) -> None:
         """New keys and values `(n, dim)` for the chosen entries of `where` `(heads, count)`."""
-        self._own_rows()
+        self._own_rows(self.positions)
         self._view("key")[where] = keys
         self._view("value")[where] = values
 
@@ -136,7 +136,7 @@ class KVCache:
         """
         m = len(positions)
         if self._intact and not np.array_equal(positions, np.arange(self.tokens_seen, self.tokens_seen + m)):
-            self._materialise()
+            self._materialise(np.array(self._identity()))
         start = self.lengths.copy()
         self.lengths = self.lengths + m
         self.tokens_seen += m
@@ -168,13 +168,13 @@ class KVCache:
         dropped = self.lengths - lengths
         if not dropped.any():
             return Dropped((0,) * self.heads, 0)
-        if self._intact:
-            self._materialise()
         moved = self._moved(mask, kept, lengths, compact)
         self._release_slots(mask, compact)
         for name, column in self._columns.items():
             index = kept if column.ndim == 2 else kept[:, :, None]
             self._columns[name] = np.take_along_axis(column, index, 1)
+        if self._intact:
+            self._materialise(kept)
         self.lengths = lengths
         if not self.uniform:
             padding = np.arange(self.count) >= lengths[:, None]
@@ -221,7 +221,7 @@ class KVCache:
             return
         if compact:
             return
-        slots, lengths = self._view("slot"), self.lengths
+        slots, lengths = self.slots, self.lengths
         for head in range(self.heads):
             gone = slots[head, : lengths[head]][~mask[head, : lengths[head]]]
             self._free[head] = np.sort(np.concatenate([self._free[head], gone]))
@@ -245,17 +245,16 @@ class KVCache:
     def _view(self, name: str) -> Array:
         return self._columns[name][:, : self.count]
 
-    def _materialise(self) -> None:
-        """Write down what was implied while rank, position and slot agreed."""
-        identity = self._identity()
-        self._own_rows()
+    def _materialise(self, kept: IntArray) -> None:
+        """Write down what was implied while rank, position and slot agreed, for the columns `kept`."""
+        self._own_rows(kept)
         self._intact = False
-        self._columns["position"], self._fills["position"] = identity.astype(np.int64), PAD
-        self._columns["slot"], self._fills["slot"] = identity.astype(np.int64), 0
+        for name, fill in (("position", PAD), ("slot", 0)):
+            self._columns[name], self._fills[name] = kept.copy(), fill
 
-    def _own_rows(self) -> None:
+    def _own_rows(self, positions: IntArray) -> None:
+        """Copy the rows at `positions` from the source, once."""
         if self._source is not None and "key" not in self._columns:
-            positions = np.minimum(self.positions, self._source[0].shape[1] - 1)
             for name, stream in zip(("key", "value"), self._source, strict=True):
                 self._columns[name] = np.take_along_axis(stream, positions[:, :, None], 1)
                 self._fills[name] = 0.0

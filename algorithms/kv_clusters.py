@@ -49,7 +49,7 @@ def segment_kmeans(keys: Array, values: Array, clusters: int, segments: int = 1,
         Centroids, a multiple of `segments`.
     """
     heads, n, dim = keys.shape
-    keys = keys.astype(np.float64)
+    keys = keys.astype(np.promote_types(keys.dtype, np.float32))
     mean = keys.mean(1, keepdims=True)
     centred = keys - mean
     stride = np.float32(n / clusters)
@@ -66,7 +66,7 @@ def segment_kmeans(keys: Array, values: Array, clusters: int, segments: int = 1,
     centroids = centroids.reshape(heads, clusters, dim)
     assigned, sums, counts = _assign(centred, centroids)
     plain = np.where(counts[..., None] > 0, sums / np.maximum(counts, 1)[..., None], centroids)
-    return Clusters(assigned, plain + mean, _sum_by(values.astype(np.float64), assigned, clusters), counts)
+    return Clusters(assigned, plain + mean, _sum_by(values, assigned, clusters), counts)
 
 
 def _assign(rows: Array, centroids: Array) -> tuple[IntArray, Array, IntArray]:
@@ -79,7 +79,7 @@ def _assign(rows: Array, centroids: Array) -> tuple[IntArray, Array, IntArray]:
 
 def _sum_by(rows: Array, assigned: IntArray, clusters: int) -> Array:
     """Sum of the rows of each cluster: `(heads, clusters, dim)`."""
-    sums = np.zeros((rows.shape[0], clusters, rows.shape[2]))
+    sums = np.zeros((rows.shape[0], clusters, rows.shape[2]), np.promote_types(rows.dtype, np.float32))
     for head, chosen in enumerate(assigned):
         order = np.argsort(chosen, kind="stable")
         present, starts = np.unique(chosen[order], return_index=True)

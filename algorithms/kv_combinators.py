@@ -241,6 +241,7 @@ class WrapperState(PolicyState):
     def __init__(self, policy: KVPolicy, layer: LayerContext, base: PolicyState) -> None:
         super().__init__(policy, layer)
         self.base = base
+        self.combines = base.combines
 
     def make_room(self, step: Step, cache: KVCache) -> Mask | None:
         return self.base.make_room(step, cache)

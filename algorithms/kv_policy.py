@@ -60,6 +60,8 @@ class LayerContext:
         Tiers, for policies that keep keys in a lower one.
     shared
         Object common to all layers of policies that decide for the whole model.
+    outputs
+        Whether attention outputs are computed, or only costs.
     """
 
     shape: CacheShape
@@ -70,6 +72,7 @@ class LayerContext:
     tag: str = ""
     placement: Placement | None = None
     shared: object = None
+    outputs: bool = True
 
     def generator(self, *labels: int) -> np.random.Generator:
         """A random stream that depends on the seed, the layer and `labels` alone."""
@@ -199,13 +202,25 @@ class PolicyState:
     ----------
     policy, layer
         Parameters and place.
+
+    Attributes
+    ----------
+    combines
+        Whether `combine` does anything, so that it has to run even where only costs are wanted.
+    hits, misses
+        Blocks found in the fast tier or not, since the last `drain`.
+    token_bytes
+        Bytes read per key and value on average where they are not stored in full; None for full ones.
     """
+
+    combines: bool = False
 
     def __init__(self, policy: KVPolicy, layer: LayerContext) -> None:
         self.policy = policy
         self.layer = layer
         self.hits = 0
         self.misses = 0
+        self.token_bytes: float | None = None
         self._work: list[Work] = []
         self._transfers: list[Transfer] = []
 
@@ -220,7 +235,7 @@ class PolicyState:
 
     def queries(self, step: Step) -> tuple[Array, IntArray]:
         """Queries answered now `(query_heads, m, head_dim)` and their positions `(m,)`."""
-        return step.q, step.positions
+        return step.q, step.query_positions
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         """Keys the queries see; None for all resident ones."""

@@ -37,7 +37,8 @@ class Step:
     positions
         Of the new tokens, ascending `(m,)`.
     q, k, v
-        `(query_heads, m, head_dim)`, `(kv_heads, m, head_dim)`, `(kv_heads, m, value_dim)`.
+        `(query_heads, m, head_dim)`, `(kv_heads, m, head_dim)`, `(kv_heads, m, value_dim)`. A `q` of fewer rows holds
+        the queries of the last tokens only: a sample that stands for all of them (see `kv_timing`).
     phase
         ``prefill``, ``decode`` or ``frame``.
     closes
@@ -75,6 +76,16 @@ class Step:
         """New tokens."""
         return len(self.positions)
 
+    @property
+    def sampled(self) -> bool:
+        """Whether `q` holds a sample of the step's queries."""
+        return self.q.shape[1] < self.tokens
+
+    @property
+    def query_positions(self) -> IntArray:
+        """Positions of the rows of `q`."""
+        return self.positions[len(self.positions) - self.q.shape[1] :]
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -94,8 +105,6 @@ class Selection:
         Entries that stand for keys that are not read.
     keys, values
         Stand-ins for the stored rows, `(kv_heads, n, dim)`, e.g. dequantised ones.
-    token_bytes
-        Bytes read per key and value on average, where they are not stored in full; None for full ones.
     """
 
     indices: IntArray
@@ -107,7 +116,6 @@ class Selection:
     summaries: Summaries | None = None
     keys: Array | None = None
     values: Array | None = None
-    token_bytes: float | None = None
 
     @classmethod
     def of_mask(cls, mask: Mask, heads: int) -> Selection:
@@ -139,10 +147,24 @@ class Seen:
         """Probabilities of the last query, mean over each group: `(kv_heads, count)`."""
         return self._spread(self.attended.last_probabilities, count)
 
-    def _spread(self, per_query_head: Array | None, count: int) -> Array:
+    def add_column_sums(self, column: Array) -> None:
+        """Add `column_sums` to a per-key quantity, touching only what was selected."""
+        mean = self._group_mean(self.attended.column_sums)
+        if self.selection is None:
+            column += mean
+        elif (self.selection.lengths == mean.shape[1]).all():
+            rows = np.arange(self.kv_heads)[:, None]
+            column[rows, self.selection.indices] += mean
+        else:
+            column += self._spread(self.attended.column_sums, column.shape[1])
+
+    def _group_mean(self, per_query_head: Array | None) -> Array:
         if per_query_head is None:
             raise RuntimeError("the policy did not declare that it needs probabilities")
-        mean = per_query_head.reshape(self.kv_heads, -1, per_query_head.shape[-1]).mean(1)
+        return per_query_head.reshape(self.kv_heads, -1, per_query_head.shape[-1]).mean(1)
+
+    def _spread(self, per_query_head: Array | None, count: int) -> Array:
+        mean = self._group_mean(per_query_head)
         if self.selection is None:
             return mean
         spread = np.zeros((self.kv_heads, count), mean.dtype)

@@ -73,16 +73,22 @@ class _Part:
         self.when = when
         self.every_head = False
 
+    def query_rows(self, step: Step) -> IntArray:
+        """Rows of `step.q` that belong to these heads; `q` may have fewer heads per group than the model."""
+        group = step.q.shape[0] // step.k.shape[0]
+        return (self.heads[:, None] * group + np.arange(group)).ravel()
+
     def narrow(self, step: Step) -> Step:
         """The step as these heads see it."""
         if self.every_head:
             return step
+        rows = self.query_rows(step)
         return replace(
             step,
-            q=step.q[self.query_heads],
+            q=step.q[rows],
             k=step.k[self.heads],
             v=step.v[self.heads],
-            next_q=None if step.next_q is None else step.next_q[self.query_heads],
+            next_q=None if step.next_q is None else step.next_q[rows],
         )
 
 
@@ -153,7 +159,7 @@ class KVStream:
         self._records: list[HeadRecord] = []
         shared = policy.share(shape) if shared is None else shared
         parts = policy.split(shape, layer) or (HeadPart(tuple(range(shape.kv_heads)), policy),)
-        base = LayerContext(shape, layer, None, (), seed, "", placement, shared)
+        base = LayerContext(shape, layer, None, (), seed, "", placement, shared, outputs)
         self._parts = [self._start(part, base, budget, when, source, context_tokens) for part in parts]
         self._parts[0].every_head = len(self._parts) == 1
 
@@ -277,11 +283,13 @@ class KVStream:
         state.append(step, cache)
         q, positions = state.queries(step)
         selection = state.select(step, cache)
-        record = HeadRecord.of(part.heads, state, cache, selection, written, positions, dropped)
+        answered = step.positions if step.sampled else positions
+        record = HeadRecord.of(part.heads, state, cache, selection, written, answered, dropped)
         wanted = state.policy.wanted()
-        if q.shape[1] and (self.outputs or wanted & {"last_probs", "col_sums"}):
+        if q.shape[1] and (self.outputs or state.combines or wanted & {"last_probs", "col_sums"}):
             attended = self._attention(q, positions, step, cache, selection, state)
-            record.output = state.combine(step, q, attended.output)
+            output = state.combine(step, q, attended.output)
+            record.output = output if self.outputs else None
             state.observe(step, cache, Seen(attended, selection, cache.heads))
         return record
 

@@ -29,7 +29,7 @@ class RecentQueries:
         """The queries of `step` join, older ones leave."""
         q = step.q[:, -self.window :]
         self.q = q if self.q is None else np.concatenate([self.q, q], 1)[:, -self.window :]
-        self.positions = np.concatenate([self.positions, step.positions])[-self.window :]
+        self.positions = np.concatenate([self.positions, step.query_positions])[-self.window :]
 
     def probabilities(self, cache: KVCache) -> Array:
         """Probability of each resident key summed over the remembered queries, `(query_heads, count)`.

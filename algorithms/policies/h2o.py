@@ -67,7 +67,7 @@ class _H2OState(ScoreState):
     policy: H2O
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        self.column(cache, "score")[:] += seen.column_sums(cache.count)
+        seen.add_column_sums(self.column(cache, "score"))
         keys = int(cache.lengths.sum())
         self.spend(
             Work(

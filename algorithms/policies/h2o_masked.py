@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from algorithms.kv_cache import KVCache
+from algorithms.kv_cache import Array, KVCache
 from algorithms.kv_cost import SCORE_BYTES, Work, ranking
 from algorithms.kv_policy import (
     Action,
@@ -21,7 +21,7 @@ from algorithms.kv_policy import (
     newest,
     problems_to_error,
 )
-from algorithms.kv_ranking import top_mask
+from algorithms.kv_ranking import IntArray, Mask, indices_of, top_mask
 from algorithms.kv_registry import kv_policy
 
 
@@ -64,7 +64,7 @@ class _MaskedState(PolicyState):
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
         score = self.column(cache, "score")
-        score += seen.column_sums(cache.count)
+        seen.add_column_sums(score)
         n, capacity = cache.count, self.capacity(cache)
         recent = capacity - capacity // 2 if self.policy.recent is None else self.policy.recent
         heavy = capacity - recent if self.policy.heavy is None else self.policy.heavy
@@ -73,10 +73,29 @@ class _MaskedState(PolicyState):
         if n <= heavy + recent:
             return
         self.spend(ranking("choose heavy hitters", cache.heads, n - recent, heavy, "after", "none"))
-        chosen = np.zeros((cache.heads, n), bool)
-        chosen[:, : n - recent] = top_mask(score[:, : n - recent], heavy)
-        self.column(cache, "open", 1, np.int8)[:] = chosen | newest(cache, recent - 1)
-        score[~(chosen | newest(cache, recent))] = 0.0
+        seen_before = self.column(cache, "open", 1, np.int8)
+        chosen = _best(score, seen_before[:, : n - recent] > 0, heavy)
+        rows = np.arange(cache.heads)[:, None]
+        kept = score[rows, chosen]
+        score[:, : n - recent] = 0.0
+        score[rows, chosen] = kept
+        seen_before[:] = newest(cache, recent - 1)
+        seen_before[rows, chosen] = 1
 
     def state_bytes(self, cache: KVCache) -> float:
         return float(cache.lengths.sum()) * (SCORE_BYTES + 1 / 8)
+
+
+def _best(score: Array, candidates: Mask, heavy: int) -> IntArray:
+    """Columns of the `heavy` best keys of each row, ascending `(heads, heavy)`.
+
+    Masked keys have score zero, so only unmasked ones can win as long as there are enough of them.
+    """
+    older = candidates.shape[1]
+    if candidates.all() or candidates.sum(1).min() < heavy:
+        return indices_of(top_mask(score[:, :older], heavy))[0]
+    index, lengths = indices_of(candidates)
+    real = np.arange(index.shape[1]) < lengths[:, None]
+    scores = np.where(real, np.take_along_axis(score, index, 1), -np.inf)
+    best, _ = indices_of(top_mask(scores, heavy))
+    return np.take_along_axis(index, best, 1)

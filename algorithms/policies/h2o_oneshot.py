@@ -57,7 +57,7 @@ class _OneShotState(ScoreState):
     policy: H2OOneShot
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        self.column(cache, "mass")[:] += seen.column_sums(cache.count)
+        seen.add_column_sums(self.column(cache, "mass"))
 
     def score(self, step: Step, cache: KVCache) -> Array:
         return np.asarray(self.column(cache, "mass"))

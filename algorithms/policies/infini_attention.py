@@ -63,6 +63,7 @@ class InfiniState(PolicyState):
     """State of the policy in one layer."""
 
     policy: InfiniAttention
+    combines = True
 
     def __init__(self, policy: InfiniAttention, layer: LayerContext) -> None:
         super().__init__(policy, layer)
@@ -92,7 +93,7 @@ class InfiniState(PolicyState):
 
     def combine(self, step: Step, q: Array, output: Array) -> Array:
         shape = self.layer.shape
-        rows = shape.query_heads * q.shape[1]
+        rows = shape.query_heads * step.tokens
         self.spend(
             Work(
                 "read memory",

@@ -92,12 +92,11 @@ class InfLLMState(PolicyState):
     def __init__(self, policy: InfLLM, layer: LayerContext) -> None:
         super().__init__(policy, layer)
         self._init = 0
-        self._local_mass = np.zeros((layer.shape.query_heads, 0))
+        self._local_mass: Array | None = None
         self.memory = BlockMemory(layer, layer.placement or Placement(), policy.cached, policy.block)
         self._representatives: list[Array] = []
-        self._chosen: list[int] = []
         self._open = 0
-        self.retrieved: list[tuple[int, ...]] = []
+        self.chosen: list[int] = []
 
     @property
     def representatives(self) -> Array:
@@ -141,18 +140,17 @@ class InfLLMState(PolicyState):
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         p = self.policy
-        self._chosen = self._rank_blocks(step)
-        self.retrieved.append(tuple(sorted(self._chosen)))
-        self.memory.fetch(self, [self._chosen], step)
-        blocks = [np.arange(p.block) + self._init + p.block * block for block in sorted(self._chosen)]
+        self.chosen = self._rank_blocks(step)
+        self.memory.fetch(self, [self.chosen], step)
+        blocks = [np.arange(p.block) + self._init + p.block * block for block in sorted(self.chosen)]
         start = self._remainder
         self._open = cache.count - start
         tail = np.arange(start, cache.count)
         index = np.concatenate([np.arange(self._init), *blocks, tail]).astype(np.int64)
         visits, local = self._visits(step, tail, cache.count)
-        head = np.ones((step.tokens, index.size - tail.size))
+        head = np.ones((step.q.shape[1], index.size - tail.size))
         with np.errstate(divide="ignore"):
-            pair_bias = np.log(np.concatenate([head, visits], 1)) if step.tokens > 1 else None
+            pair_bias = np.log(np.concatenate([head, visits], 1)) if step.q.shape[1] > 1 else None
         return Selection(
             np.broadcast_to(index, (cache.heads, index.size)),
             np.full(cache.heads, index.size),
@@ -162,7 +160,7 @@ class InfLLMState(PolicyState):
 
     def _visits(self, step: Step, tail: IntArray, count: int) -> tuple[Array, Array]:
         """How often each query sees each key from the remainder on, in all and inside its window."""
-        distance = step.positions[:, None] - tail
+        distance = step.query_positions[:, None] - tail
         local = distance < self.policy.local
         if step.causal:
             local &= distance >= 0
@@ -171,9 +169,10 @@ class InfLLMState(PolicyState):
         return (local.astype(float) + beyond), local.astype(float)
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        mass = np.zeros((self.layer.shape.query_heads, self._open))
-        mass[:, : self._local_mass.shape[1]] = self._local_mass
-        self._local_mass = mass + seen.attended.column_sums[:, -self._open :]
+        mass = np.array(seen.attended.column_sums[:, -self._open :])
+        if self._local_mass is not None:
+            mass[:, : self._local_mass.shape[1]] += self._local_mass
+        self._local_mass = mass
         self._close_blocks(cache)
 
     def _close_blocks(self, cache: KVCache) -> None:
@@ -190,7 +189,7 @@ class InfLLMState(PolicyState):
             self.memory.write_back(self, 1)
 
     def _represent(self, keys: Array) -> None:
-        group = self.layer.shape.group
+        group = self._local_mass.shape[0] // keys.shape[0]
         best = np.argsort(-self._local_mass[:, : self.policy.block], axis=1, kind="stable")
         best = best[:, : self.policy.representatives]
         rows = np.arange(best.shape[0])[:, None] // group
@@ -203,4 +202,5 @@ class InfLLMState(PolicyState):
     def state_bytes(self, cache: KVCache) -> float:
         shape = self.layer.shape
         per_block = shape.query_heads * shape.head_dim * shape.element_bytes
-        return len(self._representatives) * per_block + self._local_mass.size * 4
+        counters = (cache.count - self._remainder) * shape.query_heads * 4
+        return len(self._representatives) * per_block + counters

@@ -51,6 +51,7 @@ class LinearAttention(KVPolicy):
 
 class _LinearState(PolicyState):
     policy: LinearAttention
+    combines = True
 
     def __init__(self, policy: LinearAttention, layer: LayerContext) -> None:
         super().__init__(policy, layer)
@@ -65,14 +66,14 @@ class _LinearState(PolicyState):
         mapped = mapped.reshape(keys.shape[0], -1, *mapped.shape[1:])
         # weights inside the step: each query sees keys up to its own, prefix tokens see each other
         inside = mapped @ keys[:, None].swapaxes(2, 3)
-        sees = (step.positions[:, None] >= step.positions) | (step.positions < self.policy.prefix)
+        sees = (step.query_positions[:, None] >= step.positions) | (step.positions < self.policy.prefix)
         inside = inside * (sees if step.causal else 1.0)
         past, past_weight = self._past(mapped)
         total = past + inside @ values[:, None]
         weight = past_weight + inside.sum(-1)
         self._matrix = self._matrix + keys.swapaxes(1, 2) @ values
         self._normaliser = self._normaliser + keys.sum(1)
-        self._charge(q.shape[1])
+        self._charge(step.tokens)
         return (total / (weight + EPSILON)[..., None]).reshape(output.shape)
 
     def _past(self, mapped: Array) -> tuple[Array | float, Array | float]:

@@ -97,7 +97,7 @@ class _LiveVLMState(PolicyState):
         return Selection.of_mask(mask, cache.heads)
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        self.column(cache, "mass")[:] += seen.column_sums(cache.count)
+        seen.add_column_sums(self.column(cache, "mass"))
 
     def keep(self, step: Step, cache: KVCache) -> Mask | None:
         capacity = self.capacity(cache)

@@ -50,7 +50,7 @@ class ObservedAttention(KVPolicy):
 
 class _ObservedState(ScoreState):
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        self.column(cache, "mass")[:] += seen.column_sums(cache.count)
+        seen.add_column_sums(self.column(cache, "mass"))
 
     def score(self, step: Step, cache: KVCache) -> Array:
         exposures = np.maximum(cache.tokens_seen - cache.positions, 1)

@@ -8,8 +8,8 @@ import numpy as np
 
 from algorithms.kv_blocks import BlockMemory
 from algorithms.kv_cache import KVCache
-from algorithms.kv_clusters import WaveIndex, segment_kmeans
-from algorithms.kv_cost import Work, ranking
+from algorithms.kv_clusters import Clusters, WaveIndex, segment_kmeans
+from algorithms.kv_cost import CacheShape, Work, ranking
 from algorithms.kv_policy import (
     Action,
     Exactness,
@@ -24,6 +24,7 @@ from algorithms.kv_policy import (
 )
 from algorithms.kv_ranking import IntArray
 from algorithms.kv_registry import kv_policy
+from algorithms.kv_shared import SharedWork
 from algorithms.placement import Placement
 
 
@@ -91,6 +92,9 @@ class RetroInfer(KVPolicy):
     def least_tokens(self) -> int:
         return self.sink + self.local + 4 * self.cluster
 
+    def share(self, shape: CacheShape) -> object:
+        return SharedWork[Clusters]()
+
     def start(self, layer: LayerContext) -> PolicyState:
         return _RetroState(self, layer)
 
@@ -127,9 +131,10 @@ class _RetroState(PolicyState):
     def _extend(self, cache: KVCache, start: int, stop: int) -> None:
         p, shape = self.policy, self.layer.shape
         clusters = max(1, (stop - start) // p.cluster)
-        keys = np.asarray(cache.keys[:, start:stop])
-        values = np.asarray(cache.values[:, start:stop])
-        self.index.add(segment_kmeans(keys, values, clusters, 1, p.iterations), start)
+        keys, values = cache.keys[:, start:stop], cache.values[:, start:stop]
+        shared = self.layer.shared if isinstance(self.layer.shared, SharedWork) else SharedWork[Clusters]()
+        found = shared.once(keys, f"clusters of {p}", lambda: segment_kmeans(keys, values, clusters, 1, p.iterations))
+        self.index.add(found, start)
         tokens = stop - start
         self.spend(
             Work(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from algorithms.kv_blocks import BlockMemory
 from algorithms.kv_cache import Array, KVCache
-from algorithms.kv_cost import Work, ranking
+from algorithms.kv_cost import CacheShape, Work, ranking
 from algorithms.kv_policy import (
     Action,
     Exactness,
@@ -24,6 +24,7 @@ from algorithms.kv_policy import (
 from algorithms.kv_quantize import low_bit_bytes, quantize_rows
 from algorithms.kv_ranking import IntArray, Mask, indices_of, top_mask
 from algorithms.kv_registry import kv_policy
+from algorithms.kv_shared import SharedWork
 from algorithms.placement import Placement
 
 
@@ -58,6 +59,9 @@ class SpeCache(KVPolicy):
     def __post_init__(self) -> None:
         problems_to_error(at_least(self, bits=1, group=2, residual=0, top=1))
 
+    def share(self, shape: CacheShape) -> object:
+        return SharedWork[Array]()
+
     def start(self, layer: LayerContext) -> PolicyState:
         return _SpeCacheState(self, layer)
 
@@ -83,30 +87,37 @@ class _SpeCacheState(PolicyState):
         due = max(0, cache.count - self.policy.residual - self.coded) // group * group
         if due:
             rows = slice(self.coded, self.coded + due)
-            keys = quantize_rows(np.asarray(cache.keys[:, rows]), self.policy.bits, group, "channel")
-            values = quantize_rows(np.asarray(cache.values[:, rows]), self.policy.bits, group, "token")
-            self._keys = keys if self._keys is None else np.concatenate([self._keys, keys], 1)
-            self._values = values if self._values is None else np.concatenate([self._values, values], 1)
+            self._keys = self._extended(self._keys, cache.keys[:, rows], "channel")
+            if self.layer.outputs:
+                self._values = self._extended(self._values, cache.values[:, rows], "token")
             elements = due * self.layer.shape.kv_heads * (self.layer.shape.head_dim + self.layer.shape.value_dim)
             self.spend(Work("quantise", macs=elements, compares=2 * elements))
         self._memory.write_back(self, step.tokens * self.layer.shape.kv_heads)
 
+    def _extended(self, copy: Array | None, rows: Array, along: Literal["channel", "token"]) -> Array:
+        """The low-bit copy with new rows behind it."""
+        p, shared = self.policy, self.layer.shared
+        shared = shared if isinstance(shared, SharedWork) else SharedWork[Array]()
+        fresh = shared.once(rows, f"{along} {p}", lambda: quantize_rows(rows, p.bits, p.group, along))
+        return fresh if copy is None else np.concatenate([copy, fresh], 1)
+
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         if step.phase == "prefill" or self.coded == 0:
             return None
-        keys, values = (np.array(rows) for rows in (cache.keys, cache.values))
         low = np.zeros((cache.heads, cache.count), bool)
         low[:, : self.coded] = True
         if self._fetched is not None:
             low[:, : self._fetched.shape[1]] &= ~self._fetched
+        self._guess(step, cache)
+        share = low.mean()
+        self.token_bytes = self.layer.shape.token_bytes * (1 - share) + self._low_token_bytes() * share
+        if not self.layer.outputs:
+            return None
+        keys, values = (np.array(rows) for rows in (cache.keys, cache.values))
         keys[low] = self._keys[low[:, : self.coded]]
         values[low] = self._values[low[:, : self.coded]]
-        self._guess(step, cache)
         index = np.broadcast_to(np.arange(cache.count), (cache.heads, cache.count))
-        share = low.mean()
-        full = self.layer.shape.token_bytes
-        token_bytes = full * (1 - share) + self._low_token_bytes() * share
-        return Selection(index, cache.lengths.copy(), keys=keys, values=values, token_bytes=token_bytes)
+        return Selection(index, cache.lengths.copy(), keys=keys, values=values)
 
     def _guess(self, step: Step, cache: KVCache) -> None:
         """Pick and fetch what the next step will need."""

@@ -31,7 +31,8 @@ class StreamMemLike(KVPolicy):
     merge of what it loses. Assumed here, because no code was found: the last `queries` queries stand for
     the template; a frame is a duplicate when its mean key has a cosine above `duplicate` with that of the
     frame before, and then its tokens go first; a prototype takes the place of the best token its frame
-    loses; at most a quarter of the budget is prototypes, those of the newest frames.
+    loses; at most a quarter of the budget is prototypes, those of the newest frames; single tokens that come
+    between clips gather to the length of a frame before the cache is cut again.
 
     Parameters
     ----------
@@ -84,32 +85,40 @@ class _StreamMemState(PolicyState):
                 self.column(cache, "repeats")[:, cache.count - step.tokens :] = 1
         self._last_mean = mean
 
+    def allowance(self, cache: KVCache) -> int:
+        # a clip that has not arrived whole is left alone
+        return self.capacity(cache) + self.policy.frame - 1
+
     def keep(self, step: Step, cache: KVCache) -> Mask | None:
         capacity = self.capacity(cache)
-        if cache.count <= capacity:
+        whole = step.phase != "decode" or cache.count >= capacity + self.policy.frame
+        if cache.count <= capacity or not whole:
             return None
         scores = group_reduce(self._recent.probabilities(cache), cache.heads, "mean")
         self._charge(cache, capacity)
         # probabilities are below 2 * queries, so repeated frames rank behind all others
         ranked = scores - 2 * self.policy.queries * np.asarray(self.column(cache, "repeats"))
         frames = cache.positions // self.policy.frame
+        mass = self.column(cache, "mass", 1.0)
         kept = np.zeros((cache.heads, cache.count), bool)
         merged = np.zeros_like(kept)
-        keys, values = (np.array(rows, np.float64) for rows in (cache.keys, cache.values))
-        mass = self.column(cache, "mass", 1.0)
+        new_keys, new_values = [], []
         for head in range(cache.heads):
-            listed = _prototype_frames(frames[head], capacity)
+            listed = np.unique(frames[head])[-max(1, capacity // 4) :]
             kept[head] = top_mask(ranked[head][None], capacity - listed.size)[0]
-            for number in listed:
-                lost = np.flatnonzero((frames[head] == number) & ~kept[head])
-                if lost.size:
-                    place = lost[ranked[head, lost].argmax()]
-                    weight = (scores[head, lost] + 1e-12) * mass[head, lost]
-                    keys[head, place] = weight @ keys[head, lost] / weight.sum()
-                    values[head, place] = weight @ values[head, lost] / weight.sum()
-                    mass[head, place] = mass[head, lost].sum()
-                    merged[head, place] = True
-        cache.replace(merged, keys[merged], values[merged])
+            lost = np.flatnonzero(~kept[head] & (frames[head] >= listed[0]))
+            if lost.size == 0:
+                continue
+            weight = (scores[head, lost] + 1e-12) * mass[head, lost]
+            starts = np.flatnonzero(np.diff(frames[head, lost], prepend=-1))
+            places = lost[_best_of_each(ranked[head, lost], starts)]
+            total = np.add.reduceat(weight, starts)[:, None]
+            new_keys.append(np.add.reduceat(weight[:, None] * cache.keys[head, lost], starts) / total)
+            new_values.append(np.add.reduceat(weight[:, None] * cache.values[head, lost], starts) / total)
+            mass[head, places] = np.add.reduceat(mass[head, lost], starts)
+            merged[head, places] = True
+        if new_keys:
+            cache.replace(merged, np.concatenate(new_keys), np.concatenate(new_values))
         return kept | merged
 
     def _charge(self, cache: KVCache, capacity: int) -> None:
@@ -121,6 +130,8 @@ class _StreamMemState(PolicyState):
         self.spend(Work("merge prototypes", macs=lost * width, read_bytes=lost * shape.token_bytes))
 
 
-def _prototype_frames(frames: IntArray, capacity: int) -> IntArray:
-    """Frames that get a prototype: the newest, as many as a quarter of the budget."""
-    return np.unique(frames)[-max(1, capacity // 4) :]
+def _best_of_each(scores: Array, starts: IntArray) -> IntArray:
+    """Index of the first maximum of every segment that begins at `starts`."""
+    segment = np.repeat(np.arange(starts.size), np.diff(starts, append=scores.size))
+    best = np.flatnonzero(scores == np.maximum.reduceat(scores, starts)[segment])
+    return best[np.unique(segment[best], return_index=True)[1]]

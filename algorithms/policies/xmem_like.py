@@ -65,7 +65,7 @@ class _XMemState(PolicyState):
     policy: XMemLike
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        self.column(cache, "mass")[:] += seen.column_sums(cache.count)
+        seen.add_column_sums(self.column(cache, "mass"))
         self.column(cache, "queries")[:] += step.tokens
 
     def keep(self, step: Step, cache: KVCache) -> Mask | None:

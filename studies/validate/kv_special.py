@@ -250,7 +250,7 @@ def infllm(case: Case) -> Computation:
     stream = KVStream(policy, shape_of(streams))
     prefill = int(params["prefill"])
     outputs: dict[str, Array] = {}
-    loads = []
+    loads, chosen = [], []
     ends = [*range(policy.chunk, prefill, policy.chunk), prefill, *range(prefill + 1, case.n + 1)]
     start = 0
     for end in ends:
@@ -261,11 +261,12 @@ def infllm(case: Case) -> Computation:
         )
         outputs[str(end - 1)] = result.output[:, -1]
         loads.append((end, result.cost.misses))
+        chosen.append(sorted(state_of(stream, InfLLMState).chosen))
         start = end
     state = state_of(stream, InfLLMState)
     return Computation(
         {
-            "topk_blocks_per_chunk": [list(blocks) for blocks in state.retrieved],
+            "topk_blocks_per_chunk": chosen,
             "num_blocks": len(state.representatives),
             "cached_blocks_final": list(state.memory.tiers.resident()),
             "block_loads_during_prefill": sum(count for end, count in loads if end <= prefill),

@@ -74,6 +74,7 @@ MORE = {
     "infinipot_v": 1,  # a frame of two tokens that is still arriving
     "moviechat_like": 1,
     "flash_vstream_like": 1,
+    "streammem_like": FRAME - 1,
     "rekv": FRAME + 8,  # its window while encoding, and the frame that is still arriving
     "evict3r": 40,  # layers get shares of the budget
     "pyramidkv": BUDGET,  # so do they here, and the lowest gets most

@@ -1,0 +1,209 @@
+"""What a policy costs per step at a long context, without a prompt's worth of attention.
+
+A timing run drives the very policies of a quality run over a surrogate stream: keys, values and queries of
+eight numbers per head with sinks, heavy keys and locality, one for all layers, whose queries differ. The
+context is taken in by one step that attends with the last few queries only. Selections, gathers, evictions
+and cache hits are then those of the policy on that stream; bytes and operations are counted for the true
+head sizes. Positions are as good as the surrogate, and the numbers of keys are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from algorithms.kv_account import Accounting
+from algorithms.kv_budget import KVBudget
+from algorithms.kv_cache import Array
+from algorithms.kv_cost import CacheShape, StackCost
+from algorithms.kv_policy import KVPolicy, Schedule
+from algorithms.kv_ranking import IntArray
+from algorithms.kv_stream import KVStack, stack_cost
+from algorithms.placement import Placement
+from hwmodels.errors import InputError, Problem
+
+SURROGATE_DIM = 8
+"""Numbers per surrogate key; enough for directions to be told apart."""
+
+WARM_QUERIES = 8
+"""Queries that attend while the context is taken in."""
+
+_HEAVY_SHARE = 0.04
+_HEAVY_RUN = 8
+
+
+class SurrogateStream:
+    """Keys, values and queries of small dimension.
+
+    Along one direction queries get 4, the first four keys 6 and runs of eight heavy keys (4 % of all) 4; a
+    slow process common to queries and keys makes neighbours alike.
+
+    Parameters
+    ----------
+    heads
+        KV heads; there is one query per KV head.
+    tokens
+        Length.
+    layers
+        Layers that ask their own queries of the same keys.
+    seed
+        Of everything.
+    """
+
+    def __init__(self, heads: int, tokens: int, layers: int, seed: int = 0) -> None:
+        self._rng = np.random.default_rng([5, seed])
+        shape = (heads, tokens, SURROGATE_DIM)
+        self.keys: Array = self._rng.standard_normal(shape, dtype=np.float32)
+        self.values: Array = self._rng.standard_normal(shape, dtype=np.float32)
+        direction = self._rng.standard_normal((heads, 1, SURROGATE_DIM), dtype=np.float32)
+        self._direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+        runs = max(1, int(_HEAVY_SHARE * tokens / _HEAVY_RUN))
+        for head in range(heads):
+            starts = self._rng.integers(0, max(1, tokens - _HEAVY_RUN), runs)
+            heavy = np.minimum(starts[:, None] + np.arange(_HEAVY_RUN), tokens - 1).ravel()
+            self.keys[head, np.unique(heavy)] += 4 * self._direction[head]
+        self.keys[:, :4] += 6 * self._direction
+        self.keys += self._locality(tokens)
+        self._layers = layers
+
+    def _locality(self, tokens: int) -> Array:
+        """A smooth path `(1, tokens, dim)`: a random walk over blocks of 64 tokens, interpolated."""
+        knots = max(2, tokens // 64 + 1)
+        walk = self._rng.standard_normal((knots, SURROGATE_DIM))
+        at = np.linspace(0, knots - 1, tokens)
+        low = np.minimum(at.astype(np.int64), knots - 2)
+        share = (at - low)[:, None]
+        return ((1 - share) * walk[low] + share * walk[low + 1]).astype(np.float32)[None]
+
+    def queries(self, end: int, rows: int) -> list[Array]:
+        """For every layer, `rows` queries `(heads, rows, dim)` of the tokens before `end`."""
+        heads = len(self.keys)
+        follow = 0.5 * self.keys[:, end - rows : end]
+        return [
+            4 * self._direction + follow + self._rng.standard_normal((heads, rows, SURROGATE_DIM), dtype=np.float32)
+            for _ in range(self._layers)
+        ]
+
+
+@dataclass(frozen=True)
+class TimingOptions:
+    """How a timing run counts.
+
+    Parameters
+    ----------
+    accounting
+        Pages, holes and tier.
+    placement
+        Tiers for policies that keep keys in a lower one.
+    when
+        Overrides when the policy drops keys.
+    seed
+        Of the surrogate stream and of everything random in the policy.
+    """
+
+    accounting: Accounting = field(default_factory=Accounting)
+    placement: Placement | None = None
+    when: Schedule | None = None
+    seed: int = 0
+
+
+class TimingRun:
+    """A model's caches at a context length, ready to take steps.
+
+    Parameters
+    ----------
+    policy, shape, budget
+        As for `KVStack`; `shape.layers` layers.
+    context_tokens
+        Tokens before the first step; 0 starts with an empty cache.
+    more_tokens
+        Tokens that steps may add.
+    options
+        How to count.
+
+    Raises
+    ------
+    InputError
+        A budget that does not fit the policy or the context.
+    """
+
+    def __init__(
+        self,
+        policy: KVPolicy,
+        shape: CacheShape,
+        context_tokens: int,
+        budget: KVBudget | None = None,
+        more_tokens: int = 64,
+        options: TimingOptions = TimingOptions(),
+    ) -> None:
+        if context_tokens < 0 or more_tokens < 0:
+            raise InputError(Problem("must not be negative", field="context"))
+        total = context_tokens + more_tokens
+        self._surrogate = SurrogateStream(shape.kv_heads, total, shape.layers, options.seed)
+        self._end = 0
+        self._total = total
+        self._rng = np.random.default_rng([6, options.seed])
+        self.stack = KVStack(
+            policy,
+            shape,
+            budget,
+            source=(self._surrogate.keys, self._surrogate.values),
+            accounting=options.accounting,
+            placement=options.placement,
+            when=options.when,
+            outputs=False,
+            seed=options.seed,
+            context_tokens=total,
+        )
+        if context_tokens:
+            self._advance(context_tokens, WARM_QUERIES, "prefill", closes=True)
+
+    def decode(self, steps: int = 1) -> Iterator[StackCost]:
+        """`steps` decode steps of one token."""
+        for _ in range(steps):
+            yield self._advance(1, 1, "decode")
+
+    def frames(self, count: int, tokens_per_frame: int, causal: bool = False) -> Iterator[StackCost]:
+        """`count` frames of `tokens_per_frame` tokens that see each other unless `causal`."""
+        for _ in range(count):
+            yield self._advance(tokens_per_frame, WARM_QUERIES, "frame", causal=causal)
+
+    def _advance(self, tokens: int, rows: int, phase: str, closes: bool = False, causal: bool = True) -> StackCost:
+        start, end = self._end, self._end + tokens
+        if end > self._total:
+            raise InputError(Problem(f"the run was made for {self._total} tokens in all", field="more_tokens"))
+        self._end = end
+        new = slice(start, end)
+        keys, values = self._surrogate.keys[:, new], self._surrogate.values[:, new]
+        layers = [(q, keys, values) for q in self._surrogate.queries(end, min(rows, tokens))]
+        results = self.stack.step(
+            layers,
+            phase=phase,
+            closes=closes,
+            causal=causal,
+            information=self._rng.gamma(1.5, 2.0, tokens),
+            modality=self._modality(tokens, phase),
+        )
+        return stack_cost(results)
+
+    @staticmethod
+    def _modality(tokens: int, phase: str) -> IntArray:
+        """Frames are vision, everything else is text."""
+        return np.full(tokens, int(phase == "frame"))
+
+
+def decode_cost(
+    policy: KVPolicy,
+    shape: CacheShape,
+    context_tokens: int,
+    budget: KVBudget | None = None,
+    options: TimingOptions = TimingOptions(),
+) -> StackCost:
+    """Cost of one decode step in the steady state at `context_tokens`.
+
+    The second step after the context is reported: the first one still settles what the prompt left.
+    """
+    *_, last = TimingRun(policy, shape, context_tokens, budget, 2, options).decode(2)
+    return last
