@@ -75,6 +75,7 @@ from simulator.servers.dram_layout import (
 )
 from simulator.servers.dram_refresh import refresh_done, refresh_due, refresh_target
 from simulator.servers.dram_segments import account, find_pending, opening_cause, serve
+from simulator.servers.dram_stream import stream_reads
 from simulator.servers.dram_timing import (
     access,
     activate,
@@ -98,6 +99,7 @@ def advance_bank_queues(p: IntArray, s: IntArray, inp: IntArray, mask: int, out:
     """Run the channel through clock ``end``; see `simulator.servers.dram_service.advance`."""
     notice_offers(p, s, inp, mask)
     while goes_on(s, end):
+        stream_reads(p, s, inp, mask, end)
         clock = s[H_NOW]
         s[N_VISITS] += 1
         if clock > s[H_TICKED]:

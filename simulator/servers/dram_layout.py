@@ -34,6 +34,11 @@ UNTIL_ACCEPTED: Final = -1
 UNTIL_RETURNED: Final = -2
 """Run until all data of the accepted reads is under way."""
 
+_LINE: Final = 8
+"""A cache line between arrays whose sizes are powers of two keeps equal indices out of the same cache set."""
+_BANKS: Final = MAX_BANKS + _LINE
+_GROUPS: Final = MAX_GROUPS + _LINE
+
 # ---- parameters: geometry and policy ----------------------------------------------------------------------------
 P_CHANNELS: Final = 0
 P_RANKS: Final = 1
@@ -132,12 +137,11 @@ P_ORGANISATION: Final = P_FIELD + FIELD_WORDS * MAX_FIELDS
 """Sizes of the seven fields in the order of K_*."""
 
 # ---- parameters: spacing between commands of two bank groups, [from group, to group] ---------------------------------
-_MATRIX: Final = MAX_GROUPS * MAX_GROUPS
-P_READ_READ: Final = P_ORGANISATION + 8
-P_READ_WRITE: Final = P_READ_READ + _MATRIX
-P_WRITE_READ: Final = P_READ_WRITE + _MATRIX
-P_WRITE_WRITE: Final = P_WRITE_READ + _MATRIX
-P_ACT_ACT: Final = P_WRITE_WRITE + _MATRIX
+_MATRIX: Final = MAX_GROUPS * MAX_GROUPS + _LINE
+P_AFTER_READ: Final = P_ORGANISATION + 8
+"""From a read in one group: to a read and to a write in every group, in turn."""
+P_AFTER_WRITE: Final = P_AFTER_READ + 2 * _MATRIX
+P_ACT_ACT: Final = P_AFTER_WRITE + 2 * _MATRIX
 PARAMETERS: Final = P_ACT_ACT + _MATRIX
 
 POLICY_DRAMSIM3: Final = 0
@@ -190,7 +194,6 @@ H_STROBE_EXPIRY: Final = 28
 H_FORCED_BANK: Final = 29
 H_FORCED_KIND: Final = 30
 H_FORCED_WRITE: Final = 31
-H_LAST_RETURN: Final = 32
 H_IN_FLIGHT: Final = 33
 H_ACTIVE: Final = 34
 H_LOWER: Final = 35
@@ -234,44 +237,44 @@ LOSSES: Final = 7
 # ---- state of a channel: arrays --------------------------------------------------------------------------------------
 B_ROW: Final = 80
 """Open row per bank, or -1."""
-B_ACT: Final = B_ROW + MAX_BANKS
-B_READ: Final = B_ACT + MAX_BANKS
-B_WRITE: Final = B_READ + MAX_BANKS
-B_PRE: Final = B_WRITE + MAX_BANKS
-B_HITS: Final = B_PRE + MAX_BANKS
+B_ACT: Final = B_ROW + _BANKS
+B_READ: Final = B_ACT + _BANKS
+B_WRITE: Final = B_READ + _BANKS
+B_PRE: Final = B_WRITE + _BANKS
+B_HITS: Final = B_PRE + _BANKS
 """Accesses since the row was opened."""
-B_READY: Final = B_HITS + MAX_BANKS
+B_READY: Final = B_HITS + _BANKS
 """Lower bound on the clock of the bank's next command."""
-B_OPENED: Final = B_READY + MAX_BANKS
-B_OPENED_WHY: Final = B_OPENED + MAX_BANKS
-B_REFRESH: Final = B_OPENED_WHY + MAX_BANKS
+B_OPENED: Final = B_READY + _BANKS
+B_OPENED_WHY: Final = B_OPENED + _BANKS
+B_REFRESH: Final = B_OPENED_WHY + _BANKS
 """Earliest per-bank refresh."""
-B_QUEUED: Final = B_REFRESH + MAX_BANKS
+B_QUEUED: Final = B_REFRESH + _BANKS
 """Entries in the bank's command queue (``dramsim3``)."""
-B_COMMANDS: Final = B_QUEUED + MAX_BANKS
+B_COMMANDS: Final = B_QUEUED + _BANKS
 """Transactions in the bank's command queue."""
-B_READ_HIT: Final = B_COMMANDS + MAX_BANKS
-B_WRITE_HIT: Final = B_READ_HIT + MAX_BANKS
-B_WAIT_READ: Final = B_WRITE_HIT + MAX_BANKS
+B_READ_HIT: Final = B_COMMANDS + _BANKS
+B_WRITE_HIT: Final = B_READ_HIT + _BANKS
+B_WAIT_READ: Final = B_WRITE_HIT + _BANKS
 """First read segment that waits for the bank, or -1 (and so on for writes, and the last ones)."""
-B_WAIT_WRITE: Final = B_WAIT_READ + MAX_BANKS
-B_WAIT_READ_END: Final = B_WAIT_WRITE + MAX_BANKS
-B_WAIT_WRITE_END: Final = B_WAIT_READ_END + MAX_BANKS
-B_HIT_READ: Final = B_WAIT_WRITE_END + MAX_BANKS
+B_WAIT_WRITE: Final = B_WAIT_READ + _BANKS
+B_WAIT_READ_END: Final = B_WAIT_WRITE + _BANKS
+B_WAIT_WRITE_END: Final = B_WAIT_READ_END + _BANKS
+B_HIT_READ: Final = B_WAIT_WRITE_END + _BANKS
 """First waiting read to the open row, or -1 (``ramulator2``), and so on."""
-B_HIT_WRITE: Final = B_HIT_READ + MAX_BANKS
-B_HIT_READ_END: Final = B_HIT_WRITE + MAX_BANKS
-B_HIT_WRITE_END: Final = B_HIT_READ_END + MAX_BANKS
-B_ACTIVE: Final = B_HIT_WRITE_END + MAX_BANKS
+B_HIT_WRITE: Final = B_HIT_READ + _BANKS
+B_HIT_READ_END: Final = B_HIT_WRITE + _BANKS
+B_HIT_WRITE_END: Final = B_HIT_READ_END + _BANKS
+B_ACTIVE: Final = B_HIT_WRITE_END + _BANKS
 """Segment that owns the row just opened, or -1 (``ramulator2``)."""
-B_ACTIVE_ARRIVAL: Final = B_ACTIVE + MAX_BANKS
-B_ACTIVE_ORDER: Final = B_ACTIVE_ARRIVAL + MAX_BANKS
-B_GROUP: Final = B_ACTIVE_ORDER + MAX_BANKS
-B_RANK: Final = B_GROUP + MAX_BANKS
-G_ACT: Final = B_RANK + MAX_BANKS
-G_READ: Final = G_ACT + MAX_GROUPS
-G_WRITE: Final = G_READ + MAX_GROUPS
-R_PRE: Final = G_WRITE + MAX_GROUPS
+B_ACTIVE_ARRIVAL: Final = B_ACTIVE + _BANKS
+B_ACTIVE_ORDER: Final = B_ACTIVE_ARRIVAL + _BANKS
+B_GROUP: Final = B_ACTIVE_ORDER + _BANKS
+B_RANK: Final = B_GROUP + _BANKS
+G_ACT: Final = B_RANK + _BANKS
+G_COLUMN: Final = G_ACT + _GROUPS
+"""Earliest read and earliest write of every group, in turn."""
+R_PRE: Final = G_COLUMN + 2 * _GROUPS
 R_PRE_ALL: Final = R_PRE + MAX_RANKS
 R_REFRESH: Final = R_PRE_ALL + MAX_RANKS
 R_REFRESHED: Final = R_REFRESH + MAX_RANKS
@@ -286,12 +289,12 @@ BUS_LAST_WRITE: Final = BUS_FREE + MAX_RANKS
 BUS_LAST_RANK: Final = BUS_LAST_WRITE + MAX_RANKS
 Q_KEY: Final = BUS_LAST_RANK + MAX_RANKS
 """Per-bank command queue: ``row * 2 + is_write`` of each entry."""
-Q_SEGMENT: Final = Q_KEY + MAX_BANKS * QUEUE_SLOTS
-Q_COUNT: Final = Q_SEGMENT + MAX_BANKS * QUEUE_SLOTS
+Q_SEGMENT: Final = Q_KEY + MAX_BANKS * QUEUE_SLOTS + _LINE
+Q_COUNT: Final = Q_SEGMENT + MAX_BANKS * QUEUE_SLOTS + _LINE
 MASK_BANKS: Final = 62
 """Banks per word of a mask, so that no mask is ever negative (``ramulator2``)."""
 M_WORDS: Final = (MAX_BANKS + MASK_BANKS - 1) // MASK_BANKS
-M_POOL_READ: Final = Q_COUNT + MAX_BANKS * QUEUE_SLOTS
+M_POOL_READ: Final = Q_COUNT + MAX_BANKS * QUEUE_SLOTS + _LINE
 """Banks with waiting reads."""
 M_POOL_WRITE: Final = M_POOL_READ + M_WORDS
 M_ACTIVE: Final = M_POOL_WRITE + M_WORDS

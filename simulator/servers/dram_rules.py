@@ -32,10 +32,27 @@ def _relations(organisation: Organisation) -> IntArray:
     return relation
 
 
-def _write_matrix(p: IntArray, at: int, relation: IntArray, distances: tuple[int, int, int, int]) -> None:
-    groups = relation.shape[0]
-    matrix = p[at : at + layout.MAX_GROUPS * layout.MAX_GROUPS].reshape(layout.MAX_GROUPS, layout.MAX_GROUPS)
-    matrix[:groups, :groups] = np.asarray(distances, dtype=np.int64)[relation]
+def _write_matrix(
+    p: IntArray, at: int, relation: IntArray, distances: tuple[int, int, int, int], *, part: int = 0, parts: int = 1
+) -> None:
+    """Write distances by relation into part number ``part`` of the matrix at ``at``, whose parts take turns."""
+    size, groups = layout.MAX_GROUPS, relation.shape[0]
+    matrix = p[at : at + size * size * parts].reshape(size, size, parts)
+    matrix[:groups, :groups, part] = np.asarray(distances, dtype=np.int64)[relation]
+
+
+_COLUMN_PARTS = {
+    "read_read": (layout.P_AFTER_READ, 0),
+    "read_write": (layout.P_AFTER_READ, 1),
+    "write_read": (layout.P_AFTER_WRITE, 0),
+    "write_write": (layout.P_AFTER_WRITE, 1),
+}
+
+
+def _write_columns(p: IntArray, relation: IntArray, name: str, distances: tuple[int, int, int, int]) -> None:
+    """Write the distances from one kind of access to another, by relation of their bank groups."""
+    at, part = _COLUMN_PARTS[name]
+    _write_matrix(p, at, relation, distances, part=part, parts=2)
 
 
 def dramsim3_rules(p: IntArray, organisation: Organisation, timing: Timing, refresh: Refresh) -> None:
@@ -47,19 +64,17 @@ def dramsim3_rules(p: IntArray, organisation: Organisation, timing: Timing, refr
     write_s, write_l = max(t.burst, t.ccd_s_write), max(t.burst, t.ccd_l_write)
     to_write = t.rtw or t.cl + t.burst - t.cwl + t.rank_switch
     other = not organisation.rank_owns_bus
-    _write_matrix(
-        p, layout.P_READ_READ, relation, (read_l, read_s, max(read_s, t.ccd_r), other * (t.burst + t.rank_switch))
-    )
-    _write_matrix(
+    _write_columns(p, relation, "read_read", (read_l, read_s, max(read_s, t.ccd_r), other * (t.burst + t.rank_switch)))
+    _write_columns(
         p,
-        layout.P_READ_WRITE,
         relation,
+        "read_write",
         (to_write, to_write, to_write, other * (read_latency + t.burst + t.rank_switch - write_latency)),
     )
-    _write_matrix(
+    _write_columns(
         p,
-        layout.P_WRITE_READ,
         relation,
+        "write_read",
         (
             write_latency + t.wtr_l,
             write_latency + t.wtr_s,
@@ -67,7 +82,7 @@ def dramsim3_rules(p: IntArray, organisation: Organisation, timing: Timing, refr
             other * (write_latency + t.burst + t.rank_switch - read_latency),
         ),
     )
-    _write_matrix(p, layout.P_WRITE_WRITE, relation, (write_l, write_s, max(write_s, t.ccd_r), other * t.burst))
+    _write_columns(p, relation, "write_write", (write_l, write_s, max(write_s, t.ccd_r), other * t.burst))
     _write_matrix(p, layout.P_ACT_ACT, relation, (t.rrd_l, t.rrd_s, t.rrd_s, 0))
     p[layout.P_READ_LATENCY] = read_latency
     p[layout.P_WRITE_LATENCY] = write_latency
@@ -100,10 +115,10 @@ def ramulator2_rules(p: IntArray, organisation: Organisation, timing: Timing, re
     written = t.cwl + t.burst
     rank_write_read = (t.cl - t.cwl if t.slow_rank_write_to_read else t.cwl - t.cl) + t.burst + t.rank_switch
     several_sids = organisation.sids > 1
-    _write_matrix(
+    _write_columns(
         p,
-        layout.P_READ_READ,
         relation,
+        "read_read",
         (
             max(t.burst, t.ccd_s, t.ccd_l),
             max(t.burst, t.ccd_s),
@@ -111,11 +126,11 @@ def ramulator2_rules(p: IntArray, organisation: Organisation, timing: Timing, re
             other * (t.burst + t.rank_switch),
         ),
     )
-    _write_matrix(p, layout.P_READ_WRITE, relation, (to_write, to_write, to_write, other * (t.burst + t.rank_switch)))
-    _write_matrix(
+    _write_columns(p, relation, "read_write", (to_write, to_write, to_write, other * (t.burst + t.rank_switch)))
+    _write_columns(
         p,
-        layout.P_WRITE_READ,
         relation,
+        "write_read",
         (
             max(t.cwl + t.burst_same_group + t.wtr_l, written + t.wtr_s),
             written + t.wtr_s,
@@ -123,10 +138,10 @@ def ramulator2_rules(p: IntArray, organisation: Organisation, timing: Timing, re
             other * rank_write_read,
         ),
     )
-    _write_matrix(
+    _write_columns(
         p,
-        layout.P_WRITE_WRITE,
         relation,
+        "write_write",
         (
             max(t.burst, t.ccd_s_write, t.ccd_l_write),
             max(t.burst, t.ccd_s_write),

@@ -26,7 +26,6 @@ from simulator.servers.dram_layout import (
     H_FULL_AT,
     H_IN_FLIGHT,
     H_IN_SEGMENT,
-    H_LAST_RETURN,
     L_QUEUE,
     L_REFRESH,
     L_ROW,
@@ -47,6 +46,7 @@ from simulator.servers.dram_layout import (
     P_ACT_TO_WRITE,
     P_BURST,
     P_BUSES,
+    P_OUTSTANDING,
     P_POLICY,
     P_READ_LATENCY,
     PENDING,
@@ -157,9 +157,9 @@ def serve(p: IntArray, s: IntArray, out: IntArray, record: int, clock: int) -> N
         done = clock + p[P_READ_LATENCY]
         s[record + S_LAST_RETURN] = done
         s[N_SUM_RETURN] += done
-        s[H_LAST_RETURN] = max(s[H_LAST_RETURN], done)
         s[N_LAST_RETURN] = max(s[N_LAST_RETURN], done)
-        s[RETURNS + ((s[record + S_WINDOW] + issued) & (WINDOW - 1))] = done
+        if p[P_OUTSTANDING]:
+            s[RETURNS + ((s[record + S_WINDOW] + issued) & (WINDOW - 1))] = done
         if s[record + S_FOLLOWERS] >= 0:
             _serve_followers(s, out, record, key, done)
     if s[record + S_ISSUED] == s[record + S_ACCEPTED] and s[H_IN_SEGMENT] != record:
@@ -246,7 +246,7 @@ def absorb(
         done = clock + 2
         if p[P_POLICY] == POLICY_RAMULATOR2:
             # the return queue is a FIFO: data found in the write buffer waits for reads under way
-            done = max(clock + 1, s[H_LAST_RETURN])
+            done = max(clock + 1, s[N_LAST_RETURN])
         s[N_FORWARDED] += 1
         s[N_SUM_RETURN] += done
         s[RETURNS + (window & (WINDOW - 1))] = done

@@ -20,8 +20,7 @@ from simulator.servers.dram_layout import (
     B_WRITE,
     FAR,
     G_ACT,
-    G_READ,
-    G_WRITE,
+    G_COLUMN,
     H_COLUMN_BUS_FREE,
     H_ROW_BUS_FREE,
     MAX_GROUPS,
@@ -39,6 +38,8 @@ from simulator.servers.dram_layout import (
     P_ACT_TO_READ,
     P_ACT_TO_REFRESH,
     P_ACT_TO_WRITE,
+    P_AFTER_READ,
+    P_AFTER_WRITE,
     P_BANK_REFRESH_TO_ACT,
     P_BANK_REFRESH_TO_BANK_REFRESH,
     P_BANK_REFRESH_TO_OTHER_ACT,
@@ -57,19 +58,15 @@ from simulator.servers.dram_layout import (
     P_PRE_TO_REFRESH,
     P_READ_AP_TO_ACT,
     P_READ_AP_TO_REFRESH,
-    P_READ_READ,
     P_READ_TO_PRE,
     P_READ_TO_PRE_ALL,
-    P_READ_WRITE,
     P_REFRESH_TO_ACT,
     P_REFRESH_TO_PRE_ALL,
     P_REFRESH_TO_REFRESH,
     P_WRITE_AP_TO_ACT,
     P_WRITE_AP_TO_REFRESH,
-    P_WRITE_READ,
     P_WRITE_TO_PRE,
     P_WRITE_TO_PRE_ALL,
-    P_WRITE_WRITE,
     R_BANK_REFRESH,
     R_FAW,
     R_FAW_AT,
@@ -103,13 +100,13 @@ def activate_at(p: IntArray, s: IntArray, bank: int) -> int:
 @inlined
 def read_at(s: IntArray, bank: int) -> int:
     """Earliest clock of a read of the open row of ``bank``."""
-    return max(max(s[B_READ + bank], s[G_READ + s[B_GROUP + bank]]), s[H_COLUMN_BUS_FREE])
+    return max(max(s[B_READ + bank], s[G_COLUMN + 2 * s[B_GROUP + bank]]), s[H_COLUMN_BUS_FREE])
 
 
 @inlined
 def write_at(s: IntArray, bank: int) -> int:
     """Earliest clock of a write to the open row of ``bank``."""
-    return max(max(s[B_WRITE + bank], s[G_WRITE + s[B_GROUP + bank]]), s[H_COLUMN_BUS_FREE])
+    return max(max(s[B_WRITE + bank], s[G_COLUMN + 2 * s[B_GROUP + bank] + 1]), s[H_COLUMN_BUS_FREE])
 
 
 @inlined
@@ -187,11 +184,9 @@ def access(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> No
     """Read or write one transaction of the open row of ``bank`` (and close it, under a close-page policy)."""
     group, rank = s[B_GROUP + bank], s[B_RANK + bank]
     s[B_HITS + bank] += 1
-    to_read = (P_WRITE_READ if is_write else P_READ_READ) + MAX_GROUPS * group
-    to_write = (P_WRITE_WRITE if is_write else P_READ_WRITE) + MAX_GROUPS * group
-    for other in range(p[P_GROUPS]):
-        s[G_READ + other] = max(s[G_READ + other], clock + p[to_read + other])
-        s[G_WRITE + other] = max(s[G_WRITE + other], clock + p[to_write + other])
+    distances = (P_AFTER_WRITE if is_write else P_AFTER_READ) + 2 * MAX_GROUPS * group
+    for gate in range(2 * p[P_GROUPS]):
+        s[G_COLUMN + gate] = max(s[G_COLUMN + gate], clock + p[distances + gate])
     _occupy_column_bus(p, s, clock)
     if p[P_CLOSE_PAGE]:
         s[B_ROW + bank] = -1
