@@ -1,0 +1,1 @@
+"""Attention cut into tiles and spread over the cores of a chip."""
