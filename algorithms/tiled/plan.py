@@ -1,9 +1,9 @@
 """What a chip has to do, tile by tile: the contract between algorithms (which say what) and mapping (which says when).
 
-A `TilePlan` is a list of launches in order; a launch is a set of work items that no order binds, each of which one core
-works through from its first tile step to its last. Equal items and equal steps are run-length coded, so that a plan of a
-million tiles is a handful of records. Counts are integers and include the waste of ragged and diagonal tiles; the useful
-counts stand beside them. Values are computed elsewhere, by the same tile loops, and never see a plan's timing.
+A `TilePlan` is a list of launches in order; a launch is a set of work items that no order binds, each of which one
+core works through from its first tile step to its last. Equal items and equal steps are run-length coded, so that a
+plan of a million tiles is a handful of records. Counts are integers and include the waste of ragged and diagonal tiles;
+the useful counts stand beside them. Values are computed elsewhere, by the same tile loops, and never see timing.
 """
 
 from __future__ import annotations
