@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -63,7 +63,28 @@ class Algorithm(Generic[Parameters]):
         return self.builder(workload, parameters, tensors)
 
 
+class Named(Protocol):
+    """Anything with a name in this name space."""
+
+    @property
+    def source(self) -> str:
+        """Module that registered it."""
+
+
 _algorithms: dict[str, Algorithm] = {}
+_registers: list[Mapping[str, Named]] = [_algorithms]
+
+
+def share_names(register: Mapping[str, Named]) -> None:
+    """Make the names of another register and those of this one exclude each other."""
+    _registers.append(register)
+
+
+def refuse_taken(name: str, module: str) -> None:
+    """Raise InputError, naming both modules, if any kind of algorithm is called ``name`` already."""
+    for register in _registers:
+        if name in register:
+            raise InputError(Problem(f"algorithm {name!r} is registered by both {register[name].source} and {module}"))
 
 
 def algorithm(name: str, parameters: type[Parameters]) -> Callable[[Build[Parameters]], Build[Parameters]]:
@@ -77,10 +98,7 @@ def algorithm(name: str, parameters: type[Parameters]) -> Callable[[Build[Parame
 
     def register(builder: Build[Parameters]) -> Build[Parameters]:
         module = getattr(builder, "__module__", "?")
-        if name in _algorithms:
-            raise InputError(
-                Problem(f"algorithm {name!r} is registered by both {_algorithms[name].source} and {module}")
-            )
+        refuse_taken(name, module)
         if not is_dataclass(parameters):
             raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=module))
         summary = (builder.__doc__ or name).strip().splitlines()[0]
@@ -109,9 +127,20 @@ def _discover() -> None:
             ) from error
 
 
-def algorithm_names() -> tuple[str, ...]:
-    """Names of all algorithms, sorted."""
+def discover() -> None:
+    """Import whatever registers algorithms, once.
+
+    Raises
+    ------
+    InputError
+        A plug-in that does not load, by name.
+    """
     _discover()
+
+
+def algorithm_names() -> tuple[str, ...]:
+    """Names of all algorithms that are graphs, sorted; `algorithms.chip_registry` has those that run on a chip."""
+    discover()
     return tuple(sorted(_algorithms))
 
 
@@ -123,7 +152,7 @@ def get_algorithm(name: str) -> Algorithm:
     InputError
         If there is none, with the nearest name.
     """
-    _discover()
+    discover()
     if name not in _algorithms:
         raise InputError(
             Problem(f"no algorithm is called {name!r}", field="algorithm", hint=did_you_mean(name, _algorithms))
