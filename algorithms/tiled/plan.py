@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 TileOrder = Literal["static", "longest_first"]
+Overlap = Literal["serial", "ping_pong"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ class Launch:
         How items are handed to cores: in the given order, or longest first.
     matrix_format, vector_format
         Number formats of the products' operands and of the elementwise part, keys of `algorithms.shape.DTYPE_BYTES`.
+    overlap
+        ``serial``: a core does the scores, the softmax and the value products of a step one after the other.
+        ``ping_pong``: the rows of an item are shared by `row_groups` that take turns, so that products of one group
+        run beside the softmax of another (FlashAttention-3, arXiv:2407.08608, section 3.1).
+    row_groups
+        Groups of rows ("warp groups") of an item.
     """
 
     name: str
@@ -129,6 +136,8 @@ class Launch:
     order: TileOrder = "static"
     matrix_format: str = "float16"
     vector_format: str = "float32"
+    overlap: Overlap = "serial"
+    row_groups: int = 1
 
     def total(self, name: Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops"]) -> int:
         """Sum of one count over all items."""
