@@ -2,73 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from algorithms.shape import Workload
 from hwmodels.documents import Document, FieldPath, in_order, read_document
 from hwmodels.errors import InputError, Problem, did_you_mean
+from studies.axes import Axis, Choice, Space
+from studies.goals import Constraint, Objective, read_constraint, read_objective
 from studies.parameters import RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
 from studies.parts import ONE_HEAD, Tensors, find_algorithm, find_tensors, find_workload, shaped_workload
-from studies.space import DesignPoint, Json, Scalar, grid
+from studies.space import DesignPoint, Json, Scalar
 from studies.spec import StudyText
+from studies.study import Setting, Study
 
 if TYPE_CHECKING:
     from algorithms.registry import Algorithm
 
-LARGEST_GRID = 200_000
+_MOST_CHECKED = 200_000
 _MOST_PROBLEMS = 50
 
 T = TypeVar("T")
 Target = Literal["algorithm", "workload", "run", "parameter", "knob"]
 Parameters = tuple[tuple[str, Scalar], ...]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One resolved value of a study and where it comes from."""
-
-    name: str
-    value: Json
-    origin: str
-
-
-@dataclass(frozen=True)
-class Study:
-    """A resolved study.
-
-    Parameters
-    ----------
-    name, title
-        What stores and reports call it.
-    points
-        Its grid, the last axis changing fastest.
-    axes
-        Values of every axis by name.
-    settings
-        Every resolved value with its origin.
-    """
-
-    name: str
-    title: str
-    points: tuple[DesignPoint, ...]
-    axes: dict[str, tuple[Scalar, ...]]
-    settings: tuple[Setting, ...]
-
-    def describe(self) -> dict[str, Json]:
-        """The study as plain JSON values, for provenance and ``config show``."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "points": len(self.points),
-            "axes": {name: list(values) for name, values in self.axes.items()},
-            "settings": {setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings},
-        }
 
 
 def read_study(path: Path | str) -> Study:
@@ -103,6 +64,7 @@ class _Axis:
     target: Target
     name: str
     places: dict[Scalar, FieldPath]
+    when: dict[str, list[Scalar]] = field(default_factory=dict)
 
 
 class _Resolver:
@@ -118,6 +80,9 @@ class _Resolver:
         self.tensors: Tensors | None = None
         self.fixed: dict[Target, dict[str, Scalar]] = {"parameter": {}, "knob": {}}
         self.axes: dict[str, _Axis] = {}
+        self.conditions = text.conditions()
+        self.parameter_sets: dict[tuple[object, ...], Parameters] = {}
+        self.shapes: dict[tuple[object, ...], Workload] = {}
 
     def study(self) -> Study:
         """Everything resolved, or every problem raised."""
@@ -127,15 +92,17 @@ class _Resolver:
         for name, values in written.items():
             self._read_axis(name, values)
         self._check_grid()
+        objectives, constraints = tuple(self._objectives()), tuple(self._constraints())
         if self.problems:
             raise InputError(in_order(self.problems)[:_MOST_PROBLEMS])
-        points = tuple(self._points())
         return Study(
             name=self.text.name or Path(self.document.name).stem,
             title=self.text.title,
-            points=points,
-            axes={name: tuple(axis.places) for name, axis in self.axes.items()},
-            settings=tuple(self._settings(points[0])),
+            space=self.space,
+            point=self._point,
+            settings=tuple(self._settings(self._point(next(self.space.choices())))),
+            objectives=objectives,
+            constraints=constraints,
         )
 
     # --- problems ---------------------------------------------------------------------------------------
@@ -216,13 +183,13 @@ class _Resolver:
                     self.fixed["knob"][name] = read
 
     def _read(self, target: Target, name: str, value: Scalar, path: FieldPath) -> list[Scalar]:
-        """The value of a knob, in a list; empty when it is bad. All algorithms must know a parameter."""
+        """The value of a knob, in a list; empty when it is bad. All algorithms concerned must know a parameter."""
         if target == "knob":
             owner = "knob of a workload"
             return self._attempt(path, lambda: read_knob(WORKLOAD_KNOBS, name, value, owner))
         if target == "parameter":
             read: list[Scalar] = []
-            for algorithm in self.algorithms.values():
+            for algorithm in self._concerned(path):
                 knobs, owner = parameter_knobs(algorithm), f"parameter of {algorithm.name}"
                 read = self._attempt(path, partial(read_knob, knobs, name, value, owner))
                 if not read:
@@ -233,14 +200,26 @@ class _Resolver:
         found: Mapping[str, object] = self.algorithms if target == "algorithm" else self.workloads
         return [value] if value in found else []
 
+    def _concerned(self, path: FieldPath) -> list[Algorithm]:
+        """Algorithms that a parameter is for: all, unless it is an axis that holds for some of them only."""
+        names: set[Scalar] = set(self.algorithms)
+        waiting, seen = [str(path[1])] if path[0] == "axes" else [], set[str]()
+        while waiting:
+            axis = waiting.pop()
+            condition = self.conditions.get(axis, {}) if axis not in seen else {}
+            seen.add(axis)
+            names &= set(condition.get("algorithm", names))
+            waiting += condition
+        return [algorithm for name, algorithm in self.algorithms.items() if name in names]
+
     # --- axes -------------------------------------------------------------------------------------------
 
     def _place(self, axis: str, position: int) -> FieldPath:
         """Where the document writes value number `position` of an axis."""
         if axis == "workload.seed" and self.text.seeds is not None:
             return ("seeds", position)
-        path: FieldPath = ("axes", axis, position)
-        return path if path in self.document.lines else path[:-1]
+        paths: list[FieldPath] = [("axes", axis, position), ("axes", axis, "values", position)]
+        return next((path for path in paths if path in self.document.lines), ("axes", axis))
 
     def _read_axis(self, axis: str, values: Iterable[Scalar]) -> None:
         target = self._target(axis)
@@ -254,7 +233,27 @@ class _Resolver:
                 if read in places:
                     self._complain(path, f"value {value!r} is there twice")
                 places[read] = path
-        self.axes[axis] = _Axis(target, name, places)
+        self.axes[axis] = _Axis(target, name, places, self._read_condition(axis))
+
+    def _read_condition(self, axis: str) -> dict[str, list[Scalar]]:
+        """Under which values of earlier axes an axis holds."""
+        read: dict[str, list[Scalar]] = {}
+        for other, values in self.conditions.get(axis, {}).items():
+            path: FieldPath = ("axes", axis, "when", other)
+            if other not in self.axes:
+                if not self._faulty & {"axes"}:
+                    self._complain(path, "must be an axis that comes before", did_you_mean(other, self.axes))
+                continue
+            earlier = self.axes[other]
+            for value in values:
+                named = earlier.target in ("algorithm", "workload")
+                for meant in [value] if named else self._read(earlier.target, earlier.name, value, path):
+                    if meant in earlier.places:
+                        read.setdefault(other, []).append(meant)
+                    else:
+                        hint = did_you_mean(str(meant), list(map(str, earlier.places)))
+                        self._complain(path, f"axis {other!r} does not have the value {value!r}", hint)
+        return read
 
     def _target(self, axis: str) -> Target | None:
         """What an axis changes; an unknown name becomes a problem."""
@@ -276,18 +275,24 @@ class _Resolver:
 
     # --- the grid ---------------------------------------------------------------------------------------
 
+    @cached_property
+    def space(self) -> Space:
+        """The sound axes."""
+        return Space(
+            tuple(
+                Axis(name, tuple(axis.places), tuple((other, tuple(values)) for other, values in axis.when.items()))
+                for name, axis in self.axes.items()
+            )
+        )
+
     def _check_grid(self) -> None:
         """Complain about combinations that do not fit together.
 
         Parameters and workloads do not depend on each other, so each side is checked on its own axes, which
         is possible even when the other side has faults.
         """
-        size = math.prod(len(axis.places) for axis in self.axes.values())
-        if size > LARGEST_GRID:
-            self._complain(("axes",), f"the grid has {size} points, more than {LARGEST_GRID}")
-            return
         for algorithm in self.algorithms.values():
-            for chosen in self._choices("parameter"):
+            for chosen in self._choices("parameter", algorithm.name):
                 self._check(chosen, "parameters", partial(complete_parameters, algorithm, chosen))
         if self.tensors is None and self.text.tensors is not None:
             return
@@ -295,11 +300,16 @@ class _Resolver:
             for chosen in self._choices("knob"):
                 self._check(chosen, "workload", partial(shaped_workload, base, chosen, self.tensors))
 
-    def _choices(self, target: Target) -> Iterator[dict[str, Scalar]]:
-        """Every combination of the axes that change `target`, over the fixed values."""
-        axes = {axis.name: list(axis.places) for axis in self.axes.values() if axis.target == target}
-        for combination in grid(axes):
-            yield self.fixed[target] | combination
+    def _choices(self, target: Target, algorithm: str | None = None) -> Iterator[dict[str, Scalar]]:
+        """Every combination of the axes that change `target`, over the fixed values, for one algorithm or for all.
+
+        Of a space too large to be swept only the first combinations: the others say at their turn if they do not fit.
+        """
+        concerned = frozenset(name for name, axis in self.axes.items() if axis.target == target)
+        for choice in islice(self.space.restricted(concerned).choices(), _MOST_CHECKED):
+            if algorithm is None or choice.get("algorithm", algorithm) == algorithm:
+                own = {self.axes[name].name: value for name, value in choice.items() if name in concerned}
+                yield self.fixed[target] | own
 
     def _check(self, chosen: Mapping[str, Scalar], section: str, action: Callable[[], object]) -> None:
         if len(self.problems) >= _MOST_PROBLEMS:
@@ -314,32 +324,47 @@ class _Resolver:
                         path = axis.places[chosen[axis.name]]
                 self._complain(path, problem.message, problem.hint)
 
-    def _points(self) -> Iterator[DesignPoint]:
-        """Every point of the grid."""
-        parameter_sets: dict[tuple[object, ...], Parameters] = {}
-        shapes: dict[tuple[object, ...], Workload] = {}
-        for combination in grid({name: list(axis.places) for name, axis in self.axes.items()}):
-            chosen = {"parameter": dict(self.fixed["parameter"]), "knob": dict(self.fixed["knob"])}
-            for name, value in combination.items():
-                chosen.setdefault(self.axes[name].target, {})[self.axes[name].name] = value
-            algorithm = self.algorithms[str(combination.get("algorithm", self.text.algorithm))]
-            named = str(combination.get("workload") or self._preset or ONE_HEAD.name)
-            key = (algorithm.name, *chosen["parameter"].items())
-            if key not in parameter_sets:
-                parameter_sets[key] = complete_parameters(algorithm, chosen["parameter"])
-            shape_key = (named, *chosen["knob"].items())
-            if shape_key not in shapes:
-                shapes[shape_key] = shaped_workload(self.workloads[named], chosen["knob"], self.tensors)
-            yield DesignPoint(
-                algorithm=algorithm.name,
-                workload=shapes[shape_key],
-                parameters=parameter_sets[key],
-                engine="simpy" if combination.get("engine", self.text.engine) == "simpy" else "compiled",
-                clock_hz=float(combination.get("clock") or self.text.clock),
-                timing_only=self.text.timing_only,
-                skip=self.text.skip,
-                tensors=self.tensors.file if self.tensors else None,
-            )
+    def _point(self, choice: Choice) -> DesignPoint:
+        """The point of a combination of the axes."""
+        chosen = {"parameter": dict(self.fixed["parameter"]), "knob": dict(self.fixed["knob"])}
+        for name, value in choice.items():
+            chosen.setdefault(self.axes[name].target, {})[self.axes[name].name] = value
+        algorithm = self.algorithms[str(choice.get("algorithm", self.text.algorithm))]
+        named = str(choice.get("workload") or self._preset or ONE_HEAD.name)
+        key = (algorithm.name, *chosen["parameter"].items())
+        if key not in self.parameter_sets:
+            self.parameter_sets[key] = complete_parameters(algorithm, chosen["parameter"])
+        shape_key = (named, *chosen["knob"].items())
+        if shape_key not in self.shapes:
+            self.shapes[shape_key] = shaped_workload(self.workloads[named], chosen["knob"], self.tensors)
+        return DesignPoint(
+            algorithm=algorithm.name,
+            workload=self.shapes[shape_key],
+            parameters=self.parameter_sets[key],
+            engine="simpy" if choice.get("engine", self.text.engine) == "simpy" else "compiled",
+            clock_hz=float(choice.get("clock") or self.text.clock),
+            timing_only=self.text.timing_only,
+            skip=self.text.skip,
+            tensors=self.tensors.file if self.tensors else None,
+        )
+
+    # --- goals ------------------------------------------------------------------------------------------
+
+    def _objectives(self) -> Iterator[Objective]:
+        """What the study wants, each metric once."""
+        written = self.text.objectives
+        wanted = list(written.items()) if isinstance(written, dict) else [(name, None) for name in written]
+        seen: set[str] = set()
+        for i, (name, goal) in enumerate(wanted):
+            path: FieldPath = ("objectives", name if isinstance(written, dict) else i)
+            if name in seen:
+                self._complain(path, f"objective {name!r} is there twice")
+            seen.add(name)
+            yield from self._attempt(path, partial(read_objective, name, goal))
+
+    def _constraints(self) -> Iterator[Constraint]:
+        for i, text in enumerate(self.text.constraints):
+            yield from self._attempt(("constraints", i), partial(read_constraint, text))
 
     # --- origins ----------------------------------------------------------------------------------------
 
@@ -370,7 +395,8 @@ class _Resolver:
             axis = by_target.get((target, name))
             if axis is not None:
                 place = next(iter(axis.places.values()))
-                yield Setting(full, list(axis.places), f"axis, {self._line(place)}")
+                condition = "".join(f", when {other} is {_either(values)}" for other, values in axis.when.items())
+                yield Setting(full, list(axis.places), f"axis, {self._line(place)}{condition}")
             else:
                 found = [self._line(path) for path in paths if path in self.document.lines]
                 yield Setting(full, value, found[0] if found else default)
@@ -378,5 +404,13 @@ class _Resolver:
             found = [self._line((name,))] if (name,) in self.document.lines else ["default"]
             yield Setting(name, first.describe()[name], found[0])
 
+        for name in ("objectives", "constraints"):
+            if (name,) in self.document.lines:
+                yield Setting(name, self.document.at((name,)), self._line((name,)))
+
     def _line(self, path: FieldPath) -> str:
         return f"{self.document.name}:{self.document.lines[path]}"
+
+
+def _either(values: Iterable[Scalar]) -> str:
+    return " or ".join(str(value) for value in values)

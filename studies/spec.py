@@ -14,7 +14,11 @@ A study names an algorithm and a workload, sets some of their knobs and lists ax
 Its grid has one design point for every combination of the axes, the last axis changing fastest. An axis is
 ``algorithm``, ``workload`` (presets or files), ``engine``, ``clock``, a knob of the workload
 (``workload.kv_len``) or a parameter of the algorithm (by name); a plain name means a parameter first, then a
-knob of the workload.
+knob of the workload. An axis may hold for some values of earlier axes only, and a study may say what it is after::
+
+      long_depth: {values: [256, 512], when: {algorithm: sdpa.naive}}
+    objectives: [cycles, fifo.capacity_bytes]
+    constraints: [fifo.capacity_bytes <= 64 KiB]
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from hwmodels.quantity import Hertz
+from studies.metrics import Goal
 from studies.space import Engine, Scalar
 
 LONGEST_AXIS = 100_000
@@ -35,6 +40,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Condition = dict[str, Scalar | Annotated[list[Scalar], Field(min_length=1)]]
+"""Earlier axes, and the value or values of each for which an axis holds."""
+
+
 class RangeText(_Strict):
     """Evenly (`step`) or geometrically (`factor`) spaced values; `to` is included when it is hit."""
 
@@ -42,6 +51,7 @@ class RangeText(_Strict):
     last: int | float = Field(alias="to")
     step: int | float | None = None
     factor: int | float | None = None
+    when: Condition = {}
 
     @model_validator(mode="after")
     def _advances(self) -> Self:
@@ -78,12 +88,22 @@ class RangeText(_Strict):
 ListText = Annotated[list[Scalar], Field(min_length=1, max_length=LONGEST_AXIS)]
 
 
+class ValuesText(_Strict):
+    """Values that are tried under a condition only."""
+
+    values: ListText
+    when: Condition = {}
+
+
 def _form_of_axis(value: object) -> str:
+    if isinstance(value, ValuesText) or (isinstance(value, dict) and "values" in value):
+        return "values"
     return "range" if isinstance(value, dict | RangeText) else "list"
 
 
 AxisText = Annotated[
-    Annotated[ListText, Tag("list")] | Annotated[RangeText, Tag("range")], Discriminator(_form_of_axis)
+    Annotated[ListText, Tag("list")] | Annotated[ValuesText, Tag("values")] | Annotated[RangeText, Tag("range")],
+    Discriminator(_form_of_axis),
 ]
 
 
@@ -96,6 +116,8 @@ class StudyText(_Strict):
     workload: str | dict[str, Scalar] | None = None
     parameters: dict[str, Scalar] = {}
     axes: dict[str, AxisText] = {}
+    objectives: list[str] | dict[str, Goal | None] = []
+    constraints: list[str] = []
     seeds: Annotated[list[int], Field(min_length=1)] | None = None
     engine: Engine = "compiled"
     timing_only: bool = False
@@ -105,9 +127,21 @@ class StudyText(_Strict):
 
     def axis_values(self) -> dict[str, list[Scalar]]:
         """Values of every axis as written, ranges expanded; seeds are the last axis."""
-        values = {
-            name: axis.values() if isinstance(axis, RangeText) else list(axis) for name, axis in self.axes.items()
-        }
+        values = {name: _values_of(axis) for name, axis in self.axes.items()}
         if self.seeds is not None:
             values["workload.seed"] = list(self.seeds)
         return values
+
+    def conditions(self) -> dict[str, dict[str, list[Scalar]]]:
+        """For each axis with a condition the earlier axes and values under which it holds."""
+        return {
+            name: {other: list(values) if isinstance(values, list) else [values] for other, values in axis.when.items()}
+            for name, axis in self.axes.items()
+            if isinstance(axis, RangeText | ValuesText) and axis.when
+        }
+
+
+def _values_of(axis: list[Scalar] | ValuesText | RangeText) -> list[Scalar]:
+    if isinstance(axis, RangeText):
+        return axis.values()
+    return list(axis.values if isinstance(axis, ValuesText) else axis)

@@ -11,10 +11,10 @@ from pathlib import Path
 from studies.evaluate import attempt
 from studies.progress import Progress
 from studies.provenance import provenance
-from studies.resolve import Study
 from studies.runner import Evaluate, OpenExecutor, open_processes, run_points
 from studies.space import Json
 from studies.store import Outcome, Store
+from studies.study import Study
 
 
 @dataclass(frozen=True)

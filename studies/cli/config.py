@@ -26,11 +26,14 @@ def register(app: typer.Typer) -> None:
 def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not."""
     from studies.resolve import read_study
+    from studies.study import LARGEST_GRID
 
     del quiet
     study = read_study(study_file)
-    document: Json = {"study": study.name, "points": len(study.points), "ok": True}
-    emit(document, lambda: f"{study_file}: ok, {len(study.points)} points", as_json=as_json)
+    size = study.space.size
+    document: Json = {"study": study.name, "points": size, "ok": True}
+    remark = "" if size <= LARGEST_GRID else "; too many for a sweep, but not for a search"
+    emit(document, lambda: f"{study_file}: ok, {size} points{remark}", as_json=as_json)
 
 
 def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
@@ -44,7 +47,7 @@ def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = Fa
         rows = [
             (setting.name, json.dumps(setting.value, ensure_ascii=False), setting.origin) for setting in study.settings
         ]
-        return f"{study.name}: {len(study.points)} points\n\n{table(('name', 'value', 'origin'), rows)}"
+        return f"{study.name}: {study.space.size} points\n\n{table(('name', 'value', 'origin'), rows)}"
 
     emit(study.describe(), text, as_json=as_json)
 

@@ -41,10 +41,11 @@ def sweep(
     from studies.warm_up import compile_engine
 
     study = read_study(study_file)
+    needs_engine = any(point.engine == "compiled" for point in study.points)
     path = store or Path("out") / f"{study.name}.sqlite"
     if store is None:
         path.parent.mkdir(exist_ok=True)
-    if any(point.engine == "compiled" for point in study.points):
+    if needs_engine:
         compile_engine(quiet=quiet)
     try:
         summary = run_sweep(

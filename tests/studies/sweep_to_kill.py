@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from algorithms.shape import Workload
-from studies.resolve import Study
 from studies.space import DesignPoint
 from studies.store import Outcome
+from studies.study import Study
 from studies.sweep import run_sweep
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
@@ -29,7 +29,7 @@ def evaluate(point):
 def main(store, log, count):
     os.environ["SWEEP_LOG"] = log
     points = tuple(DesignPoint("any", HEAD.with_(seed=i), ()) for i in range(int(count)))
-    summary = run_sweep(Study("kill", "", points, {}, ()), store, workers=2, quiet=True, evaluate=evaluate)
+    summary = run_sweep(Study.of("kill", points), store, workers=2, quiet=True, evaluate=evaluate)
     sys.stdout.write(f"{summary.evaluated} {summary.skipped} {summary.done} {summary.failed}\n")
 
 

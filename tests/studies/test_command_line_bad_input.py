@@ -215,9 +215,33 @@ STUDIES = {
         "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 1e9, step: 1}\n",
         ["3: axes.q_len: has 1e+09 values, more than 100000"],
     ),
-    "too many points": (
-        "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 1000, step: 1}\n  seed: {from: 0, to: 999, step: 1}\n",
-        ["2: axes: the grid has 1000000 points, more than 200000"],
+    "unknown metric": (
+        "algorithm: sdpa.naive\nobjectives: [cycle]\nconstraints: [fifo.capacity_byte <= 8 KiB]\n",
+        [
+            "2: objectives[0]: no metric is called 'cycle'; did you mean 'cycles'?",
+            "3: constraints[0]: no metric is called 'fifo.capacity_byte'; did you mean 'fifo.capacity_bytes'?",
+        ],
+    ),
+    "objective without direction": (
+        "algorithm: sdpa.naive\nobjectives: [firings]\n",
+        ["2: objectives[0]: firings is not better in either direction: write it as 'firings: min' or 'firings: max'"],
+    ),
+    "constraints that are none": (
+        "algorithm: sdpa.naive\nconstraints:\n  - cycles\n  - cycles <= fast\n  - seconds <= 2 GB\n",
+        [
+            "3: constraints[0]: must be METRIC <= VALUE, or with <, >= or > (got 'cycles')",
+            "4: constraints[1]: must be a number (got 'fast')",
+            "5: constraints[2]: must be a quantity in s such as '30 ns' (got '2 GB')",
+        ],
+    ),
+    "conditions on nothing": (
+        "algorithm: sdpa.naive\naxes:\n  long_depth: {values: [1, 2], when: {mask: full}}\n  mask: [full, causal]\n"
+        "  exp_lanes: {values: [1, 2], when: {mask: [ful]}}\n  div_lanes: {values: [1], when: {exp_lanes: 4}}\n",
+        [
+            "3: axes.long_depth.when.mask: must be an axis that comes before",
+            "5: axes.exp_lanes.when.mask: must be 'full' or 'causal' (got 'ful'); did you mean 'full'?",
+            "6: axes.div_lanes.when.exp_lanes: axis 'exp_lanes' does not have the value 4; known: 1, 2",
+        ],
     ),
     "bad engine": (
         "algorithm: sdpa.naive\nengine: simpi\n",
@@ -243,6 +267,18 @@ def test_study_files(here, capsys, text, expected):
     assert complaints(capsys, "config", "check", "s.yaml") == lines
     assert complaints(capsys, "sweep", "s.yaml", "--json") == lines
     assert not (here / "out").exists()
+
+
+def test_a_grid_that_is_too_large_for_a_sweep_is_none_for_a_search(here, capsys):
+    (here / "s.yaml").write_text(
+        "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 1000, step: 1}\n  seed: {from: 0, to: 999, step: 1}\n"
+    )
+    assert complaints(capsys, "sweep", "s.yaml", "--json") == [
+        "the grid of s has 1,000,000 points, more than 200,000: thin its axes, or let `attnflow search` choose"
+    ]
+    assert not (here / "out").exists()
+    assert main(["config", "check", "s.yaml"]) == 0
+    assert "1000000 points; too many for a sweep, but not for a search" in capsys.readouterr().out
 
 
 def test_all_problems_of_a_study_file_come_at_once(here, capsys):

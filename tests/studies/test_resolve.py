@@ -165,3 +165,37 @@ def test_every_value_has_an_origin():
     assert origins["parameters.buffer"] == (1024, "default of test.pipe")
     assert origins["clock"] == (2e9, "s.yaml:9")
     assert origins["engine"] == ("compiled", "default")
+
+
+def test_an_axis_may_hold_for_some_values_of_an_earlier_one():
+    result = study(
+        "axes:\n  algorithm: [test.pipe, test.other]\n"
+        "  depth: {values: [1, 2], when: {algorithm: test.pipe}}\n"
+        "  buffer: {from: 1024, to: 4096, factor: 2, when: {depth: 2}}\n  kv_len: [8, 16]\n"
+    )
+    chosen = [
+        (p.algorithm, *(dict(p.parameters).get(n) for n in ("depth", "buffer")), p.workload.kv_len)
+        for p in result.points
+    ]
+    pipes = [("test.pipe", 1, 1024), *(("test.pipe", 2, size) for size in (1024, 2048, 4096))]
+    assert chosen == [(*design, n) for design in (*pipes, ("test.other", None, None)) for n in (8, 16)]
+    assert result.space.size == len(result.points) == len({point.key for point in result.points})
+    origins = {setting.name: setting.origin for setting in result.settings}
+    assert origins["parameters.depth"] == "axis, s.yaml:3, when algorithm is test.pipe"
+
+
+def test_goals_have_directions_and_units():
+    result = study(
+        "algorithm: test.pipe\nobjectives: {cycles: null, firings: max}\n"
+        "constraints: [seconds < 2 ms, fifo.capacity_bytes <= 64 KiB, cycles>=1e3]\n"
+    )
+    assert [str(objective) for objective in result.objectives] == ["min cycles", "max firings"]
+    assert [objective.cost({"cycles": 5, "firings": 7}) for objective in result.objectives] == [5, -7]
+    assert [str(c) for c in result.constraints] == [
+        "seconds < 0.002 s",
+        "fifo.capacity_bytes <= 65536 B",
+        "cycles >= 1000 cycle",
+    ]
+    kept = {"seconds": 0.002, "fifo.capacity_bytes": 65536, "cycles": 999}
+    assert [constraint.keeps(kept) for constraint in result.constraints] == [False, True, False]
+    assert not result.constraints[0].keeps({})

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hwmodels.documents import read_text
 from hwmodels.errors import InputError
-from studies.resolve import Study, resolve
+from studies.resolve import resolve
+from studies.study import Study
 
 SCALARS = st.one_of(
     st.none(),
@@ -23,13 +24,14 @@ SCALARS = st.one_of(
 )
 NAMES = (
     "algorithm workload engine clock seed seeds heads kv_heads workload.kv_len seq_len mask dtype preset granularity"
-    " long_depth depths parameters.fifo_depth from to step factor"
+    " long_depth depths parameters.fifo_depth from to step factor values when cycles"
 )
 KNOBS = st.one_of(st.sampled_from(NAMES.split()), st.text(max_size=4))
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KNOBS, inner, max_size=4), max_leaves=8
 )
 KEYS = ["name", "title", "algorithm", "workload", "parameters", "axes", "seeds", "engine", "clock", "tensors"]
+KEYS += ["objectives", "constraints"]
 DOCUMENTS = st.dictionaries(st.sampled_from([*KEYS, "timing_only", "skip", "axis"]), VALUES, max_size=6)
 
 
@@ -40,6 +42,8 @@ DOCUMENTS = st.dictionaries(st.sampled_from([*KEYS, "timing_only", "skip", "axis
 @example({"algorithm": "sdpa.naive", "workload": {"heads": 10**400}})
 @example({"algorithm": "sdpa.naive", "parameters": {"long_depth": 10**400}})
 @example({"algorithm": "sdpa.naive", "seeds": [10**400]})
+@example({"algorithm": "sdpa.naive", "constraints": ["cycles <= 1e999"], "objectives": {"cycles": None}})
+@example({"algorithm": "sdpa.naive", "axes": {"mask": {"values": ["full"], "when": {"mask": "full"}}}})
 @example({"algorithm": "sdpa.naive", "tensors": "\0"})
 @example({"algorithm": "sdpa.naive", "workload": "\0/"})
 @example({"algorithm": "sdpa.naive", "axes": {"clock": ["1 GHz", "1 GHz"]}})
@@ -48,13 +52,13 @@ def test_any_document(document):
     text = json.dumps(document)
     try:
         study = resolve(read_text(text, "s.yaml"), Path())
+        assert study.points
     except InputError as error:
         lines = str(error).splitlines()
         assert len(lines) == len(error.problems)
         assert all(len(line) < 1000 for line in lines)
     else:
         assert isinstance(study, Study)
-        assert study.points
         json.dumps(study.describe(), allow_nan=False)
 
 
