@@ -1,0 +1,159 @@
+"""Chips from YAML: the shipped presets and a user's own files.
+
+A file has the fields of `hwmodels.chip.Accelerator` under the same names; each number is plain or
+``{value: "3.35 TB/s", source: "..."}``; ``assumption: true`` marks a choice of the model. A source that is a
+key of ``references.yaml`` stands for that entry. ``base: h100_sxm5_80g`` starts from a preset and changes only what is
+written.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from hwmodels.chip import Accelerator, Link, Resources, SharedTier
+from hwmodels.chip_text import AcceleratorText, BibliographyText
+from hwmodels.compute import Core, Rates
+from hwmodels.documents import Document, Value, read_document, read_text
+from hwmodels.errors import InputError, Problem, did_you_mean
+
+__all__ = [
+    "Accelerator",
+    "Core",
+    "Link",
+    "Rates",
+    "Resources",
+    "SharedTier",
+    "accelerator_aliases",
+    "accelerator_names",
+    "accelerator_schema",
+    "load_accelerator",
+]
+
+_DEEPEST_BASE = 8
+
+
+def accelerator_names() -> tuple[str, ...]:
+    """Names of the shipped chips, sorted."""
+    return tuple(
+        sorted(path.name.removesuffix(".yaml") for path in _presets().iterdir() if path.name.endswith(".yaml"))
+    )
+
+
+@cache
+def accelerator_aliases() -> dict[str, str]:
+    """Short names (``h100``) with the preset each stands for."""
+    found: dict[str, str] = {}
+    for name in accelerator_names():
+        aliases = _mapping(_preset_document(name)).get("aliases", [])
+        for alias in aliases if isinstance(aliases, list) else []:
+            other = found.setdefault(str(alias), name)
+            if other != name or alias in accelerator_names():
+                raise InputError(Problem(f"{alias!r} names {other} too", f"{name}.yaml", field="aliases"))
+    return found
+
+
+def load_accelerator(name_or_path: str | Path) -> Accelerator:
+    """A shipped chip by name or alias (upper or lower case), or a chip file by path.
+
+    Text with a path separator or the suffix ``.yaml`` or ``.yml`` is a path; anything else is a name.
+
+    Raises
+    ------
+    InputError
+        An unknown name (with the nearest one), or every problem of the file with its line.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+        return _accelerator(read_document(Path(name_or_path)))
+    return _preset(_preset_name(text))
+
+
+def accelerator_schema() -> dict[str, object]:
+    """JSON schema of a chip file, for editors."""
+    return AcceleratorText.model_json_schema()
+
+
+def _presets() -> Traversable:
+    return resources.files("hwmodels") / "presets"
+
+
+def _preset_name(text: str) -> str:
+    folded = text.casefold()
+    if folded in accelerator_names():
+        return folded
+    aliases = accelerator_aliases()
+    if folded in aliases:
+        return aliases[folded]
+    hint = did_you_mean(folded, [*accelerator_names(), *aliases])
+    raise InputError(Problem(f"unknown chip {text!r}", hint=hint or "see `attnflow list chips`"))
+
+
+@cache
+def _preset(name: str) -> Accelerator:
+    return _accelerator(_preset_document(name))
+
+
+@cache
+def _preset_document(name: str) -> Document:
+    file = f"{name}.yaml"
+    return read_text((_presets() / file).read_text(encoding="utf-8"), file)
+
+
+@cache
+def _references() -> dict[str, str]:
+    """Full text of each short source name, with how far it was checked."""
+    text = (resources.files("hwmodels") / "references.yaml").read_text(encoding="utf-8")
+    found = read_text(text, "references.yaml").validate(BibliographyText).references
+    return {name: f"{entry.reference} [{entry.status}]" for name, entry in found.items()}
+
+
+def _accelerator(document: Document) -> Accelerator:
+    merged = _on_its_base(document, ())
+    parsed = merged.validate(AcceleratorText)
+    try:
+        return parsed.accelerator(_references())
+    except InputError as error:
+        raise InputError([_placed(merged, problem) for problem in error.problems]) from None
+
+
+def _placed(document: Document, problem: Problem) -> Problem:
+    """`problem` on the line of its field; tiers and links stand in sections of the file."""
+    path = tuple((problem.field or "").split("."))
+    for section in ("tiers", "links"):
+        part = _mapping(document).get(section)
+        if isinstance(part, dict) and path[0] in part:
+            path = (section, *path)
+    return document.problem(path, problem.message, problem.hint)
+
+
+def _mapping(document: Document) -> dict[str, Value]:
+    return document.data if isinstance(document.data, dict) else {}
+
+
+def _on_its_base(document: Document, below: tuple[str, ...]) -> Document:
+    """`document` laid over the preset that it names as its base."""
+    base = _mapping(document).get("base")
+    if not isinstance(base, str):
+        return document
+    try:
+        name = _preset_name(base)
+    except InputError as error:
+        raise InputError([document.problem(("base",), p.message, p.hint) for p in error.problems]) from None
+    if name in below or len(below) >= _DEEPEST_BASE:
+        raise InputError(document.problem(("base",), f"bases go round in a circle: {' -> '.join((*below, name))}"))
+    under = _on_its_base(_preset_document(name), (*below, name))
+    data = _laid_over(under.data, document.data)
+    if isinstance(data, dict) and "aliases" not in _mapping(document):
+        data.pop("aliases", None)
+    return Document(document.name, data, document.lines, document.problems)
+
+
+def _laid_over(under: Value, over: Value) -> Value:
+    """Mappings are merged key by key; a cited value (and anything else) replaces what lies under it as a whole."""
+    if not isinstance(under, dict) or not isinstance(over, dict) or "value" in over or "value" in under:
+        return over
+    merged = {key: _laid_over(under[key], value) if key in under else value for key, value in over.items()}
+    return {**{key: merged.get(key, value) for key, value in under.items()}, **merged}

@@ -1,0 +1,154 @@
+"""Field overrides by path: what `Accelerator.with_` does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from hwmodels.chip import OVERRIDDEN, Accelerator, GivenEnergy, Link, Number, Resources, SharedTier
+from hwmodels.compute import FORMAT_BITS, Core, Rates
+from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.quantity import parse_quantity
+
+T = TypeVar("T", Accelerator, Core, SharedTier, Link, Resources, GivenEnergy)
+
+_UNIT_OF_SUFFIX = {
+    "_hz": "Hz",
+    "bytes_per_second": "B/s",
+    "_bytes": "B",
+    "latency_s": "s",
+    "_w": "W",
+    "_mm2": "mm2",
+    "_j_per_bit": "J/bit",
+    "j_per_bit": "J/bit",
+    "mac_j": "J",
+}
+_FIXED = ("name", "citations", "changes", "tiers", "links", "core", "resources", "energy")
+
+
+def unit_of(path: str) -> str | None:
+    """The base unit of a field, from its name; None for counts and texts.
+
+    >>> unit_of("hbm.bytes_per_second"), unit_of("energy.mac_j.float16"), unit_of("cores")
+    ('B/s', 'J', None)
+    """
+    names = path.split(".")
+    field = names[-2] if names[-1] in FORMAT_BITS else names[-1]
+    return next((unit for suffix, unit in _UNIT_OF_SUFFIX.items() if field.endswith(suffix)), None)
+
+
+def changed(chip: Accelerator, overrides: Mapping[str, Number | str | None]) -> Accelerator:
+    """`chip` with the fields at the paths of `overrides` replaced.
+
+    Raises
+    ------
+    InputError
+        With every path that is unknown and every value that cannot be.
+    """
+    problems: list[Problem] = []
+    result = chip
+    written: dict[str, str] = dict(chip.changes)
+    for path, given in overrides.items():
+        canonical = _canonical(path)
+        try:
+            result = _replaced(result, canonical, given)
+        except InputError as error:
+            problems += [dataclasses.replace(found, field=path) for found in error.problems]
+        else:
+            written[canonical] = str(given)
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    kept = tuple((field, source) for field, source in result.citations if field not in written)
+    cited = tuple((field, OVERRIDDEN) for field in written)
+    return dataclasses.replace(result, citations=(*kept, *cited), changes=tuple(written.items()))
+
+
+def _canonical(path: str) -> str:
+    """``tiers.hbm.latency_s`` and ``links.pcie.latency_s`` without their section, as elsewhere."""
+    for section in ("tiers.", "links."):
+        if path.startswith(section):
+            return path.removeprefix(section)
+    return path
+
+
+def _replaced(chip: Accelerator, path: str, given: Number | str | None) -> Accelerator:
+    section, _, rest = path.rpartition(".") if path.count(".") < 2 else path.partition(".")
+    if not section:
+        return _with_field(chip, chip, path, path, given)
+    if section == "core":
+        return dataclasses.replace(chip, core=_with_field(chip, chip.core, path, rest, given))
+    if section == "energy":
+        return dataclasses.replace(chip, energy=_with_field(chip, chip.energy, path, rest, given))
+    if section == "resources" and chip.resources is not None:
+        return dataclasses.replace(chip, resources=_with_field(chip, chip.resources, path, rest, given))
+    tiers = {tier.name: tier for tier in chip.tiers}
+    links = {link.name: link for link in chip.links}
+    if section in tiers:
+        tiers[section] = _with_field(chip, tiers[section], path, rest, given)
+        return dataclasses.replace(chip, tiers=tuple(tiers.values()))
+    if section in links:
+        links[section] = _with_field(chip, links[section], path, rest, given)
+        return dataclasses.replace(chip, links=tuple(links.values()))
+    raise _unknown(chip, path)
+
+
+def _unknown(chip: Accelerator, path: str) -> InputError:
+    """The nearest path is looked for in the same section first: ``hbm.latency`` means one of ``hbm``."""
+    section, dot, _ = path.partition(".")
+    known = [field for field in chip.values() if field not in _FIXED]
+    here = [field for field in known if dot and field.startswith(f"{section}.")]
+    return InputError(Problem(f"{chip.name} has no such field", hint=did_you_mean(path, here or known)))
+
+
+def _fixed(name: str) -> InputError:
+    return InputError(Problem(f"{name!r} cannot be set: write a chip file that starts from a preset with 'base:'"))
+
+
+def _with_field(chip: Accelerator, part: T, whole: str, path: str, given: Number | str | None) -> T:
+    """`part` with one field set; a path into `Rates` may name a format that was not there."""
+    name, _, operand_format = path.partition(".")
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(part)}
+    kind = kinds.get(name)
+    if kind is not None and name in _FIXED:
+        raise _fixed(name)
+    if kind is None or (kind == "Rates") != bool(operand_format):
+        raise _unknown(chip, whole)
+    if kind != "Rates":
+        field: dict[str, Any] = {name: _read(name, kind, given)}
+        return dataclasses.replace(part, **field)
+    rates = getattr(part, name)
+    value = _read(path, "float", given)
+    if not isinstance(value, float):
+        raise InputError(Problem(f"must be a number (got {given!r})"))
+    field = {name: Rates.of({**rates, operand_format: value})}
+    return dataclasses.replace(part, **field)
+
+
+def _read(name: str, kind: str, given: Number | str | None) -> Number | str | None:
+    """The value as the field wants it: whole numbers, quantities with units, texts, or nothing."""
+    if given is None or given == "none":
+        if "None" in kind:
+            return None
+        raise InputError(Problem("must have a value (got nothing)"))
+    if "str" in kind or "Kind" in kind or "Level" in kind:
+        return str(given)
+    try:
+        unit = unit_of(name)
+        value = parse_quantity(given, unit) if unit else _plain(given)
+    except ValueError as error:
+        raise InputError(Problem(str(error))) from None
+    if not kind.startswith("int"):
+        return value
+    if value != int(value):
+        raise InputError(Problem(f"must be a whole number (got {given})"))
+    return int(value)
+
+
+def _plain(given: Number | str) -> float:
+    try:
+        if isinstance(given, bool):
+            raise ValueError
+        return float(given)
+    except ValueError:
+        raise ValueError(f"must be a number (got {given!r})") from None

@@ -1,0 +1,196 @@
+"""A chip file as text: pydantic models that check it and turn it into an `Accelerator`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from hwmodels.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
+from hwmodels.cited import Cited
+from hwmodels.compute import Core, Rates
+from hwmodels.quantity import (
+    Bytes,
+    BytesPerSecond,
+    Hertz,
+    Joules,
+    JoulesPerBit,
+    Seconds,
+    SquareMillimetres,
+    Watts,
+)
+
+UNCITED = "given without a source"
+
+
+def _cite_plain_value(value: object) -> object:
+    """A plain value stands for itself in a user's own file; a test sees that shipped presets cite theirs."""
+    return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
+
+
+Count = Annotated[int, Field(ge=1)]
+Budget = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+CountGiven = Annotated[Cited[Count], BeforeValidator(_cite_plain_value)]
+BudgetGiven = Annotated[Cited[Budget], BeforeValidator(_cite_plain_value)]
+PositiveGiven = Annotated[Cited[Positive], BeforeValidator(_cite_plain_value)]
+FractionGiven = Annotated[Cited[Fraction], BeforeValidator(_cite_plain_value)]
+HertzGiven = Annotated[Cited[Hertz], BeforeValidator(_cite_plain_value)]
+BytesGiven = Annotated[Cited[Bytes], BeforeValidator(_cite_plain_value)]
+BandwidthGiven = Annotated[Cited[BytesPerSecond], BeforeValidator(_cite_plain_value)]
+SecondsGiven = Annotated[Cited[Seconds], BeforeValidator(_cite_plain_value)]
+WattsGiven = Annotated[Cited[Watts], BeforeValidator(_cite_plain_value)]
+AreaGiven = Annotated[Cited[SquareMillimetres], BeforeValidator(_cite_plain_value)]
+JoulesGiven = Annotated[Cited[Joules], BeforeValidator(_cite_plain_value)]
+JoulesPerBitGiven = Annotated[Cited[JoulesPerBit], BeforeValidator(_cite_plain_value)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReferenceText(_Strict):
+    """One source of ``references.yaml``: what it is, and whether it was read or only named."""
+
+    reference: str
+    status: str
+
+
+class BibliographyText(_Strict):
+    """The file ``references.yaml``."""
+
+    references: dict[str, ReferenceText]
+
+
+class CoreText(_Strict):
+    """The `core` section; fields are those of `hwmodels.compute.Core`."""
+
+    matrix_flops_per_cycle: dict[str, PositiveGiven]
+    matrix_rows: CountGiven
+    matrix_columns: CountGiven
+    matrix_depth: CountGiven
+    vector_flops_per_cycle: PositiveGiven
+    exp_per_cycle: PositiveGiven
+    sram_bytes: BytesGiven
+    sram_bytes_per_cycle: PositiveGiven
+    register_bytes: BytesGiven
+    sram_latency_cycles: PositiveGiven | None = None
+    sram_banks: CountGiven | None = None
+    accumulator_bytes: BytesGiven | None = None
+
+
+class TierText(_Strict):
+    """One entry of `tiers`; fields are those of `hwmodels.chip.SharedTier`."""
+
+    level: TierLevel
+    technology: str
+    capacity_bytes: BytesGiven
+    bytes_per_second: BandwidthGiven
+    latency_s: SecondsGiven
+    preset: str | None = None
+    count: CountGiven | None = None
+    sustained_fraction: FractionGiven | None = None
+    j_per_bit: JoulesPerBitGiven | None = None
+
+
+class LinkText(_Strict):
+    """One entry of `links`; fields are those of `hwmodels.chip.Link`."""
+
+    technology: str
+    bytes_per_second: BandwidthGiven
+    latency_s: SecondsGiven | None = None
+    preset: str | None = None
+
+
+class ResourcesText(_Strict):
+    """The `resources` section of an FPGA."""
+
+    dsp: BudgetGiven
+    bram36: BudgetGiven
+    uram: BudgetGiven
+    lut: BudgetGiven
+    ff: BudgetGiven
+
+
+class EnergyText(_Strict):
+    """The `energy` section: what the chip's own source states."""
+
+    mac_j: dict[str, JoulesGiven] = {}
+    sram_j_per_bit: JoulesPerBitGiven | None = None
+    static_w: WattsGiven | None = None
+
+
+class AcceleratorText(_Strict):
+    """A chip file."""
+
+    name: str
+    aliases: list[str] = []
+    base: str | None = None
+    kind: ChipKind
+    summary: str
+    process: str = "not published"
+    node_nm: PositiveGiven
+    clock_hz: HertzGiven
+    cores: CountGiven
+    core: CoreText
+    tiers: dict[str, TierText]
+    links: dict[str, LinkText] = {}
+    resources: ResourcesText | None = None
+    power_w: WattsGiven | None = None
+    area_mm2: AreaGiven | None = None
+    price_usd: PositiveGiven | None = None
+    energy: EnergyText = EnergyText()
+
+    def accelerator(self, references: Mapping[str, str]) -> Accelerator:
+        """The plain chip, its citations beside it; `references` has the full text of short source names."""
+        return Accelerator(
+            **_plain(self),
+            core=Core(**_plain(self.core)),
+            tiers=tuple(SharedTier(name=name, **_plain(text)) for name, text in self.tiers.items()),
+            links=tuple(Link(name=name, **_plain(text)) for name, text in self.links.items()),
+            resources=Resources(**_plain(self.resources)) if self.resources else None,
+            energy=GivenEnergy(**_plain(self.energy)),
+            citations=tuple((path, _source_text(value, references)) for path, value in self._cited()),
+        )
+
+    def _cited(self) -> Iterator[tuple[str, Cited[float] | Cited[int]]]:
+        """Every cited value of the file by its field path."""
+        parts: list[tuple[str, BaseModel]] = [("", self), ("core.", self.core)]
+        parts += [(f"{name}.", tier) for name, tier in self.tiers.items()]
+        parts += [(f"{name}.", link) for name, link in self.links.items()]
+        if self.resources is not None:
+            parts.append(("resources.", self.resources))
+        for prefix, part in [*parts, ("energy.", self.energy)]:
+            for name, value in part:
+                if isinstance(value, Cited):
+                    yield f"{prefix}{name}", value
+                elif isinstance(value, dict):
+                    yield from (
+                        (f"{prefix}{name}.{key}", item) for key, item in value.items() if isinstance(item, Cited)
+                    )
+
+
+_ONLY_IN_FILES = ("aliases", "base")
+
+
+def _plain(text: BaseModel) -> dict[str, Any]:
+    """The fields that a file sets, without citations; sections are left out."""
+    found: dict[str, Any] = {}
+    for name, value in text:
+        if isinstance(value, Cited):
+            found[name] = value.value
+        elif isinstance(value, dict) and all(isinstance(item, Cited) for item in value.values()):
+            if value:
+                found[name] = Rates.of({key: item.value for key, item in value.items()})
+        elif value is not None and not isinstance(value, BaseModel | dict) and name not in _ONLY_IN_FILES:
+            found[name] = value
+    return found
+
+
+def _source_text(value: Cited[float] | Cited[int], references: Mapping[str, str]) -> str:
+    parts = [references.get(value.source, value.source), value.note or ""]
+    text = "; ".join(part for part in parts if part)
+    return f"assumption: {text}" if value.assumption else text

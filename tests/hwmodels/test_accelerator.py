@@ -1,0 +1,107 @@
+"""Chips from presets and files: peaks, field paths, overrides and what bad files are told."""
+
+import pickle
+
+import pytest
+
+from hwmodels.accelerator import accelerator_aliases, accelerator_names, load_accelerator
+from hwmodels.errors import InputError
+
+
+def test_peaks_of_the_h100_are_those_of_the_flash_attention_3_paper():
+    chip = load_accelerator("h100")
+    assert chip.peak_flops_per_second("float16") == pytest.approx(989.4e12, rel=1e-3)
+    assert chip.exp_per_second == pytest.approx(3.87e12, rel=2e-3)
+    assert chip.flops_per_exp() == 256
+    assert chip.sram_bytes_per_second == pytest.approx(30.9e12, rel=1e-3)
+    assert chip.memory.name == "hbm"
+    assert [tier.name for tier in chip.caches] == ["l2"]
+
+
+def test_names_and_aliases_are_read_in_any_case():
+    assert load_accelerator("A100_SXM4_80G") is load_accelerator("a100")
+    assert set(accelerator_aliases().values()) <= set(accelerator_names())
+
+
+def test_an_unknown_chip_is_told_the_nearest():
+    with pytest.raises(InputError, match=r"unknown chip 'h10'; did you mean 'h100'\?"):
+        load_accelerator("h10")
+
+
+def test_operands_run_in_the_next_format_that_the_array_has():
+    core = load_accelerator("a100").core
+    assert core.matrix_format("float16") == "float16"
+    assert core.matrix_format("float8_e4m3") == "float16"
+    assert core.matrix_rate("float8_e4m3") == 2048
+    with pytest.raises(InputError, match="has no float64 nor a wider format"):
+        core.matrix_rate("float64")
+    with pytest.raises(InputError, match=r"unknown number format 'floa16'; did you mean 'float16'\?"):
+        core.matrix_rate("floa16")
+
+
+def test_overrides_are_read_with_units_and_remembered():
+    base = load_accelerator("h100")
+    chip = base.with_(
+        **{
+            "hbm.bytes_per_second": "4 TB/s",
+            "tiers.l2.capacity_bytes": "60 MiB",
+            "cores": 78,
+            "core.matrix_flops_per_cycle.int8": 8192,
+            "links.pcie.latency_s": "1 us",
+            "power_w": None,
+        }
+    )
+    assert chip.memory.bytes_per_second == 4e12
+    assert chip.tier("l2").capacity_bytes == 60 * 2**20
+    assert chip.peak_flops_per_second("int8") == 78 * 8192 * 1.83e9
+    assert chip.link("pcie").latency_s == 1e-6
+    assert chip.power_w is None
+    assert dict(chip.changes)["hbm.bytes_per_second"] == "4 TB/s"
+    assert chip.sources()["cores"] == "overridden"
+    assert chip.sources()["clock_hz"] == base.sources()["clock_hz"]
+    again = chip.with_(clock_hz="1.6 GHz")
+    assert [path for path, _ in again.changes][-1] == "clock_hz"
+    assert again.memory.bytes_per_second == 4e12
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "line"),
+    [
+        (
+            "hbm.byte_per_second",
+            1,
+            "hbm.byte_per_second: h100_sxm5_80g has no such field; did you mean 'hbm.bytes_per_second'?",
+        ),
+        ("corse", 1, "corse: h100_sxm5_80g has no such field; did you mean 'cores'?"),
+        ("cores", "3.5", "cores: must be a whole number (got 3.5)"),
+        ("cores", 0, "cores: must be greater than 0 (got 0)"),
+        ("clock_hz", "3 GB", "clock_hz: must be a quantity in Hz such as '1.755 GHz' (got '3 GB')"),
+        ("core.exp_per_cycle", "many", "core.exp_per_cycle: must be a number (got 'many')"),
+        ("hbm.latency_s", None, "hbm.latency_s: must have a value (got nothing)"),
+        (
+            "core.matrix_flops_per_cycle.float15",
+            1,
+            "core.matrix_flops_per_cycle.float15: unknown number format; did you mean 'float16'?",
+        ),
+        ("resources.dsp", 3, "resources.dsp: h100_sxm5_80g has no such field"),
+        ("name", "x", "name: 'name' cannot be set: write a chip file that starts from a preset with 'base:'"),
+        ("hbm.level", "disk", "hbm.level: must be one of cache, memory (got 'disk')"),
+    ],
+)
+def test_a_bad_override_is_one_clear_line(path, given, line):
+    with pytest.raises(InputError) as caught:
+        load_accelerator("h100").with_(**{path: given})
+    assert str(caught.value).startswith(line)
+    assert len(caught.value.problems) == 1
+
+
+def test_bad_overrides_are_told_all_at_once():
+    with pytest.raises(InputError) as caught:
+        load_accelerator("h100").with_(**{"cores": -1, "clock_hz": "3 GB"})
+    assert [problem.field for problem in caught.value.problems] == ["cores", "clock_hz"]
+
+
+def test_a_chip_can_be_hashed_compared_and_sent_to_other_processes():
+    chip = load_accelerator("h100")
+    assert pickle.loads(pickle.dumps(chip)) == chip
+    assert len({chip, chip.with_(), chip.with_(cores=1)}) == 2
