@@ -1,0 +1,175 @@
+"""Parameters of tiled attention, and how automatic ones are chosen for a chip."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+
+from algorithms.shape import Workload
+from algorithms.tiled.plan import Overlap, TileOrder
+from algorithms.tiled.tiles import Tiling, ceil_div, round_up
+from hwmodels.errors import InputError, Problem
+from simulator.errors import CapacityError
+
+if TYPE_CHECKING:
+    from hwmodels.accelerator import Accelerator, Core
+
+Packing = Literal["auto", "always", "never"]
+Edge = Literal["padded", "trimmed"]
+OuterLoop = Literal["query", "key"]
+
+ACCUMULATOR_BYTES = 4
+"""Scores, sums and partial outputs are float32 in every published kernel."""
+TILE_WITHOUT_CHIP = 64
+"""Size of an automatic tile when values are computed and no chip is known; values do not depend on it."""
+PACKING_GAIN = 0.9
+"""Heads are packed when tiles are fuller with it, by this factor (flash-attention, hopper/heuristics.h)."""
+
+
+def knob(help_text: str, unit: str | None = None) -> dict[str, object]:
+    """Metadata of a parameter."""
+    return {"help": help_text} | ({"unit": unit} if unit else {})
+
+
+@dataclass(frozen=True)
+class TileParameters:
+    """What one can change about tiled attention.
+
+    Raises
+    ------
+    InputError
+        For values out of range, all at once.
+    """
+
+    tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: from the chip's local memory"))
+    tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: from the chip's local memory"))
+    stages: int = field(default=2, metadata=knob("tiles of K and V that a core holds at a time"))
+    pack_gqa: Packing = field(
+        default="auto", metadata=knob("whether query heads that share a KV head share tiles: auto, always or never")
+    )
+    edge: Edge = field(
+        default="padded",
+        metadata=knob("whether ragged tiles are computed whole, as GPU kernels do (padded), or as far as needed"),
+    )
+    overlap: Overlap = field(
+        default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
+    )
+    row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: rows over the array's rows"))
+    order: TileOrder = field(
+        default="longest_first", metadata=knob("work items in the order of tiles (static), or longest_first")
+    )
+
+    def __post_init__(self) -> None:
+        problems = bad_numbers(self, {"stages": 1}) + bad_choices(
+            self, {"pack_gqa": Packing, "edge": Edge, "overlap": Overlap, "order": TileOrder}
+        )
+        if problems:
+            raise InputError(problems)
+
+
+Tiled = TypeVar("Tiled", bound=TileParameters)
+
+
+def bad_numbers(parameters: object, lowest: dict[str, int]) -> list[Problem]:
+    """Whole-number parameters below what they may be, which is 0 if ``lowest`` does not say otherwise."""
+    return [
+        Problem(f"must be at least {lowest.get(name, 0)} (got {value})", field=name)
+        for name, value in vars(parameters).items()
+        if isinstance(value, int) and not isinstance(value, bool) and value < lowest.get(name, 0)
+    ]
+
+
+def bad_choices(parameters: object, kinds: dict[str, object]) -> list[Problem]:
+    """Parameters that are none of the values their type names."""
+    return [
+        Problem(f"must be one of {', '.join(get_args(kind))} (got {getattr(parameters, name)!r})", field=name)
+        for name, kind in kinds.items()
+        if getattr(parameters, name) not in get_args(kind)
+    ]
+
+
+def tiling_of(workload: Workload, parameters: TileParameters) -> Tiling:
+    """Tiles of ``workload``; what is still automatic takes a size that no chip asks for."""
+    rows, columns = (size or TILE_WITHOUT_CHIP for size in (parameters.tile_rows, parameters.tile_columns))
+    return Tiling(workload, rows, columns, packs(workload, parameters, rows))
+
+
+def packs(workload: Workload, parameters: TileParameters, tile_rows: int) -> bool:
+    """Whether query heads share tiles: the rule of flash-attention (hopper/heuristics.h, should_pack_gqa)."""
+    if parameters.pack_gqa != "auto":
+        return parameters.pack_gqa == "always"
+    filled = [rows / round_up(rows, tile_rows) for rows in (workload.q_len, workload.q_len * workload.group_size)]
+    return filled[0] < PACKING_GAIN * filled[1]
+
+
+def resolved_tiles(workload: Workload, parameters: Tiled, chip: Accelerator, outer: OuterLoop = "query") -> Tiled:
+    """``parameters`` with tile sizes, row groups and packing decided.
+
+    With M elements of local memory and head dimension d, FlashAttention (arXiv:2205.14135, algorithm 1: keys outside)
+    holds ``ceil(M / 4d)`` keys and ``min(ceil(M / 4d), d)`` queries: the longer tile is that of the outer loop, whose
+    size decides the traffic. With queries outside it is the other way round. Sizes are whole multiples of what the
+    matrix array pads to; query tiles shrink until every core has one, key tiles until all that a core holds fits.
+    """
+    core = chip.core
+    width = max(workload.head_dim, workload.v_head_dim)
+    quarter = ceil_div(int(core.sram_bytes) // workload.dtype_bytes, 4 * width)
+    long, short = quarter, min(quarter, width)
+    all_rows = workload.q_len * workload.group_size
+    rows = parameters.tile_rows or _multiple(long if outer == "query" else short, core.matrix_rows, all_rows)
+    columns = parameters.tile_columns or _multiple(
+        short if outer == "query" else long, core.matrix_columns, workload.kv_len
+    )
+    packed = packs(workload, parameters, rows)
+    if outer == "query" and not parameters.tile_rows:
+        while rows > core.matrix_rows and _query_tiles(workload, rows, packed) < chip.cores:
+            rows -= core.matrix_rows
+    if not parameters.tile_columns:
+        while columns > core.matrix_columns and _excess(core, *footprint(workload, parameters, rows, columns)) > 0:
+            columns -= core.matrix_columns
+    groups = parameters.row_groups or max(1, rows // core.matrix_rows)
+    pack: Packing = "always" if packed else "never"
+    return dataclasses.replace(parameters, tile_rows=rows, tile_columns=columns, row_groups=groups, pack_gqa=pack)
+
+
+def _query_tiles(workload: Workload, rows: int, packed: bool) -> int:
+    """Query tiles of all heads."""
+    group = workload.group_size if packed else 1
+    return workload.batch * workload.heads // group * ceil_div(workload.q_len * group, rows)
+
+
+def _multiple(size: int, granularity: int, needed: int) -> int:
+    """``size`` in whole multiples, at least one, and no more than what holds ``needed``."""
+    return min(max(size // granularity, 1) * granularity, round_up(needed, granularity))
+
+
+def footprint(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> tuple[int, int]:
+    """Bytes of operand tiles (Q, and K and V in every stage) and of accumulators (scores, output, maximum and sum)."""
+    keys = parameters.stages * columns * (workload.head_dim + workload.v_head_dim)
+    accumulators = rows * (columns + workload.v_head_dim + 2)
+    return (rows * workload.head_dim + keys) * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES
+
+
+def _excess(core: Core, operands: int, accumulators: int) -> float:
+    """Bytes that do not fit: operands live in SRAM, accumulators in their own memory and in what SRAM is left."""
+    own = core.register_bytes + core.accumulator_bytes
+    return max(operands - core.sram_bytes, operands + accumulators - core.sram_bytes - own)
+
+
+def fitting_core_bytes(chip: Accelerator, operands: int, accumulators: int, what: str) -> int:
+    """All bytes a work item holds in a core.
+
+    Raises
+    ------
+    simulator.CapacityError
+        If they do not fit.
+    """
+    excess = _excess(chip.core, operands, accumulators)
+    if excess > 0:
+        raise CapacityError(
+            f"{what} need {operands:,} B of operands and {accumulators:,} B of accumulators per core; a core of "
+            f"{chip.name} has {int(chip.core.sram_bytes):,} B of SRAM and "
+            f"{int(chip.core.register_bytes + chip.core.accumulator_bytes):,} B for accumulators: "
+            f"{int(excess):,} B too little; smaller tile_rows, tile_columns or stages would fit"
+        )
+    return operands + accumulators

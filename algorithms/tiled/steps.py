@@ -1,0 +1,78 @@
+"""What one tile step costs: products, exponentials, elementwise operations and bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from algorithms.shape import Workload
+from algorithms.tiled.parameters import TileParameters
+from algorithms.tiled.plan import Matmul, TileStep, WorkItem
+from algorithms.tiled.tiles import QueryTile, Tiling
+
+OPS_PER_SCORE = 4
+"""Scale and subtract the maximum (one multiply-add), compare for the maximum, add to the sum, convert."""
+OPS_PER_MASKED_SCORE = 1
+"""Compare positions, in tiles that cross the edge of the mask or the end of the keys."""
+OPS_PER_ROW = 2
+"""Compare with the running maximum, rescale the running sum."""
+OPS_PER_OUTPUT = 2
+"""Divide by the sum, convert for the store."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Tile steps and work items of a tiled workload whose queries stay in a core while keys pass by."""
+
+    tiling: Tiling
+    parameters: TileParameters
+    _made: dict[tuple[int, int, int, bool], TileStep] = field(default_factory=dict, repr=False)
+
+    @property
+    def workload(self) -> Workload:
+        """What is tiled."""
+        return self.tiling.workload
+
+    def rows_issued(self, tile: QueryTile) -> int:
+        """Rows that are computed for ``tile``: whole tiles on hardware that only masks what is not there."""
+        return self.tiling.tile_rows if self.parameters.edge == "padded" else len(tile.rows)
+
+    def columns_issued(self, keys: range) -> int:
+        """Keys that are computed for ``keys``, likewise."""
+        return self.tiling.tile_columns if self.parameters.edge == "padded" else len(keys)
+
+    def step(self, tile: QueryTile, keys: range) -> TileStep:
+        """One tile of keys against a tile of queries."""
+        rows, columns = self.rows_issued(tile), self.columns_issued(keys)
+        masked = self.tiling.crosses_mask(tile, keys) or columns > len(keys)
+        made = (rows, columns, len(keys), masked)
+        if made not in self._made:
+            self._made[made] = self._make(*made)
+        return self._made[made]
+
+    def _make(self, rows: int, columns: int, loaded: int, masked: bool) -> TileStep:
+        work = self.workload
+        per_score = OPS_PER_SCORE + (OPS_PER_MASKED_SCORE if masked else 0)
+        return TileStep(
+            load_bytes=loaded * (work.head_dim + work.v_head_dim) * work.dtype_bytes,
+            scores=(Matmul(rows, columns, work.head_dim),),
+            exps=rows * (columns + 1),  # one more per row: by what the sums so far are rescaled
+            vector_ops=rows * (per_score * columns + work.v_head_dim + OPS_PER_ROW),
+            values=(Matmul(rows, work.v_head_dim, columns),),
+        )
+
+    def item(self, tile: QueryTile, keys: range | None = None, *, store_bytes: int) -> WorkItem:
+        """A tile of queries against all of ``keys`` that it sees."""
+        work = self.workload
+        runs: list[tuple[TileStep, int]] = []
+        for part in self.tiling.key_spans(tile, keys):
+            step = self.step(tile, part)
+            if runs and runs[-1][0] is step:
+                runs[-1] = (step, runs[-1][1] + 1)
+            else:
+                runs.append((step, 1))
+        return WorkItem(
+            steps=tuple(runs),
+            first_load_bytes=len(tile.rows) * work.head_dim * work.dtype_bytes,
+            last_vector_ops=OPS_PER_OUTPUT * self.rows_issued(tile) * work.v_head_dim,
+            last_store_bytes=store_bytes,
+        )
