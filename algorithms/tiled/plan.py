@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 TileOrder = Literal["static", "longest_first"]
 Overlap = Literal["serial", "ping_pong"]
+Counted = TypeVar("Counted")
 
 
 @dataclass(frozen=True)
@@ -182,12 +183,12 @@ class TilePlan:
         return sum(launch.total(name) for launch in self.launches)
 
 
-def run_lengths(items: Iterable[WorkItem]) -> tuple[tuple[WorkItem, int], ...]:
-    """Neighbours that are equal, counted: the form that `Launch.items` takes."""
-    runs: list[tuple[WorkItem, int]] = []
-    for item in items:
-        if runs and runs[-1][0] == item:
-            runs[-1] = (item, runs[-1][1] + 1)
+def run_lengths(sequence: Iterable[Counted]) -> tuple[tuple[Counted, int], ...]:
+    """Neighbours that are equal, counted: the form that `Launch.items` and `WorkItem.steps` take."""
+    runs: list[tuple[Counted, int]] = []
+    for each in sequence:
+        if runs and (runs[-1][0] is each or runs[-1][0] == each):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
         else:
-            runs.append((item, 1))
+            runs.append((each, 1))
     return tuple(runs)

@@ -1,0 +1,165 @@
+"""Tiled attention with keys outside and query tiles inside: FlashAttention-1 (arXiv:2205.14135, algorithm 1).
+
+A work item is a whole head. For every tile of keys it passes over all query tiles, and reads and writes back their
+outputs, maxima and sums each time: the shared memory sees Theta(N^2 d^2 / M) bytes for M bytes in the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
+from algorithms.registry import Tensors
+from algorithms.shape import FloatArray, Workload
+from algorithms.tiled.flash import core_bytes, launch_of
+from algorithms.tiled.online import divided, finite
+from algorithms.tiled.parameters import (
+    ACCUMULATOR_BYTES,
+    TileParameters,
+    bad_choices,
+    knob,
+    resolved_tiles,
+    tiling_of,
+)
+from algorithms.tiled.plan import TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.steps import Steps
+from algorithms.tiled.tiles import QueryTile, Tiling
+from hwmodels.errors import InputError
+
+if TYPE_CHECKING:
+    from hwmodels.accelerator import Accelerator
+
+Storage = Literal["stored", "float32"]
+
+STATISTICS_BYTES = 2 * ACCUMULATOR_BYTES
+"""Maximum and sum of a row."""
+OPS_PER_OUTPUT = 3
+"""Rescale what was there, add what is new, divide by the new sum."""
+OPS_PER_ROW = 6
+"""New maximum and sum from the old ones and those of the tile, and the factors for the output."""
+
+
+@dataclass(frozen=True)
+class KeyOuterParameters(TileParameters):
+    """`TileParameters`, with one tile of K and V at a time as in the paper, and the format of passing outputs."""
+
+    stages: int = field(default=1, metadata=knob("tiles of K and V that a core holds at a time"))
+    partial_output: Storage = field(
+        default="stored", metadata=knob("format of outputs between passes: as the result (stored), or float32")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        problems = bad_choices(self, {"partial_output": Storage})
+        if problems:
+            raise InputError(problems)
+
+    def partial_bytes(self, workload: Workload) -> int:
+        """Per element of an output between passes."""
+        return workload.dtype_bytes if self.partial_output == "stored" else ACCUMULATOR_BYTES
+
+
+@chip_algorithm("flash.kv_outer", KeyOuterParameters)
+class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
+    """Tiled online softmax, keys outside, outputs re-read and re-written (FlashAttention-1)."""
+
+    def resolved(self, workload: Workload, parameters: KeyOuterParameters, chip: Accelerator) -> KeyOuterParameters:
+        """Tile sizes of the paper from the chip's local memory."""
+        return resolved_tiles(workload, parameters, chip, outer="key")
+
+    def plan(self, workload: Workload, parameters: KeyOuterParameters, chip: Accelerator) -> TilePlan:
+        """One launch; a work item per head."""
+        parameters = self.resolved(workload, parameters, chip)
+        tiling = tiling_of(workload, parameters)
+        item = WorkItem(run_lengths(_steps(tiling, parameters)))
+        launch = launch_of("attention", workload, parameters, ((item, tiling.heads),))
+        rows = tiling.heads * tiling.rows
+        passing = rows * (workload.v_head_dim * parameters.partial_bytes(workload) + STATISTICS_BYTES)
+        launch = replace(launch, unique_load_bytes=launch.unique_load_bytes + passing)
+        separate = passing if parameters.partial_output == "float32" else rows * STATISTICS_BYTES
+        return TilePlan(
+            algorithm="flash.kv_outer",
+            launches=(launch,),
+            useful_flops=workload.attention_flops,
+            useful_exps=workload.exponentials,
+            compulsory_bytes=workload.compulsory_bytes,
+            capacity_bytes=workload.compulsory_bytes + separate,
+            core_bytes=core_bytes(workload, parameters, chip),
+        )
+
+    def values(self, workload: Workload, parameters: KeyOuterParameters, tensors: Tensors) -> FloatArray:
+        """Every tile of keys over all query tiles; outputs are divided after every pass, as stored."""
+        tiling = tiling_of(workload, parameters)
+        q, k, v = tensors
+        queries = tiling.laid_out(q / np.sqrt(workload.head_dim))
+        stored = _Stored(queries.shape[:-1], v.shape[-1])
+        for keys, tiles in _passes(tiling):
+            tile_k, tile_v = (tensor[:, :, None, keys.start : keys.stop] for tensor in (k, v))
+            for tile in tiles:
+                rows = slice(tile.rows.start, tile.rows.stop)
+                scores = queries[..., rows, :] @ tile_k.swapaxes(-1, -2)
+                visible = tiling.visible(tile, keys)
+                stored.update(rows, scores if visible is None else np.where(visible, scores, -np.inf), tile_v)
+        return tiling.restored(stored.output)
+
+
+class _Stored:
+    """Outputs, maxima and sums as they lie in the shared memory between passes."""
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        self.maximum = np.full(shape, -np.inf)
+        self.total = np.zeros(shape)
+        self.output = np.zeros((*shape, width))
+
+    def update(self, rows: slice, scores: FloatArray, values: FloatArray) -> None:
+        """Lines 10 to 13 of the algorithm for one pair of tiles."""
+        of_tile = scores.max(axis=-1)
+        weights = np.exp(scores - finite(of_tile)[..., None])
+        maximum = np.maximum(self.maximum[..., rows], of_tile)
+        before, now = (np.exp(each - finite(maximum)) for each in (self.maximum[..., rows], of_tile))
+        kept = before * self.total[..., rows]
+        total = kept + now * weights.sum(axis=-1)
+        weighted = kept[..., None] * self.output[..., rows, :] + now[..., None] * (weights @ values)
+        self.output[..., rows, :] = divided(weighted, total)
+        self.maximum[..., rows], self.total[..., rows] = maximum, total
+
+
+def _passes(tiling: Tiling) -> Iterator[tuple[range, list[QueryTile]]]:
+    """Every tile of keys that anyone sees, with the query tiles that see some of it."""
+    last = max(tiling.query_tiles, key=lambda tile: tile.seen)
+    for keys in tiling.key_spans(last):
+        yield keys, [tile for tile in tiling.query_tiles if tile.seen > keys.start]
+
+
+def _steps(tiling: Tiling, parameters: KeyOuterParameters) -> Iterator[TileStep]:
+    """The steps of one head, in order."""
+    work = tiling.workload
+    base = Steps(tiling, parameters)
+    partial = work.v_head_dim * parameters.partial_bytes(work) + STATISTICS_BYTES
+    made: dict[tuple[TileStep, int, int], TileStep] = {}
+    for keys, tiles in _passes(tiling):
+        to_load = len(keys) * (work.head_dim + work.v_head_dim) * work.dtype_bytes
+        for tile in tiles:
+            kind = (base.step(tile, keys), len(tile.rows), to_load)
+            if kind not in made:
+                made[kind] = _with_passing_output(tiling, *kind, base.rows_issued(tile), partial)
+            yield made[kind]
+            to_load = 0
+
+
+def _with_passing_output(
+    tiling: Tiling, step: TileStep, rows: int, key_bytes: int, rows_issued: int, partial: int
+) -> TileStep:
+    """``step`` with its queries and outputs coming and going; ``partial`` bytes go with each row, each way."""
+    work = tiling.workload
+    return replace(
+        step,
+        load_bytes=key_bytes + rows * (work.head_dim * work.dtype_bytes + partial),
+        exps=step.exps + rows_issued,  # two factors per row, for what was there and for what is new
+        vector_ops=step.vector_ops + rows_issued * ((OPS_PER_OUTPUT - 1) * work.v_head_dim + OPS_PER_ROW),
+        store_bytes=rows * partial,
+    )
