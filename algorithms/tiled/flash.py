@@ -72,7 +72,7 @@ def attention_launch(workload: Workload, parameters: TileParameters) -> Launch:
         steps.item(tile, store_bytes=len(tile.rows) * workload.v_head_dim * workload.dtype_bytes)
         for tile in tiling.query_tiles
     ]
-    return launch_of("attention", workload, parameters, handed_out(items, tiling.heads, parameters))
+    return launch_of("attention", workload, parameters, handed_out(run_lengths(items), tiling.heads, parameters))
 
 
 def launch_of(
@@ -91,14 +91,14 @@ def launch_of(
 
 
 def handed_out(
-    of_one_head: Iterable[WorkItem], heads: int, parameters: TileParameters
+    of_one_head: Iterable[tuple[WorkItem, int]], heads: int, parameters: TileParameters
 ) -> tuple[tuple[WorkItem, int], ...]:
     """The work items of all heads in the order of the launch.
 
     Static: head by head, as CUDA counts blocks with the query tile in the fastest dimension. Longest first: the same
     tile of all heads together, tiles with the most work first.
     """
-    runs = list(run_lengths(of_one_head))
+    runs = list(of_one_head)
     if parameters.order == "longest_first":
         runs.sort(key=lambda run: -run[0].total("flops"))
         return tuple((item, times * heads) for item, times in runs)
