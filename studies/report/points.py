@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from studies.command import command_of
+from studies.pareto import non_dominated
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
-from studies.report.pareto import non_dominated
 from studies.report.words import number, quantity
 from studies.space import Scalar
 from studies.store import Row

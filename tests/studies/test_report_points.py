@@ -3,31 +3,20 @@
 import doctest
 import importlib
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from algorithms.shape import Workload
-from studies.report.pareto import non_dominated
 from studies.report.points import Points
 
 SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 LONG = SHORT.with_(q_len=16, kv_len=16)
 
 
-@pytest.mark.parametrize("name", ["words", "binding", "blocks", "pareto"])
+@pytest.mark.parametrize("name", ["words", "binding", "blocks"])
 def test_examples_in_docstrings(name):
     results = doctest.testmod(importlib.import_module(f"studies.report.{name}"))
     assert results.attempted > 0
     assert results.failed == 0
-
-
-@given(st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=1, max_size=40))
-def test_the_front_is_what_no_row_dominates(rows):
-    costs = np.array(rows, dtype=float)
-    expected = [not any((other <= row).all() and (other < row).any() for other in costs) for row in costs]
-    assert non_dominated(costs).tolist() == expected
 
 
 # --- columns ----------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from algorithms.shape import Workload
-from studies.runner import InlineExecutor, open_processes, run_points
+from studies.limits import Limits, TimeLimitError
+from studies.runner import InlineExecutor, Runner, open_inline, open_processes, run_points
 from studies.space import DesignPoint
 from studies.store import Outcome
 
@@ -43,7 +47,7 @@ def collect(count, evaluate, **options):
     return {outcome.key: outcome for outcome in recorded}, recorded
 
 
-@pytest.mark.parametrize("open_executor", [open_processes, lambda workers: InlineExecutor()])
+@pytest.mark.parametrize("open_executor", [open_processes, open_inline])
 def test_every_point_is_evaluated_once(open_executor):
     by_key, recorded = collect(40, square, workers=2, open_executor=open_executor)
     assert len(recorded) == 40
@@ -65,7 +69,7 @@ def test_only_the_point_that_kills_its_worker_gets_the_blame():
 
 
 def test_an_evaluation_that_raises_after_all_is_still_an_outcome():
-    by_key, _ = collect(6, raise_on_odd, workers=1, open_executor=lambda workers: InlineExecutor())
+    by_key, _ = collect(6, raise_on_odd, workers=1, open_executor=open_inline)
     errors = [by_key[point.key].error for point in points(6)]
     assert errors == [None, "RuntimeError: odd"] * 3
 
@@ -111,3 +115,77 @@ def report_threads(point):
         {"omp": os.environ["OMP_NUM_THREADS"], "numba": os.environ["NUMBA_NUM_THREADS"]},
         {},
     )
+
+
+def sleep_on_three(point):
+    if point.workload.seed == 3:
+        time.sleep(60)
+    return square(point)
+
+
+def loop_in_compiled_code_on_three(point):
+    if point.workload.seed == 3:
+        sum(range(10**13))  # holds the interpreter: no signal handler of Python runs before it ends
+    return square(point)
+
+
+@pytest.mark.parametrize("slow", [sleep_on_three, loop_in_compiled_code_on_three])
+def test_a_point_that_takes_too_long_is_a_row_with_that_reason(slow):
+    started = time.monotonic()
+    by_key, recorded = collect(8, slow, workers=2, limits=Limits(time_s=0.5))
+    assert time.monotonic() - started < 30
+    assert len(recorded) == 8
+    errors = [by_key[point.key].error or "" for point in points(8)]
+    assert ["took longer than its time limit of 0.5 s" in error for error in errors] == [i == 3 for i in range(8)]
+
+
+def take_memory_on_three(point):
+    if point.workload.seed == 3:
+        return Outcome(point.key, "done", {"sum": float(np.ones(1 << 28).sum())}, {})
+    return Outcome(point.key, "done", {"sum": float(np.ones(1 << 20).sum())}, {})
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is limited on Linux only")
+def test_a_point_that_takes_too_much_memory_is_a_row_with_that_reason():
+    by_key, _ = collect(5, take_memory_on_three, workers=1, limits=Limits(memory_bytes=64 << 20))
+    outcomes = [by_key[point.key] for point in points(5)]
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3 + ["failed", "done"]
+    assert outcomes[3].error == "needs more memory than its limit of 64 MiB"
+
+
+def test_limits_also_hold_in_threads():
+    def nap():
+        with pytest.raises(TimeLimitError, match=r"limit of 0\.1 s"), Limits(time_s=0.1).hold():
+            while True:
+                time.sleep(0.01)
+        return True
+
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(nap).result(timeout=10)
+
+
+def test_a_runner_goes_on_after_its_workers_died():
+    recorded = []
+    with Runner(die_on_seven, workers=2) as runner:
+        runner.run(points(10), recorded.extend)
+        runner.run(points(20)[10:], recorded.extend)
+    assert sorted(outcome.status for outcome in recorded) == ["done"] * 19 + ["failed"]
+
+
+def test_quick_points_travel_together():
+    executors = []
+
+    class Counting(InlineExecutor):
+        tasks = 0
+
+        def submit(self, fn, /, *args, **kwargs):
+            self.tasks += 1
+            return super().submit(fn, *args, **kwargs)
+
+    def open_counting(workers):
+        executors.append(Counting())
+        return executors[-1]
+
+    _, recorded = collect(1000, square, workers=1, open_executor=open_counting)
+    assert sorted(outcome.metrics["square"] for outcome in recorded) == [i * i for i in range(1000)]
+    assert 1000 / 64 <= executors[0].tasks < 100

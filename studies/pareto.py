@@ -1,0 +1,103 @@
+"""Which points no other point beats, and how much of the space of objectives they dominate."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Costs = NDArray[np.float64]
+
+MARGIN = 0.1
+"""How far behind the worst values of a front its reference point lies, as a share of the front's extent."""
+
+
+def non_dominated(costs: Costs) -> NDArray[np.bool_]:
+    """Mark the rows of `costs` that no other row dominates.
+
+    A row dominates another when it is nowhere worse and somewhere better; equal rows do not dominate each
+    other. Rows are visited in lexicographic order, so only earlier ones can dominate (Kung, Luccio, Preparata,
+    J. ACM 22(4), 1975, doi:10.1145/321906.321910).
+
+    Parameters
+    ----------
+    costs
+        `(points, objectives)`, less is better, all finite.
+
+    Returns
+    -------
+    array of bool, `(points,)`
+
+    >>> non_dominated(np.array([[1.0, 3.0], [2.0, 2.0], [2.0, 3.0], [3.0, 1.0], [1.0, 3.0]])).tolist()
+    [True, True, False, True, True]
+    """
+    marked = np.zeros(len(costs), dtype=bool)
+    front = np.empty_like(costs)
+    size = 0
+    for i in np.lexsort(costs.T[::-1]):
+        before = front[:size]
+        nowhere_better = (before <= costs[i]).all(axis=1)
+        somewhere_worse = (before < costs[i]).any(axis=1)
+        if not (nowhere_better & somewhere_worse).any():
+            marked[i] = True
+            front[size] = costs[i]
+            size += 1
+    return marked
+
+
+def hypervolume(costs: Costs, reference: NDArray[np.float64]) -> float:
+    """Volume between a set of points and a reference point that is worse than them.
+
+    Cuts the volume into slices along the last objective and sums up (Fonseca, Paquete, López-Ibáñez, CEC 2006,
+    doi:10.1109/CEC.2006.1688440, without its bookkeeping).
+
+    Parameters
+    ----------
+    costs
+        `(points, objectives)`, less is better; points that do not beat the reference add nothing.
+    reference
+        `(objectives,)`.
+
+    >>> hypervolume(np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([3.0, 3.0]))
+    3.0
+    """
+    inside = costs[(costs < reference).all(axis=1)]
+    if not len(inside):
+        return 0.0
+    if costs.shape[1] == 1:
+        return float(reference[0] - inside.min())
+    inside = np.unique(inside[non_dominated(inside)], axis=0)
+    inside = inside[np.argsort(inside[:, -1], kind="stable")]
+    edges = np.append(inside[:, -1], reference[-1])
+    return float(
+        sum(
+            hypervolume(inside[: i + 1, :-1], reference[:-1]) * height
+            for i, height in enumerate(np.diff(edges))
+            if height > 0
+        )
+    )
+
+
+def hypervolume_share(found: Costs, known: Costs) -> float:
+    """Hypervolume of `found` over that of `known`, which holds the best there is.
+
+    Each objective is scaled to the extent of the front of `known`; the reference point lies `MARGIN` of it behind
+    the front's worst values, so that the ends of the front count and far points do not.
+
+    Parameters
+    ----------
+    found, known
+        `(points, objectives)`, less is better.
+
+    Raises
+    ------
+    ValueError
+        If `known` is empty.
+    """
+    if not len(known):
+        raise ValueError("there is nothing to compare with")
+    front = known[non_dominated(known)]
+    best, worst = front.min(axis=0), front.max(axis=0)
+    extent = np.where(worst > best, worst - best, np.maximum(np.abs(best), 1.0))
+    reference = np.full(known.shape[1], 1 + MARGIN)
+    scaled = ((found.reshape(-1, known.shape[1]) - best) / extent, (front - best) / extent)
+    return hypervolume(scaled[0], reference) / hypervolume(scaled[1], reference)
