@@ -1,0 +1,239 @@
+"""When a chip does what a plan says: launches in order, items over cores, cores as graphs of the simulator.
+
+Two modes. ``exact`` puts all cores into one graph, in which they compete for the shared tiers. ``symmetric`` simulates
+a few cores that stand for all, the one with most to do among them, with their fair share of the tiers; several, because
+a core that loads while others compute gets more than its share. A test bounds their difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from algorithms.tiled.bounds import Bounds, bounds_of
+from algorithms.tiled.core_graph import Fabric, TierPace, cores_graph
+from algorithms.tiled.dispatch import Slot, dispatch, sample_cores
+from algorithms.tiled.pace import TICKS_PER_CYCLE, Pace
+from algorithms.tiled.plan import Launch, TilePlan, WorkItem
+from algorithms.tiled.profile import UNFITTED, KernelProfile
+from algorithms.tiled.traffic import Traffic, traffic
+from hwmodels.accelerator import Accelerator
+from simulator import Result, simulate
+
+Mode = Literal["symmetric", "exact"]
+
+REPRESENTATIVES = 4
+"""Cores that are simulated in symmetric mode."""
+
+
+@dataclass(frozen=True)
+class LaunchRun:
+    """How one launch went.
+
+    Parameters
+    ----------
+    name
+        Of the launch.
+    seconds, gap_s
+        From its start to the end of its last item; and what passes before it starts.
+    cycles
+        Of a core's sustained clock.
+    cores
+        That had any work.
+    waves
+        Most items that one slot of a core worked on, one after the other.
+    items
+        Of the launch.
+    busy
+        Share of the time that a unit works, on the core with most to do: ``matrix``, ``exp``, ``vector``, ``cache``,
+        ``memory``; ``exposed`` is the time in which the matrix array waits for a softmax.
+    stalled
+        Share of the time that score products wait, by what they wait for: ``loads``, ``softmax`` (their own group's step
+        before), ``matrix`` (products of others).
+    traffic
+        Bytes by tier.
+    result
+        Of the simulator, in ticks of a sixteenth of a cycle.
+    """
+
+    name: str
+    seconds: float
+    gap_s: float
+    cycles: float
+    cores: int
+    waves: int
+    items: int
+    busy: dict[str, float]
+    stalled: dict[str, float]
+    traffic: Traffic
+    result: Result
+
+
+@dataclass(frozen=True)
+class ChipRun:
+    """How long a plan takes on a chip, and where the time goes.
+
+    Parameters
+    ----------
+    chip, algorithm, profile, mode
+        What was timed, and how.
+    launches
+        In order.
+    clock_hz
+        Sustained clock of the cores.
+    bounds
+        What no order of work can beat.
+    """
+
+    chip: str
+    algorithm: str
+    profile: str
+    mode: Mode
+    launches: tuple[LaunchRun, ...]
+    clock_hz: float
+    bounds: Bounds
+    tier_bytes: dict[str, int]
+
+    @property
+    def seconds(self) -> float:
+        """All launches and the gaps before them."""
+        return sum(launch.seconds + launch.gap_s for launch in self.launches)
+
+    @property
+    def cycles(self) -> float:
+        """`seconds` in cycles of the cores' sustained clock."""
+        return self.seconds * self.clock_hz
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """Of the simulator, one per launch."""
+        return tuple(launch.result for launch in self.launches)
+
+    @property
+    def roofline_ratio(self) -> float:
+        """Time over the classic roofline's: 1 would be perfect."""
+        return self.seconds / self.bounds.roofline_s if self.bounds.roofline_s else float("inf")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the whole time that each unit of the busiest core works, gaps between launches beside them."""
+        if not self.seconds:
+            return {}
+        found: dict[str, float] = {}
+        for launch in self.launches:
+            for name, share in launch.busy.items():
+                found[name] = found.get(name, 0.0) + share * launch.seconds / self.seconds
+        found["launch gap"] = sum(launch.gap_s for launch in self.launches) / self.seconds
+        return found
+
+
+def time_plan(
+    plan: TilePlan, chip: Accelerator, profile: KernelProfile | None = None, mode: Mode = "symmetric"
+) -> ChipRun:
+    """Simulate ``plan`` on ``chip``.
+
+    Parameters
+    ----------
+    profile
+        What is known of the kernel; by default the chip's own figures without any overhead.
+    mode
+        ``symmetric`` or ``exact``; see the module.
+
+    Raises
+    ------
+    InputError
+        A number format that the chip cannot compute in.
+    """
+    kernel = profile or UNFITTED
+    launches = tuple(time_launch(launch, chip, kernel, mode) for launch in plan.launches)
+    near = chip.caches[0].name if chip.caches else chip.memory.name
+    moved = {near: sum(run.traffic.load_bytes + run.traffic.store_bytes for run in launches)}
+    if chip.caches:
+        moved[chip.memory.name] = sum(run.traffic.memory_bytes for run in launches)
+    clock_hz = chip.clock_hz * kernel.clock_fraction
+    return ChipRun(chip.name, plan.algorithm, kernel.name, mode, launches, clock_hz, bounds_of(plan, chip), moved)
+
+
+@lru_cache(maxsize=256)
+def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode: Mode) -> LaunchRun:
+    """Simulate one launch; equal launches are simulated once."""
+    pace = Pace.of(launch, chip, profile)
+    places = chip.cores * profile.items_per_core
+    moved = traffic(launch, chip, places)
+    active = min(chip.cores, max(launch.item_count, 1))
+    fair = _fabric(chip, pace, moved, active)
+
+    def estimate(item: WorkItem) -> float:
+        return pace.item_estimate(item, fair.memory.bytes_per_tick)
+
+    slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
+    working = len({slot.core for slot in slots})
+    simulated = slots if mode == "exact" else sample_cores(slots, REPRESENTATIVES)
+    sampled = len({slot.core for slot in simulated})
+    fabric = _fabric(chip, pace, moved, working / sampled if sampled else 1)
+    result = simulate(
+        cores_graph(launch.name, simulated, pace, fabric), timing_only=True, digest=False, clock_hz=pace.tick_hz
+    )
+    return LaunchRun(
+        name=launch.name,
+        seconds=result.seconds,
+        gap_s=profile.launch_gap_s,
+        cycles=result.cycles / TICKS_PER_CYCLE,
+        cores=working,
+        waves=max((slot.item_count for slot in slots), default=0),
+        items=launch.item_count,
+        busy=_busy(result, simulated, fabric),
+        stalled=_stalled(result),
+        traffic=moved,
+        result=result,
+    )
+
+
+def _fabric(chip: Accelerator, pace: Pace, moved: Traffic, sharers: float) -> Fabric:
+    """Tiers as ``1 / sharers`` of the cores see them."""
+    fraction = pace.profile.bandwidth_fraction
+    memory = chip.memory
+
+    def tier(name: str, bytes_per_second: float, latency_s: float) -> TierPace:
+        return TierPace(name, bytes_per_second / sharers / pace.tick_hz, pace.ticks(latency_s))
+
+    cache = None
+    if chip.caches:
+        slowest = min(chip.caches, key=lambda other: other.bytes_per_second)
+        cache = tier("cache", slowest.bytes_per_second, sum(other.latency_s for other in chip.caches))
+    return Fabric(
+        memory=tier("memory", memory.bytes_per_second * fraction, memory.latency_s),
+        cache=cache,
+        memory_share=moved.memory_share if cache else 1.0,
+        core_bytes_per_tick=chip.core.sram_bytes_per_cycle / TICKS_PER_CYCLE,
+    )
+
+
+def _busy(result: Result, slots: list[Slot], fabric: Fabric) -> dict[str, float]:
+    """Share of the time that servers work, matrix arrays without what they are held for; mean over cores."""
+    if not result.cycles:
+        return {}
+    cores = len({slot.core for slot in slots})
+    found: dict[str, float] = {}
+    for server in result.servers:
+        name, _, core = server.name.partition(".")
+        found[name] = found.get(name, 0.0) + server.busy_cycles / result.cycles / (cores if core else 1)
+    held = sum(unit.busy_cycles - unit.firings for unit in result.units if unit.kind.startswith("hold"))
+    found["exposed"] = max(held, 0) / result.cycles / max(cores, 1)
+    found["matrix"] = found.get("matrix", 0.0) - found["exposed"]
+    return found
+
+
+def _stalled(result: Result) -> dict[str, float]:
+    """What score products wait for, as shares of the time of their units."""
+    found: dict[str, float] = {}
+    scores = [unit for unit in result.units if unit.kind.startswith("scores")]
+    for unit in scores:
+        for cause, cycles in unit.stalled_cycles.items():
+            if cause.startswith("server"):
+                name = "matrix"
+            else:
+                name = "loads" if cause.startswith("input load") else "softmax"
+            found[name] = found.get(name, 0.0) + cycles / result.cycles / len(scores)
+    return found
