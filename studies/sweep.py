@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from studies.evaluate import attempt
+from studies.limits import Limits
 from studies.progress import Progress
 from studies.provenance import provenance
 from studies.runner import Evaluate, OpenExecutor, open_processes, run_points
@@ -64,6 +65,7 @@ def run_sweep(
     quiet: bool = False,
     evaluate: Evaluate = attempt,
     open_executor: OpenExecutor = open_processes,
+    limits: Limits | None = None,
 ) -> SweepSummary:
     """Evaluate the points of `study` that the store does not have yet.
 
@@ -81,6 +83,8 @@ def run_sweep(
         Picklable function from a point to its outcome.
     open_executor
         Makes the executor that evaluates; local processes unless told otherwise.
+    limits
+        Of each point.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def run_sweep(
     """
     started = time.monotonic()
     with Store(store_path, write=True) as store:
-        store.enter_grid(study.name, study.points)
+        store.enter_grid(study.name, study.points, study.describe())
         before = store.statuses(study.name)
         wanted = {"pending", "failed"} if retry_failed else {"pending"}
         by_key = {point.key: point for point in study.points}
@@ -100,7 +104,15 @@ def run_sweep(
             store.record(run, outcomes)
 
         with Progress(len(pending), quiet=quiet) as progress:
-            run_points(pending, evaluate, record, workers=workers, open_executor=open_executor, observer=progress)
+            run_points(
+                pending,
+                evaluate,
+                record,
+                workers=workers,
+                open_executor=open_executor,
+                limits=limits,
+                observer=progress,
+            )
         counts = Counter(store.statuses(study.name).values())
         code = store.commits(study.name)
     wall_s = time.monotonic() - started

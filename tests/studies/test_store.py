@@ -1,4 +1,8 @@
+import json
+import pickle
 import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -127,3 +131,132 @@ def test_an_unknown_study_gets_the_nearest_name(tmp_path):
         store.enter_grid("fifo-depth", points(1))
         with pytest.raises(InputError, match="did you mean 'fifo-depth'"):
             list(store.rows("fifo-deph"))
+
+
+# --- what a store survives ----------------------------------------------------------------------------
+
+VERSION_1 = """
+BEGIN;
+CREATE TABLE runs (run INTEGER PRIMARY KEY, provenance TEXT NOT NULL);
+CREATE TABLE points (key TEXT PRIMARY KEY, point TEXT NOT NULL, status TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0, metrics TEXT, detail TEXT, error TEXT, traceback TEXT, wall_s REAL, time_utc TEXT, run INTEGER) WITHOUT ROWID;
+CREATE TABLE grid (study TEXT NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (study, position)) WITHOUT ROWID;
+PRAGMA application_id = 1635021926; PRAGMA user_version = 1;
+COMMIT;
+"""
+
+
+def old_store(path):
+    """A store as version 1 wrote it, with one finished point."""
+    (point,) = points(1)
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(VERSION_1)
+        run = json.dumps({"commit": "abc", "configuration": {"name": "old", "title": "An old study"}})
+        database.execute("INSERT INTO runs VALUES (1, ?)", (run,))
+        row = (point.key, json.dumps(point.describe()), "done", 1, '{"cycles": 7}', "{}", 0.5, "2026-01-01", 1)
+        database.execute(
+            "INSERT INTO points (key, point, status, attempt, metrics, detail, wall_s, time_utc, run)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        database.execute("INSERT INTO grid VALUES ('old', 0, ?)", (point.key,))
+        database.commit()
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_store_of_an_older_version_is_brought_to_this_one(tmp_path, write):
+    path = tmp_path / "s.sqlite"
+    old_store(path)
+    with Store(path, write=write) as store:
+        (row,) = store.rows("old")
+        assert (row.outcome.metrics, row.attempt, row.provenance["commit"]) == ({"cycles": 7}, 1, "abc")
+        assert store.description("old") == {"name": "old", "title": "An old study"}
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+def test_a_grid_grows_and_is_cut(tmp_path):
+    six = points(6)
+    with Store(tmp_path / "s.sqlite", write=True) as store:
+        store.extend_grid("search", 0, six[:2])
+        store.extend_grid("search", 2, six[2:])
+        store.extend_grid("search", 1, six[3:5])
+        store.describe_study("search", {"sampler": "random"}, length=3)
+        assert list(store.statuses("search")) == [six[i].key for i in (0, 3, 4)]
+        assert store.description("search") == {"sampler": "random"}
+        store.record(store.begin_run({}), [done(six[3], cycles=1)])
+        found = store.outcomes([point.key for point in six])
+    assert {key: outcome.metrics for key, outcome in found.items()} == {six[3].key: {"cycles": 1}}
+
+
+def test_a_full_disk_loses_nothing_that_was_stored(tmp_path):
+    path, many = tmp_path / "s.sqlite", points(400)
+    with Store(path, write=True) as store:
+        store.enter_grid("study", many)
+        run = store.begin_run({})
+        pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+        store._database.execute(f"PRAGMA max_page_count = {pages + 5}")
+        stored = 0
+        with pytest.raises(InputError, match=r"disk is full; points stored so far are safe: make room and repeat"):
+            for point in many:
+                store.record(run, [done(point, cycles=1, text="x" * 500)])
+                stored += 1
+        assert 0 < stored < 400
+        assert list(store.statuses("study").values()).count("done") == stored
+    with Store(path, write=True) as store:
+        assert list(store.statuses("study").values()).count("done") == stored
+        store.record(store.begin_run({}), [done(point) for point in many[stored:]])
+        assert set(store.statuses("study").values()) == {"done"}
+
+
+@pytest.mark.parametrize("place", [0.15, 0.4, 0.9])
+def test_a_damaged_store_is_said_to_be_one_and_what_to_do(tmp_path, place):
+    path = tmp_path / "s.sqlite"
+    with Store(path, write=True) as store:
+        store.enter_grid("study", points(300))
+        store.record(store.begin_run({}), [done(point, cycles=1) for point in points(300)])
+    content = bytearray(path.read_bytes())
+    middle = int(len(content) * place)
+    content[middle : middle + 20_000] = b"\xff" * len(content[middle : middle + 20_000])
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"s\.sqlite: .*(\.recover|begin another store)"), Store(path) as store:
+        assert len(list(store.rows())) == 300
+
+
+def test_a_clock_that_goes_back_changes_nothing_but_times(tmp_path, monkeypatch):
+    clock = iter([datetime(2030, 1, 1, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC)])
+
+    class Skewed(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return next(clock)
+
+    monkeypatch.setattr("studies.store.datetime", Skewed)
+    (point,) = points(1)
+    with Store(tmp_path / "s.sqlite", write=True) as store:
+        store.enter_grid("study", [point])
+        run = store.begin_run({})
+        store.record(run, [done(point, cycles=1)])
+        store.record(run, [done(point, cycles=2)])
+        (row,) = store.rows()
+    assert (row.outcome.metrics, row.attempt, row.time_utc[:4]) == ({"cycles": 2}, 2, "1999")
+
+
+def test_nothing_in_a_store_is_executed(tmp_path):
+    """What a store holds is JSON: a pickle in it is an error, not a call."""
+    path = tmp_path / "s.sqlite"
+    with Store(path, write=True) as store:
+        store.enter_grid("study", points(1))
+        store.record(store.begin_run({}), [done(points(1)[0])])
+    bomb = pickle.dumps(Bomb())
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE points SET detail = ?", (bomb,))
+        database.commit()
+    with pytest.raises(InputError, match="is not JSON"), Store(path) as store:
+        list(store.rows())
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
