@@ -1,0 +1,1 @@
+"""DRAM standards as cited data, and how a data file becomes one."""

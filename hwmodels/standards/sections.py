@@ -1,0 +1,131 @@
+"""Sections of cited numbers in YAML, one per dataclass of a standard.
+
+A section holds plain numbers under one ``source``, or single ones as ``{value: 14, source: "..."}``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from hwmodels.cited import Cited
+from hwmodels.quantity import Seconds
+from hwmodels.standards.standard import (
+    Coordinate,
+    DramBus,
+    DramController,
+    DramMapping,
+    DramOrganisation,
+    DramTiming,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    V = TypeVar("V", bound=DataclassInstance)
+
+UNCITED = "given without a source"
+
+
+def cite_plain_value(value: object) -> object:
+    """A plain value is cited by its section; a test sees that every section of the shipped files has a source."""
+    return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
+
+
+def citation(value: Cited[Any], section_source: str = "") -> str:
+    """Where a value comes from, in one line."""
+    source = section_source or UNCITED if value.source == UNCITED else value.source
+    text = "; ".join(part for part in (source, value.note or "") if part)
+    return f"assumption: {text}" if value.assumption else text
+
+
+class Text(BaseModel):
+    """Base of everything read from YAML here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Section(Text):
+    """A part of a document with one source for all its plain numbers."""
+
+    source: str = ""
+
+    def given(self) -> Iterator[tuple[str, Cited[Any]]]:
+        """The numbers that are there."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Cited):
+                yield name, value
+
+    def values(self) -> dict[str, Any]:
+        """Plain values of the numbers that are there."""
+        return {name: value.value for name, value in self.given()}
+
+    def citations(self, prefix: str) -> dict[str, str]:
+        """Field below `prefix` to source."""
+        return {f"{prefix}.{name}": citation(value, self.source) for name, value in self.given()}
+
+
+_STRICT = {int: Annotated[int, Field(ge=0, strict=True)], bool: Annotated[bool, Field(strict=True)]}
+_POSITIVE = Annotated[int, Field(ge=1, strict=True)]
+
+
+def section_of(value_type: type[DataclassInstance], *positive: str) -> type[Section]:
+    """A section with the fields of `value_type`, each of which may be left out; `positive` ones must not be 0."""
+    fields: dict[str, Any] = {}
+    for name, hint in get_type_hints(value_type).items():
+        kind = _POSITIVE if name in positive else _STRICT.get(hint, hint)
+        cited = Cited.__class_getitem__(kind)
+        fields[name] = (Annotated[cited | None, BeforeValidator(cite_plain_value)], None)
+    return create_model(f"{value_type.__name__}Text", __base__=Section, **fields)
+
+
+OrganisationText = section_of(
+    DramOrganisation, *(each.name for each in dataclasses.fields(DramOrganisation) if each.name != "rank_owns_bus")
+)
+TimingText = section_of(DramTiming, "cl", "cwl", "rcd_read", "rcd_write", "rp", "ras", "rc", "burst", "rfc", "refi")
+BusText = section_of(DramBus, "ticks_per_clock", "activate_ticks", "column_ticks")
+ControllerText = section_of(
+    DramController, "read_depth", "write_depth", "bank_depth", "hit_cap", "drain_high", "drain_low", "width"
+)
+GivenSeconds = Annotated[Cited[Seconds], BeforeValidator(cite_plain_value)]
+
+
+class MappingText(Text):
+    """The ``mapping`` section: parts of an address, least significant first, and what is XORed."""
+
+    order: list[str]
+    xor: list[Coordinate] = []
+    source: str = ""
+
+    def mapping(self) -> DramMapping:
+        """As a plain value."""
+        return DramMapping(tuple(self.order), tuple(self.xor))
+
+
+class DramSections(Text):
+    """What both a standard and a tier on top of it may give."""
+
+    clock: GivenSeconds | None = None
+    organisation: OrganisationText | None = None  # type: ignore[valid-type]  # made from the dataclass above
+    timing: TimingText | None = None  # type: ignore[valid-type]
+    bus: BusText | None = None  # type: ignore[valid-type]
+    controller: ControllerText | None = None  # type: ignore[valid-type]
+    mapping: MappingText | None = None
+
+    def section(self, name: str) -> Section | None:
+        """The section called `name`, if it is there."""
+        found: Section | None = getattr(self, name)
+        return found
+
+
+SECTIONS: dict[str, type[DataclassInstance]] = {
+    "organisation": DramOrganisation,
+    "timing": DramTiming,
+    "bus": DramBus,
+    "controller": DramController,
+}
+"""Sections by name, with the dataclass each becomes."""

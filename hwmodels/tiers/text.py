@@ -1,0 +1,331 @@
+"""Tiers from YAML files: shipped presets by name, or a user's own by path.
+
+Every number of a preset says where it comes from, alone or through the ``source`` of its section, or is marked as an
+assumption. A tier file is one of four kinds; DRAM names a standard and may change any of its sections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, RootModel
+
+from hwmodels.cited import Cited
+from hwmodels.documents import Document, read_document, read_text
+from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.quantity import Bytes, BytesPerSecond, Hertz, Joules, JoulesPerBit, Seconds, SquareMillimetres, Watts
+from hwmodels.standards.checks import mapped_fields
+from hwmodels.standards.sections import DramSections, Section, cite_plain_value
+from hwmodels.standards.standard import DramStandard
+from hwmodels.standards.text import load_standard, overlay
+from hwmodels.tiers.dram_energy import DramEnergy, SupplyCurrents
+from hwmodels.tiers.sram_energy import (
+    Cell,
+    SramEnergy,
+    sram_area_mm2,
+    sram_leakage_w,
+    sram_read_j_per_bit,
+    sram_sources,
+)
+from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier, Tier
+
+_Cite = BeforeValidator(cite_plain_value)
+_Whole = Annotated[Bytes, Field(gt=0, multiple_of=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+GivenCount = Annotated[Cited[Count], _Cite]
+GivenBytes = Annotated[Cited[_Whole], _Cite]
+GivenRate = Annotated[Cited[Annotated[BytesPerSecond, Field(gt=0)]], _Cite]
+GivenHertz = Annotated[Cited[Annotated[Hertz, Field(gt=0)]], _Cite]
+GivenTime = Annotated[Cited[Seconds], _Cite]
+GivenJoules = Annotated[Cited[Joules], _Cite]
+GivenJoulesPerBit = Annotated[Cited[JoulesPerBit], _Cite]
+GivenWatts = Annotated[Cited[Watts], _Cite]
+GivenArea = Annotated[Cited[SquareMillimetres], _Cite]
+GivenShare = Annotated[Cited[Annotated[float, Field(gt=0, le=1)]], _Cite]
+GivenNumber = Annotated[Cited[Annotated[float, Field(gt=0)]], _Cite]
+
+
+class CurrentsText(Section):
+    """The ``currents`` of a device's data sheet, in milliamperes, and how many devices a rank has."""
+
+    vdd: GivenNumber
+    idd0: GivenNumber
+    idd2n: GivenNumber
+    idd3n: GivenNumber
+    idd4r: GivenNumber
+    idd4w: GivenNumber
+    idd5ab: GivenNumber
+    devices: GivenCount
+
+    def currents(self) -> SupplyCurrents:
+        """In volts and amperes."""
+        milli = {f"{name}_a": 1e-3 * value for name, value in self.values().items() if name.startswith("idd")}
+        return SupplyCurrents(vdd_v=self.vdd.value, **milli)
+
+
+class DramEnergyText(Section):
+    """The ``energy`` section of DRAM: from currents, or term by term; terms win."""
+
+    currents: CurrentsText | None = None
+    activate: GivenJoules | None = None
+    read: GivenJoulesPerBit | None = None
+    write: GivenJoulesPerBit | None = None
+    tsv: GivenJoulesPerBit | None = None
+    io: GivenJoulesPerBit | None = None
+    phy: GivenJoulesPerBit | None = None
+    refresh: GivenJoules | None = None
+    background: GivenWatts | None = None
+
+    def energy(self, standard: DramStandard) -> DramEnergy:
+        """Energies of a tier of `standard`; terms that are not given and do not follow from currents are 0."""
+        base = DramEnergy(0.0, 0.0, 0.0)
+        if self.currents is not None:
+            currents, devices = self.currents.currents(), self.currents.devices.value
+            base = currents.energy(standard.organisation, standard.timing, standard.clock_s, devices)
+        names = {"activate": "activate_j", "refresh": "refresh_j", "background": "background_w"}
+        return replace(base, **{names.get(name, f"{name}_j_per_bit"): value for name, value in self.values().items()})
+
+
+class DramTierText(DramSections):
+    """A tier of DRAM."""
+
+    kind: Literal["dram"]
+    name: str
+    summary: str
+    source: str = ""
+    standard: str
+    count: GivenCount = Cited[int](value=1, assumption=True, note="one device")
+    energy: DramEnergyText
+    area: GivenArea | None = None
+
+
+class SramTierText(Section):
+    """A tier of SRAM; `read` and `write` energies and area follow from capacity, node and cell unless given."""
+
+    kind: Literal["sram"]
+    name: str
+    summary: str
+    capacity: GivenBytes
+    count: GivenCount = Cited[int](value=1, assumption=True, note="one macro")
+    banks: GivenCount
+    ports: GivenCount
+    width: GivenBytes
+    lanes: GivenCount | None = None
+    latency_cycles: GivenCount
+    clock: GivenHertz
+    buffers: GivenCount = Cited[int](value=1, assumption=True, note="one working set")
+    node_nm: GivenNumber
+    cell: Annotated[Cited[Cell], _Cite]
+    read: GivenJoulesPerBit | None = None
+    write: GivenJoulesPerBit | None = None
+    leakage: GivenWatts | None = None
+    area: GivenArea | None = None
+
+
+class LinkTierText(Section):
+    """A link, or a memory that only has a rate."""
+
+    kind: Literal["link"]
+    name: str
+    summary: str
+    rate: GivenRate
+    efficiency: GivenShare
+    latency: GivenTime
+    chunk: GivenBytes
+    outstanding: GivenCount
+    duplex: Annotated[Cited[Annotated[bool, Field(strict=True)]], _Cite]
+    capacity: GivenBytes | None = None
+    count: GivenCount = Cited[int](value=1, assumption=True, note="one link")
+    energy: GivenJoulesPerBit
+    area: GivenArea | None = None
+
+
+class FlashTierText(Section):
+    """A drive."""
+
+    kind: Literal["flash"]
+    name: str
+    summary: str
+    capacity: GivenBytes
+    count: GivenCount = Cited[int](value=1, assumption=True, note="one drive")
+    page: GivenBytes
+    sector: GivenBytes
+    planes: GivenCount
+    read_time: GivenTime
+    program_time: GivenTime
+    read_rate: GivenRate
+    write_rate: GivenRate
+    commands_per_second: GivenNumber
+    queue_depth: GivenCount
+    latency: GivenTime
+    read_energy: GivenJoulesPerBit
+    write_energy: GivenJoulesPerBit
+    idle: GivenWatts
+    area: GivenArea | None = None
+
+
+AnyTierText = DramTierText | SramTierText | LinkTierText | FlashTierText
+
+
+class TierText(RootModel[Annotated[AnyTierText, Field(discriminator="kind")]]):
+    """A tier file."""
+
+
+def tier_names() -> tuple[str, ...]:
+    """Names of the shipped presets, sorted."""
+    return tuple(
+        sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+    )
+
+
+def load_tier(name_or_path: str | Path, count: int | None = None) -> Tier:
+    """A shipped preset by name, or a tier file by path; text with a separator or a YAML suffix is a path.
+
+    Parameters
+    ----------
+    name_or_path
+        Preset or file.
+    count
+        Devices, instead of those of the file.
+
+    Raises
+    ------
+    InputError
+        An unknown name (with the nearest one), or every problem of the file with its line.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+        document = read_document(Path(name_or_path))
+    elif text in tier_names():
+        document = read_text((_folder() / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
+    else:
+        raise InputError(Problem(f"unknown tier {text!r}", hint=did_you_mean(text, tier_names())))
+    parsed = document.validate(TierText).root
+    match parsed:
+        case DramTierText():
+            return _dram(parsed, document, count)
+        case SramTierText():
+            tier: Tier = _sram(parsed, document)
+        case LinkTierText():
+            tier = _link(parsed)
+        case FlashTierText():
+            tier = _flash(parsed)
+    return tier if count is None else tier.with_count(_checked(count))
+
+
+def _checked(count: int) -> int:
+    if count < 1:
+        raise InputError(Problem(f"must be at least 1 (got {count})", field="count"))
+    return count
+
+
+def _dram(text: DramTierText, document: Document, count: int | None) -> DramTier:
+    try:
+        base = load_standard(text.standard)
+    except InputError as error:
+        problems = [document.problem(("standard",), str(replace(p, hint=None)), p.hint) for p in error.problems]
+        raise InputError(problems) from None
+    standard = overlay(base, text, document, name=base.name, summary=base.summary, source=text.source)
+    cited = {**dict(standard.citations), **text.energy.citations("energy")}
+    if text.energy.currents is not None:
+        cited |= text.energy.currents.citations("energy.currents")
+    tier = DramTier(
+        name=text.name,
+        summary=text.summary,
+        standard=standard,
+        count=_checked(count) if count is not None else text.count.value,
+        energy=text.energy.energy(standard),
+        area_each_mm2=text.area.value if text.area else None,
+        citations=tuple(cited.items()),
+    )
+    _, complaints = mapped_fields(standard.mapping, tier.organisation)
+    if complaints:
+        raise InputError([document.problem(place, message, hint) for place, message, hint in complaints])
+    return tier
+
+
+def _sram(text: SramTierText, document: Document) -> SramTier:
+    capacity, node, cell = text.capacity.value, text.node_nm.value, text.cell.value
+    problems = []
+    if text.banks.value % text.buffers.value:
+        message = f"{text.banks.value} banks cannot be shared by {text.buffers.value} buffers"
+        problems.append(document.problem(("buffers",), message))
+    if capacity % (text.banks.value * text.width.value):
+        message = f"{capacity:g} bytes are no whole number of {text.width.value:g}-byte words in every bank"
+        problems.append(document.problem(("capacity",), message))
+    try:
+        read = text.read.value if text.read else sram_read_j_per_bit(capacity, node, cell)
+        leakage = text.leakage.value if text.leakage else sram_leakage_w(capacity, node, cell)
+        area = text.area.value if text.area else sram_area_mm2(capacity, node)
+    except InputError as error:
+        problems += [document.problem((p.field or "node_nm",), p.message, p.hint) for p in error.problems]
+    if problems:
+        raise InputError(problems)
+    cited = {**text.citations(""), **{f"energy.{what}": source for what, source in sram_sources(node, cell).items()}}
+    return SramTier(
+        name=text.name,
+        summary=text.summary,
+        capacity_each_bytes=int(capacity),
+        count=text.count.value,
+        banks=text.banks.value,
+        ports=text.ports.value,
+        width_bytes=int(text.width.value),
+        lanes=text.lanes.value if text.lanes else text.banks.value * text.ports.value,
+        latency_cycles=text.latency_cycles.value,
+        clock_hz=text.clock.value,
+        buffers=text.buffers.value,
+        # a write swings the bit lines of a word just as a read does
+        energy=SramEnergy(read, text.write.value if text.write else read, leakage, int(text.width.value)),
+        area_each_mm2=area,
+        citations=tuple((name.lstrip("."), source) for name, source in cited.items()),
+    )
+
+
+def _link(text: LinkTierText) -> LinkTier:
+    return LinkTier(
+        name=text.name,
+        summary=text.summary,
+        bytes_each_per_second=text.rate.value,
+        efficiency=text.efficiency.value,
+        latency_s=text.latency.value,
+        chunk_bytes=int(text.chunk.value),
+        outstanding=text.outstanding.value,
+        duplex=text.duplex.value,
+        capacity_each_bytes=int(text.capacity.value) if text.capacity else 0,
+        count=text.count.value,
+        j_per_bit=text.energy.value,
+        area_each_mm2=text.area.value if text.area else None,
+        citations=tuple((name.lstrip("."), source) for name, source in text.citations("").items()),
+    )
+
+
+def _flash(text: FlashTierText) -> FlashTier:
+    return FlashTier(
+        name=text.name,
+        summary=text.summary,
+        capacity_each_bytes=int(text.capacity.value),
+        count=text.count.value,
+        page_bytes=int(text.page.value),
+        sector_bytes=int(text.sector.value),
+        planes=text.planes.value,
+        read_s=text.read_time.value,
+        program_s=text.program_time.value,
+        read_bytes_each_per_second=text.read_rate.value,
+        write_bytes_each_per_second=text.write_rate.value,
+        commands_each_per_second=text.commands_per_second.value,
+        queue_depth=text.queue_depth.value,
+        latency_s=text.latency.value,
+        read_j_per_bit=text.read_energy.value,
+        write_j_per_bit=text.write_energy.value,
+        idle_w=text.idle.value,
+        area_each_mm2=text.area.value if text.area else None,
+        citations=tuple((name.lstrip("."), source) for name, source in text.citations("").items()),
+    )
+
+
+def _folder() -> Traversable:
+    return resources.files("hwmodels") / "tiers" / "presets"

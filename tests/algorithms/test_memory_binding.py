@@ -1,0 +1,94 @@
+"""Tiers bound to the cycle-level DRAM kernels: recorded runs of other simulators, and unloaded latencies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from algorithms.memory_binding import dram_description
+from algorithms.memory_patterns import AddressSpace, make_stream
+from hwmodels.tiers.text import load_tier, tier_names
+from simulator.servers.dram import Requests, run_dram
+from simulator.servers.dram_mapping import encode
+
+DRAM_TIERS = [name for name in tier_names() if load_tier(name).kind == "dram"]
+
+# Sequential reads and idle reads (one per 500 ns, seed 20410) as recorded with DRAMsim3 commit 2981759 (library mode)
+# and Ramulator 2.1 commit c5b1c3a (External front end): preset, channels, sequential requests, clocks of the run,
+# mean latency of idle reads in ns, the clock of gaps and of latencies in ns (Ramulator cuts clocks to whole
+# picoseconds), and what DRAMsim3 leaves out of a latency.
+RECORDED = [
+    ("hbm2", 8, 320_000, 86_925, 44.25, 1, 1, 1),
+    ("ddr4_2400", 1, 200_000, 1_030_809, 44.97, 0.83, 0.83, 1),
+    ("ddr4_3200", 1, 200_000, 1_204_433, 43.30, 0.63, 0.63, 1),
+    ("ddr4_3200_group_low", 1, 200_000, 838_522, 43.25, 0.63, 0.63, 1),
+    ("lpddr4_2400", 1, 200_000, 1_687_384, 47.64, 0.83, 0.83, 1),
+    ("hbm2_pseudo", 1, 100_000, 114_829, 55.74, 1, 1, 0),
+    ("hbm3", 1, 100_000, 223_903, 57.69, 0.3125, 0.312, 0),
+    ("ddr5_4800", 1, 100_000, 876_894, 48.08, 0.416, 0.416, 0),
+    ("lpddr5_6400", 1, 100_000, 221_652, 61.08, 1.25, 1.25, 0),
+]
+
+
+def with_channels(tier, channels):
+    organisation = replace(tier.standard.organisation, channels=channels)
+    return replace(tier, standard=replace(tier.standard, organisation=organisation))
+
+
+def space_of(tier, description, clock_ns):
+    """The address space of a pattern, whose channels are the pseudo-channels of a single stacked channel."""
+    named = {}
+    if description.organisation.rank_owns_bus and description.organisation.channels == 1:
+        named = {"sid": "rank", "rank": "channel"}
+    fields = tuple((named.get(field.kind, field.kind), field.size) for field in description.fields)
+    unit = tier.organisation.transaction_bytes
+    return AddressSpace(unit, tier.capacity_bytes, fields, clock_ns)
+
+
+def run(tier, pattern, n, clock_ns, **parameters):
+    description = dram_description(tier)
+    stream = make_stream(pattern, space_of(tier, description, clock_ns), n, parameters)
+    unit = description.organisation.transaction_bytes
+    return run_dram(description, Requests.of(stream.address_bytes, unit, 0, stream.is_write, stream.arrival_clock))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "n", "clocks", "idle_ns", "gap_clock_ns", "clock_ns", "left_out"), RECORDED
+)
+def test_presets_reproduce_recorded_runs(name, channels, n, clocks, idle_ns, gap_clock_ns, clock_ns, left_out):
+    tier = with_channels(load_tier(name), channels)
+    counters = run(tier, "seq_read", n, gap_clock_ns).counters
+    assert counters.last_return + left_out == clocks
+    idle = run(tier, "idle", 20_000 if left_out else 5_000, gap_clock_ns, seed=20410, gap_ns=500).counters
+    assert (idle.mean_read_clocks - left_out) * clock_ns == pytest.approx(idle_ns, abs=0.01)
+
+
+def address_of(description, row, column):
+    coordinates = np.zeros(16, dtype=np.int64)
+    coordinates[5:7] = row, column
+    return int(encode(description.parameters(), coordinates)) * description.organisation.transaction_bytes
+
+
+@pytest.mark.parametrize("name", DRAM_TIERS)
+def test_unloaded_latency_follows_from_the_timings(name):
+    tier = load_tier(name)
+    description = dram_description(tier)
+    places = {"closed": [(0, 0)], "open": [(0, 0), (0, 1)], "conflict": [(0, 0), (1, 0)]}
+    for row_state, pairs in places.items():
+        addresses = np.asarray([address_of(description, *pair) for pair in pairs])
+        arrivals = 1000 * np.arange(addresses.size)
+        unit = description.organisation.transaction_bytes
+        done = run_dram(description, Requests.of(addresses, unit, arrival_clock=arrivals))
+        measured = int(done.done_clock[-1] - done.accept_clock[-1])
+        assert tier.read_latency_ticks(row_state) == measured, row_state
+
+
+@pytest.mark.parametrize("name", DRAM_TIERS)
+def test_more_devices_multiply_capacity_and_channels(name):
+    one, five = load_tier(name), load_tier(name, count=5)
+    assert five.capacity_bytes == 5 * one.capacity_bytes
+    assert five.peak_bytes_per_second == pytest.approx(5 * one.peak_bytes_per_second)
+    description = dram_description(five)
+    assert description.organisation.capacity_bytes == five.capacity_bytes

@@ -1,0 +1,71 @@
+"""Tier and standard presets: sources, derived bins, peaks, closed forms of latency and rate."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from hwmodels.errors import InputError
+from hwmodels.standards.sections import UNCITED
+from hwmodels.standards.text import load_standard, standard_names
+from hwmodels.tiers.text import load_tier, tier_names
+
+KINDS = {"dram", "sram", "link", "flash"}
+
+
+@pytest.mark.parametrize("name", tier_names())
+def test_every_number_of_a_preset_has_a_source(name):
+    tier = load_tier(name)
+    assert tier.name == name
+    assert tier.kind in KINDS
+    assert tier.citations
+    assert [field for field, source in tier.citations if UNCITED in source or not source.strip()] == []
+
+
+@pytest.mark.parametrize("name", standard_names())
+def test_every_timing_of_a_standard_has_a_source(name):
+    standard = load_standard(name)
+    cited = dict(standard.citations)
+    timing = standard.timing
+    given = {f.name for f in fields(timing) if getattr(timing, f.name) != f.default}
+    assert {each for each in given if f"timing.{each}" not in cited} == set()
+    assert [field for field, source in standard.citations if UNCITED in source] == []
+
+
+@pytest.mark.parametrize("name", tier_names())
+def test_a_tier_has_a_rate_and_a_latency(name):
+    tier = load_tier(name)
+    assert tier.peak_bytes_per_second > 0
+    assert tier.read_latency_s > 0
+    assert tier.with_count(3).peak_bytes_per_second == pytest.approx(3 * tier.peak_bytes_per_second)
+    assert tier.with_count(3).capacity_bytes == 3 * tier.capacity_bytes
+
+
+def test_peaks_are_those_of_the_data_sheets():
+    expected = {"hbm2": 256, "hbm2e": 409.6, "hbm3": 819.2, "hbm3e": 1177.6, "hbm4": 2048, "ddr5_6400": 51.2}
+    found = {name: load_tier(name).peak_bytes_per_second / 1e9 for name in expected}
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "parent"), [("hbm2e", "hbm2_pseudo"), ("hbm3e", "hbm3")])
+def test_derived_bins_keep_the_nanoseconds(name, parent):
+    fast, slow = load_standard(name), load_standard(parent)
+    for timing in ("cl", "rcd_read", "rp", "ras", "rc", "faw", "wr", "rfc"):
+        old = getattr(slow.timing, timing) * slow.clock_s
+        new = getattr(fast.timing, timing) * fast.clock_s
+        assert old <= new + 1e-15
+        # rounded up to a clock; the row cycle may take one more since its parts are rounded one by one
+        assert new < old + (2 if timing == "rc" else 1) * fast.clock_s
+    assert fast.timing.refi * fast.clock_s <= slow.timing.refi * slow.clock_s
+    assert (fast.timing.ccd_l, fast.timing.burst) == (slow.timing.ccd_l, slow.timing.burst)
+    assert "derived" in dict(fast.citations)["timing.rc"]
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'hbm3e'"):
+        load_tier("hmb3e")
+    with pytest.raises(InputError, match="did you mean 'ddr4_3200'"):
+        load_standard("ddr4-3200")
+    with pytest.raises(InputError, match="must be at least 1"):
+        load_tier("hbm3", count=0)
