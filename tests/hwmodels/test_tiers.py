@@ -38,8 +38,9 @@ def test_a_tier_has_a_rate_and_a_latency(name):
     tier = load_tier(name)
     assert tier.peak_bytes_per_second > 0
     assert tier.read_latency_s > 0
-    assert tier.with_count(3).peak_bytes_per_second == pytest.approx(3 * tier.peak_bytes_per_second)
-    assert tier.with_count(3).capacity_bytes == 3 * tier.capacity_bytes
+    more = tier.with_count(3 * tier.count)
+    assert more.peak_bytes_per_second == pytest.approx(3 * tier.peak_bytes_per_second)
+    assert more.capacity_bytes == 3 * tier.capacity_bytes
 
 
 def test_peaks_are_those_of_the_data_sheets():
