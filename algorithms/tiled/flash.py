@@ -17,6 +17,8 @@ from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.online import OnlineSoftmax
 from algorithms.tiled.parameters import (
+    Footprint,
+    Tiled,
     TileParameters,
     fitting_core_bytes,
     footprint,
@@ -107,12 +109,11 @@ def handed_out(
     return tuple(runs) * heads
 
 
-def core_bytes(workload: Workload, parameters: TileParameters, chip: Accelerator) -> int:
+def core_bytes(workload: Workload, parameters: Tiled, chip: Accelerator, held: Footprint[Tiled] = footprint) -> int:
     """What a work item holds in a core; raises `simulator.CapacityError` if it does not fit."""
     rows, columns = parameters.tile_rows, parameters.tile_columns
-    operands, accumulators = footprint(workload, parameters, rows, columns)
     what = f"tiles of {rows} queries and {parameters.stages} x {columns} keys"
-    return fitting_core_bytes(chip, operands, accumulators, what)
+    return fitting_core_bytes(chip, *held(workload, parameters, rows, columns), what)
 
 
 def softmax_over(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
@@ -103,7 +104,23 @@ def packs(workload: Workload, parameters: TileParameters, tile_rows: int) -> boo
     return filled[0] < PACKING_GAIN * filled[1]
 
 
-def resolved_tiles(workload: Workload, parameters: Tiled, chip: Accelerator, outer: OuterLoop = "query") -> Tiled:
+def footprint(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> tuple[int, int]:
+    """Bytes of operand tiles (Q, and K and V in every stage) and of accumulators (scores, output, maximum and sum)."""
+    keys = parameters.stages * columns * (workload.head_dim + workload.v_head_dim)
+    accumulators = rows * (columns + workload.v_head_dim + 2)
+    return (rows * workload.head_dim + keys) * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES
+
+
+Footprint = Callable[[Workload, Tiled, int, int], tuple[int, int]]
+
+
+def resolved_tiles(
+    workload: Workload,
+    parameters: Tiled,
+    chip: Accelerator,
+    outer: OuterLoop = "query",
+    held: Footprint[Tiled] = footprint,
+) -> Tiled:
     """``parameters`` with tile sizes, row groups and packing decided.
 
     With M elements of local memory and head dimension d, FlashAttention (arXiv:2205.14135, algorithm 1: keys outside)
@@ -125,8 +142,11 @@ def resolved_tiles(workload: Workload, parameters: Tiled, chip: Accelerator, out
         while rows > core.matrix_rows and _query_tiles(workload, rows, packed) < chip.cores:
             rows -= core.matrix_rows
     if not parameters.tile_columns:
-        while columns > core.matrix_columns and _excess(core, *footprint(workload, parameters, rows, columns)) > 0:
+        while columns > core.matrix_columns and _excess(core, *held(workload, parameters, rows, columns)) > 0:
             columns -= core.matrix_columns
+    if not parameters.tile_rows:
+        while rows > core.matrix_rows and _excess(core, *held(workload, parameters, rows, columns)) > 0:
+            rows -= core.matrix_rows
     groups = parameters.row_groups or max(1, rows // core.matrix_rows)
     pack: Packing = "always" if packed else "never"
     return dataclasses.replace(parameters, tile_rows=rows, tile_columns=columns, row_groups=groups, pack_gqa=pack)
@@ -141,13 +161,6 @@ def _query_tiles(workload: Workload, rows: int, packed: bool) -> int:
 def _multiple(size: int, granularity: int, needed: int) -> int:
     """``size`` in whole multiples, at least one, and no more than what holds ``needed``."""
     return min(max(size // granularity, 1) * granularity, round_up(needed, granularity))
-
-
-def footprint(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> tuple[int, int]:
-    """Bytes of operand tiles (Q, and K and V in every stage) and of accumulators (scores, output, maximum and sum)."""
-    keys = parameters.stages * columns * (workload.head_dim + workload.v_head_dim)
-    accumulators = rows * (columns + workload.v_head_dim + 2)
-    return (rows * workload.head_dim + keys) * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES
 
 
 def _excess(core: Core, operands: int, accumulators: int) -> float:
