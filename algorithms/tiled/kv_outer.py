@@ -27,7 +27,7 @@ from algorithms.tiled.parameters import (
 )
 from algorithms.tiled.plan import TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.tiled.steps import Steps
-from algorithms.tiled.tiles import QueryTile, Tiling
+from algorithms.tiled.tiles import Tiling
 from hwmodels.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
         q, k, v = tensors
         queries = tiling.laid_out(q / np.sqrt(workload.head_dim))
         stored = _Stored(queries.shape[:-1], v.shape[-1])
-        for keys, tiles in _passes(tiling):
+        for keys, tiles in tiling.passes():
             tile_k, tile_v = (tensor[:, :, None, keys.start : keys.stop] for tensor in (k, v))
             for tile in tiles:
                 rows = slice(tile.rows.start, tile.rows.stop)
@@ -128,20 +128,13 @@ class _Stored:
         self.maximum[..., rows], self.total[..., rows] = maximum, total
 
 
-def _passes(tiling: Tiling) -> Iterator[tuple[range, list[QueryTile]]]:
-    """Every tile of keys that anyone sees, with the query tiles that see some of it."""
-    last = max(tiling.query_tiles, key=lambda tile: tile.seen)
-    for keys in tiling.key_spans(last):
-        yield keys, [tile for tile in tiling.query_tiles if tile.seen > keys.start]
-
-
 def _steps(tiling: Tiling, parameters: KeyOuterParameters) -> Iterator[TileStep]:
     """The steps of one head, in order."""
     work = tiling.workload
     base = Steps(tiling, parameters)
     partial = work.v_head_dim * parameters.partial_bytes(work) + STATISTICS_BYTES
     made: dict[tuple[TileStep, int, int], TileStep] = {}
-    for keys, tiles in _passes(tiling):
+    for keys, tiles in tiling.passes():
         to_load = len(keys) * (work.head_dim + work.v_head_dim) * work.dtype_bytes
         for tile in tiles:
             kind = (base.step(tile, keys), len(tile.rows), to_load)

@@ -142,10 +142,10 @@ def resolved_tiles(
         while rows > core.matrix_rows and _query_tiles(workload, rows, packed) < chip.cores:
             rows -= core.matrix_rows
     if not parameters.tile_columns:
-        while columns > core.matrix_columns and _excess(core, *held(workload, parameters, rows, columns)) > 0:
+        while columns > core.matrix_columns and excess_bytes(core, *held(workload, parameters, rows, columns)) > 0:
             columns -= core.matrix_columns
     if not parameters.tile_rows:
-        while rows > core.matrix_rows and _excess(core, *held(workload, parameters, rows, columns)) > 0:
+        while rows > core.matrix_rows and excess_bytes(core, *held(workload, parameters, rows, columns)) > 0:
             rows -= core.matrix_rows
     groups = parameters.row_groups or max(1, rows // core.matrix_rows)
     pack: Packing = "always" if packed else "never"
@@ -163,7 +163,7 @@ def _multiple(size: int, granularity: int, needed: int) -> int:
     return min(max(size // granularity, 1) * granularity, round_up(needed, granularity))
 
 
-def _excess(core: Core, operands: int, accumulators: int) -> float:
+def excess_bytes(core: Core, operands: int, accumulators: int) -> float:
     """Bytes that do not fit: operands live in SRAM, accumulators in their own memory and in what SRAM is left."""
     own = core.register_bytes + core.accumulator_bytes
     return max(operands - core.sram_bytes, operands + accumulators - core.sram_bytes - own)
@@ -177,7 +177,7 @@ def fitting_core_bytes(chip: Accelerator, operands: int, accumulators: int, what
     simulator.CapacityError
         If they do not fit.
     """
-    excess = _excess(chip.core, operands, accumulators)
+    excess = excess_bytes(chip.core, operands, accumulators)
     if excess > 0:
         raise CapacityError(
             f"{what} need {operands:,} B of operands and {accumulators:,} B of accumulators per core; a core of "

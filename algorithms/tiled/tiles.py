@@ -104,6 +104,12 @@ class Tiling:
         start, stop = (keys.start, keys.stop) if keys else (0, self.workload.kv_len)
         return spans(start, min(stop, tile.seen), self.tile_columns)
 
+    def passes(self) -> Iterator[tuple[range, list[QueryTile]]]:
+        """With keys outside: every tile of keys that anyone sees, with the query tiles that see some of it."""
+        last = max(self.query_tiles, key=lambda tile: tile.seen)
+        for keys in self.key_spans(last):
+            yield keys, [tile for tile in self.query_tiles if tile.seen > keys.start]
+
     def crosses_mask(self, tile: QueryTile, keys: range) -> bool:
         """Whether some row of ``tile`` does not see some of ``keys``."""
         return keys.stop > tile.seen_by_all
