@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from hwmodels.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
 from hwmodels.cited import Cited
 from hwmodels.compute import Core, Rates
+from hwmodels.energy_tables import technology_names
+from hwmodels.errors import InputError, Problem, did_you_mean
 from hwmodels.quantity import (
     Bytes,
     BytesPerSecond,
@@ -29,6 +31,14 @@ def _cite_plain_value(value: object) -> object:
     return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
 
 
+def _known_technology(name: str) -> str:
+    if name not in technology_names():
+        hint = did_you_mean(name, technology_names()) or f"known: {', '.join(technology_names())}"
+        raise InputError(Problem(f"unknown technology {name!r}", hint=hint))
+    return name
+
+
+Technology = Annotated[str, AfterValidator(_known_technology)]
 Count = Annotated[int, Field(ge=1)]
 Budget = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -86,7 +96,7 @@ class TierText(_Strict):
     """One entry of `tiers`; fields are those of `hwmodels.chip.SharedTier`."""
 
     level: TierLevel
-    technology: str
+    technology: Technology
     capacity_bytes: BytesGiven
     bytes_per_second: BandwidthGiven
     latency_s: SecondsGiven
@@ -99,7 +109,7 @@ class TierText(_Strict):
 class LinkText(_Strict):
     """One entry of `links`; fields are those of `hwmodels.chip.Link`."""
 
-    technology: str
+    technology: Technology
     bytes_per_second: BandwidthGiven
     latency_s: SecondsGiven | None = None
     preset: str | None = None

@@ -1,0 +1,144 @@
+"""Area of a chip by component, from published operator and SRAM areas.
+
+The components are datapaths and memory macros alone. What a die has beside them (wires, control, interfaces, spare
+parts, graphics) is not modelled from below: the die is estimated from the published dies of the same family, as the
+geometric mean of their area over that of their components. Areas of two designs of one family can thus be compared;
+one figure alone is no floor plan. An FPGA has budgets (`Accelerator.resources`) instead of an area.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hwmodels.accelerator import accelerator_names, load_accelerator
+from hwmodels.cards import html_table
+from hwmodels.chip import Accelerator
+from hwmodels.compute import Rates
+from hwmodels.energy_tables import energy_tables
+
+_OPERATORS: dict[str, tuple[str, ...]] = {
+    "float64": ("float32_multiply",) * 4 + ("float32_add",) * 2,
+    "float32": ("float32_multiply", "float32_add"),
+    "tfloat32": ("float16_multiply", "float32_add"),
+    "float16": ("float16_multiply", "float32_add"),
+    "bfloat16": ("float16_multiply", "float32_add"),
+    "int16": ("int8_multiply",) * 4 + ("int32_add",),
+    "float8_e4m3": ("int8_multiply", "float16_add"),
+    "int8": ("int8_multiply", "int32_add"),
+}
+"""Operators of one multiply-accumulate. Four half-width multipliers make one of full width; BF16 and TF32 take the FP16
+multiplier (8 and 11 instead of 11 significand bits); FP8 has a multiplier of at most 8 bits and accumulates in half
+precision."""
+_NARROW = {"float4_e2m1": "float8_e4m3", "int4": "int8"}
+"""Formats that run on half of a wider unit each."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Area by component.
+
+    Parameters
+    ----------
+    chip
+        Name.
+    components
+        mm2 of all cores together (``matrix``, ``vector``, ``exp``, ``sram``, ``registers``) and of the caches.
+    die_mm2
+        The published die, or the estimate; None for an FPGA.
+    published
+        Whether `die_mm2` is a published figure.
+    """
+
+    chip: str
+    components: Rates
+    die_mm2: float | None
+    published: bool
+
+    @property
+    def modelled_mm2(self) -> float:
+        """Sum of the components."""
+        return math.fsum(self.components.values())
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{value:,.3g}") for name, value in self.components.items()]
+        die = "not known" if self.die_mm2 is None else f"{self.die_mm2:,.3g}"
+        rows.append(("die, published" if self.published else "die, estimated", die))
+        return html_table(f"Area of {self.chip}", ("component", "mm2"), rows)
+
+
+@lru_cache(maxsize=4096)
+def area_of(chip: Accelerator) -> Area:
+    """Area of `chip` by component, with its die published or estimated."""
+    if chip.kind == "fpga":
+        return Area(chip.name, Rates(), chip.area_mm2, chip.area_mm2 is not None)
+    components = _components(chip)
+    modelled = math.fsum(components.values())
+    if chip.area_mm2 is None:
+        return Area(chip.name, components, modelled * die_factor(chip.kind == "gpu"), published=False)
+    if not _changes_the_die(chip):
+        return Area(chip.name, components, chip.area_mm2, published=True)
+    return Area(chip.name, components, modelled * _own_factor(chip), published=False)
+
+
+def _changes_the_die(chip: Accelerator) -> bool:
+    """A design changed by hand no longer has the published die, unless its area was set by hand too."""
+    changed = {path for path, _ in chip.changes}
+    grows = {"cores", "node_nm"} | {f"{tier.name}.capacity_bytes" for tier in chip.caches}
+    return "area_mm2" not in changed and any(path in grows or path.startswith("core.") for path in changed)
+
+
+def _own_factor(chip: Accelerator) -> float:
+    """Die over components of the preset that was changed; of its family where the chip is a user's own."""
+    if chip.name not in accelerator_names():
+        return die_factor(chip.kind == "gpu")
+    preset = load_accelerator(chip.name)
+    return (preset.area_mm2 or 0.0) / math.fsum(_components(preset).values())
+
+
+@lru_cache(maxsize=2)
+def die_factor(gpu: bool) -> float:
+    """Published die over its modelled components: geometric mean over the shipped GPUs, or over the other chips."""
+    chips = [load_accelerator(name) for name in accelerator_names()]
+    dies: dict[float, list[float]] = {}
+    for chip in chips:
+        if chip.area_mm2 is not None and (chip.kind == "gpu") == gpu and chip.kind != "fpga":
+            dies.setdefault(chip.area_mm2, []).append(chip.area_mm2 / math.fsum(_components(chip).values()))
+    # parts that share a die (H100, H800, H200, H20) count once, with the fullest of them
+    return math.exp(math.fsum(math.log(min(ratios)) for ratios in dies.values()) / len(dies))
+
+
+def _components(chip: Accelerator) -> Rates:
+    tables = energy_tables()
+    core = chip.core
+    fma_mm2 = _mac_mm2("float32", chip.node_nm)
+    sram_mm2 = tables.sram_mm2_per_byte(chip.node_nm)
+    registers = core.register_bytes + core.accumulator_bytes
+    caches = math.fsum(tier.capacity_bytes for tier in chip.caches if tier.technology == "sram")
+    return Rates.of(
+        {
+            "matrix": chip.cores * _matrix_mm2(chip),
+            "vector": chip.cores * core.vector_flops_per_cycle / 2 * fma_mm2,
+            "exp": chip.cores * core.exp_per_cycle * tables.exp_multiply_adds.value * fma_mm2,
+            "sram": chip.cores * core.sram_bytes * sram_mm2,
+            "registers": chip.cores * registers * sram_mm2 * tables.register_area_factor.value,
+            "caches": caches * sram_mm2,
+        }
+    )
+
+
+def _matrix_mm2(chip: Accelerator) -> float:
+    """The format that needs most: others share its multipliers. Formats at the rate of the vector lanes use those."""
+    rates = chip.core.matrix_flops_per_cycle
+    own = {name: rate for name, rate in rates.items() if rate > chip.core.vector_flops_per_cycle or len(rates) == 1}
+    return max((rate / 2 * _mac_mm2(name, chip.node_nm) for name, rate in own.items()), default=0.0)
+
+
+def _mac_mm2(operand_format: str, node_nm: float) -> float:
+    """One multiply-accumulate unit."""
+    tables = energy_tables()
+    wider = _NARROW.get(operand_format)
+    if wider is not None:
+        return _mac_mm2(wider, node_nm) / 2
+    return math.fsum(tables.operator_mm2(name, node_nm) for name in _OPERATORS[operand_format])

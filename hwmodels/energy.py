@@ -1,0 +1,252 @@
+"""Energy of a chip per operation and per byte, and the power that follows.
+
+Datapath energies come from published tables at 45 and 7 nm and are carried to the chip's node by the rules of
+`hwmodels.energy_tables`; what the chip's own source states goes first. Instruction fetch, clocks and control are not in
+the table, so a sum over work is a lower estimate of what a programmable chip draws: an H100 at 700 W and 989 TFLOP/s
+spends 1.42 pJ per multiply-accumulate over all, of which the multiplier and adder are about a third.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hwmodels.area import area_of
+from hwmodels.cards import html_table
+from hwmodels.chip import Accelerator, SharedTier
+from hwmodels.compute import FORMAT_BITS, Rates
+from hwmodels.energy_tables import energy_tables
+from hwmodels.errors import InputError, Problem, did_you_mean
+
+_OPERATIONS: dict[str, tuple[str, ...]] = {
+    "float32": ("float32_multiply", "float32_add"),
+    "tfloat32": ("float16_multiply", "float32_add"),
+    "float16": ("float16_multiply", "float32_add"),
+    "bfloat16": ("bfloat16_multiply", "float32_add"),
+    "float8_e4m3": ("float8_multiply_accumulate",),
+    "int8": ("int8_multiply", "int32_add"),
+}
+"""Operations of one multiply-accumulate. TF32 has the significand of FP16."""
+
+_REGISTER_BANK_BYTES = 8192
+BITS = 8
+
+
+@dataclass(frozen=True)
+class EnergyTable:
+    """Energies of one chip.
+
+    Parameters
+    ----------
+    chip
+        Name.
+    node_nm
+        The node they hold at.
+    mac_j
+        One multiply-accumulate by the format in which the product runs.
+    exp_j, sram_j_per_bit, register_j_per_bit, static_w
+        One exponential; accesses to a core's local memory and registers; the whole chip doing nothing.
+    moved_j_per_bit
+        Per tier and link.
+    sources
+        (name, source) of each energy.
+    """
+
+    chip: str
+    node_nm: float
+    mac_j: Rates
+    exp_j: float
+    sram_j_per_bit: float
+    register_j_per_bit: float
+    static_w: float
+    moved_j_per_bit: Rates
+    sources: tuple[tuple[str, str], ...]
+
+    def matmul_j_per_flop(self, operand_format: str) -> float:
+        """Half of a multiply-accumulate, in the format in which the chip would run it.
+
+        Raises
+        ------
+        InputError
+            The chip has no such products.
+        """
+        if operand_format not in self.mac_j:
+            hint = did_you_mean(operand_format, self.mac_j)
+            raise InputError(Problem(f"{self.chip} has no products of {operand_format!r}", hint=hint))
+        return self.mac_j[operand_format] / 2
+
+    @property
+    def vector_j_per_flop(self) -> float:
+        """Half of a float32 multiply-add."""
+        return self.mac_j["float32"] / 2
+
+    @property
+    def sram_j_per_byte(self) -> float:
+        """Access to a core's local memory."""
+        return self.sram_j_per_bit * BITS
+
+    @property
+    def register_j_per_byte(self) -> float:
+        """Access to a register bank."""
+        return self.register_j_per_bit * BITS
+
+    def tier_j_per_byte(self, name: str) -> float:
+        """Access to a shared tier, or a byte over a link.
+
+        Raises
+        ------
+        InputError
+            The chip has no tier or link of that name.
+        """
+        if name not in self.moved_j_per_bit:
+            hint = did_you_mean(name, self.moved_j_per_bit)
+            raise InputError(Problem(f"{self.chip} has no tier or link {name!r}", hint=hint))
+        return self.moved_j_per_bit[name] * BITS
+
+    def values(self) -> dict[str, float]:
+        """Every energy in joules (watts for ``static_w``), by name."""
+        return {
+            **{f"mac_j.{name}": value for name, value in self.mac_j.items()},
+            "exp_j": self.exp_j,
+            "sram_j_per_bit": self.sram_j_per_bit,
+            "register_j_per_bit": self.register_j_per_bit,
+            **{f"{name}.j_per_bit": value for name, value in self.moved_j_per_bit.items()},
+            "static_w": self.static_w,
+        }
+
+    def _repr_html_(self) -> str:
+        sources = dict(self.sources)
+        rows = [(name, f"{value:.4g}", sources.get(name, "")) for name, value in self.values().items()]
+        return html_table(f"Energies of {self.chip} at {self.node_nm:g} nm", ("energy", "J or W", "source"), rows)
+
+
+@lru_cache(maxsize=4096)
+def energy_table(chip: Accelerator) -> EnergyTable:
+    """The energies of `chip`: stated by its source, or scaled to its node from the published tables."""
+    tables = energy_tables()
+    sources: dict[str, str] = {}
+    cited = chip.sources()
+
+    def choose(name: str, stated: float | None, stated_at: str, computed: float, rule: str) -> float:
+        sources[name] = cited.get(stated_at, "stated by the chip") if stated is not None else rule
+        return computed if stated is None else stated
+
+    scaled = f"energy_tables.yaml at {chip.node_nm:g} nm" + (", FPGA fabric" if chip.kind == "fpga" else "")
+    factor = tables.fpga_dynamic_factor.value if chip.kind == "fpga" else 1.0
+    mac_j = {
+        name: choose(
+            f"mac_j.{name}",
+            chip.energy.mac_j.get(name),
+            f"energy.mac_j.{name}",
+            factor * mac_energy_j(_runs_as(chip, name), chip.node_nm),
+            scaled,
+        )
+        for name in FORMAT_BITS
+        if _runs_as(chip, name)
+    }
+    bank_bytes = chip.core.sram_bytes / chip.core.sram_banks
+    sram = choose(
+        "sram_j_per_bit",
+        chip.energy.sram_j_per_bit,
+        "energy.sram_j_per_bit",
+        tables.sram_j_per_bit(bank_bytes, chip.node_nm),
+        f"{scaled}, {bank_bytes / 1024:,.4g} KiB per access",
+    )
+    sources["exp_j"] = f"{tables.exp_multiply_adds.value:g} float32 multiply-adds: {tables.exp_multiply_adds.note}"
+    sources["register_j_per_bit"] = f"{scaled}, banks of {_REGISTER_BANK_BYTES // 1024} KiB"
+    moved = {}
+    for tier in chip.tiers:
+        computed, rule = _tier_j_per_bit(chip, tier, sram)
+        moved[tier.name] = choose(f"{tier.name}.j_per_bit", tier.j_per_bit, f"{tier.name}.j_per_bit", computed, rule)
+    for link in chip.links:
+        moved[link.name] = tables.technologies[link.technology].value
+        sources[f"{link.name}.j_per_bit"] = f"energy_tables.yaml, {link.technology}"
+    static, rule = _static(chip)
+    return EnergyTable(
+        chip=chip.name,
+        node_nm=chip.node_nm,
+        mac_j=Rates.of(mac_j),
+        exp_j=factor * tables.exp_multiply_adds.value * mac_energy_j("float32", chip.node_nm),
+        sram_j_per_bit=sram,
+        register_j_per_bit=tables.sram_j_per_bit(_REGISTER_BANK_BYTES, chip.node_nm),
+        static_w=choose("static_w", chip.energy.static_w, "energy.static_w", static, rule),
+        moved_j_per_bit=Rates.of(moved),
+        sources=tuple(sources.items()),
+    )
+
+
+def mac_energy_j(operand_format: str, node_nm: float) -> float:
+    """Multiply-accumulate of a format at a node: its multiplier and the adder of its accumulator.
+
+    Integer formats between and below the published widths follow the power law of the 8- and 32-bit multipliers;
+    four-bit floats are half of eight-bit ones, and float64 is four float32.
+    """
+    tables = energy_tables()
+    if operand_format == "float64":
+        return 4 * mac_energy_j("float32", node_nm)
+    if operand_format == "float4_e2m1":
+        return mac_energy_j("float8_e4m3", node_nm) / 2
+    if operand_format in ("int16", "int4"):
+        narrow, wide = (tables.operation_j(f"int{bits}_multiply", node_nm) for bits in (8, 32))
+        exponent = math.log2(wide / narrow) / 2
+        multiply = narrow * math.pow(FORMAT_BITS[operand_format] / 8, exponent)
+        return multiply + tables.operation_j("int32_add", node_nm)
+    return math.fsum(tables.operation_j(name, node_nm) for name in _OPERATIONS[operand_format])
+
+
+def full_power_w(chip: Accelerator, operand_format: str = "float16") -> dict[str, float]:
+    """Power by component when every unit runs at its peak at once; what a chip draws in practice lies below.
+
+    Raises
+    ------
+    InputError
+        The chip has no products of `operand_format`.
+    """
+    table = energy_table(chip)
+    found = {
+        "matrix": chip.peak_flops_per_second(operand_format) * table.matmul_j_per_flop(operand_format),
+        "vector": chip.vector_flops_per_second * table.vector_j_per_flop,
+        "exp": chip.exp_per_second * table.exp_j,
+        "sram": chip.sram_bytes_per_second * table.sram_j_per_byte,
+    }
+    # core_sram is the cores' local memory under another name: counted above
+    found |= {
+        tier.name: tier.bytes_per_second * table.tier_j_per_byte(tier.name)
+        for tier in chip.tiers
+        if tier.technology != "core_sram"
+    }
+    return {**found, "static": table.static_w}
+
+
+def _runs_as(chip: Accelerator, operand_format: str) -> str:
+    """The format in which products run, or nothing; float32 also stands for the vector lanes that every chip has."""
+    try:
+        return chip.core.matrix_format(operand_format)
+    except InputError:
+        return operand_format if operand_format == "float32" else ""
+
+
+def _tier_j_per_bit(chip: Accelerator, tier: SharedTier, sram_j_per_bit: float) -> tuple[float, str]:
+    """Energy of a bit of a shared tier and the rule behind it."""
+    tables = energy_tables()
+    if tier.technology == "core_sram":
+        return sram_j_per_bit, "the cores' local memory"
+    if tier.technology == "sram":
+        rule = f"energy_tables.yaml at {chip.node_nm:g} nm, {tier.capacity_bytes / 2**20:,.4g} MiB"
+        return tables.sram_j_per_bit(tier.capacity_bytes, chip.node_nm), rule
+    entry = tables.technologies[tier.technology]
+    return entry.value, f"energy_tables.yaml, {tier.technology}" + (f": {entry.note}" if entry.note else "")
+
+
+def _static(chip: Accelerator) -> tuple[float, str]:
+    """Static power and the rule behind it."""
+    tables = energy_tables()
+    if chip.kind == "fpga":
+        share = tables.fpga_static_share.value
+        return share * (chip.power_w or 0.0), f"{share:.0%} of the stated power"
+    area = area_of(chip)
+    die = area.die_mm2 or 0.0
+    per_mm2 = tables.leakage_w_per_mm2(chip.node_nm)
+    kind = "published" if area.published else "estimated"
+    return die * per_mm2, f"{kind} die of {die:,.4g} mm2 at {per_mm2:.3g} W/mm2"

@@ -1,0 +1,127 @@
+"""The published energies and areas of ``energy_tables.yaml``, and how they are carried to other nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from hwmodels.cited import Cited
+from hwmodels.documents import read_text
+from hwmodels.quantity import Bytes, Joules, JoulesPerBit, SquareMillimetres
+
+COMPUTED_TECHNOLOGIES = ("sram", "core_sram")
+"""Technologies whose energy follows from the size of the memory."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EnergyPoint(Cited[Joules]):
+    """Energy of an operation at a node."""
+
+    node_nm: float = Field(gt=0)
+
+
+class NodePoint(Cited[float]):
+    """A factor or density at a node."""
+
+    node_nm: float = Field(gt=0)
+
+
+class SramPoint(Cited[JoulesPerBit]):
+    """Energy per bit of an access to a memory of a size, at a node."""
+
+    node_nm: float = Field(gt=0)
+    capacity_bytes: Bytes
+
+
+class EnergyTables(_Strict):
+    """The whole file; see its comments."""
+
+    operations: dict[str, list[EnergyPoint]]
+    energy_below: list[NodePoint]
+    sram: list[SramPoint]
+    technologies: dict[str, Cited[JoulesPerBit]]
+    exp_multiply_adds: Cited[float]
+    fpga_dynamic_factor: Cited[float]
+    fpga_static_share: Cited[float]
+    area: dict[str, Cited[SquareMillimetres]]
+    area_node_nm: Cited[float]
+    density: list[NodePoint]
+    sram_mm2_per_mib: list[NodePoint]
+    leakage_w_per_mib: list[NodePoint]
+    register_area_factor: Cited[float]
+
+    # energies
+
+    def operation_j(self, name: str, node_nm: float) -> float:
+        """Joules of one operation: between its nodes by interpolation, below them by `energy_below`."""
+        points = [(point.node_nm, point.value) for point in self.operations[name]]
+        return _at_node(points, node_nm) * self._below(node_nm)
+
+    def sram_j_per_bit(self, capacity_bytes: float, node_nm: float) -> float:
+        """Joules per bit of an access to a memory of `capacity_bytes`: ``a + b * sqrt(capacity)`` at each node.
+
+        The square root is the length of the wires, which dominate above 64 KB. CACTI's bare macros cost 3 to 10 times
+        less (22 nm, 64 KB: 0.04 to 0.07 pJ/bit) than these accesses, which include the way to the datapath. Nothing is
+        published for memories below the smallest of the table: they cost as much as that one.
+        """
+        capacity_bytes = max(capacity_bytes, min(point.capacity_bytes for point in self.sram))
+        points = []
+        for node in sorted({point.node_nm for point in self.sram}):
+            offset, slope = self._sram_fit(node)
+            points.append((node, offset + slope * math.sqrt(capacity_bytes)))
+        return _at_node(points, node_nm) * self._below(node_nm)
+
+    def _sram_fit(self, node_nm: float) -> tuple[float, float]:
+        """Offset and slope with the least relative error at the points of a node."""
+        found = [point for point in self.sram if point.node_nm == node_nm]
+        energies = np.array([point.value for point in found])
+        columns = np.stack([np.ones(len(found)), np.sqrt([point.capacity_bytes for point in found])], axis=1)
+        offset, slope = np.linalg.lstsq(columns / energies[:, None], np.ones(len(found)))[0]
+        return float(offset), float(slope)
+
+    def _below(self, node_nm: float) -> float:
+        points = [(point.node_nm, point.value) for point in self.energy_below]
+        return _at_node(points, node_nm)
+
+    # areas
+
+    def operator_mm2(self, name: str, node_nm: float) -> float:
+        """Area of one operator: that of 45 nm by the ratio of logic densities."""
+        density = [(point.node_nm, point.value) for point in self.density]
+        shrink = _at_node(density, self.area_node_nm.value) / _at_node(density, node_nm)
+        return self.area[name].value * shrink
+
+    def sram_mm2_per_byte(self, node_nm: float) -> float:
+        """Area of SRAM macros."""
+        return _at_node([(p.node_nm, p.value) for p in self.sram_mm2_per_mib], node_nm) / 2**20
+
+    def leakage_w_per_mm2(self, node_nm: float) -> float:
+        """Static power of a die: logic is taken to leak as much per area as SRAM does."""
+        per_mib = _at_node([(p.node_nm, p.value) for p in self.leakage_w_per_mib], node_nm)
+        return per_mib / (self.sram_mm2_per_byte(node_nm) * 2**20)
+
+
+def _at_node(points: Sequence[tuple[float, float]], node_nm: float) -> float:
+    """Value at a node on logarithmic axes between the points; beyond them the nearest one."""
+    nodes, values = zip(*sorted(points), strict=True)
+    return float(np.exp(np.interp(math.log(node_nm), np.log(nodes), np.log(values))))
+
+
+@cache
+def energy_tables() -> EnergyTables:
+    """The shipped tables."""
+    text = (resources.files("hwmodels") / "energy_tables.yaml").read_text(encoding="utf-8")
+    return read_text(text, "energy_tables.yaml").validate(EnergyTables)
+
+
+def technology_names() -> tuple[str, ...]:
+    """Memory and link technologies that have an energy per bit."""
+    return (*COMPUTED_TECHNOLOGIES, *energy_tables().technologies)

@@ -1,0 +1,91 @@
+"""A user's own chip files: plain numbers, bases, what faults are told, and the schema for editors."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hwmodels.accelerator import accelerator_schema, load_accelerator
+from hwmodels.chip_text import UNCITED
+from hwmodels.errors import InputError
+
+OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
+
+
+def problems_of(tmp_path, text):
+    path = tmp_path / "chip.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_accelerator(path)
+    return [str(problem).replace(str(path), "chip.yaml") for problem in caught.value.problems]
+
+
+def test_a_short_file_is_a_chip():
+    chip = load_accelerator(OWN_CHIP)
+    assert chip.peak_flops_per_second("bfloat16") == 16 * 2048 * 1e9
+    assert chip.memory.name == "lpddr"
+    assert chip.sources()["cores"] == UNCITED
+    assert chip.sources()["lpddr.bytes_per_second"].startswith("JESD209-5")
+    assert len(OWN_CHIP.read_text(encoding="utf-8").splitlines()) <= 32
+
+
+def test_a_file_can_start_from_a_preset(tmp_path):
+    path = tmp_path / "more.yaml"
+    path.write_text(
+        "name: h100_more\nbase: h100\ncores: 200\ntiers:\n  hbm: {bytes_per_second: 8 TB/s}\n"
+        "core:\n  matrix_flops_per_cycle: {int4: 16384}\n"
+    )
+    chip, base = load_accelerator(path), load_accelerator("h100")
+    assert (chip.name, chip.cores, chip.memory.bytes_per_second) == ("h100_more", 200, 8e12)
+    assert dict(chip.core.matrix_flops_per_cycle) == {**base.core.matrix_flops_per_cycle, "int4": 16384}
+    assert chip.memory.capacity_bytes == base.memory.capacity_bytes
+    assert chip.sources()["hbm.bytes_per_second"] == UNCITED
+    assert chip.sources()["hbm.latency_s"] == base.sources()["hbm.latency_s"]
+
+
+def test_faults_are_told_with_their_lines_all_at_once(tmp_path):
+    text = OWN_CHIP.read_text(encoding="utf-8")
+    text = text.replace("cores: 16", "cores: 0").replace("1 GHz", "1 GB").replace("  exp_per_cycle: 16\n", "")
+    text = text.replace("technology: lpddr5", "technology: lpdr5").replace("matrix_rows", "matrix_row")
+    assert problems_of(tmp_path, text) == [
+        "chip.yaml:6: clock_hz: must be a quantity in Hz such as '1.755 GHz' (got '1 GB')",
+        "chip.yaml:7: cores: must be at least 1 (got 0)",
+        "chip.yaml:8: core.matrix_rows: required key is missing",
+        "chip.yaml:8: core.exp_per_cycle: required key is missing",
+        "chip.yaml:10: core.matrix_row: unknown key; did you mean 'matrix_rows'?",
+        "chip.yaml:26: tiers.lpddr.technology: unknown technology 'lpdr5'; did you mean 'lpddr5'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("clock_hz: 1 GHz", "clock_hz: 0 Hz", "chip.yaml:6: clock_hz: must be greater than 0 (got 0)"),
+        ("level: memory", "level: cache", "chip.yaml:18: tiers: at least one tier must have level 'memory'"),
+        ("bfloat16: 2048", "bfloat61: 2048", "did you mean 'bfloat16'?"),
+        ("  lpddr:", "  cores:", "chip.yaml:25: tiers.cores: is the name of a field"),
+        ("51.2 GB/s", "0 B/s", "chip.yaml:29: tiers.lpddr.bytes_per_second: must be greater than 0 (got 0)"),
+        ("kind: custom", "kind: gpuu", "chip.yaml:3: kind: must be 'gpu'"),
+        ("kind: custom", "kind: custom\nbase: h10", "chip.yaml:4: base: unknown chip 'h10'; did you mean 'h100'?"),
+        ('source: "JESD', 'sorce: "JESD', "unknown key; did you mean 'source'?"),
+        ("51.2 GB/s, source", "51.2 GB/s, assumption: maybe, source", "chip.yaml:29: tiers.lpddr.bytes_per_second"),
+    ],
+)
+def test_one_fault_is_one_line(tmp_path, old, new, line):
+    text = OWN_CHIP.read_text(encoding="utf-8")
+    assert old in text
+    problems = problems_of(tmp_path, text.replace(old, new, 1))
+    assert any(line in problem for problem in problems), problems
+
+
+def test_a_missing_file_is_told_by_name():
+    with pytest.raises(InputError, match=r"^nowhere/chip\.yaml: no such file$"):
+        load_accelerator("nowhere/chip.yaml")
+
+
+def test_editors_get_a_schema():
+    schema = json.loads(json.dumps(accelerator_schema()))
+    assert set(schema["required"]) >= {"name", "kind", "clock_hz", "cores", "core", "tiers"}
+    assert schema["additionalProperties"] is False
+    core = schema["$defs"]["CoreText"]
+    assert "exp_per_cycle" in core["properties"]

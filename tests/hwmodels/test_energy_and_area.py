@@ -1,0 +1,181 @@
+"""Energies and areas: published points, how they move with node and size, ceilings."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwmodels.accelerator import accelerator_names, load_accelerator
+from hwmodels.area import area_of, die_factor
+from hwmodels.compute import FORMAT_BITS
+from hwmodels.energy import energy_table, full_power_w, mac_energy_j
+from hwmodels.energy_tables import energy_tables
+from hwmodels.errors import InputError
+
+OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
+
+
+@pytest.mark.parametrize(
+    ("operand_format", "node_nm", "picojoules"),
+    [
+        ("float16", 7, 0.72),
+        ("bfloat16", 7, 0.59),
+        ("int8", 7, 0.10),
+        ("float32", 7, 1.69),
+        ("float16", 45, 2.0),
+        ("float32", 45, 4.6),
+        ("int8", 45, 0.3),
+        ("float16", 5, 0.72 * 0.725),
+    ],
+)
+def test_multiply_accumulates_at_published_nodes(operand_format, node_nm, picojoules):
+    assert mac_energy_j(operand_format, node_nm) == pytest.approx(picojoules * 1e-12, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kibibytes", "node_nm", "picojoules"),
+    [(8, 7, 0.117), (32, 7, 0.133), (1024, 7, 0.219), (8, 45, 0.156), (32, 45, 0.3125), (1024, 45, 1.5625)],
+)
+def test_sram_accesses_at_published_points(kibibytes, node_nm, picojoules):
+    fitted = energy_tables().sram_j_per_bit(kibibytes * 1024, node_nm)
+    assert fitted == pytest.approx(picojoules * 1e-12, rel=0.10)
+
+
+def test_a_multiply_accumulate_is_below_what_the_whole_h100_spends_on_one():
+    chip = load_accelerator("h100")
+    table = energy_table(chip)
+    for operand_format, whole_chip in (("bfloat16", 1.42e-12), ("float8_e4m3", 0.71e-12)):
+        ceiling = chip.power_w / (chip.peak_flops_per_second(operand_format) / 2)
+        assert ceiling == pytest.approx(whole_chip, rel=0.01)
+        assert 0 < 2 * table.matmul_j_per_flop(operand_format) < ceiling
+
+
+def test_formats_that_the_array_lacks_cost_what_they_run_as():
+    table = energy_table(load_accelerator("a100"))
+    assert table.matmul_j_per_flop("float8_e4m3") == table.matmul_j_per_flop("float16")
+    with pytest.raises(InputError, match=r"a100_sxm4_80g has no products of 'float64'"):
+        table.matmul_j_per_flop("float64")
+
+
+def test_what_the_source_of_a_chip_states_goes_first():
+    table = energy_table(load_accelerator("flat_cloud"))
+    assert table.sram_j_per_byte == pytest.approx(8e-12)
+    assert table.tier_j_per_byte("dram") == pytest.approx(80e-12)
+    assert "zigzag-llm" in dict(table.sources)["dram.j_per_bit"]
+    with pytest.raises(InputError, match=r"has no tier or link 'drm'; did you mean 'dram'\?"):
+        table.tier_j_per_byte("drm")
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_every_chip_has_energies_with_sources_and_a_sensible_order(name):
+    table = energy_table(load_accelerator(name))
+    chip = load_accelerator(name)
+    values = table.values()
+    sources = dict(table.sources)
+    assert set(values) == set(sources)
+    assert all(sources.values())
+    assert all(value > 0 for path, value in values.items() if "ideal" not in path)
+    assert table.register_j_per_byte <= table.sram_j_per_byte
+    for near, far in pairwise(chip.tiers):
+        assert table.tier_j_per_byte(far.name) > table.tier_j_per_byte(near.name)
+    for tier in chip.tiers:
+        if tier.technology not in ("core_sram", "ideal"):
+            assert table.tier_j_per_byte(tier.name) > table.sram_j_per_byte
+
+
+@pytest.mark.parametrize("name", ["a100", "h100", "h200", "orin", "n150", "u280"])
+def test_full_power_is_within_twice_the_design_power(name):
+    chip = load_accelerator(name)
+    total = sum(full_power_w(chip, "float16").values())
+    assert chip.power_w / 3 < total < 2 * chip.power_w
+
+
+NODES = st.floats(3, 45)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NODES, NODES, st.sampled_from(sorted(FORMAT_BITS)), st.floats(1024, 2**27))
+def test_energies_and_areas_never_grow_as_the_node_shrinks(first, second, operand_format, sram_bytes):
+    small, large = sorted((first, second))
+    tables = energy_tables()
+    assert mac_energy_j(operand_format, small) <= mac_energy_j(operand_format, large) * (1 + 1e-12)
+    assert tables.sram_j_per_bit(sram_bytes, small) <= tables.sram_j_per_bit(sram_bytes, large) * (1 + 1e-12)
+    assert tables.operator_mm2("float16_multiply", small) <= tables.operator_mm2("float16_multiply", large) * (
+        1 + 1e-12
+    )
+    assert tables.sram_mm2_per_byte(small) <= tables.sram_mm2_per_byte(large) * (1 + 1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NODES, st.floats(1024, 2**27), st.floats(1024, 2**27))
+def test_larger_memories_cost_more_per_access(node_nm, first, second):
+    small, large = sorted((first, second))
+    assert energy_tables().sram_j_per_bit(small, node_nm) <= energy_tables().sram_j_per_bit(large, node_nm)
+
+
+def test_wider_formats_cost_more():
+    for narrow, wide in (
+        ("int4", "int8"),
+        ("int8", "int16"),
+        ("float4_e2m1", "float8_e4m3"),
+        ("float8_e4m3", "bfloat16"),
+    ):
+        assert mac_energy_j(narrow, 7) < mac_energy_j(wide, 7)
+    assert (
+        mac_energy_j("bfloat16", 7)
+        < mac_energy_j("float16", 7)
+        < mac_energy_j("float32", 7)
+        < mac_energy_j("float64", 7)
+    )
+
+
+def test_array_and_memory_sizes_move_area_energy_and_power():
+    chip = load_accelerator(OWN_CHIP)
+    area, table = area_of(chip), energy_table(chip)
+    larger_memory = chip.with_(**{"core.sram_bytes": "1 MiB"})
+    larger_array = chip.with_(**{"core.matrix_flops_per_cycle.bfloat16": 8192})
+    assert area_of(larger_memory).components["sram"] == pytest.approx(4 * area.components["sram"])
+    assert area_of(larger_memory).components["matrix"] == area.components["matrix"]
+    assert energy_table(larger_memory).sram_j_per_byte > table.sram_j_per_byte
+    assert area_of(larger_array).components["matrix"] == pytest.approx(4 * area.components["matrix"])
+    assert area_of(larger_array).die_mm2 > area.die_mm2
+    assert energy_table(larger_array).static_w > table.static_w
+    assert energy_table(larger_array).matmul_j_per_flop("bfloat16") == table.matmul_j_per_flop("bfloat16")
+    shrunk = chip.with_(node_nm=5)
+    assert area_of(shrunk).modelled_mm2 < area.modelled_mm2
+    assert energy_table(shrunk).matmul_j_per_flop("bfloat16") < table.matmul_j_per_flop("bfloat16")
+
+
+def test_published_dies_are_kept_until_the_design_changes():
+    chip = load_accelerator("h100")
+    assert area_of(chip).die_mm2 == 814 and area_of(chip).published
+    assert area_of(chip.with_(**{"hbm.bytes_per_second": "4 TB/s"})).published
+    half = area_of(chip.with_(cores=66))
+    assert not half.published
+    # the cores' part is halved, the L2 stays
+    assert 814 / 2 < half.die_mm2 < 814
+    assert area_of(chip.with_(cores=132)).die_mm2 == pytest.approx(814)
+    assert area_of(chip.with_(cores=66, area_mm2=500)).die_mm2 == 500
+
+
+def test_components_are_a_part_of_every_published_die():
+    for name in accelerator_names():
+        area = area_of(load_accelerator(name))
+        if area.published:
+            assert area.modelled_mm2 < area.die_mm2
+    # GPUs carry far more beside their datapaths than chips made for one thing
+    assert die_factor(True) > die_factor(False) > 1
+
+
+def test_an_fpga_has_budgets_instead_of_an_area():
+    area = area_of(load_accelerator("zcu102"))
+    assert area.die_mm2 is None and not area.components
+    assert "not known" in area._repr_html_()
+
+
+def test_fpga_fabric_costs_more_than_the_same_operation_on_a_chip():
+    fpga = load_accelerator("u280")
+    assert energy_table(fpga).matmul_j_per_flop("int8") == pytest.approx(5 * mac_energy_j("int8", 16))
+    assert energy_table(fpga).static_w == pytest.approx(0.25 * 225)
