@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from numba import njit
 
 from algorithms.kv_cache import Array
 from algorithms.kv_ranking import IntArray
@@ -13,6 +14,8 @@ from algorithms.kv_ranking import IntArray
 VALUE_OFFSET = 0.025
 """Added to value inner products in the kernel (published constant)."""
 _TINY = 1e-8
+_BLOCKS_AT_ONCE = 16
+"""Blocks whose kernels are held at once, so that they stay in a cache."""
 
 
 class WalkParameters(Protocol):
@@ -86,22 +89,36 @@ def _walk(
     def cut(rows: Array) -> Array:
         padded = np.zeros((heads, blocks * block, rows.shape[2]))
         padded[:, :n] = rows
-        return padded.reshape(heads, blocks, block, -1)
+        return padded.reshape(heads * blocks, block, -1)
 
     centred = cut(keys)
-    centred = centred - centred.mean(2, keepdims=True)
-    gram = centred @ centred.swapaxes(2, 3) / np.sqrt(dim)
-    kernel = np.exp(parameters.temperature * gram - parameters.beta)
-    if values is not None:
-        weighted = cut(values)
-        kernel *= _TINY + weighted @ weighted.swapaxes(2, 3) + VALUE_OFFSET
-    drawn = uniforms((heads, blocks, block))
-    signs = np.zeros((heads, blocks, block))
-    signs[..., 0] = 1
-    for ii in range(1, block):
-        pull = (kernel[:, :, ii, :ii] * signs[..., :ii]).sum(-1)
-        signs[..., ii] = np.where(drawn[..., ii] < 0.5 - parameters.gamma * pull, 1, -1)
+    centred -= centred.mean(1, keepdims=True)
+    weighted = None if values is None else cut(values)
+    drawn = uniforms((heads, blocks, block)).reshape(heads * blocks, block)
+    signs = np.empty_like(drawn)
+    for start in range(0, heads * blocks, _BLOCKS_AT_ONCE):
+        part = slice(start, start + _BLOCKS_AT_ONCE)
+        exponent = parameters.temperature * (_gram(centred[part]) / np.sqrt(dim)) - parameters.beta
+        factor = np.ones_like(exponent) if weighted is None else _TINY + _gram(weighted[part]) + VALUE_OFFSET
+        _chain(exponent, factor, drawn[part], parameters.gamma, signs[part])
     return signs.reshape(heads, -1)[:, :n]
+
+
+def _gram(rows: Array) -> Array:
+    return rows @ rows.swapaxes(1, 2)
+
+
+@njit(cache=True)
+def _chain(exponent: Array, factor: Array, drawn: Array, gamma: float, signs: Array) -> None:
+    """The dependent steps of every block: `signs` `(blocks, block)` with the kernel `exp(exponent) * factor`."""
+    blocks, block = drawn.shape
+    for at in range(blocks):
+        signs[at, 0] = 1.0
+        for ii in range(1, block):
+            pull = 0.0
+            for jj in range(ii):
+                pull += np.exp(exponent[at, ii, jj]) * factor[at, ii, jj] * signs[at, jj]
+            signs[at, ii] = 1.0 if drawn[at, ii] < 0.5 - gamma * pull else -1.0
 
 
 def _half_weights(signs: Array, half: int) -> Array:

@@ -16,6 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 from algorithms.kv_ranking import IntArray, Mask, indices_of
 
 Array = NDArray[np.generic]
+Span = tuple[int, int, int]
+"""Part of a source stream: which stream, first token, and the token behind the last."""
 Layout = Literal["slots", "shift", "rewrite"]
 """What happens to the holes of evicted keys: ``slots`` reuses them in place (a slot map), ``shift`` closes
 them by moving the keys behind, ``rewrite`` copies the whole cache as `torch.cat` and `gather` do."""
@@ -102,6 +104,10 @@ class KVCache:
     def values(self) -> Array:
         """`(heads, count, value_dim)`."""
         return self._rows("value", 1)
+
+    def span(self, start: int, stop: int) -> Span | None:
+        """Name of the rows `start` to `stop` among all caches over the same source; None for rows of its own."""
+        return (id(self._source), start, stop) if self._intact and self._source is not None else None
 
     def column(self, name: str, fill: float = 0.0, dtype: DTypeLike = np.float64) -> Array:
         """The `(heads, count)` view of a per-key quantity, made with `fill` when it is new.

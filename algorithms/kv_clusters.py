@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from algorithms.kv_attention import Summaries
 from algorithms.kv_cache import Array
 from algorithms.kv_ranking import IntArray
+
+_ROWS_AT_ONCE = 512
+"""Keys compared with all centroids at once, so that the scores stay in a cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +75,11 @@ def segment_kmeans(keys: Array, values: Array, clusters: int, segments: int = 1,
 
 def _assign(rows: Array, centroids: Array) -> tuple[IntArray, Array, IntArray]:
     """Nearest centroid of each row by inner product, with sums and counts per centroid."""
-    assigned = (rows @ centroids.swapaxes(1, 2)).argmax(-1)
+    assigned = np.empty(rows.shape[:2], np.int64)
+    for head, directions in enumerate(centroids.swapaxes(1, 2)):
+        for start in range(0, rows.shape[1], _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            (rows[head, part] @ directions).argmax(-1, out=assigned[head, part])
     clusters = centroids.shape[1]
     counts = np.stack([np.bincount(row, minlength=clusters) for row in assigned])
     return assigned, _sum_by(rows, assigned, clusters), counts
@@ -129,7 +137,7 @@ class WaveIndex:
         """
         heads = self.sizes.shape[0]
         grouped = q.reshape(heads, -1, q.shape[-1])
-        logits = grouped @ self._centroids.swapaxes(1, 2) / np.sqrt(q.shape[-1])
+        logits = grouped @ self._centroids.swapaxes(1, 2) / math.sqrt(q.shape[-1])
         logits = np.where(self.sizes[:, None, :] > 0, logits, -np.inf)
         weight = np.exp(logits - logits.max(-1, keepdims=True))
         score = (weight / weight.sum(-1, keepdims=True)).sum(1)

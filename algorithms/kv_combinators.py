@@ -72,6 +72,9 @@ class Union(KVPolicy):
     def when(self) -> Schedule:
         return "step" if any(part.when() == "step" for part in self.parts) else "prefill"
 
+    def layers_alike(self) -> bool:
+        return all(part.layers_alike() for part in self.parts)
+
     def share(self, shape: CacheShape) -> object:
         return tuple(part.share(shape) for part in self.parts)
 
@@ -207,6 +210,9 @@ class Wrapper(KVPolicy):
 
     def prefill_chunk(self) -> int | None:
         return self.base.prefill_chunk()
+
+    def layers_alike(self) -> bool:
+        return self.base.layers_alike()
 
     def share(self, shape: CacheShape) -> object:
         return self.base.share(shape)

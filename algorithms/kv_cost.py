@@ -8,7 +8,7 @@ into requests to tiers and into work on units.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from algorithms.kv_runs import Runs
@@ -314,6 +314,13 @@ class StepCost:
         """The widest barrier of the step."""
         return max((work.barrier for work in self.work), key=BARRIERS.index, default="none")
 
+    def of_layer(self, layer: int) -> StepCost:
+        """The same cost in another layer."""
+        transfers = tuple(
+            replace(moved, needed_by_layer=layer) if moved.needed_by_layer >= 0 else moved for moved in self.transfers
+        )
+        return replace(self, layer=layer, transfers=transfers)
+
     def held(self, tier: str) -> Occupancy:
         """What the layer holds in `tier` after the step."""
         for occupancy in self.occupancy:
@@ -330,6 +337,12 @@ class StackCost:
 
     def __iter__(self) -> Iterator[StepCost]:
         return iter(self.layers)
+
+    def standing_for(self, layers: int) -> StackCost:
+        """The costs of `layers` layers, these ones in turn."""
+        if layers == len(self.layers):
+            return self
+        return StackCost(tuple(self.layers[layer % len(self.layers)].of_layer(layer) for layer in range(layers)))
 
     @property
     def read_bytes(self) -> float:

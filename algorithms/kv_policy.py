@@ -131,6 +131,10 @@ class KVPolicy:
         """What the states of all layers have in common."""
         return None
 
+    def layers_alike(self) -> bool:
+        """Whether every layer keeps and reads equally much, so that one can stand for all."""
+        return True
+
     def prefill_chunk(self) -> int | None:
         """Longest piece in which a prompt is fed; None for one piece."""
         return None

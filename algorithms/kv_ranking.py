@@ -117,12 +117,13 @@ def keep_by_score(scores: FloatArray, capacity: int | IntArray, protected: Mask 
 
 def indices_of(mask: Mask) -> tuple[IntArray, IntArray]:
     """Column indices of each row, ascending, padded with 0 to the longest row; and the row lengths."""
-    lengths = mask.sum(1)
+    lengths = np.asarray(np.count_nonzero(mask, axis=1))
     longest = int(lengths.max()) if lengths.size else 0
-    if (lengths == longest).all():
-        return np.nonzero(mask)[1].reshape(mask.shape[0], longest), lengths
-    order = np.argsort(~mask, axis=1, kind="stable")[:, :longest]
-    return np.where(np.arange(longest) < lengths[:, None], order, 0), lengths
+    index = np.zeros((mask.shape[0], longest), np.int64)
+    for row, marked in enumerate(mask):
+        # row by row, because numpy finds the marks of a one-dimensional mask many times faster
+        index[row, : lengths[row]] = np.flatnonzero(marked)
+    return index, lengths
 
 
 def pool(scores: FloatArray, kernel: int, kind: str) -> FloatArray:

@@ -10,7 +10,7 @@ head sizes. Positions are as good as the surrogate, and the numbers of keys are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -101,12 +101,22 @@ class TimingOptions:
         Overrides when the policy drops keys.
     seed
         Of the surrogate stream and of everything random in the policy.
+    sampled_layers
+        Where all layers keep and read equally much, so many of them are run (or the next smaller divisor of
+        their number) and stand for the others in turn; 0 runs every layer.
     """
 
     accounting: Accounting = field(default_factory=Accounting)
     placement: Placement | None = None
     when: Schedule | None = None
     seed: int = 0
+    sampled_layers: int = 0
+
+    def layers_run(self, policy: KVPolicy, layers: int) -> int:
+        """How many of a model's `layers` are simulated."""
+        if not self.sampled_layers or not policy.layers_alike():
+            return layers
+        return max(n for n in range(1, layers + 1) if layers % n == 0 and n <= max(1, self.sampled_layers))
 
 
 class TimingRun:
@@ -141,6 +151,8 @@ class TimingRun:
         if context_tokens < 0 or more_tokens < 0:
             raise InputError(Problem("must not be negative", field="context"))
         total = context_tokens + more_tokens
+        self._layers = shape.layers
+        shape = replace(shape, layers=options.layers_run(policy, shape.layers))
         self._surrogate = SurrogateStream(shape.kv_heads, total, shape.layers, options.seed)
         self._end = 0
         self._total = total
@@ -186,7 +198,7 @@ class TimingRun:
             information=self._rng.gamma(1.5, 2.0, tokens),
             modality=self._modality(tokens, phase),
         )
-        return stack_cost(results)
+        return stack_cost(results).standing_for(self._layers)
 
     @staticmethod
     def _modality(tokens: int, phase: str) -> IntArray:

@@ -65,6 +65,9 @@ class Evict3R(KVPolicy):
     def share(self, shape: CacheShape) -> object:
         return LayerShares(shape.layers, self.temperature)
 
+    def layers_alike(self) -> bool:
+        return False
+
     def start(self, layer: LayerContext) -> PolicyState:
         return _Evict3RState(self, layer)
 

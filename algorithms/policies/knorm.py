@@ -49,6 +49,9 @@ class KNorm(KVPolicy):
     def fixed_tokens(self) -> int | None:
         return self.tokens
 
+    def layers_alike(self) -> bool:
+        return not self.skip_layers
+
     def start(self, layer: LayerContext) -> RowScoreState:
         return _KNormState(self, layer)
 

@@ -58,7 +58,7 @@ class _OracleState(PolicyState):
         group = step.q.shape[0] // cache.heads
         if group == 1 and step.tokens == 1:
             # one query: the order of the logits is the order of the probabilities
-            scores = (cache.keys @ step.q.swapaxes(1, 2))[..., 0]
+            scores = (step.q @ cache.keys.swapaxes(1, 2))[:, 0]
         else:
             visible = Visible(cache.keys, cache.values, cache.positions, cache.valid)
             attended = attend(step.q, step.positions, visible, causal=step.causal, column_sums=True)

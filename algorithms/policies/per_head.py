@@ -59,5 +59,8 @@ class PerHead(KVPolicy):
             for chosen in used
         )
 
+    def layers_alike(self) -> bool:
+        return len(self._rows()) == 1 and all(policy.layers_alike() for policy in self.policies)
+
     def start(self, layer: LayerContext) -> PolicyState:
         raise InputError(Problem("a head split has no state of its own", field="policy"))

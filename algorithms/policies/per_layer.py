@@ -37,6 +37,9 @@ class PerLayer(Wrapper):
             self.base.effective_budget(KVBudget(tokens=tokens), context_tokens)
         return KVBudget(tokens=max(self.tokens))
 
+    def layers_alike(self) -> bool:
+        return False
+
     def start(self, layer: LayerContext) -> PolicyState:
         if len(self.tokens) != layer.shape.layers:
             raise InputError(

@@ -52,6 +52,9 @@ class PyramidKV(SnapKV):
         step = (high - low) // (layers - 1) if layers > 1 else 0
         return high - layer * step + self.window
 
+    def layers_alike(self) -> bool:
+        return False
+
     def start(self, layer: LayerContext) -> ScoreState:
         return _PyramidState(self, layer)
 

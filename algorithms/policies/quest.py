@@ -72,6 +72,10 @@ class QuestState(PolicyState):
         super().__init__(policy, layer)
         self._bounds = PageBounds(policy.page)
 
+    def append(self, step: Step, cache: KVCache) -> None:
+        if cache.count > self.policy.recent:
+            self._bounds.of(cache.keys[:, : cache.count - self.policy.recent])
+
     def page_scores(self, q: Array, cache: KVCache) -> Array:
         """`(kv_heads, pages)` upper bounds for queries `(query_heads, m, head_dim)`, summed over `m`."""
         low, high = self._bounds.of(cache.keys[:, : cache.count - self.policy.recent])

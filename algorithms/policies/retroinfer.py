@@ -133,7 +133,11 @@ class _RetroState(PolicyState):
         clusters = max(1, (stop - start) // p.cluster)
         keys, values = cache.keys[:, start:stop], cache.values[:, start:stop]
         shared = self.layer.shared if isinstance(self.layer.shared, SharedWork) else SharedWork[Clusters]()
-        found = shared.once(keys, f"clusters of {p}", lambda: segment_kmeans(keys, values, clusters, 1, p.iterations))
+        found = shared.once(
+            cache.span(start, stop),
+            f"clusters of {p}",
+            lambda: segment_kmeans(keys, values, clusters, 1, p.iterations),
+        )
         self.index.add(found, start)
         tokens = stop - start
         self.spend(

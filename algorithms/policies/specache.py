@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from algorithms.kv_blocks import BlockMemory
-from algorithms.kv_cache import Array, KVCache
+from algorithms.kv_cache import Array, KVCache, Span
 from algorithms.kv_cost import CacheShape, Work, ranking
 from algorithms.kv_policy import (
     Action,
@@ -86,33 +87,38 @@ class _SpeCacheState(PolicyState):
         group = self.policy.group
         due = max(0, cache.count - self.policy.residual - self.coded) // group * group
         if due:
-            rows = slice(self.coded, self.coded + due)
-            self._keys = self._extended(self._keys, cache.keys[:, rows], "channel")
+            start, stop = self.coded, self.coded + due
+            span = cache.span(start, stop)
+            self._keys = self._extended(self._keys, cache.keys[:, start:stop], span, "channel")
             if self.layer.outputs:
-                self._values = self._extended(self._values, cache.values[:, rows], "token")
+                self._values = self._extended(self._values, cache.values[:, start:stop], span, "token")
             elements = due * self.layer.shape.kv_heads * (self.layer.shape.head_dim + self.layer.shape.value_dim)
             self.spend(Work("quantise", macs=elements, compares=2 * elements))
         self._memory.write_back(self, step.tokens * self.layer.shape.kv_heads)
 
-    def _extended(self, copy: Array | None, rows: Array, along: Literal["channel", "token"]) -> Array:
+    def _extended(
+        self, copy: Array | None, rows: Array, span: Span | None, along: Literal["channel", "token"]
+    ) -> Array:
         """The low-bit copy with new rows behind it."""
         p, shared = self.policy, self.layer.shared
         shared = shared if isinstance(shared, SharedWork) else SharedWork[Array]()
-        fresh = shared.once(rows, f"{along} {p}", lambda: quantize_rows(rows, p.bits, p.group, along))
+        fresh = shared.once(span, f"{along} {p}", lambda: quantize_rows(rows, p.bits, p.group, along))
         return fresh if copy is None else np.concatenate([copy, fresh], 1)
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         if step.phase == "prefill" or self.coded == 0:
             return None
-        low = np.zeros((cache.heads, cache.count), bool)
-        low[:, : self.coded] = True
-        if self._fetched is not None:
-            low[:, : self._fetched.shape[1]] &= ~self._fetched
+        fetched = self._fetched
+        arrived = 0 if fetched is None else np.count_nonzero(fetched)
         self._guess(step, cache)
-        share = low.mean()
+        share = (self.coded * cache.heads - arrived) / (cache.count * cache.heads)
         self.token_bytes = self.layer.shape.token_bytes * (1 - share) + self._low_token_bytes() * share
         if not self.layer.outputs:
             return None
+        low = np.zeros((cache.heads, cache.count), bool)
+        low[:, : self.coded] = True
+        if fetched is not None:
+            low[:, : fetched.shape[1]] &= ~fetched
         keys, values = (np.array(rows) for rows in (cache.keys, cache.values))
         keys[low] = self._keys[low[:, : self.coded]]
         values[low] = self._values[low[:, : self.coded]]
@@ -124,10 +130,7 @@ class _SpeCacheState(PolicyState):
         guess = step.q[:, -1] if step.next_q is None else step.next_q
         shape, coded = self.layer.shape, self.coded
         grouped = guess.reshape(cache.heads, -1, guess.shape[-1])
-        logits = grouped @ self._keys.swapaxes(1, 2) / np.sqrt(guess.shape[-1])
-        weight = np.exp(logits - logits.max(-1, keepdims=True))
-        score = (weight / weight.sum(-1, keepdims=True)).mean(1)
-        self._fetched = top_mask(score, min(self.policy.top, coded))
+        self._fetched = top_mask(_mean_probability(grouped, self._keys), min(self.policy.top, coded))
         chosen, lengths = indices_of(self._fetched)
         self._memory.fetch(self, [row[:n].tolist() for row, n in zip(chosen, lengths, strict=True)], step, ahead=1)
         rows = shape.query_heads * coded
@@ -145,3 +148,12 @@ class _SpeCacheState(PolicyState):
 
     def state_bytes(self, cache: KVCache) -> float:
         return cache.heads * self.coded * self._low_token_bytes()
+
+
+def _mean_probability(q: Array, keys: Array) -> Array:
+    """Softmax of `q` `(heads, rows, dim)` over `keys`, mean over the rows: `(heads, n)`, or its order for one row."""
+    logits = q @ keys.swapaxes(1, 2) / math.sqrt(q.shape[-1])
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    weight = np.exp(logits - logits.max(-1, keepdims=True))
+    return (weight / weight.sum(-1, keepdims=True)).mean(1)

@@ -87,9 +87,10 @@ class _XMemState(PolicyState):
         """New values for keys that become prototypes."""
         if not first_time.any():
             return
-        keys, values = (np.asarray(rows, np.float64) for rows in (cache.keys, cache.values))
-        mixed = [_mix(keys[head], values[head], first_time[head], candidates[head]) for head in range(cache.heads)]
-        cache.replace(first_time, keys[first_time], np.concatenate(mixed))
+        if self.layer.outputs:
+            keys, values = (np.asarray(rows, np.float64) for rows in (cache.keys, cache.values))
+            mixed = [_mix(keys[head], values[head], first_time[head], candidates[head]) for head in range(cache.heads)]
+            cache.replace(first_time, keys[first_time], np.concatenate(mixed))
         shape = self.layer.shape
         pairs = int(sum(a.sum() * b.sum() for a, b in zip(first_time, candidates, strict=True)))
         self.spend(
