@@ -16,7 +16,7 @@ from hwmodels.accelerator import accelerator_names, load_accelerator
 from hwmodels.cards import html_table
 from hwmodels.chip import Accelerator
 from hwmodels.compute import Rates
-from hwmodels.energy_tables import energy_tables
+from hwmodels.energy_tables import energy_tables, sram_mm2_per_byte
 
 _OPERATORS: dict[str, tuple[str, ...]] = {
     "float64": ("float32_multiply",) * 4 + ("float32_add",) * 2,
@@ -113,7 +113,7 @@ def _components(chip: Accelerator) -> Rates:
     tables = energy_tables()
     core = chip.core
     fma_mm2 = _mac_mm2("float32", chip.node_nm)
-    sram_mm2 = tables.sram_mm2_per_byte(chip.node_nm)
+    sram_mm2 = sram_mm2_per_byte(chip.node_nm)
     registers = core.register_bytes + core.accumulator_bytes
     caches = math.fsum(tier.capacity_bytes for tier in chip.caches if tier.technology == "sram")
     return Rates.of(

@@ -313,6 +313,10 @@ def _bad_names(chip: Accelerator) -> list[Problem]:
 _MAY_BE_ZERO = ("latency_s", "sram_latency_cycles", "accumulator_bytes", "register_bytes", "j_per_bit", "static_w")
 
 
+_LARGEST = {"sustained_fraction": 1.0, "node_nm": 45.0}
+"""Nothing is known about energies and areas of nodes above 45 nm."""
+
+
 def _bad_numbers(chip: Accelerator) -> list[Problem]:
     """Everything must be finite and positive, but for what can be absent."""
     problems = []
@@ -323,6 +327,6 @@ def _bad_numbers(chip: Accelerator) -> list[Problem]:
         if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
             bound = "at least 0" if may_be_zero else "greater than 0"
             problems.append(Problem(f"must be {bound} (got {value:g})", field=path))
-        elif path.endswith("sustained_fraction") and value > 1:
-            problems.append(Problem(f"must be at most 1 (got {value:g})", field=path))
+        elif (most := _LARGEST.get(path.rsplit(".", 1)[-1])) is not None and value > most:
+            problems.append(Problem(f"must be at most {most:g} (got {value:g})", field=path))
     return problems

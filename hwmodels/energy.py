@@ -16,7 +16,7 @@ from hwmodels.area import area_of
 from hwmodels.cards import html_table
 from hwmodels.chip import Accelerator, SharedTier
 from hwmodels.compute import FORMAT_BITS, Rates
-from hwmodels.energy_tables import energy_tables
+from hwmodels.energy_tables import energy_tables, leakage_w_per_mm2
 from hwmodels.errors import InputError, Problem, did_you_mean
 
 _OPERATIONS: dict[str, tuple[str, ...]] = {
@@ -247,6 +247,6 @@ def _static(chip: Accelerator) -> tuple[float, str]:
         return share * (chip.power_w or 0.0), f"{share:.0%} of the stated power"
     area = area_of(chip)
     die = area.die_mm2 or 0.0
-    per_mm2 = tables.leakage_w_per_mm2(chip.node_nm)
+    per_mm2 = leakage_w_per_mm2(chip.node_nm)
     kind = "published" if area.published else "estimated"
     return die * per_mm2, f"{kind} die of {die:,.4g} mm2 at {per_mm2:.3g} W/mm2"

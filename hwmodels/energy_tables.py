@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hwmodels.cited import Cited
 from hwmodels.documents import read_text
 from hwmodels.quantity import Bytes, Joules, JoulesPerBit, SquareMillimetres
+from hwmodels.tiers.sram_energy import sram_area_mm2, sram_leakage_w, sram_table
 
 COMPUTED_TECHNOLOGIES = ("sram", "core_sram")
 """Technologies whose energy follows from the size of the memory."""
@@ -54,8 +55,6 @@ class EnergyTables(_Strict):
     area: dict[str, Cited[SquareMillimetres]]
     area_node_nm: Cited[float]
     density: list[NodePoint]
-    sram_mm2_per_mib: list[NodePoint]
-    leakage_w_per_mib: list[NodePoint]
     register_area_factor: Cited[float]
 
     # energies
@@ -99,14 +98,19 @@ class EnergyTables(_Strict):
         shrink = _at_node(density, self.area_node_nm.value) / _at_node(density, node_nm)
         return self.area[name].value * shrink
 
-    def sram_mm2_per_byte(self, node_nm: float) -> float:
-        """Area of SRAM macros."""
-        return _at_node([(p.node_nm, p.value) for p in self.sram_mm2_per_mib], node_nm) / 2**20
 
-    def leakage_w_per_mm2(self, node_nm: float) -> float:
-        """Static power of a die: logic is taken to leak as much per area as SRAM does."""
-        per_mib = _at_node([(p.node_nm, p.value) for p in self.leakage_w_per_mib], node_nm)
-        return per_mib / (self.sram_mm2_per_byte(node_nm) * 2**20)
+def sram_mm2_per_byte(node_nm: float) -> float:
+    """Area of SRAM macros; raises what `sram_area_mm2` raises."""
+    return sram_area_mm2(1.0, node_nm)
+
+
+def leakage_w_per_mm2(node_nm: float) -> float:
+    """Static power of a die: logic is taken to leak as much per area as SRAM of high-performance cells does.
+
+    Nothing is known above the coarsest node of those cells: its leakage per byte is kept.
+    """
+    coarsest = max(node.node_nm for node in sram_table() if "HP" in node.leakage_w_per_byte)
+    return sram_leakage_w(1.0, min(node_nm, coarsest), "HP") / sram_mm2_per_byte(node_nm)
 
 
 def _at_node(points: Sequence[tuple[float, float]], node_nm: float) -> float:

@@ -85,6 +85,8 @@ def test_overrides_are_read_with_units_and_remembered():
         ),
         ("resources.dsp", 3, "resources.dsp: h100_sxm5_80g has no such field"),
         ("name", "x", "name: 'name' cannot be set: write a chip file that starts from a preset with 'base:'"),
+        ("node_nm", 65, "node_nm: must be at most 45 (got 65)"),
+        ("hbm.sustained_fraction", 1.5, "hbm.sustained_fraction: must be at most 1 (got 1.5)"),
         ("hbm.level", "disk", "hbm.level: must be one of cache, memory (got 'disk')"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from hwmodels.accelerator import accelerator_aliases, accelerator_names, load_accelerator
 from hwmodels.chip_text import UNCITED
+from hwmodels.tiers.text import load_tier
 
 # Published dense peaks in TFLOP/s (fp32 at the clock of the preset); the sources are those that the presets cite.
 PEAKS = [
@@ -133,6 +134,16 @@ def test_tiers_stand_near_to_far(name):
         assert far.capacity_bytes > near.capacity_bytes
         assert far.bytes_per_second < near.bytes_per_second
         assert far.latency_s > near.latency_s or far.level == near.level == "memory"
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_tier_and_link_presets_exist_and_can_carry_the_bandwidth(name):
+    chip = load_accelerator(name)
+    for part in (*chip.tiers, *chip.links):
+        if part.preset is not None:
+            peak = load_tier(part.preset).peak_bytes_per_second * getattr(part, "count", 1)
+            # stacks are often clocked below the top speed of their standard (H200: 1.47), or a little above it
+            assert 0.85 < peak / part.bytes_per_second < 1.5, (part.name, peak)
 
 
 def test_local_memory_that_is_the_main_memory_is_counted_once():

@@ -11,7 +11,7 @@ from hwmodels.accelerator import accelerator_names, load_accelerator
 from hwmodels.area import area_of, die_factor
 from hwmodels.compute import FORMAT_BITS
 from hwmodels.energy import energy_table, full_power_w, mac_energy_j
-from hwmodels.energy_tables import energy_tables
+from hwmodels.energy_tables import energy_tables, sram_mm2_per_byte
 from hwmodels.errors import InputError
 
 OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
@@ -105,7 +105,7 @@ def test_energies_and_areas_never_grow_as_the_node_shrinks(first, second, operan
     assert tables.operator_mm2("float16_multiply", small) <= tables.operator_mm2("float16_multiply", large) * (
         1 + 1e-12
     )
-    assert tables.sram_mm2_per_byte(small) <= tables.sram_mm2_per_byte(large) * (1 + 1e-12)
+    assert sram_mm2_per_byte(small) <= sram_mm2_per_byte(large) * (1 + 1e-12)
 
 
 @settings(max_examples=60, deadline=None)
