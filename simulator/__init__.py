@@ -17,6 +17,7 @@ from simulator.firing import Block, FiringTable, Segment, recorded, uniform
 from simulator.graph import Channel, FrozenGraph, Graph, Unit
 from simulator.result import Deadlock, Result
 from simulator.servers.contract import Server
+from simulator.servers.dram_server import DramServer
 from simulator.simulate import ENGINES, simulate
 from simulator.values import TokenBlock, UnitStep
 
@@ -27,6 +28,7 @@ __all__ = [
     "CapacityError",
     "Channel",
     "Deadlock",
+    "DramServer",
     "FiringTable",
     "FrozenGraph",
     "Graph",

@@ -7,7 +7,7 @@ Tagawa, Toda, IEEE Trans. SMC 11(2), 1981) and placed as near to that mean as th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 
@@ -182,8 +182,7 @@ class _Drawing:
         """Boxes of the servers below the graph, with their settings; and how wide they are together."""
         boxes, x = [], float(MARGIN)
         for server in self.graph.servers:
-            settings = [f"{f.name} {getattr(server, f.name)}" for f in fields(server) if f.name != "name"]
-            node = _Node((server.name, ", ".join(settings)), 0)
+            node = _Node((server.name, server.settings), 0)
             node.x, node.y = x + node.width / 2, self.bottom + UNIT_HEIGHT / 2
             x += node.width + GAP_X
             boxes.append(

@@ -37,8 +37,11 @@ class Segment:
         Added to ``count`` for every further iteration (causal rows).
     request_bytes : int
         Bytes that one firing asks of the unit's server; 0 means the firing does not use the server.
-    address, address_step : int
-        Byte address of the first request of the run and its increase from firing to firing.
+    address, address_step, address_iteration_step : int
+        Byte address of the first request of the run in iteration 0, its increase from firing to firing, and from
+        iteration to iteration.
+    is_write : bool
+        Whether the bytes go to the server instead of coming from it.
     """
 
     count: int
@@ -50,6 +53,8 @@ class Segment:
     request_bytes: int = 0
     address: int = 0
     address_step: int = 0
+    address_iteration_step: int = 0
+    is_write: bool = False
 
     def same_firing(self, other: Segment) -> bool:
         """Whether one firing of either segment is indistinguishable from one of the other."""
@@ -190,6 +195,11 @@ class FiringTable:
 
     def runs(self) -> Iterator[tuple[Segment, int]]:
         """Yield ``(segment, firings)`` in order, with growth applied and empty runs left out."""
+        for _, segment, count in self.runs_by_iteration():
+            yield segment, count
+
+    def runs_by_iteration(self) -> Iterator[tuple[int, Segment, int]]:
+        """The same with the iteration in front."""
         for iteration in range(self.iterations):
             index = iteration % self.ramp_length if self.ramp_length else iteration
             for block in self.blocks:
@@ -197,7 +207,7 @@ class FiringTable:
                     for segment in block.segments:
                         count = segment.count + segment.growth * index
                         if count:
-                            yield segment, count
+                            yield iteration, segment, count
 
     def tokens_per_iteration(self, port: int, *, made: bool) -> IntArray:
         """Tokens made on output (or taken from input) ``port`` in each iteration, shape ``(iterations,)``."""

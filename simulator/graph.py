@@ -22,16 +22,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from simulator.errors import GraphError
 from simulator.firing import FiringTable
+from simulator.servers.dram_server import DramServer
 
 if TYPE_CHECKING:
     from simulator.servers.contract import Server
     from simulator.values import UnitFunction
 
 Issue = Literal["reserve", "hold", "hold_in_turn"]
+AnyServer = TypeVar("AnyServer", "Server", DramServer)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class FrozenGraph:
     name: str
     units: tuple[Unit, ...]
     channels: tuple[Channel, ...]
-    servers: tuple[Server, ...]
+    servers: tuple[Server | DramServer, ...]
     input_channels: tuple[tuple[int, ...], ...]
     output_channels: tuple[tuple[int, ...], ...]
     lints: tuple[str, ...]
@@ -173,14 +175,14 @@ class Graph:
     rows_per_group: int = 0
     units: list[Unit] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
-    servers: list[Server] = field(default_factory=list)
+    servers: list[Server | DramServer] = field(default_factory=list)
 
     def add(self, unit: Unit) -> Unit:
         """Add a unit and return it."""
         self.units.append(unit)
         return unit
 
-    def add_server(self, server: Server) -> Server:
+    def add_server(self, server: AnyServer) -> AnyServer:
         """Add a server and return it."""
         self.servers.append(server)
         return server
@@ -254,7 +256,7 @@ class Graph:
         ------
         GraphError
             With one line per problem: duplicate names, dangling or doubly used ports, unknown servers, illegal
-            depths and latencies, and channels whose producer and consumer disagree about the number of tokens.
+            addresses, depths and latencies, and channels whose producer and consumer disagree about their tokens.
         """
         problems = [
             *(() if self.units else ("has no units",)),
@@ -264,6 +266,7 @@ class Graph:
             *_channel_problems(self.channels, {unit.name for unit in self.units}),
             *_port_problems(self.units, self.channels),
             *_unit_problems(self.units, {server.name for server in self.servers}),
+            *_tier_problems(self.units, self.channels, self.servers),
         ]
         if not problems:
             problems = list(_balance_problems(self.units, self.channels))
@@ -377,6 +380,17 @@ def _unit_problems(units: list[Unit], servers: set[str]) -> Iterable[str]:
             yield f"unit {unit.name}: a unit that uses a server must have issue='reserve'"
         if unit.issue == "reserve" and any(s.ii == 0 for s in segments):
             yield f"unit {unit.name}: an initiation interval of 0 is only allowed with issue='hold'"
+
+
+def _tier_problems(units: list[Unit], channels: list[Channel], servers: list[Server | DramServer]) -> Iterable[str]:
+    tiers = {server.name: server for server in servers if isinstance(server, DramServer)}
+    for unit in units:
+        if unit.table is None or unit.server not in tiers or not unit.table.uses_server:
+            continue
+        yield from tiers[unit.server].check_requests(unit.name, unit.table)
+        for channel in channels:
+            if channel.producer == unit.name and channel.depth is None:
+                yield f"channel {channel.name}: what comes from memory tier {unit.server} needs a bounded FIFO"
 
 
 def _balance_problems(units: list[Unit], channels: list[Channel]) -> Iterable[str]:

@@ -18,6 +18,7 @@ from simulator.errors import GraphError
 from simulator.firing import Block, IntArray, Segment
 from simulator.graph import Channel, FrozenGraph
 from simulator.servers.contract import ARBITRATIONS
+from simulator.servers.dram_server import DramServer
 
 ISSUE_RESERVE, ISSUE_HOLD, ISSUE_HOLD_IN_TURN = 0, 1, 2
 ISSUE_CODES = {"reserve": ISSUE_RESERVE, "hold": ISSUE_HOLD, "hold_in_turn": ISSUE_HOLD_IN_TURN}
@@ -26,6 +27,8 @@ UNBOUNDED_RING_SLOTS = 128
 RING_SLOT_LIMIT = 1 << 28
 LONG_AGO = -(1 << 62)
 NO_LAP = 1 << 62
+R_START, R_SEGMENT, R_ADDRESS, R_ANSWER, REQUEST_WORDS = range(5)
+"""Words of a request record; the answer is -1 as long as it is not known."""
 
 Records = npt.NDArray[Any]
 
@@ -37,19 +40,24 @@ def _dtype(integers: str, hashes: str = "") -> np.dtype[Any]:
 
 # A unit's ports: words[in_ptr:in_end] and words[out_ptr:out_end] hold channel numbers, words[stall_ptr:] its stalls.
 # A unit that reaches iteration lap_at waits there until the engine has looked at the state of the whole graph.
+# A unit that uses a DRAM tier has window records of REQUEST_WORDS words from words[request_ptr:] on, and the output
+# records of the tier from request_id on; both are used in turn.
 UNIT = _dtype(
     "in_ptr in_end out_ptr out_end stall_ptr block_ptr block_end issue server client iterations ramp grows firings "
     "block loops_left segment firings_left iteration done block_changes segment_changes "
-    "clock waiting arrival arrival_cause fired busy last_start issued issued_ports issued_cause trace_ptr lap_at",
+    "clock waiting arrival arrival_cause fired busy last_start issued issued_ports issued_cause trace_ptr lap_at "
+    "run_firings window request_ptr request_id requested offered answered last_answer",
     "hash_low hash_high",
 )
 BLOCK = _dtype("loops growth segment_ptr segment_end")
-SEGMENT = _dtype("count growth latency ii request take_ptr make_ptr")
+SEGMENT = _dtype(
+    "count growth latency ii request take_ptr make_ptr address address_step address_iteration_step is_write"
+)
 # The three rings of a channel have mask + 1 words each: visible times, release times, issue times. It is closed when
-# its producer is done.
+# its producer is done. Promised tokens have a slot, but the memory tier has not said yet when they come.
 CHANNEL = _dtype(
     "depth slots latency credit producer consumer mask visible_ptr release_ptr issue_ptr "
-    "pushed popped tail peak measured_push measured_pop skipped closed"
+    "pushed popped promised tail peak measured_push measured_pop skipped closed"
 )
 # Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times.
 SERVER = _dtype(
@@ -180,6 +188,10 @@ def _segment_row(segment: Segment, words: _Words) -> dict[str, int]:
         "request": segment.request_bytes,
         "take_ptr": words.add(segment.take),
         "make_ptr": words.add(segment.make),
+        "address": segment.address,
+        "address_step": segment.address_step,
+        "address_iteration_step": segment.address_iteration_step,
+        "is_write": int(segment.is_write),
     }
 
 
@@ -192,6 +204,8 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
     ]
     for client, unit in enumerate(clients):
         units[unit] |= {"server": number, "client": client}
+    if isinstance(server, DramServer):
+        return _tier_row(server, clients, units, words)
     parameters = server.parameters()
     parameter_ptr = words.add(parameters)
     return {
@@ -204,6 +218,21 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
         "free_ptr": words.add([0] * server.ports),
         "parameter_ptr": parameter_ptr,
         "parameter_end": parameter_ptr + len(parameters),
+        "last": -1,
+    }
+
+
+def _tier_row(server: DramServer, clients: list[int], units: list[dict[str, int]], words: _Words) -> dict[str, int]:
+    """A tier never has anyone waiting for a grant: its clients keep records of their requests instead."""
+    window = server.outstanding
+    for client, unit in enumerate(clients):
+        records = np.zeros(window * REQUEST_WORDS, np.int64)
+        units[unit] |= {"window": window, "request_ptr": words.add(records), "request_id": client * window}
+    return {
+        "clients": len(clients),
+        "unit_ptr": words.add(clients),
+        "waiting_ptr": words.add([0] * len(clients)),
+        "arrival_ptr": words.add([0] * len(clients)),
         "last": -1,
     }
 

@@ -13,6 +13,7 @@ import numpy as np
 from simulator.firing import Block, FiringTable, Segment
 from simulator.graph import Graph, Issue, Unit
 from simulator.servers.contract import ARBITRATIONS, Server
+from simulator.servers.dram_server import DramServer
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _unit(
     rng: np.random.Generator,
     number: int,
     edges: list[_Edge],
-    servers: list[Server],
+    servers: list[Server | DramServer],
     ramp: tuple[int, int],
     iterations: int,
     ramp_length: int,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from simulator.errors import AccountingError, SimulatorError
 from simulator.firing import IntArray
+from simulator.servers.dram import DramCounters
 
 Entry = TypeVar("Entry")
 
@@ -100,16 +101,24 @@ class ChannelResult:
 
 @dataclass(frozen=True)
 class ServerResult:
-    """What a server did: grants, cycles in which a port was occupied, bytes moved."""
+    """What a server did: grants, cycles in which a port was occupied, bytes moved.
+
+    Attributes
+    ----------
+    tier : DramCounters or None
+        Commands, row hits and lost clocks of a memory tier.
+    """
 
     name: str
     grants: int
     busy_cycles: int
     bytes: int
+    tier: DramCounters | None = None
 
     def to_dict(self) -> dict[str, object]:
         """JSON form."""
-        return dict(vars(self))
+        tier = {"tier": dict(vars(self.tier))} if self.tier else {}
+        return {"name": self.name, "grants": self.grants, "busy_cycles": self.busy_cycles, "bytes": self.bytes, **tier}
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,9 @@ def _result(
             for number, channel in enumerate(graph.channels)
         ),
         servers=tuple(
-            ServerResult(server.name, outcome.grants[i], outcome.server_busy[i], outcome.server_bytes[i])
+            ServerResult(
+                server.name, outcome.grants[i], outcome.server_busy[i], outcome.server_bytes[i], outcome.tiers[i]
+            )
             for i, server in enumerate(graph.servers)
         ),
         lints=graph.lints,

@@ -7,100 +7,25 @@ import time
 import numpy as np
 
 from simulator.engines.fire import SCRATCH_FIRINGS, measure_occupancy
-from simulator.engines.grant import earliest_decision, grant
 from simulator.engines.outcome import Outcome
-from simulator.engines.rings import full_ring, full_rings
-from simulator.engines.runs import WAITING_AT_LAP, WAITING_FOR_SLOTS, start_all
-from simulator.engines.steady import (
-    BASE,
-    INNER_UNIT,
-    JUMPS,
-    OUTER_UNIT,
-    SKIPPED_FIRINGS,
-    Watch,
-    build_watch,
-    watch_lap,
-    watch_rows,
-)
-from simulator.engines.visit import Options, visit_hold, visit_reserve
+from simulator.engines.rings import full_rings
+from simulator.engines.run_ahead import FINISHED, OUT_OF_VISITS, RINGS_FULL, TIER_OVERRUN, run
+from simulator.engines.runs import WAITING_FOR_SLOTS, start_all
+from simulator.engines.steady import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch
+from simulator.engines.tiers import Tiers, build_tiers, close_tiers, has_tiers
+from simulator.engines.tiers_exchange import NEVER
+from simulator.engines.tiers_turns import run_with_tiers
+from simulator.engines.visit import Options
+from simulator.errors import SimulatorError
 from simulator.firing import Segment, uniform
 from simulator.graph import FrozenGraph, Graph, Unit
-from simulator.machine import ISSUE_RESERVE, Machine, build_machine, cause_count, enlarge_rings
+from simulator.machine import Machine, build_machine, cause_count, enlarge_rings
 from simulator.result import Skipped, Trace
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.dram_server import DramServer
+from simulator.servers.kernel import kernel
 
 VISITS_PER_SLICE = 1 << 20
-NEVER = 1 << 62
-OUT_OF_VISITS, FINISHED, RINGS_FULL = 0, 1, 2
-
-
-@inlined
-def enqueue(number, queue, queued, head, length):
-    """Put a unit into the ring of units to visit, unless it is there; return the new length."""
-    if queued[number]:
-        return length
-    queued[number] = 1
-    tail = head + length
-    if tail >= queue.shape[0]:
-        tail -= queue.shape[0]
-    queue[tail] = number
-    return length + 1
-
-
-@inlined
-def wake(unit, channels, words, queue, queued, head, length):
-    """Queue the neighbours of a unit that moved; return the new queue length."""
-    for port in range(unit.in_ptr, unit.in_end):
-        length = enqueue(channels[words[port]].producer, queue, queued, head, length)
-    for port in range(unit.out_ptr, unit.out_end):
-        length = enqueue(channels[words[port]].consumer, queue, queued, head, length)
-    return length
-
-
-@kernel
-def run(units, blocks, segments, channels, servers, words, queue, queued, start, cause, options, trace, watch, visits):
-    """Fire everything that can be fired, but return early after ``visits`` visits so that the caller can be stopped.
-
-    ``queue`` is a ring of unit numbers with one slot per unit, ``queued`` marks its members; ``start`` and ``cause``
-    are scratch. Returns ``FINISHED`` when no unit can move any more, ``RINGS_FULL`` when a ring must be enlarged first.
-    """
-    head, length = 0, 0
-    queued[:] = 0
-    for number in range(units.shape[0]):
-        length = enqueue(number, queue, queued, head, length)
-    while True:
-        while length > 0:
-            visits -= 1
-            if visits < 0:
-                return OUT_OF_VISITS
-            number = queue[head]
-            head = head + 1 if head + 1 < queue.shape[0] else 0
-            length -= 1
-            queued[number] = 0
-            unit = units[number]
-            if unit.issue == ISSUE_RESERVE:
-                moved = visit_reserve(unit, blocks, segments, channels, servers, words, start, cause, options, trace)
-            else:
-                moved = visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace)
-            if moved:
-                if number == watch.numbers[INNER_UNIT]:
-                    watch_rows(unit, units, channels, servers, words, watch)
-                length = wake(unit, channels, words, queue, queued, head, length)
-        outer = watch.numbers[OUTER_UNIT]
-        if outer >= 0 and units[outer].waiting == WAITING_AT_LAP:
-            watch_lap(units, channels, servers, words, watch)
-            length = enqueue(outer, queue, queued, head, length)
-            continue
-        if full_ring(channels) >= 0:
-            return RINGS_FULL
-        number, now, port = earliest_decision(servers, words)
-        if number < 0:
-            return FINISHED
-        number = grant(
-            servers[number], units, blocks, segments, channels, words, now, port, start, cause, options, trace
-        )
-        length = enqueue(number, queue, queued, head, length)
-        length = wake(units[number], channels, words, queue, queued, head, length)
+TURNS_PER_SLICE = 1 << 14
 
 
 @kernel
@@ -124,15 +49,24 @@ def run_compiled(
     queue, queued = np.zeros(len(units), np.int64), np.zeros(len(units), np.int64)
     start, cause = np.zeros(SCRATCH_FIRINGS, np.int64), np.zeros(SCRATCH_FIRINGS, np.int64)
     options = Options(int(digest), int(occupancy), int(trace))
-    watch = build_watch(machine, enabled=skip and not trace)
+    tiers = build_tiers(graph, machine) if has_tiers(graph) else None
+    skip = skip and not trace and tiers is None
+    watch = build_watch(machine, enabled=skip)
+    horizon = np.full(1, NEVER, np.int64)
     status = OUT_OF_VISITS
     while status != FINISHED:
-        status = run(*machine, queue, queued, start, cause, options, recorded, watch, VISITS_PER_SLICE)
+        scratch = (queue, queued, start, cause, options, recorded, watch)
+        if tiers is None:
+            status = run(*machine, *scratch, VISITS_PER_SLICE, horizon)
+        else:
+            status = run_with_tiers(*machine, *scratch, TURNS_PER_SLICE, horizon, *tiers)
+        if status == TIER_OVERRUN:
+            raise SimulatorError(f"graph {graph.name}: the input rings of a memory tier overflowed")
         if status == RINGS_FULL:
             machine = enlarge_rings(machine, full_rings(machine))
-            watch = build_watch(machine, enabled=skip and not trace, before=watch)
+            watch = build_watch(machine, enabled=skip, before=watch)
     finish_occupancy(machine.channels, machine.words)
-    return _outcome(graph, machine, watch, recorded if trace else None)
+    return _outcome(graph, machine, watch, recorded if trace else None, tiers)
 
 
 def warm_up() -> float:
@@ -148,13 +82,17 @@ def warm_up() -> float:
     return time.perf_counter() - begin
 
 
-def _outcome(graph: FrozenGraph, machine: Machine, watch: Watch, recorded: np.ndarray | None) -> Outcome:
+def _outcome(
+    graph: FrozenGraph, machine: Machine, watch: Watch, recorded: np.ndarray | None, tiers: Tiers | None
+) -> Outcome:
     units, channels = machine.units, machine.channels
+    clock = (units["clock"] + watch.numbers[BASE]).tolist()
+    counters = close_tiers(graph, tiers, max(max(clock, default=0), int(units["last_answer"].max(initial=0))))
     segments = [segment for unit in range(len(units)) for segment in _segments(graph, unit)]
     return Outcome(
         fired=units["fired"].tolist(),
         busy=units["busy"].tolist(),
-        clock=(units["clock"] + watch.numbers[BASE]).tolist(),
+        clock=clock,
         stall=[
             machine.words[unit["stall_ptr"] : unit["stall_ptr"] + cause_count(graph, number)].tolist()
             for number, unit in enumerate(units)
@@ -167,8 +105,12 @@ def _outcome(graph: FrozenGraph, machine: Machine, watch: Watch, recorded: np.nd
         popped=(channels["popped"] + channels["skipped"]).tolist(),
         peak=channels["peak"].tolist(),
         grants=machine.servers["grants"].tolist(),
-        server_busy=machine.servers["busy"].tolist(),
+        server_busy=[
+            server.busy_cycles(count) if isinstance(server, DramServer) and count else int(record["busy"])
+            for server, record, count in zip(graph.servers, machine.servers, counters, strict=True)
+        ],
         server_bytes=machine.servers["bytes"].tolist(),
+        tiers=counters,
         trace=None if recorded is None else _trace(machine, recorded),
         skipped=_skipped(watch),
     )

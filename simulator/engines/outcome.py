@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from simulator.firing import Segment
 from simulator.result import Skipped, Trace
+from simulator.servers.dram import DramCounters
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Outcome:
         Whether the unit holds a result that it could not issue.
     issued_ports : list of int
         How many outputs have taken the held result already (units that issue in turn).
+    tiers : list of DramCounters or None
+        What happened on a memory tier; None for other servers.
     """
 
     fired: list[int]
@@ -40,5 +43,6 @@ class Outcome:
     grants: list[int]
     server_busy: list[int]
     server_bytes: list[int]
+    tiers: list[DramCounters | None]
     trace: Trace | None = None
     skipped: Skipped = field(default_factory=Skipped)

@@ -13,40 +13,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import simpy
-from simpy.events import EventPriority
 
+from simulator.engines.clock import Clock
 from simulator.engines.outcome import Outcome
+from simulator.engines.reference_tier import Client, TierState
 from simulator.fingerprint import fingerprint
 from simulator.firing import IntArray, Segment
 from simulator.graph import Channel, FrozenGraph
 from simulator.machine import cause_count
 from simulator.result import Trace
 from simulator.servers.contract import ARBITRATIONS, Server, choose, service
+from simulator.servers.dram import DramCounters
+from simulator.servers.dram_server import DramServer
 
 Process = Generator[simpy.Event, object, None]
-END_OF_CYCLE = 2  # SimPy handles lower priorities first, so this comes after everything else at the same time
-
-
-class _Clock(simpy.Environment):
-    """SimPy's environment with time as whole cycles."""
-
-    @property
-    def cycle(self) -> int:
-        """The current cycle."""
-        return int(self.now)
-
-    def end_of_cycle(self) -> simpy.Event:
-        """An event at the current time, after everything else at this time."""
-        event = self.event()
-        event._ok, event._value = True, None
-        self.schedule(event, priority=EventPriority(END_OF_CYCLE))
-        return event
 
 
 class _ChannelState:
     """Times of all tokens and slots of one channel, by token number."""
 
-    def __init__(self, channel: Channel, environment: _Clock) -> None:
+    def __init__(self, channel: Channel, environment: Clock) -> None:
         self.channel = channel
         self.visible: list[int] = [0] * channel.initial_tokens
         self.issued: list[int] = []
@@ -66,11 +52,19 @@ class _ChannelState:
             event.succeed()
 
     def push(self, tokens: int, visible: int, issued: int) -> None:
-        """Add ``tokens``; FIFO order keeps visible times monotone (I2)."""
+        """Add ``tokens``."""
+        self.promise(tokens, issued)
+        self.arrive(tokens, visible)
+
+    def promise(self, tokens: int, issued: int) -> None:
+        """Take the slots of ``tokens`` whose visible time is not known yet (I3)."""
+        self.issued += [issued] * tokens
+
+    def arrive(self, tokens: int, visible: int) -> None:
+        """Add ``tokens`` that were promised; FIFO order keeps visible times monotone (I2)."""
         if tokens:
             tail = max(visible, self.visible[-1] if self.visible else 0)
             self.visible += [tail] * tokens
-            self.issued += [issued] * tokens
             self._notify()
 
     def pop(self, tokens: int, now: int) -> None:
@@ -83,6 +77,11 @@ class _ChannelState:
     def popped(self) -> int:
         """Tokens taken so far."""
         return len(self.release)
+
+    @property
+    def taken_slots(self) -> int:
+        """Slots taken so far, by initial tokens and at issues."""
+        return self.channel.initial_tokens + len(self.issued)
 
     def peak_occupancy(self) -> int:
         """Most slots in use at once: taken at an issue, returned one credit latency after the pop."""
@@ -116,7 +115,7 @@ class UnitTrace:
 class _ServerState:
     """A server process: decides at the end of a cycle, when every request of that cycle has arrived (I4)."""
 
-    def __init__(self, server: Server, environment: _Clock) -> None:
+    def __init__(self, server: Server, environment: Clock) -> None:
         self.server = server
         self.clients: list[int] = []
         self.grants = 0
@@ -172,21 +171,41 @@ class ReferenceRun:
 
     def __init__(self, graph: FrozenGraph) -> None:
         self.graph = graph
-        self.environment = _Clock()
+        self.environment = Clock()
         self.channels = [_ChannelState(channel, self.environment) for channel in graph.channels]
         self.traces = [UnitTrace() for _ in graph.units]
-        self.servers = {server.name: _ServerState(server, self.environment) for server in graph.servers}
+        self.servers: dict[str, _ServerState] = {}
+        self.tiers: dict[str, TierState] = {}
+        for server in graph.servers:
+            if isinstance(server, DramServer):
+                users = [number for number, unit in enumerate(graph.units) if unit.server == server.name]
+                firings = sum(graph.table(number).firings for number in users)
+                self.tiers[server.name] = TierState(server, firings, self.environment, self._receive)
+            else:
+                self.servers[server.name] = _ServerState(server, self.environment)
         for number, unit in enumerate(graph.units):
-            if unit.server is not None and graph.table(number).uses_server:
+            if unit.server is None or not graph.table(number).uses_server:
+                continue
+            if unit.server in self.tiers:
+                self.tiers[unit.server].clients[number] = Client()
+            else:
                 self.servers[unit.server].clients.append(number)
 
     def run(self) -> None:
         """Simulate until nothing can move any more."""
-        for number, unit in enumerate(self.graph.units):
-            self.environment.process(self._reserve(number) if unit.issue == "reserve" else self._hold(number))
+        for number in range(len(self.graph.units)):
+            self.environment.process(self._unit(number))
         for server in self.servers.values():
             self.environment.process(server.serve())
+        for tier in self.tiers.values():
+            self.environment.process(tier.serve())
         self.environment.run()
+
+    def _unit(self, number: int) -> Process:
+        unit = self.graph.units[number]
+        if unit.server in self.tiers and number in self.tiers[unit.server].clients:
+            return self._request(number, self.tiers[unit.server])
+        return self._reserve(number) if unit.issue == "reserve" else self._hold(number)
 
     def _wait_for_inputs(self, number: int, segment: Segment) -> Generator[simpy.Event, object, int]:
         """Wait until the last token needed on each input is visible; return the code of the input that decided."""
@@ -207,7 +226,7 @@ class ReferenceRun:
         depth, clock = channel.channel.depth, self.environment
         if tokens == 0 or depth is None:
             return False
-        slot = len(channel.visible) + tokens - 1 - depth
+        slot = channel.taken_slots + tokens - 1 - depth
         while channel.popped <= slot:
             yield channel.changed()
         if slot >= 0 and channel.release[slot] > clock.cycle:
@@ -253,6 +272,47 @@ class ReferenceRun:
                 trace.clock = start + segment.ii
                 yield environment.timeout(segment.ii)
         trace.segment = None
+
+    def _request(self, number: int, tier: TierState) -> Process:
+        """A unit that uses a memory tier: its firings start without a grant and are answered later."""
+        unit, trace, environment = self.graph.units[number], self.traces[number], self.environment
+        first_output = 1 + unit.inputs
+        server_cause, window = first_output + unit.outputs, tier.server.outstanding
+        for iteration, segment, count in self.graph.table(number).runs_by_iteration():
+            trace.segment = segment
+            first_address = segment.address + segment.address_iteration_step * iteration
+            for index in range(count):
+                cause = yield from self._wait_for_inputs(number, segment)
+                for port in range(unit.outputs):
+                    if (yield from self._wait_for_slot(number, segment, port)):
+                        cause = first_output + port
+                if len(trace.start) >= window:
+                    answer = yield from tier.answer(number, len(trace.start) - window)
+                    if answer > environment.cycle:
+                        yield environment.timeout(answer - environment.cycle)
+                        cause = server_cause
+                start = environment.cycle
+                trace.start.append(start)
+                trace.cause.append(cause)
+                trace.add_stall(cause, start - trace.clock)
+                self._pop(number, segment)
+                for port, channel in enumerate(self.graph.output_channels[number]):
+                    self.channels[channel].promise(segment.make[port], start)
+                tier.request(number, segment, first_address + segment.address_step * index)
+                trace.busy += segment.ii
+                trace.clock = start + segment.ii
+                yield environment.timeout(segment.ii)
+        trace.segment = None
+        if trace.start:
+            answer = yield from tier.answer(number, len(trace.start) - 1)
+            trace.add_stall(server_cause, max(0, answer - trace.clock))
+            trace.clock = max(trace.clock, answer)
+
+    def _receive(self, number: int, segment: Segment, answer: int) -> None:
+        """The promised tokens of a firing of unit ``number`` are on their way."""
+        for port, index in enumerate(self.graph.output_channels[number]):
+            channel = self.channels[index]
+            channel.arrive(segment.make[port], answer + segment.latency + channel.channel.latency_cycles)
 
     def _hold(self, number: int) -> Process:
         """A unit that pops first and holds its result until the slots are free."""
@@ -307,6 +367,8 @@ def run_reference(graph: FrozenGraph) -> Outcome:
     run = ReferenceRun(graph)
     run.run()
     traces, channels = run.traces, run.channels
+    cycles = max(0, *(trace.clock for trace in traces), *(tier.last_answer for tier in run.tiers.values()))
+    servers = [_server_counters(run, server, cycles) for server in graph.servers]
     return Outcome(
         fired=[len(trace.start) for trace in traces],
         busy=[trace.busy for trace in traces],
@@ -321,9 +383,10 @@ def run_reference(graph: FrozenGraph) -> Outcome:
         pushed=[len(channel.visible) for channel in channels],
         popped=[channel.popped for channel in channels],
         peak=[channel.peak_occupancy() for channel in channels],
-        grants=[server.grants for server in run.servers.values()],
-        server_busy=[server.busy for server in run.servers.values()],
-        server_bytes=[server.bytes for server in run.servers.values()],
+        grants=[grants for grants, _, _, _ in servers],
+        server_busy=[busy for _, busy, _, _ in servers],
+        server_bytes=[moved for _, _, moved, _ in servers],
+        tiers=[counters for _, _, _, counters in servers],
         trace=Trace(
             *(
                 tuple(_padded(getattr(trace, column), len(trace.start)) for trace in traces)
@@ -331,6 +394,18 @@ def run_reference(graph: FrozenGraph) -> Outcome:
             )
         ),
     )
+
+
+def _server_counters(
+    run: ReferenceRun, server: Server | DramServer, cycles: int
+) -> tuple[int, int, int, DramCounters | None]:
+    """Grants, busy cycles and bytes of a server, and what happened on it if it is a memory tier."""
+    if isinstance(server, DramServer):
+        tier = run.tiers[server.name]
+        counters = tier.close(cycles)
+        return tier.grants, server.busy_cycles(counters), tier.bytes, counters
+    state = run.servers[server.name]
+    return state.grants, state.busy, state.bytes, None
 
 
 def _padded(values: list[int], length: int) -> IntArray:

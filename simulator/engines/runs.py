@@ -22,6 +22,7 @@ def next_run(unit, blocks, segments):
                 unit.block = block
                 unit.segment = segment
                 unit.firings_left = count
+                unit.run_firings = count
                 return
             continue
         unit.loops_left -= 1
@@ -60,5 +61,5 @@ def leave_firings(unit, count, blocks, segments, channels, words):
     unit.firings_left -= count
     if unit.firings_left == 0:
         next_run(unit, blocks, segments)
-        if unit.done:
+        if unit.done and unit.requested == unit.answered:
             close_outputs(unit, channels, words)

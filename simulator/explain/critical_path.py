@@ -19,6 +19,7 @@ from simulator.errors import SimulatorError
 from simulator.firing import ExpandedTable, IntArray
 from simulator.graph import FrozenGraph
 from simulator.result import Trace
+from simulator.servers.dram_server import DramServer
 
 MOST_FIRINGS = 5_000_000
 
@@ -128,7 +129,11 @@ class _Walk:
         unit = self.outcome.clock.index(total)
         firing = len(self.trace.start[unit]) - 1
         issued = self._issue(unit, firing)
-        self._add("interval", self.graph.units[unit].name, total - issued)
+        name, server = self.graph.units[unit].name, self.graph.units[unit].server
+        if self._tier(unit) and total - issued > int(self.tables[unit].ii[firing]):
+            self._add("server", server or "", total - issued)  # its last request is answered after its last interval
+        else:
+            self._add("interval", name, total - issued)
         position: tuple[int, int, int] | None = (unit, firing, issued)
         while position is not None:
             position = self._back(*position)
@@ -165,7 +170,7 @@ class _Walk:
             return self._token(unit, firing, cause - 1, start)
         if cause <= inputs + len(self.graph.output_channels[unit]):
             return self._slot(unit, firing, cause - 1 - inputs, start)
-        return self._grant(unit, start)
+        return self._grant(unit, firing, start)
 
     def _token(self, unit: int, firing: int, port: int, time: int) -> tuple[int, int, int] | None:
         """To the firing that made the token, or the earlier one in the same FIFO, that became visible at ``time``."""
@@ -207,9 +212,24 @@ class _Walk:
         self._add("slot", channel.name, time - start)
         return consumer, taker, start
 
-    def _grant(self, unit: int, time: int) -> tuple[int, int, int] | None:
-        """To the latest earlier grant of the same server; exact for a server with one port."""
+    def _tier(self, unit: int) -> DramServer | None:
+        """The memory tier that serves a unit, if there is one."""
         name = self.graph.units[unit].server
+        servers = (server for server in self.graph.servers if isinstance(server, DramServer))
+        return next((server for server in servers if server.name == name and self.graph.table(unit).uses_server), None)
+
+    def _grant(self, unit: int, firing: int, time: int) -> tuple[int, int, int] | None:
+        """To the latest earlier grant of the same server; exact for a server with one port.
+
+        A unit that uses a memory tier waited for the answer to its request `outstanding` firings earlier.
+        """
+        name = self.graph.units[unit].server
+        tier = self._tier(unit)
+        if tier is not None:
+            asked = firing - tier.outstanding
+            start = int(self.trace.start[unit][asked])
+            self._add("server", tier.name, time - start)
+            return unit, asked, start
         best: tuple[int, int, int] | None = None
         for other, candidate in enumerate(self.graph.units):
             if candidate.server != name or not self.graph.table(other).uses_server:

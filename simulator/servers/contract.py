@@ -11,7 +11,7 @@ cycle apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -63,6 +63,11 @@ class Server:
             problems.append(f"server {self.name}: arbitration must be one of {', '.join(ARBITRATIONS)}")
         if problems:
             raise GraphError(problems)
+
+    @property
+    def settings(self) -> str:
+        """All settings in one line, for people."""
+        return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self) if f.name != "name")
 
     def parameters(self) -> IntArray:
         """Static integers of the service function: ``(bytes_per_cycle, latency_cycles)``."""

@@ -29,10 +29,11 @@ from simulator.firing import IntArray
 
 KEPT_CACHES = 4
 SOURCES = {
+    "engines.tiers": ("engines/*.py", "*.py", "servers/*.py"),
     "engines": ("engines/*.py", "*.py", "servers/contract.py", "servers/kernel.py"),
     "servers": ("servers/*.py",),
 }
-"""Sources that can be compiled into the kernels of a package, as patterns below ``simulator``."""
+"""Sources that can be compiled into the kernels of modules whose names begin so, as patterns below ``simulator``."""
 
 
 def _sources_digest(package: str) -> str:
