@@ -12,10 +12,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, RootModel
+from pydantic import BeforeValidator, Field
 
 from hwmodels.cited import Cited
-from hwmodels.documents import Document, read_document, read_text
+from hwmodels.documents import Document, in_order, read_document, read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
 from hwmodels.quantity import Bytes, BytesPerSecond, Hertz, Joules, JoulesPerBit, Seconds, SquareMillimetres, Watts
 from hwmodels.standards.checks import mapped_fields
@@ -168,11 +168,12 @@ class FlashTierText(Section):
     area: GivenArea | None = None
 
 
-AnyTierText = DramTierText | SramTierText | LinkTierText | FlashTierText
-
-
-class TierText(RootModel[Annotated[AnyTierText, Field(discriminator="kind")]]):
-    """A tier file."""
+_KINDS: dict[str, type[DramTierText | SramTierText | LinkTierText | FlashTierText]] = {
+    "dram": DramTierText,
+    "sram": SramTierText,
+    "link": LinkTierText,
+    "flash": FlashTierText,
+}
 
 
 def tier_names() -> tuple[str, ...]:
@@ -204,17 +205,26 @@ def load_tier(name_or_path: str | Path, count: int | None = None) -> Tier:
         document = read_text((_folder() / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
     else:
         raise InputError(Problem(f"unknown tier {text!r}", hint=did_you_mean(text, tier_names())))
-    parsed = document.validate(TierText).root
-    match parsed:
-        case DramTierText():
+    match document.validate(_kind(document)):
+        case DramTierText() as parsed:
             return _dram(parsed, document, count)
-        case SramTierText():
+        case SramTierText() as parsed:
             tier: Tier = _sram(parsed, document)
-        case LinkTierText():
+        case LinkTierText() as parsed:
             tier = _link(parsed)
-        case FlashTierText():
+        case FlashTierText() as parsed:
             tier = _flash(parsed)
     return tier if count is None else tier.with_count(_checked(count))
+
+
+def _kind(document: Document) -> type[DramTierText | SramTierText | LinkTierText | FlashTierText]:
+    """The model of the document's kind of tier."""
+    kind = document.data.get("kind") if isinstance(document.data, dict) else None
+    if kind is None:
+        raise InputError(document.problem(("kind",), "required key is missing", "known: " + ", ".join(_KINDS)))
+    if kind not in _KINDS:
+        raise InputError(document.problem(("kind",), f"no tier is of kind {kind!r}", did_you_mean(str(kind), _KINDS)))
+    return _KINDS[str(kind)]
 
 
 def _checked(count: int) -> int:
@@ -264,7 +274,7 @@ def _sram(text: SramTierText, document: Document) -> SramTier:
     except InputError as error:
         problems += [document.problem((p.field or "node_nm",), p.message, p.hint) for p in error.problems]
     if problems:
-        raise InputError(problems)
+        raise InputError(in_order(problems))
     cited = {**text.citations(""), **{f"energy.{what}": source for what, source in sram_sources(node, cell).items()}}
     return SramTier(
         name=text.name,
