@@ -282,6 +282,11 @@ class Accelerator:
 
         return changed(self, overrides)
 
+    def _repr_html_(self) -> str:
+        from hwmodels.chip_card import card
+
+        return card(self)
+
 
 def _bad_names(chip: Accelerator) -> list[Problem]:
     problems = []

@@ -122,6 +122,36 @@ def parse_quantity(text: str | int | float, unit: str) -> float:
         return _finite(float(Decimal(number) * factor), text)
 
 
+def format_quantity(value: float, unit: str, digits: int = 6) -> str:
+    """Text that `parse_quantity` reads back, to so many digits; bytes in powers of 1000 or 1024, whichever is plainer.
+
+    Raises
+    ------
+    KeyError
+        If `unit` is not one of the base units.
+
+    Examples
+    --------
+    >>> format_quantity(3.352e12, "B/s"), format_quantity(233472, "B"), format_quantity(1.83e9, "Hz")
+    ('3.352 TB/s', '228 KiB', '1.83 GHz')
+    """
+    prefixes = _DECIMAL_PREFIXES if _UNITS[unit].decimal else {"": Decimal(1)}
+    texts = [_scaled(value, prefixes, digits) + unit]
+    if unit == "B" and abs(value) >= 1024:
+        texts.append(_scaled(value, _BINARY_PREFIXES, digits) + unit)
+    return min(texts, key=lambda text: (parse_quantity(text, unit) != value, len(text)))
+
+
+def _scaled(value: float, prefixes: dict[str, Decimal], digits: int) -> str:
+    """The number and the largest prefix that leaves it at least 1 (the smallest where none does)."""
+    fitting = {prefix: scale for prefix, scale in prefixes.items() if abs(value) >= scale}
+    if not value:
+        fitting = {"": Decimal(1)}
+    pairs = fitting.items() or [min(prefixes.items(), key=lambda item: item[1])]
+    prefix, scale = max(pairs, key=lambda item: item[1])
+    return f"{value / float(scale):.{digits}g} {prefix}"
+
+
 def _to_float(number: int | float) -> float:
     try:
         return float(number)

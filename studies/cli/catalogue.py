@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.errors import InputError, Problem
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ class Kind(StrEnum):
 
     ALGORITHMS = "algorithms"
     WORKLOADS = "workloads"
+    CHIPS = "chips"
     CAPTURES = "captures"
     METRICS = "metrics"
     BENCHMARKS = "benchmarks"
@@ -29,6 +32,7 @@ class ShownKind(StrEnum):
 
     ALGORITHM = "algorithm"
     WORKLOAD = "workload"
+    CHIP = "chip"
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +69,11 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
         from algorithms.workload import workload_names
 
         return [(name, _workload_line(name)) for name in workload_names()]
+    if kind is Kind.CHIPS:
+        from hwmodels.accelerator import accelerator_names
+        from studies.cli.show_chip import chip_line
+
+        return [(name, chip_line(name)) for name in accelerator_names()]
     if kind is Kind.CAPTURES:
         from reference.captures import capture_names, capture_path
 
@@ -88,16 +97,23 @@ def _workload_line(name: str) -> str:
 
 def show(
     kind: Annotated[ShownKind, typer.Argument(help="What it is.")],
-    name: Annotated[str, typer.Argument(help="Its name; a workload may also be a YAML file.")],
+    name: Annotated[str, typer.Argument(help="Its name; a workload or a chip may also be a YAML file.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of a chip; repeatable.")
+    ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Show one algorithm with its parameters, or one workload with the source of every number."""
+    """Show one algorithm with its parameters, or one workload or chip with the source of every number."""
     del quiet
-    if kind is ShownKind.ALGORITHM:
-        _show_algorithm(name, as_json)
-    else:
-        _show_workload(name, as_json)
+    if kind is ShownKind.CHIP:
+        from studies.cli.show_chip import show_chip
+
+        show_chip(name, set_ or [], as_json)
+        return
+    if set_:
+        raise InputError(Problem(f"only a chip has fields to change (this is a {kind})", "--set"))
+    _SHOWN[kind](name, as_json)
 
 
 def _show_algorithm(name: str, as_json: bool) -> None:
@@ -138,3 +154,10 @@ def _show_workload(name: str, as_json: bool) -> None:
     rows = [(each, value, cited.get(each)) for each, value in values.items() if value not in (None, "")]
     rows += [(each, value, "derived") for each, value in derived.items()]
     emit(document, lambda: table(("field", "value", "source"), rows), as_json=as_json)
+
+
+_SHOWN: dict[ShownKind, Callable[[str, bool], None]] = {
+    ShownKind.ALGORITHM: _show_algorithm,
+    ShownKind.WORKLOAD: _show_workload,
+}
+"""How each kind is shown; ``--set`` is for chips alone."""

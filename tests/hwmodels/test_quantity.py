@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from hwmodels.quantity import Bytes, Hertz, parse_quantity
+from hwmodels.quantity import UNIT_NAMES, Bytes, Hertz, format_quantity, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,26 @@ def test_the_annotated_types_read_text_and_refuse_negatives():
     for bad in ("-1 B", "1 Hz", None):
         with pytest.raises(ValidationError):
             _Memory.model_validate({"capacity": bad})
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (80e9, "B", "80 GB"),
+        (50 * 2**20, "B", "50 MiB"),
+        (4202496, "B", "4.2025 MB"),
+        (512, "B", "512 B"),
+        (21e15, "B/s", "21 PB/s"),
+        (0.0025, "mm2", "0.0025 mm2"),
+        (5e-16, "J", "0.0005 pJ"),
+        (0, "s", "0 s"),
+        (-3e3, "W", "-3 kW"),
+    ],
+)
+def test_quantities_are_written_as_people_write_them(value, unit, text):
+    assert format_quantity(value, unit) == text
+
+
+@given(st.floats(1e-15, 1e18), st.sampled_from(sorted(UNIT_NAMES)))
+def test_what_is_written_is_read_back(value, unit):
+    assert parse_quantity(format_quantity(value, unit), unit) == pytest.approx(value, rel=1e-5)

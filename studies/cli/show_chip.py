@@ -1,0 +1,126 @@
+"""``attnflow show chip NAME``: every number of a chip with its source, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from studies.cli.output import emit, table
+
+if TYPE_CHECKING:
+    from hwmodels.area import Area
+    from hwmodels.chip import Accelerator
+    from hwmodels.energy import EnergyTable
+    from studies.space import Json
+
+_FULL_POWER_FORMATS = ("float16", "bfloat16", "int16", "float32")
+
+
+def chip_line(name: str) -> str:
+    """One line about a shipped chip: what it is, its 16-bit peak and its memory."""
+    from hwmodels.accelerator import load_accelerator
+    from hwmodels.quantity import format_quantity
+
+    chip = load_accelerator(name)
+    peak = format_quantity(chip.peak_flops_per_second(_main_format(chip)), "FLOP/s", 4)
+    memory = format_quantity(chip.memory.bytes_per_second, "B/s", 4)
+    return f"{chip.summary}: {peak} {_main_format(chip)}, {chip.memory.name} {memory}"
+
+
+def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
+    """Print the chip `name` with ``path=value`` changes.
+
+    Raises
+    ------
+    InputError
+        An unknown chip or field, or a value that cannot be.
+    """
+    from hwmodels.accelerator import load_accelerator
+    from hwmodels.area import area_of
+    from hwmodels.energy import energy_table, full_power_w
+
+    chip = load_accelerator(name)
+    if changes:
+        chip = chip.with_(**dict(_assignment(change) for change in changes))
+    energy, area = energy_table(chip), area_of(chip)
+    power = full_power_w(chip, _main_format(chip))
+    if as_json:
+        emit(_document(chip, energy, area, power), str, as_json=True)
+    else:
+        emit(None, lambda: _text(chip, energy, area, power), as_json=False)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    from hwmodels.errors import InputError, Problem
+
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise InputError(Problem(f"must be FIELD=VALUE (got {text!r})", "--set"))
+    return path.strip(), value.strip()
+
+
+def _main_format(chip: Accelerator) -> str:
+    """The number format that a chip is quoted in: 16 bits where it has them."""
+    rates = chip.core.matrix_flops_per_cycle
+    return next((name for name in _FULL_POWER_FORMATS if name in rates), next(iter(rates)))
+
+
+def _document(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, float]) -> Json:
+    from hwmodels.chip_card import derived, field_rows
+
+    sources = dict(energy.sources)
+    return {
+        "name": chip.name,
+        "kind": chip.kind,
+        "summary": chip.summary,
+        "fields": [
+            {"field": path, "value": value, "unit": unit, "source": source}
+            for path, value, unit, source in field_rows(chip)
+        ],
+        "derived": {name: {"value": value, "unit": unit} for name, (value, unit) in derived(chip).items()},
+        "energy": [
+            {"field": name, "value": value, "unit": _energy_unit(name), "source": sources.get(name)}
+            for name, value in energy.values().items()
+        ],
+        "area_mm2": {
+            "components": dict(area.components),
+            "die": area.die_mm2,
+            "die_is_published": area.published,
+        },
+        "full_power_w": {"format": _main_format(chip), "components": power, "total": sum(power.values())},
+    }
+
+
+def _energy_unit(name: str) -> str:
+    return "W" if name == "static_w" else "J/bit" if name.endswith("j_per_bit") else "J"
+
+
+def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, float]) -> str:
+    from hwmodels.chip_card import derived, field_rows, value_text
+
+    sources = dict(energy.sources)
+    parts = [f"{chip.name}: {chip.summary}"]
+    fields = [
+        (path, value_text(value, unit), source)
+        for path, value, unit, source in field_rows(chip)
+        if (value is not None or source) and path not in ("name", "summary")
+    ]
+    parts.append(table(("field", "value", "source"), fields))
+    rows = [(name, value_text(value, unit, 4)) for name, (value, unit) in derived(chip).items()]
+    parts.append(table(("derived", "value"), rows))
+    energies = [
+        (name, value_text(value, _energy_unit(name), 4), sources.get(name)) for name, value in energy.values().items()
+    ]
+    parts.append(table(("energy", "value", "source"), energies))
+    parts.append(_sums("area", "mm2", area.components.items(), _die_row(area)))
+    title = f"power, all at once in {_main_format(chip)}"
+    parts.append(_sums(title, "W", power.items(), ("total", sum(power.values()))))
+    return "\n\n".join(parts)
+
+
+def _die_row(area: Area) -> tuple[str, float | None]:
+    return ("die, published" if area.published else "die, estimated", area.die_mm2)
+
+
+def _sums(title: str, unit: str, items: Iterable[tuple[str, float]], last: tuple[str, float | None]) -> str:
+    return table((title, unit), [*((name, value) for name, value in items if value), last])
