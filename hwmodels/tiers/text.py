@@ -176,11 +176,10 @@ _KINDS: dict[str, type[DramTierText | SramTierText | LinkTierText | FlashTierTex
 }
 
 
-def tier_names() -> tuple[str, ...]:
-    """Names of the shipped presets, sorted."""
-    return tuple(
-        sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
-    )
+def tier_names(kind: str | None = None) -> tuple[str, ...]:
+    """Names of the shipped presets, sorted; of one kind if it is given."""
+    names = sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+    return tuple(name for name in names if kind is None or load_tier(name).kind == kind)
 
 
 def load_tier(name_or_path: str | Path, count: int | None = None) -> Tier:
