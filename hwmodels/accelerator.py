@@ -14,6 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from hwmodels.chip import Accelerator, Link, Resources, SharedTier
+from hwmodels.chip_schema import accelerator_schema
 from hwmodels.chip_text import AcceleratorText, BibliographyText
 from hwmodels.compute import Core, Rates
 from hwmodels.documents import Document, Value, read_document, read_text
@@ -47,12 +48,20 @@ def accelerator_aliases() -> dict[str, str]:
     """Short names (``h100``) with the preset each stands for."""
     found: dict[str, str] = {}
     for name in accelerator_names():
-        aliases = _mapping(_preset_document(name)).get("aliases", [])
-        for alias in aliases if isinstance(aliases, list) else []:
-            other = found.setdefault(str(alias), name)
+        for alias in _aliases(name):
+            other = found.setdefault(alias, name)
             if other != name or alias in accelerator_names():
                 raise InputError(Problem(f"{alias!r} names {other} too", f"{name}.yaml", field="aliases"))
     return found
+
+
+def _aliases(name: str) -> tuple[str, ...]:
+    """Aliases of a preset from their one line, so that a name is found without parsing every chip."""
+    for line in _preset_text(name).splitlines():
+        if line.startswith("aliases:"):
+            listed = _mapping(read_text(line, f"{name}.yaml"))["aliases"]
+            return tuple(str(alias) for alias in listed) if isinstance(listed, list) else ()
+    return ()
 
 
 def load_accelerator(name_or_path: str | Path) -> Accelerator:
@@ -69,11 +78,6 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
     if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
         return _accelerator(read_document(Path(name_or_path)))
     return _preset(_preset_name(text))
-
-
-def accelerator_schema() -> dict[str, object]:
-    """JSON schema of a chip file, for editors."""
-    return AcceleratorText.model_json_schema()
 
 
 def _presets() -> Traversable:
@@ -98,8 +102,11 @@ def _preset(name: str) -> Accelerator:
 
 @cache
 def _preset_document(name: str) -> Document:
-    file = f"{name}.yaml"
-    return read_text((_presets() / file).read_text(encoding="utf-8"), file)
+    return read_text(_preset_text(name), f"{name}.yaml")
+
+
+def _preset_text(name: str) -> str:
+    return (_presets() / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 @cache

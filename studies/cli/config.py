@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,13 @@ from studies.cli.sweep import StudyFile
 
 if TYPE_CHECKING:
     from studies.space import Json
+
+
+class FileKind(StrEnum):
+    """Files that have a schema."""
+
+    STUDY = "study"
+    CHIP = "chip"
 
 
 def register(app: typer.Typer) -> None:
@@ -52,10 +60,15 @@ def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = Fa
     emit(study.describe(), text, as_json=as_json)
 
 
-def schema(as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Print the JSON schema of study files, for editors that complete and check YAML."""
+def schema(
+    kind: Annotated[FileKind, typer.Argument(help="Which files.")] = FileKind.STUDY,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Print the JSON schema of study or chip files, for editors that complete and check YAML."""
+    from hwmodels.accelerator import accelerator_schema
     from studies.spec import StudyText
 
     del as_json, quiet  # a schema has one form
-    document: Json = StudyText.model_json_schema()
+    document: Json = StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema()
     emit(document, str, as_json=True)

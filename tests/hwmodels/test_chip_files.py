@@ -1,12 +1,13 @@
 """A user's own chip files: plain numbers, bases, what faults are told, and the schema for editors."""
 
-import json
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from hwmodels.accelerator import accelerator_schema, load_accelerator
+from hwmodels.accelerator import accelerator_names, accelerator_schema, load_accelerator
 from hwmodels.chip_text import UNCITED
+from hwmodels.documents import read_text
 from hwmodels.errors import InputError
 
 OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
@@ -83,9 +84,25 @@ def test_a_missing_file_is_told_by_name():
         load_accelerator("nowhere/chip.yaml")
 
 
-def test_editors_get_a_schema():
-    schema = json.loads(json.dumps(accelerator_schema()))
-    assert set(schema["required"]) >= {"name", "kind", "clock_hz", "cores", "core", "tiers"}
-    assert schema["additionalProperties"] is False
-    core = schema["$defs"]["CoreText"]
-    assert "exp_per_cycle" in core["properties"]
+@pytest.fixture(scope="module")
+def validator():
+    jsonschema = pytest.importorskip("jsonschema", reason="the schema is checked with the jsonschema package")
+    jsonschema.Draft202012Validator.check_schema(accelerator_schema())
+    return jsonschema.Draft202012Validator(accelerator_schema())
+
+
+@pytest.mark.parametrize("name", ["own_chip", *accelerator_names()])
+def test_the_schema_for_editors_takes_what_the_loader_takes(validator, name):
+    folder = resources.files("hwmodels") / "presets"
+    path = OWN_CHIP if name == "own_chip" else folder / f"{name}.yaml"
+    data = read_text(path.read_text(encoding="utf-8"), name).data
+    assert [error.message for error in validator.iter_errors(data)] == []
+
+
+def test_the_schema_refuses_what_the_loader_refuses(validator):
+    data = read_text(OWN_CHIP.read_text(encoding="utf-8"), "own_chip").data
+    assert not validator.is_valid({**data, "corse": 3})
+    assert not validator.is_valid({**data, "core": {**data["core"], "exp_per_cycl": 3}})
+    assert not validator.is_valid({key: value for key, value in data.items() if key != "cores"})
+    assert not validator.is_valid({**data, "cores": {"source": "a paper"}})
+    assert not validator.is_valid({**data, "kind": "gpuu"})

@@ -2,12 +2,14 @@
 
 import math
 import re
+from importlib import resources
 from itertools import pairwise
 
 import pytest
 
 from hwmodels.accelerator import accelerator_aliases, accelerator_names, load_accelerator
 from hwmodels.chip_text import UNCITED
+from hwmodels.documents import read_text
 from hwmodels.tiers.text import load_tier
 
 # Published dense peaks in TFLOP/s (fp32 at the clock of the preset); the sources are those that the presets cite.
@@ -154,8 +156,14 @@ def test_local_memory_that_is_the_main_memory_is_counted_once():
         assert chip.sram_bytes_per_second == pytest.approx(chip.memory.bytes_per_second, rel=1e-2)
 
 
-def test_aliases_are_lower_case_and_free_of_preset_names():
-    for alias in accelerator_aliases():
+def test_aliases_are_all_found_lower_case_and_free_of_preset_names():
+    folder = resources.files("hwmodels") / "presets"
+    written = {}
+    for name in accelerator_names():
+        document = read_text((folder / f"{name}.yaml").read_text(encoding="utf-8"), name)
+        written |= dict.fromkeys(document.data.get("aliases", []), name)
+    assert accelerator_aliases() == written
+    for alias in written:
         assert alias == alias.casefold()
         assert alias not in accelerator_names()
 

@@ -85,6 +85,10 @@ def test_other_things_have_no_fields_to_change(capsys):
     assert "only a chip has fields to change" in capsys.readouterr().err
 
 
+def test_the_schema_of_chip_files_is_printed(capsys):
+    assert json_of(capsys, "config", "schema", "chip")["properties"].keys() >= {"clock_hz", "core", "tiers"}
+
+
 def test_a_chip_is_a_card_in_notebooks():
     card = load_accelerator("h100")._repr_html_()
     assert "<caption>Accelerator h100_sxm5_80g</caption>" in card
