@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from hwmodels.area import area_of
 from hwmodels.cards import html_table
-from hwmodels.chip import Accelerator, SharedTier
+from hwmodels.chip import Accelerator, Link, SharedTier
 from hwmodels.compute import FORMAT_BITS, Rates
 from hwmodels.energy_tables import energy_tables, leakage_w_per_mm2
 from hwmodels.errors import InputError, Problem, did_you_mean
@@ -31,6 +31,8 @@ _OPERATIONS: dict[str, tuple[str, ...]] = {
 
 _REGISTER_BANK_BYTES = 8192
 BITS = 8
+Sourced = tuple[float, str]
+"""An energy and where it is from."""
 
 
 @dataclass(frozen=True)
@@ -124,55 +126,24 @@ class EnergyTable:
 @lru_cache(maxsize=4096)
 def energy_table(chip: Accelerator) -> EnergyTable:
     """The energies of `chip`: stated by its source, or scaled to its node from the published tables."""
-    tables = energy_tables()
-    sources: dict[str, str] = {}
-    cited = chip.sources()
-
-    def choose(name: str, stated: float | None, stated_at: str, computed: float, rule: str) -> float:
-        sources[name] = cited.get(stated_at, "stated by the chip") if stated is not None else rule
-        return computed if stated is None else stated
-
-    scaled = f"energy_tables.yaml at {chip.node_nm:g} nm" + (", FPGA fabric" if chip.kind == "fpga" else "")
-    factor = tables.fpga_dynamic_factor.value if chip.kind == "fpga" else 1.0
-    mac_j = {
-        name: choose(
-            f"mac_j.{name}",
-            chip.energy.mac_j.get(name),
-            f"energy.mac_j.{name}",
-            factor * mac_energy_j(_runs_as(chip, name), chip.node_nm),
-            scaled,
-        )
-        for name in FORMAT_BITS
-        if _runs_as(chip, name)
+    products = {name: _mac(chip, name) for name in FORMAT_BITS if _runs_as(chip, name)}
+    moved = {tier.name: _tier(chip, tier) for tier in chip.tiers} | {link.name: _link(link) for link in chip.links}
+    single = {"exp_j": _exp(chip), "sram_j_per_bit": _sram(chip), "register_j_per_bit": _register(chip)}
+    static = _static(chip)
+    sourced = {
+        **{f"mac_j.{name}": pair for name, pair in products.items()},
+        **single,
+        **{f"{name}.j_per_bit": pair for name, pair in moved.items()},
+        "static_w": static,
     }
-    bank_bytes = chip.core.sram_bytes / chip.core.sram_banks
-    sram = choose(
-        "sram_j_per_bit",
-        chip.energy.sram_j_per_bit,
-        "energy.sram_j_per_bit",
-        tables.sram_j_per_bit(bank_bytes, chip.node_nm),
-        f"{scaled}, {bank_bytes / 1024:,.4g} KiB per access",
-    )
-    sources["exp_j"] = f"{tables.exp_multiply_adds.value:g} float32 multiply-adds: {tables.exp_multiply_adds.note}"
-    sources["register_j_per_bit"] = f"{scaled}, banks of {_REGISTER_BANK_BYTES // 1024} KiB"
-    moved = {}
-    for tier in chip.tiers:
-        computed, rule = _tier_j_per_bit(chip, tier, sram)
-        moved[tier.name] = choose(f"{tier.name}.j_per_bit", tier.j_per_bit, f"{tier.name}.j_per_bit", computed, rule)
-    for link in chip.links:
-        moved[link.name] = tables.technologies[link.technology].value
-        sources[f"{link.name}.j_per_bit"] = f"energy_tables.yaml, {link.technology}"
-    static, rule = _static(chip)
     return EnergyTable(
         chip=chip.name,
         node_nm=chip.node_nm,
-        mac_j=Rates.of(mac_j),
-        exp_j=factor * tables.exp_multiply_adds.value * mac_energy_j("float32", chip.node_nm),
-        sram_j_per_bit=sram,
-        register_j_per_bit=tables.sram_j_per_bit(_REGISTER_BANK_BYTES, chip.node_nm),
-        static_w=choose("static_w", chip.energy.static_w, "energy.static_w", static, rule),
-        moved_j_per_bit=Rates.of(moved),
-        sources=tuple(sources.items()),
+        mac_j=Rates.of({name: value for name, (value, _) in products.items()}),
+        moved_j_per_bit=Rates.of({name: value for name, (value, _) in moved.items()}),
+        static_w=static[0],
+        sources=tuple((name, source) for name, (_, source) in sourced.items()),
+        **{name: value for name, (value, _) in single.items()},
     )
 
 
@@ -227,23 +198,72 @@ def _runs_as(chip: Accelerator, operand_format: str) -> str:
         return operand_format if operand_format == "float32" else ""
 
 
-def _tier_j_per_bit(chip: Accelerator, tier: SharedTier, sram_j_per_bit: float) -> tuple[float, str]:
-    """Energy of a bit of a shared tier and the rule behind it."""
-    tables = energy_tables()
+def _stated(chip: Accelerator, path: str, value: float) -> Sourced:
+    return value, chip.sources().get(path, "stated by the chip")
+
+
+def _scaled(chip: Accelerator) -> str:
+    return f"energy_tables.yaml at {chip.node_nm:g} nm" + (", FPGA fabric" if chip.kind == "fpga" else "")
+
+
+def _fabric_factor(chip: Accelerator) -> float:
+    """How much more an operation costs in programmable logic."""
+    return energy_tables().fpga_dynamic_factor.value if chip.kind == "fpga" else 1.0
+
+
+def _mac(chip: Accelerator, operand_format: str) -> Sourced:
+    runs_as = _runs_as(chip, operand_format)
+    stated = chip.energy.mac_j.get(runs_as)
+    if stated is not None:
+        return _stated(chip, f"energy.mac_j.{runs_as}", stated)
+    note = "" if runs_as == operand_format else f", run as {runs_as}"
+    return _fabric_factor(chip) * mac_energy_j(runs_as, chip.node_nm), _scaled(chip) + note
+
+
+def _exp(chip: Accelerator) -> Sourced:
+    times = energy_tables().exp_multiply_adds
+    one = _fabric_factor(chip) * mac_energy_j("float32", chip.node_nm)
+    return times.value * one, f"{times.value:g} {times.note}"
+
+
+def _sram(chip: Accelerator) -> Sourced:
+    if chip.energy.sram_j_per_bit is not None:
+        return _stated(chip, "energy.sram_j_per_bit", chip.energy.sram_j_per_bit)
+    bank_bytes = chip.core.sram_bytes / chip.core.sram_banks
+    value = energy_tables().sram_j_per_bit(bank_bytes, chip.node_nm)
+    return value, f"energy_tables.yaml at {chip.node_nm:g} nm, {bank_bytes / 1024:,.4g} KiB per access"
+
+
+def _register(chip: Accelerator) -> Sourced:
+    value = energy_tables().sram_j_per_bit(_REGISTER_BANK_BYTES, chip.node_nm)
+    return value, f"energy_tables.yaml at {chip.node_nm:g} nm, banks of {_REGISTER_BANK_BYTES // 1024} KiB"
+
+
+def _tier(chip: Accelerator, tier: SharedTier) -> Sourced:
+    if tier.j_per_bit is not None:
+        return _stated(chip, f"{tier.name}.j_per_bit", tier.j_per_bit)
     if tier.technology == "core_sram":
-        return sram_j_per_bit, "the cores' local memory"
+        return _sram(chip)[0], "the cores' local memory"
     if tier.technology == "sram":
-        rule = f"energy_tables.yaml at {chip.node_nm:g} nm, {tier.capacity_bytes / 2**20:,.4g} MiB"
-        return tables.sram_j_per_bit(tier.capacity_bytes, chip.node_nm), rule
-    entry = tables.technologies[tier.technology]
-    return entry.value, f"energy_tables.yaml, {tier.technology}" + (f": {entry.note}" if entry.note else "")
+        value = energy_tables().sram_j_per_bit(tier.capacity_bytes, chip.node_nm)
+        return value, f"energy_tables.yaml at {chip.node_nm:g} nm, {tier.capacity_bytes / 2**20:,.4g} MiB"
+    return _technology(tier.technology)
 
 
-def _static(chip: Accelerator) -> tuple[float, str]:
-    """Static power and the rule behind it."""
-    tables = energy_tables()
+def _link(link: Link) -> Sourced:
+    return _technology(link.technology)
+
+
+def _technology(name: str) -> Sourced:
+    entry = energy_tables().technologies[name]
+    return entry.value, f"energy_tables.yaml, {name}" + (f": {entry.note}" if entry.note else "")
+
+
+def _static(chip: Accelerator) -> Sourced:
+    if chip.energy.static_w is not None:
+        return _stated(chip, "energy.static_w", chip.energy.static_w)
     if chip.kind == "fpga":
-        share = tables.fpga_static_share.value
+        share = energy_tables().fpga_static_share.value
         return share * (chip.power_w or 0.0), f"{share:.0%} of the stated power"
     area = area_of(chip)
     die = area.die_mm2 or 0.0

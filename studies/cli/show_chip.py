@@ -119,6 +119,8 @@ def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, f
 
 
 def _die_row(area: Area) -> tuple[str, float | None]:
+    if area.die_mm2 is None:
+        return ("die, not published", None)
     return ("die, published" if area.published else "die, estimated", area.die_mm2)
 
 

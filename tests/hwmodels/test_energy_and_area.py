@@ -68,6 +68,15 @@ def test_what_the_source_of_a_chip_states_goes_first():
         table.tier_j_per_byte("drm")
 
 
+def test_a_stated_product_energy_holds_for_what_runs_in_that_format(tmp_path):
+    path = tmp_path / "stated.yaml"
+    path.write_text("name: mine\nbase: flat_cloud\nenergy: {mac_j: {bfloat16: {value: 2 pJ, source: a paper}}}\n")
+    table = energy_table(load_accelerator(path))
+    assert table.matmul_j_per_flop("bfloat16") == table.matmul_j_per_flop("float16") == 1e-12
+    assert dict(table.sources)["mac_j.float16"] == "a paper"
+    assert table.matmul_j_per_flop("int8") == mac_energy_j("int8", 7) / 2
+
+
 @pytest.mark.parametrize("name", accelerator_names())
 def test_every_chip_has_energies_with_sources_and_a_sensible_order(name):
     table = energy_table(load_accelerator(name))
