@@ -67,7 +67,10 @@ def bounds_of(plan: TilePlan, chip: Accelerator) -> Bounds:
     launches = plan.launches
     memory = chip.memory.bytes_per_second
     moved = sum(
-        min(launch.unique_load_bytes, launch.total("load_bytes")) + launch.total("store_bytes") for launch in launches
+        min(launch.unique_load_bytes, launch.total("load_bytes"))
+        + launch.total("store_bytes")
+        - launch.kept_store_bytes
+        for launch in launches
     )
     widest = launches[0].matrix_format if launches else "float16"
     return Bounds(

@@ -119,6 +119,11 @@ class Launch:
     unique_load_bytes
         Bytes of distinct data among all that items load: what the farthest tier must deliver at least once. The rest is
         reuse that a shared cache can serve.
+    shared_by
+        Items handed out next to each other that read the same bytes at the same time, so that a shared cache of any
+        size serves all of them but one.
+    kept_store_bytes
+        Of what items store, the bytes that stay in a shared cache until a later launch has read them.
     order
         How items are handed to cores: in the given order, or longest first.
     matrix_format, vector_format
@@ -139,6 +144,8 @@ class Launch:
     vector_format: str = "float32"
     overlap: Overlap = "serial"
     row_groups: int = 1
+    shared_by: int = 1
+    kept_store_bytes: int = 0
 
     def total(self, name: Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops"]) -> int:
         """Sum of one count over all items."""

@@ -10,7 +10,7 @@ import typer
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
-    from studies.validate.records import ValidationReport
+    from studies.validate.records import Scalar, ValidationReport
 
 CasesOption = Annotated[Path, typer.Option("--cases", metavar="FILE", help="JSON file of cases.", show_default=False)]
 EngineOption = Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")]
@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
     )
     group.command("dam")(dam)
     group.command("dram")(dram)
+    group.command("gpu")(gpu)
     group.command("kv")(kv)
+    group.command("mla")(mla)
     app.add_typer(group, name="validate")
 
 
@@ -50,12 +52,55 @@ def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False
     return show(validate_cases(loaded), as_json=as_json)
 
 
+def gpu(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
+    """Times and bytes of measured GPU kernels: public collections, or records of `attnflow measure`."""
+    from studies.validate.gpu import validate_points
+    from studies.validate.gpu_cases import load_points
+    from studies.warm_up import announce_compilation
+
+    loaded = load_points(cases)
+    announce_compilation("compiled", quiet=quiet)
+    return show(validate_points(loaded), as_json=as_json)
+
+
 def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Kept sets, outputs and costs of KV policies against runs of their published code."""
     del quiet
     from studies.validate.kv import validate_kv
 
     return show(validate_kv(cases), as_json=as_json)
+
+
+def mla(
+    cases: CasesOption,
+    chip: Annotated[str, typer.Option(help="Chip that plans are made for; counters are the same on all.")] = "h100",
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """FLOP and bytes of attention blocks, exactly, and against closed formulas."""
+    del quiet
+    from hwmodels.accelerator import load_accelerator
+    from studies.validate.mla import validate_mla
+
+    return show(validate_mla(cases, load_accelerator(chip)), as_json=as_json)
+
+
+_COLUMNS = {
+    "group": "group",
+    "n": "cases",
+    "passed": "passed",
+    "mean_abs_error_pct": "mean |error| %",
+    "max_abs_error_pct": "max |error| %",
+    "mean_limit_pct": "mean may be %",
+    "within_limit": "within",
+    "roofline_mean_abs_error_pct": "roofline %",
+    "serial_sum_mean_abs_error_pct": "serial sum %",
+}
+"""Headings of the columns of groups."""
+
+
+def _cell(value: Scalar) -> Scalar:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
 def show(report: ValidationReport, *, as_json: bool) -> int:
@@ -70,8 +115,9 @@ def _text(report: ValidationReport) -> str:
         f"validate {report.kind}: {len(report.rows)} cases, {report.count('pass')} passed, "
         f"{report.count('fail')} failed, {report.count('unsupported')} unsupported"
     )
-    groups = [tuple(group.values()) for group in report.groups()]
-    parts = [total, table(("group", "cases", "passed", "mean |error| %", "max |error| %"), groups)]
+    columns = [name for name in _COLUMNS if any(name in group for group in report.groups())]
+    groups = [tuple(_cell(group.get(name)) for name in columns) for group in report.groups()]
+    parts = [total, table([_COLUMNS[name] for name in columns], groups)]
     rest = [(row.id, row.status, row.expected, row.got, row.why or "-") for row in report.rows if row.status != "pass"]
     if rest:
         parts.append(table(("case", "status", "expected", "got", "why"), rest))

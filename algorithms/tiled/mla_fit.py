@@ -1,0 +1,226 @@
+"""Parameters of a block on a chip, and how automatic ones follow from what its cores hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from algorithms.shape import DTYPE_BYTES
+from algorithms.tiled.mla_core import CoreShape, CoreTiles, Expansion, choose_splits, core_shape
+from algorithms.tiled.mla_gemm import GemmTiles
+from algorithms.tiled.mla_plan import BlockTiles
+from algorithms.tiled.mla_program import Program
+from algorithms.tiled.parameters import bad_choices, bad_numbers, fitting_core_bytes, knob
+from algorithms.tiled.plan import Overlap
+from algorithms.tiled.tiles import ceil_div, round_up
+from hwmodels.errors import InputError
+
+if TYPE_CHECKING:
+    from hwmodels.accelerator import Accelerator
+
+Scope = Literal["block", "core"]
+Inside = Literal["auto", "always", "never"]
+
+LARGEST_TILE = 128
+"""Rows and keys of an automatic tile on arrays that are not larger themselves; a projection's has twice the columns."""
+DEEPEST_STEP = 64
+"""Depth of one step of a matrix product, likewise."""
+SMALLEST_TILE = 8
+KEPT_SHARE = 0.5
+"""Of the shared memory of a chip, for an intermediate result: the other half is for what streams through."""
+
+
+@dataclass(frozen=True)
+class BlockParameters:
+    """What one can change about a block.
+
+    Raises
+    ------
+    InputError
+        For values out of range, all at once.
+    """
+
+    scope: Scope = field(default="block", metadata=knob("all projections too (block), or the attention alone (core)"))
+    tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: what fits into a core"))
+    tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: what fits into a core"))
+    splits: int = field(default=0, metadata=knob("parts of the keys; 0: what fills the cores best"))
+    gemm_rows: int = field(default=0, metadata=knob("tokens of a tile of a projection; 0: what fits into a core"))
+    gemm_columns: int = field(default=0, metadata=knob("columns of a tile of a projection; 0: what fits into a core"))
+    gemm_depth: int = field(default=0, metadata=knob("depth of a step of a projection; 0: what fits into a core"))
+    inside: Inside = field(
+        default="auto",
+        metadata=knob(
+            "whether expanded keys and values, and composites of weights, are made inside the launch that uses them: "
+            "auto (if a core can hold what that takes), always or never"
+        ),
+    )
+    overlap: Overlap = field(
+        default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
+    )
+    row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: rows over the array's rows"))
+
+    def __post_init__(self) -> None:
+        problems = bad_numbers(self, {}) + bad_choices(self, {"scope": Scope, "inside": Inside, "overlap": Overlap})
+        if problems:
+            raise InputError(problems)
+
+
+def resolved_block(program: Program, dtype: str, parameters: BlockParameters, chip: Accelerator) -> BlockParameters:
+    """`parameters` with everything automatic decided for `program` on `chip`."""
+    size = DTYPE_BYTES[dtype]
+    gemm = _gemm_tiles(parameters, chip, size)
+    inside = parameters.inside
+    if inside == "auto":
+        inside = "always" if _fits_inside(program, parameters, chip, size, gemm) else "never"
+    expansion = _expansion(program, parameters, chip, size) if inside == "always" else None
+    shape = core_shape(program, size, expansion)
+    rows, keys = _core_tile(shape, parameters, chip)
+    return dataclasses.replace(
+        parameters,
+        tile_rows=rows,
+        tile_columns=keys,
+        splits=parameters.splits or choose_splits(shape, rows, keys, chip.cores),
+        gemm_rows=gemm.rows,
+        gemm_columns=gemm.columns,
+        gemm_depth=gemm.depth,
+        inside=inside,
+        row_groups=parameters.row_groups or max(1, rows // chip.core.matrix_rows),
+    )
+
+
+def block_tiles(program: Program, dtype: str, parameters: BlockParameters, chip: Accelerator) -> BlockTiles:
+    """What `plan_block` needs; `parameters` must be decided."""
+    size = DTYPE_BYTES[dtype]
+    inside = parameters.inside == "always"
+    caches = sum(tier.capacity_bytes for tier in chip.caches)
+    return BlockTiles(
+        core=CoreTiles(parameters.tile_rows, parameters.tile_columns, parameters.splits, chip.core.matrix_rows),
+        gemm=_gemm_tiles(parameters, chip, size),
+        cores=chip.cores,
+        kept_bytes=int(KEPT_SHARE * (caches or chip.cores * chip.core.sram_bytes)),
+        expansion=_expansion(program, parameters, chip, size) if inside else None,
+        composite=inside,
+        element_bytes=size,
+        number_format=dtype,
+        overlap=parameters.overlap,
+        row_groups=parameters.row_groups,
+    )
+
+
+def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> int:
+    """What the largest work item holds in a core.
+
+    Raises
+    ------
+    simulator.CapacityError
+        If something does not fit.
+    """
+    shape = core_shape(program, tiles.element_bytes, tiles.expansion)
+    rows, keys = tiles.core.rows, tiles.core.keys
+    held = fitting_core_bytes(
+        chip,
+        shape.operand_bytes(rows, keys),
+        shape.accumulator_bytes(rows, keys),
+        f"tiles of {rows} query rows and 2 x {keys} keys",
+    )
+    inner = _composite_depth(program) if tiles.composite else 0
+    tokens = _tokens(program) if inner else tiles.gemm.rows
+    if not program.contractions:
+        return held
+    operands = tiles.gemm.operand_bytes(tokens, tiles.element_bytes, inner)
+    what = f"projections of {tokens} tokens by {tiles.gemm.columns} columns"
+    return max(held, fitting_core_bytes(chip, operands, tiles.gemm.accumulator_bytes(tokens, inner), what))
+
+
+def _fits_inside(program: Program, parameters: BlockParameters, chip: Accelerator, size: int, gemm: GemmTiles) -> bool:
+    """Whether a core can hold what it takes to make expanded keys and values, or composites, on the way."""
+    expansion = _expansion(program, parameters, chip, size)
+    if expansion is not None:
+        shape = core_shape(program, size, dataclasses.replace(expansion, resident=True))
+        return next(_fitting_tiles(shape, parameters, chip), None) is not None
+    inner = _composite_depth(program)
+    tokens = _tokens(program)
+    return inner > 0 and _fits(chip, gemm.operand_bytes(tokens, size, inner), gemm.accumulator_bytes(tokens, inner))
+
+
+def _expansion(program: Program, parameters: BlockParameters, chip: Accelerator, size: int) -> Expansion | None:
+    """How this program's keys and values can be expanded inside the attention; None if it expands none."""
+    made = {product.out for product in program.contractions}
+    if not {"keys", "values"} <= made:
+        return None
+    sizes = program.sizes
+    resident = Expansion(sizes["c"], sizes["k"], sizes["v"], resident=True)
+    fits = next(_fitting_tiles(core_shape(program, size, resident), parameters, chip), None) is not None
+    return dataclasses.replace(resident, resident=fits)
+
+
+def _composite_depth(program: Program) -> int:
+    """Depth of the products that make composites; 0 if there are none."""
+    return max(
+        (program.product(product).depth for product in program.contractions if product.part == "recompute"), default=0
+    )
+
+
+def _tokens(program: Program) -> int:
+    return program.extent("bs")
+
+
+def _core_tile(shape: CoreShape, parameters: BlockParameters, chip: Accelerator) -> tuple[int, int]:
+    """The largest tile that fits, rows first; where none does, the smallest, whose complaint will be the shortest."""
+    smallest = (parameters.tile_rows or SMALLEST_TILE, parameters.tile_columns or SMALLEST_TILE)
+    return next(_fitting_tiles(shape, parameters, chip), smallest)
+
+
+def _fitting_tiles(shape: CoreShape, parameters: BlockParameters, chip: Accelerator) -> Iterator[tuple[int, int]]:
+    core = chip.core
+    if shape.expansion is not None:
+        # every row of a head in one tile: a key is then expanded once
+        rows_tried = [parameters.tile_rows or round_up(max(shape.rows, 1), core.matrix_rows)]
+        rows_tried = [rows for rows in rows_tried if rows >= shape.rows]
+    else:
+        needed = round_up(max(shape.rows, 1), core.matrix_rows)
+        rows_tried = _halves(parameters.tile_rows, min(max(LARGEST_TILE, core.matrix_rows), needed))
+    keys_tried = _halves(parameters.tile_columns, max(LARGEST_TILE, core.matrix_columns))
+    for rows in rows_tried:
+        for keys in keys_tried:
+            # a few keys at a time would starve the array: first try fewer rows
+            if keys < min(rows, LARGEST_TILE // 4) and not parameters.tile_columns:
+                continue
+            if _fits(chip, shape.operand_bytes(rows, keys), shape.accumulator_bytes(rows, keys)):
+                yield rows, keys
+
+
+def _gemm_tiles(parameters: BlockParameters, chip: Accelerator, size: int) -> GemmTiles:
+    """The largest tile that fits, halved all round until it does."""
+    core = chip.core
+    wanted = (parameters.gemm_rows, parameters.gemm_columns, parameters.gemm_depth)
+    largest = (
+        max(LARGEST_TILE, core.matrix_rows),
+        max(2 * LARGEST_TILE, core.matrix_columns),
+        max(DEEPEST_STEP, core.matrix_depth),
+    )
+    tiles = GemmTiles(array_rows=core.matrix_rows, array_columns=core.matrix_columns)
+    for cut in (1, 2, 4, 8):
+        rows, columns, depth = (given or ceil_div(most, cut) for given, most in zip(wanted, largest, strict=True))
+        tiles = dataclasses.replace(tiles, rows=rows, columns=columns, depth=depth)
+        if _fits(chip, tiles.operand_bytes(rows, size), tiles.accumulator_bytes(rows)):
+            break
+    return tiles
+
+
+def _halves(given: int, largest: int) -> list[int]:
+    if given:
+        return [given]
+    sizes = []
+    while largest >= SMALLEST_TILE:
+        sizes.append(largest)
+        largest //= 2
+    return sizes
+
+
+def _fits(chip: Accelerator, operands: int, accumulators: int) -> bool:
+    """Operands in SRAM, accumulators in their own memory and what SRAM is left."""
+    own = chip.core.register_bytes + chip.core.accumulator_bytes
+    return operands <= chip.core.sram_bytes and operands + accumulators <= chip.core.sram_bytes + own
