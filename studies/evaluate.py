@@ -5,34 +5,19 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import InputError
+from studies.deviation import Deviation, deviation_of, oracle_of, tensors_of
 from studies.metrics import measure
-from studies.parts import find_algorithm, open_tensors
-from studies.space import DesignPoint, Json, TensorFile
+from studies.parts import find_algorithm, runs_on_chip
+from studies.space import DesignPoint, Json
 from studies.store import Outcome
 
 if TYPE_CHECKING:
-    from algorithms.shape import FloatArray, Workload
+    from algorithms.registry import Algorithm
     from simulator import Graph, Result
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """Distance between computed attention and the float64 oracle.
-
-    Parameters
-    ----------
-    rel_l2
-        Norm of the difference over the norm of the oracle's output.
-    max_abs
-        Largest absolute difference of one element.
-    """
-
-    rel_l2: float
-    max_abs: float
+    from studies.chip_evaluate import ChipEvaluation
 
 
 @dataclass(frozen=True)
@@ -53,6 +38,21 @@ class Evaluation:
     result: Result
     deviation: Deviation | None
 
+    @property
+    def cycles(self) -> int:
+        """Until the last unit has finished its last firing."""
+        return self.result.cycles
+
+    @property
+    def seconds(self) -> float:
+        """Cycles divided by the clock."""
+        return self.result.seconds
+
+    @property
+    def wall_s(self) -> float:
+        """Time the simulation took on this computer."""
+        return self.result.wall_s
+
     def describe(self) -> dict[str, Json]:
         """Everything as plain JSON values: what ``attnflow run --json`` prints."""
         deviation = self.deviation
@@ -72,14 +72,42 @@ def build_graph(point: DesignPoint) -> Graph:
     InputError, simulator.errors.GraphError
         When algorithm, parameters and workload do not fit together.
     """
-    algorithm = find_algorithm(point.algorithm)
+    algorithm = _graph_algorithm(point)
     parameters = algorithm.parameters(**dict(point.parameters))
     tensors = None if point.timing_only else tensors_of(point.workload, point.tensors)
     return algorithm.build(point.workload, parameters, tensors)
 
 
-def evaluate(point: DesignPoint) -> Evaluation:
-    """Simulate `point`.
+def _graph_algorithm(point: DesignPoint) -> Algorithm:
+    from algorithms.registry import Algorithm
+
+    algorithm = find_algorithm(point.algorithm)
+    if not isinstance(algorithm, Algorithm):
+        raise InputError(
+            f"{point.algorithm} runs on a chip and is no graph of FIFOs: `attnflow run` says what binds it there"
+        )
+    if point.chip is not None:
+        raise InputError(f"{point.algorithm} is a graph of FIFOs and takes no chip")
+    return algorithm
+
+
+def evaluate(point: DesignPoint) -> Evaluation | ChipEvaluation:
+    """Simulate `point`, whatever kind of algorithm it is of.
+
+    Raises
+    ------
+    InputError, simulator.errors.SimulatorError
+        When it cannot be built or simulated. A deadlock is a result, not an error.
+    """
+    if runs_on_chip(find_algorithm(point.algorithm)):
+        from studies.chip_evaluate import evaluate_on_chip
+
+        return evaluate_on_chip(point)
+    return evaluate_graph(point)
+
+
+def evaluate_graph(point: DesignPoint) -> Evaluation:
+    """Simulate a graph of FIFOs.
 
     Raises
     ------
@@ -123,40 +151,5 @@ def _deviation(point: DesignPoint, result: Result) -> Deviation | None:
     out = result.outputs.get("out")
     if out is None or result.deadlock is not None:
         return None
-    from reference.metrics import max_abs, relative_l2
-
-    expected = oracle_of(point.workload, point.tensors)
-    out = out.reshape(expected.shape)  # the sink sees rows, or single elements, in this order
-    return Deviation(relative_l2(out, expected), max_abs(out, expected))
-
-
-@lru_cache(maxsize=2)
-def tensors_of(workload: Workload, file: TensorFile | None) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """q, k and v, read from `file` or drawn from the seed of `workload`; neighbours in a grid share them."""
-    from algorithms.tensors import draw_tensors
-
-    if file is None:
-        return draw_tensors(workload)
-    tensors = open_tensors(file)
-    return tensors.q, tensors.k, tensors.v
-
-
-@lru_cache(maxsize=2)
-def oracle_of(workload: Workload, file: TensorFile | None) -> FloatArray:
-    """Exact attention in float64, `(batch, heads, q_len, v_head_dim)`.
-
-    One KV head at a time, because the scores of all heads of a real layer together fill the memory.
-    """
-    import numpy as np
-
-    from reference.oracle import attention
-
-    q, k, v = tensors_of(workload, file)
-    out = np.empty((*q.shape[:3], v.shape[3]))
-    size = workload.group_size
-    for batch in range(q.shape[0]):
-        for head in range(k.shape[1]):
-            queries = slice(head * size, (head + 1) * size)
-            keys = slice(head, head + 1)
-            out[batch, queries], _ = attention(q[batch, queries], k[batch, keys], v[batch, keys], mask=workload.mask)
-    return out
+    # the sink sees rows, or single elements, in the order of the oracle's output
+    return deviation_of(out, oracle_of(point.workload, point.tensors))

@@ -8,16 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from studies.space import Scalar
 
 if TYPE_CHECKING:
     from simulator.result import ChannelResult
+    from studies.chip_evaluate import ChipEvaluation
     from studies.evaluate import Evaluation
 
-Measure = Callable[["Evaluation"], Scalar]
+    AnyEvaluation = Evaluation | ChipEvaluation
+
+Measured = TypeVar("Measured")
+Measure = Callable[[Measured], Scalar]
 Goal = Literal["min", "max"]
+Subject = Literal["graph", "chip", "any"]
 
 
 @dataclass(frozen=True)
@@ -38,22 +43,31 @@ class Metric:
         Which way is better, for a metric that designs are chosen by.
     static
         It belongs to the design, not to the run, and so holds even where the design deadlocks.
+    subject
+        What has it: graphs of FIFOs, designs on a chip, or any.
     """
 
     name: str
     unit: str
     meaning: str
-    measure: Measure
+    measure: Callable[..., Scalar]
     goal: Goal | None = None
     static: bool = False
+    subject: Subject = "graph"
 
 
 _METRICS: dict[str, Metric] = {}
 
 
 def metric(
-    name: str, unit: str, meaning: str, *, goal: Goal | None = None, static: bool = False
-) -> Callable[[Measure], Measure]:
+    name: str,
+    unit: str,
+    meaning: str,
+    *,
+    goal: Goal | None = None,
+    static: bool = False,
+    subject: Subject = "graph",
+) -> Callable[[Measure[Measured]], Measure[Measured]]:
     """Register the decorated function as the metric `name`; see `Metric` for the parameters.
 
     Raises
@@ -62,10 +76,10 @@ def metric(
         If there is a metric of that name.
     """
 
-    def register(function: Measure) -> Measure:
+    def register(function: Measure[Measured]) -> Measure[Measured]:
         if name in _METRICS:
             raise ValueError(f"two metrics are called {name!r}")
-        _METRICS[name] = Metric(name, unit, meaning, function, goal, static)
+        _METRICS[name] = Metric(name, unit, meaning, function, goal, static, subject)
         return function
 
     return register
@@ -73,25 +87,31 @@ def metric(
 
 def metrics() -> tuple[Metric, ...]:
     """All metrics, in the order of their declaration."""
+    from studies import chip_metrics
+
+    del chip_metrics  # it registers its own
     return tuple(_METRICS.values())
 
 
-def measure(evaluation: Evaluation) -> dict[str, Scalar]:
+def measure(evaluation: AnyEvaluation) -> dict[str, Scalar]:
     """All metrics of an evaluation by name; None where one does not apply or is not finite."""
-    values = {entry.name: entry.measure(evaluation) for entry in metrics()}
+    from studies.evaluate import Evaluation
+
+    subjects = ("any", "graph" if isinstance(evaluation, Evaluation) else "chip")
+    values = {entry.name: entry.measure(evaluation) if entry.subject in subjects else None for entry in metrics()}
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
     }
 
 
-@metric("cycles", "cycle", "simulated time until the last unit has finished its last firing", goal="min")
-def _cycles(evaluation: Evaluation) -> Scalar:
-    return evaluation.result.cycles
+@metric("cycles", "cycle", "simulated time until all work is done", goal="min", subject="any")
+def _cycles(evaluation: AnyEvaluation) -> Scalar:
+    return evaluation.cycles
 
 
-@metric("seconds", "s", "cycles divided by the clock", goal="min")
-def _seconds(evaluation: Evaluation) -> Scalar:
-    return evaluation.result.seconds
+@metric("seconds", "s", "cycles divided by the clock", goal="min", subject="any")
+def _seconds(evaluation: AnyEvaluation) -> Scalar:
+    return evaluation.seconds
 
 
 @metric("firings", "", "firings of all units")
@@ -123,13 +143,13 @@ def _token_bytes(channel: ChannelResult) -> int:
     return channel.bytes // channel.tokens if channel.tokens else 0
 
 
-@metric("error.rel_l2", "", "relative L2 error of the output against the float64 oracle")
-def _relative_error(evaluation: Evaluation) -> Scalar:
+@metric("error.rel_l2", "", "relative L2 error of the output against the float64 oracle", subject="any")
+def _relative_error(evaluation: AnyEvaluation) -> Scalar:
     return evaluation.deviation.rel_l2 if evaluation.deviation else None
 
 
-@metric("error.max_abs", "", "largest absolute error of one output element against the float64 oracle")
-def _absolute_error(evaluation: Evaluation) -> Scalar:
+@metric("error.max_abs", "", "largest absolute error of one output element against the float64 oracle", subject="any")
+def _absolute_error(evaluation: AnyEvaluation) -> Scalar:
     return evaluation.deviation.max_abs if evaluation.deviation else None
 
 
@@ -154,9 +174,9 @@ def _schedule_digest(evaluation: Evaluation) -> Scalar:
     return evaluation.result.schedule_digest
 
 
-@metric("wall_s", "s", "time the simulation itself took on this computer, compilation not counted")
-def _wall_s(evaluation: Evaluation) -> Scalar:
-    return evaluation.result.wall_s
+@metric("wall_s", "s", "time the simulation itself took on this computer, compilation not counted", subject="any")
+def _wall_s(evaluation: AnyEvaluation) -> Scalar:
+    return evaluation.wall_s
 
 
 @metric("compile_s", "s", "time spent compiling the engine; 0 once its cache is warm")

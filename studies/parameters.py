@@ -21,10 +21,10 @@ from hwmodels.complaints import complaint_about
 from hwmodels.documents import read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
 from hwmodels.quantity import UNIT_NAMES, parse_quantity
-from studies.space import Engine, Scalar
+from studies.space import Engine, Mapped, Scalar
 
 if TYPE_CHECKING:
-    from algorithms.registry import Algorithm
+    from studies.parts import AnyAlgorithm
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _adapter(kind: object) -> TypeAdapter[Scalar]:
 
 
 @lru_cache
-def parameter_knobs(algorithm: Algorithm) -> dict[str, Knob]:
+def parameter_knobs(algorithm: AnyAlgorithm) -> dict[str, Knob]:
     """The parameters of `algorithm`, by name, in the order of their declaration."""
     kinds = typing.get_type_hints(algorithm.parameters)
     return {
@@ -133,7 +133,12 @@ RUN_KNOBS = {
     "engine": Knob("engine", Engine, "compiled", help="compiled, or simpy: slow, written to be read"),
     "clock": Knob("clock", Annotated[float, Field(gt=0)], 1e9, "Hz", "turns cycles into seconds"),
 }
-"""How a design is run, whatever it is."""
+"""How a graph is run, whatever it is."""
+
+CHIP_KNOBS = {
+    "mapping": Knob("mapping", Mapped, "symmetric", help="a few cores stand for all (symmetric), or all (exact)"),
+}
+"""How work is put on a chip."""
 
 
 def change_workload(workload: Workload, changes: Mapping[str, Scalar]) -> Workload:
@@ -168,7 +173,7 @@ def read_knob(knobs: Mapping[str, Knob], name: str, value: object, owner: str) -
     return knobs[name].read(value)
 
 
-def complete_parameters(algorithm: Algorithm, values: Mapping[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:
+def complete_parameters(algorithm: AnyAlgorithm, values: Mapping[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:
     """All parameters of `algorithm`, `values` (as `read_knob` gave them) over the defaults, sorted by name.
 
     Raises

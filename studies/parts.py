@@ -15,7 +15,11 @@ from studies.parameters import SEQUENCE_LENGTH, change_workload
 from studies.space import Scalar, TensorFile
 
 if TYPE_CHECKING:
+    from algorithms.chip_registry import ChipAlgorithm
     from algorithms.registry import Algorithm
+    from hwmodels.chip import Accelerator
+
+    AnyAlgorithm = Algorithm | ChipAlgorithm
 
 ONE_HEAD = Workload(
     name="one-head",
@@ -32,11 +36,53 @@ ONE_HEAD = Workload(
 """The workload when nobody names one."""
 
 
-def find_algorithm(name: str) -> Algorithm:
-    """The registered algorithm `name`; raises InputError with the nearest name for an unknown one."""
-    from algorithms.registry import get_algorithm
+ONE_HEAD_ON_CHIP = ONE_HEAD.with_(dtype="float16")
+"""The same for algorithms that run on a chip, whose arrays have no float64."""
 
-    return get_algorithm(name)
+
+def all_algorithm_names() -> tuple[str, ...]:
+    """Names of algorithms of both kinds, sorted."""
+    from algorithms.chip_registry import chip_algorithm_names
+    from algorithms.registry import algorithm_names
+
+    return tuple(sorted((*algorithm_names(), *chip_algorithm_names())))
+
+
+def find_algorithm(name: str) -> AnyAlgorithm:
+    """The registered algorithm `name`; raises InputError with the nearest name for an unknown one."""
+    from algorithms.chip_registry import chip_algorithm_names, get_chip_algorithm
+    from algorithms.registry import algorithm_names, get_algorithm
+
+    if name in algorithm_names():
+        return get_algorithm(name)
+    if name in chip_algorithm_names():
+        return get_chip_algorithm(name)
+    hint = did_you_mean(name, all_algorithm_names())
+    raise InputError(Problem(f"no algorithm is called {name!r}", field="algorithm", hint=hint))
+
+
+def runs_on_chip(algorithm: AnyAlgorithm) -> bool:
+    """Whether an algorithm needs a chip (and is no graph of FIFOs)."""
+    from algorithms.chip_registry import ChipAlgorithm
+
+    return isinstance(algorithm, ChipAlgorithm)
+
+
+def find_chip(text: str, folder: Path) -> Accelerator:
+    """A shipped chip by name, or a file: an absolute path, or one below `folder`.
+
+    Raises
+    ------
+    InputError
+        As `hwmodels.accelerator.load_accelerator`.
+    """
+    from hwmodels.accelerator import load_accelerator
+
+    if "/" not in text and not text.endswith((".yaml", ".yml")):
+        return load_accelerator(text)
+    if not (folder / text).exists():
+        raise InputError(f"no such file: {folder / text}")
+    return load_accelerator(folder / text)
 
 
 def find_workload(text: str, folder: Path) -> Workload:

@@ -15,12 +15,14 @@ from typing import Literal, Self, TypeVar, get_args
 from pydantic import TypeAdapter
 
 from algorithms.shape import Workload
+from hwmodels.chip import Accelerator
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
 Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
 Engine = Literal["compiled", "simpy"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
+Mapped = Literal["symmetric", "exact"]
 
 KEY_FORMAT = 1
 """Part of every key: raised when the same point would no longer mean the same simulation."""
@@ -57,6 +59,38 @@ class TensorFile:
             return cls(str(path), hashlib.file_digest(file, "sha256").hexdigest())
 
 
+_UNKEYED_CHIP_FIELDS = ("summary", "process", "citations")
+"""Fields of a chip that say what it is called and where its numbers come from."""
+
+
+@dataclass(frozen=True)
+class ChipSetting:
+    """The chip of a design point and how work is put on it.
+
+    Parameters
+    ----------
+    accelerator
+        The chip, with everything that was changed about it.
+    mapping
+        ``"symmetric"``: a few cores stand for all; ``"exact"``: all cores in one simulation.
+    """
+
+    accelerator: Accelerator
+    mapping: Mapped = "symmetric"
+
+    def describe(self) -> dict[str, Json]:
+        """Plain JSON values; what only says where numbers come from is left out."""
+        fields = dataclasses.asdict(self.accelerator)
+        kept = {name: value for name, value in fields.items() if name not in _UNKEYED_CHIP_FIELDS}
+        return {"accelerator": kept, "mapping": self.mapping}
+
+    @property
+    def content(self) -> dict[str, Json]:
+        """What decides a result: `describe` without the list of changes, which the numbers show."""
+        bare = dataclasses.replace(self, accelerator=dataclasses.replace(self.accelerator, changes=()))
+        return bare.describe()
+
+
 @dataclass(frozen=True)
 class DesignPoint:
     """Algorithm, its parameters, workload and how to run them: everything that decides a result.
@@ -78,7 +112,9 @@ class DesignPoint:
     tensors
         Real q, k, v; None draws them from the workload's seed.
     clock_hz
-        Turns cycles into seconds.
+        Turns cycles into seconds; a chip has its own clock.
+    chip
+        For algorithms that run on a chip, else None.
     """
 
     algorithm: str
@@ -89,6 +125,7 @@ class DesignPoint:
     skip: bool = True
     tensors: TensorFile | None = None
     clock_hz: float = 1e9
+    chip: ChipSetting | None = None
 
     def describe(self) -> dict[str, Json]:
         """The point as plain JSON values; `from_description` is the way back."""
@@ -104,6 +141,7 @@ class DesignPoint:
             "skip": self.skip,
             "tensors": dataclasses.asdict(self.tensors) if self.tensors else None,
             "clock_hz": self.clock_hz,
+            **({"chip": self.chip.describe()} if self.chip else {}),
         }
 
     @classmethod
@@ -113,7 +151,7 @@ class DesignPoint:
         if not isinstance(parameters, Mapping):
             raise TypeError("the parameters of a description are a mapping")
         pairs = tuple(sorted(parameters.items()))
-        return _adapter(cls).validate_python({**description, "parameters": pairs})
+        return _adapter(cls).validate_python({**description, "parameters": pairs, "chip": _named_chip(description)})
 
     @property
     def canonical(self) -> str:
@@ -121,6 +159,7 @@ class DesignPoint:
         description = self.describe() | {
             "tensors": self.tensors.sha256 if self.tensors else None,
             "format": KEY_FORMAT,
+            **({"chip": self.chip.content} if self.chip else {}),
         }
         return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -140,6 +179,14 @@ class DesignPoint:
         rows = [("algorithm", self.algorithm), ("workload", self.workload.name), ("engine", self.engine)]
         rows += [(name, str(value)) for name, value in self.parameters]
         return html_table(f"Design point {self.key[:12]}", ("field", "value"), rows)
+
+
+def _named_chip(description: Mapping[str, Json]) -> Json:
+    """The chip of a description with the texts that descriptions leave out."""
+    chip = description.get("chip")
+    if not isinstance(chip, Mapping) or not isinstance(chip.get("accelerator"), Mapping):
+        return chip
+    return {**chip, "accelerator": {"summary": "", "process": "", **chip["accelerator"]}}
 
 
 @cache

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     ALGORITHMS = "algorithms"
     WORKLOADS = "workloads"
     CHIPS = "chips"
+    TIERS = "tiers"
     CAPTURES = "captures"
     METRICS = "metrics"
     BENCHMARKS = "benchmarks"
@@ -33,6 +34,7 @@ class ShownKind(StrEnum):
     ALGORITHM = "algorithm"
     WORKLOAD = "workload"
     CHIP = "chip"
+    TIER = "tier"
 
 
 def register(app: typer.Typer) -> None:
@@ -62,9 +64,9 @@ def list_names(
 def _entries(kind: Kind) -> list[tuple[str, str]]:
     """Name and summary of everything of a kind."""
     if kind is Kind.ALGORITHMS:
-        from algorithms.registry import algorithm_names, get_algorithm
+        from studies.parts import all_algorithm_names
 
-        return [(name, get_algorithm(name).summary) for name in algorithm_names()]
+        return [(name, _algorithm_line(name)) for name in all_algorithm_names()]
     if kind is Kind.WORKLOADS:
         from algorithms.workload import workload_names
 
@@ -74,6 +76,11 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
         from studies.cli.show_chip import chip_line
 
         return [(name, chip_line(name)) for name in accelerator_names()]
+    if kind is Kind.TIERS:
+        from hwmodels.tiers.text import tier_names
+        from studies.cli.show_tier import tier_line
+
+        return [(name, tier_line(name)) for name in tier_names()]
     if kind is Kind.CAPTURES:
         from reference.captures import capture_names, capture_path
 
@@ -87,6 +94,13 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
     return [(entry.name, entry.summary) for entry in benchmarks()]
 
 
+def _algorithm_line(name: str) -> str:
+    from studies.parts import find_algorithm, runs_on_chip
+
+    algorithm = find_algorithm(name)
+    return f"[chip] {algorithm.summary}" if runs_on_chip(algorithm) else algorithm.summary
+
+
 def _workload_line(name: str) -> str:
     from algorithms.workload import load_workload
 
@@ -97,34 +111,40 @@ def _workload_line(name: str) -> str:
 
 def show(
     kind: Annotated[ShownKind, typer.Argument(help="What it is.")],
-    name: Annotated[str, typer.Argument(help="Its name; a workload or a chip may also be a YAML file.")],
+    name: Annotated[str, typer.Argument(help="Its name; a workload, a chip or a tier may also be a YAML file.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of a chip; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a chip's field, or a tier's count; repeatable.")
     ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Show one algorithm with its parameters, or one workload or chip with the source of every number."""
+    """Show one algorithm with its parameters, or one workload, chip or memory tier with all sources."""
     del quiet
     if kind is ShownKind.CHIP:
         from studies.cli.show_chip import show_chip
 
         show_chip(name, set_ or [], as_json)
         return
+    if kind is ShownKind.TIER:
+        from studies.cli.show_tier import show_tier
+
+        show_tier(name, set_ or [], as_json)
+        return
     if set_:
-        raise InputError(Problem(f"only a chip has fields to change (this is a {kind})", "--set"))
+        raise InputError(Problem(f"only chips and tiers have fields to change (this is a {kind})", "--set"))
     _SHOWN[kind](name, as_json)
 
 
 def _show_algorithm(name: str, as_json: bool) -> None:
     from studies.parameters import parameter_knobs
-    from studies.parts import find_algorithm
+    from studies.parts import find_algorithm, runs_on_chip
 
     algorithm = find_algorithm(name)
     knobs = parameter_knobs(algorithm).values()
     document: Json = {
         "name": algorithm.name,
         "summary": algorithm.summary,
+        "runs_on_chip": runs_on_chip(algorithm),
         "parameters": [
             {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help} for k in knobs
         ],
@@ -160,4 +180,4 @@ _SHOWN: dict[ShownKind, Callable[[str, bool], None]] = {
     ShownKind.ALGORITHM: _show_algorithm,
     ShownKind.WORKLOAD: _show_workload,
 }
-"""How each kind is shown; ``--set`` is for chips alone."""
+"""How each kind is shown; ``--set`` is for chips and tiers alone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
@@ -14,10 +14,9 @@ import typer
 from hwmodels.errors import InputError, Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from algorithms.registry import Algorithm
     from algorithms.shape import Workload
-    from studies.parts import Tensors
-    from studies.space import DesignPoint, Engine, Scalar
+    from studies.parts import AnyAlgorithm, Tensors
+    from studies.space import ChipSetting, DesignPoint, Engine, Scalar
 
 T = TypeVar("T")
 
@@ -43,7 +42,15 @@ class DesignOptions:
     granularity: Annotated[str | None, typer.Option(help="Token size: row or scalar.")] = None
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any parameter of the algorithm; repeatable."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any parameter, knob of the workload, or chip.PATH; repeatable."
+        ),
+    ] = None
+    chip: Annotated[
+        str | None, typer.Option(help="Preset name or YAML file, for algorithms that run on a chip; h100, for example.")
+    ] = None
+    mapping: Annotated[
+        str | None, typer.Option(help="On a chip: symmetric (a few cores stand for all), or exact.", show_default=False)
     ] = None
     engine: Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")] = "compiled"
     clock: Annotated[str | None, typer.Option(help="For example 1.2 GHz; 1 GHz if not given.")] = None
@@ -56,8 +63,8 @@ def with_design_options(command: Callable[..., T]) -> Callable[..., T]:
     kinds = get_type_hints(DesignOptions, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
     added = [
-        inspect.Parameter(field.name, keyword, annotation=kinds[field.name], default=field.default)
-        for field in fields(DesignOptions)
+        inspect.Parameter(option.name, keyword, annotation=kinds[option.name], default=option.default)
+        for option in fields(DesignOptions)
     ]
 
     @wraps(command)
@@ -81,25 +88,24 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
         With every problem of every option.
     """
     from studies.parameters import complete_parameters
-    from studies.parts import ONE_HEAD, find_algorithm, find_tensors, find_workload, shaped_workload
+    from studies.parts import find_algorithm, find_tensors, shaped_workload
     from studies.space import DesignPoint
 
     problems = _Problems()
     algorithm = problems.attempt("ALGORITHM", lambda: find_algorithm(algorithm_name))
-    base: Workload | None = ONE_HEAD
-    if design.workload is not None:
-        base = problems.attempt("--workload", partial(find_workload, design.workload, Path()))
+    base = _base_workload(design, algorithm, problems)
     tensors: Tensors | None = None
     if design.tensors is not None:
         tensors = problems.attempt("--tensors", partial(find_tensors, design.tensors, Path()))
     engine = problems.attempt("--engine", partial(read_engine, design.engine))
     clock_hz = problems.attempt("--clock", partial(_clock, design.clock))
-    changes, values = _read_assignments(design, algorithm, problems)
+    given = _read_assignments(design, algorithm, problems)
+    chip = _chip(design, algorithm, given.chip, problems)
     parameters = workload = None
     if algorithm is not None:
-        parameters = problems.attempt("--set", partial(complete_parameters, algorithm, values))
+        parameters = problems.attempt("--set", partial(complete_parameters, algorithm, given.parameters))
     if base is not None and (tensors is not None or design.tensors is None):
-        workload = problems.attempt(None, partial(shaped_workload, base, changes, tensors))
+        workload = problems.attempt(None, partial(shaped_workload, base, given.workload, tensors))
     if (
         problems.found
         or algorithm is None
@@ -117,8 +123,55 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
         timing_only=design.timing_only,
         skip=not design.no_skip,
         tensors=tensors.file if tensors else None,
-        clock_hz=clock_hz,
+        clock_hz=chip.accelerator.clock_hz if chip else clock_hz,
+        chip=chip,
     )
+
+
+def _base_workload(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> Workload | None:
+    """The workload that is named, or one small head."""
+    from studies.parts import ONE_HEAD, ONE_HEAD_ON_CHIP, find_workload, runs_on_chip
+
+    if design.workload is not None:
+        return problems.attempt("--workload", partial(find_workload, design.workload, Path()))
+    return ONE_HEAD_ON_CHIP if algorithm is not None and runs_on_chip(algorithm) else ONE_HEAD
+
+
+def _chip(
+    design: DesignOptions, algorithm: AnyAlgorithm | None, changes: dict[str, Scalar], problems: _Problems
+) -> ChipSetting | None:
+    """The chip with its changes, if the algorithm runs on one; options that do not go together are problems."""
+    from studies.chips import chip_setting
+    from studies.parts import find_chip, runs_on_chip
+
+    accelerator = None
+    if design.chip is not None:
+        accelerator = problems.attempt("--chip", partial(find_chip, design.chip, Path()))
+    if algorithm is None:
+        return None
+    if not runs_on_chip(algorithm):
+        options = {"--chip": design.chip, "--mapping": design.mapping, "--set chip.": next(iter(changes), None)}
+        message = f"{algorithm.name} is a graph of FIFOs and runs on no chip"
+        problems.found += [Problem(message, field=name) for name, value in options.items() if value is not None]
+        return None
+    message = f"{algorithm.name} runs on a chip, which has its own"
+    given = {"--clock": design.clock, "--engine": None if design.engine == "compiled" else design.engine}
+    problems.found += [Problem(message, field=name) for name, value in given.items() if value is not None]
+    if design.chip is None:
+        hint = "for example --chip h100; see `attnflow list chips`"
+        problems.found.append(Problem(f"{algorithm.name} runs on a chip: name one", field="--chip", hint=hint))
+    if accelerator is None:
+        return None
+    try:
+        return chip_setting(accelerator, changes, design.mapping)
+    except InputError as error:
+        problems.found += [replace(problem, field=_option_of(problem.field)) for problem in error.problems]
+        return None
+
+
+def _option_of(path: str | None) -> str:
+    """The option that set a field of the chip, or the mapping."""
+    return "--mapping" if path == "mapping" else f"--set chip.{path}"
 
 
 class _Problems:
@@ -158,20 +211,29 @@ def read_engine(name: str) -> Engine:
     raise InputError(Problem(f"unknown engine {name!r}", hint=did_you_mean(name, ENGINES)))
 
 
-def _read_assignments(
-    design: DesignOptions, algorithm: Algorithm | None, problems: _Problems
-) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """Changes of the workload and values of parameters, read and checked one by one."""
+@dataclass
+class _Given:
+    """What options set: parameters of the algorithm, knobs of the workload, fields of the chip."""
+
+    parameters: dict[str, Scalar] = field(default_factory=dict)
+    workload: dict[str, Scalar] = field(default_factory=dict)
+    chip: dict[str, Scalar] = field(default_factory=dict)
+
+
+def _read_assignments(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> _Given:
+    """Everything that options set, read and checked one by one; fields of a chip are left as they are written."""
     from studies.parameters import WORKLOAD_KNOBS, parameter_knobs, read_knob
 
     known = parameter_knobs(algorithm) if algorithm else {}
-    changes: dict[str, Scalar] = {}
-    values: dict[str, Scalar] = {}
+    given = _Given()
     for option, owner, name, value in _assignments(design, problems):
+        if owner == "chip":
+            given.chip[name] = value
+            continue
         if owner in ("", "parameters") and name in known:
-            knobs, into, what = known, values, ""
+            knobs, into, what = known, given.parameters, ""
         elif owner in ("", "workload") and name in WORKLOAD_KNOBS:
-            knobs, into, what = WORKLOAD_KNOBS, changes, ""
+            knobs, into, what = WORKLOAD_KNOBS, given.workload, ""
         elif algorithm is None:
             continue
         else:
@@ -180,11 +242,11 @@ def _read_assignments(
         read = problems.attempt(option, partial(read_knob, knobs, name, value, what))
         if read is not None or value is None:
             into[name] = read
-    return changes, values
+    return given
 
 
 def _assignments(design: DesignOptions, problems: _Problems) -> Iterator[tuple[str, str, str, Scalar]]:
-    """(option, owner, knob, value) of every option that sets a knob; owner is empty or ``workload``."""
+    """(option, owner, knob, value) of every option that sets something; owner is empty, ``workload`` or ``chip``."""
     from studies.parameters import scalar_of
 
     for knob in ("seq_len", "q_len", "kv_len", "head_dim", "heads", "kv_heads", "batch", "dtype", "seed"):
@@ -201,4 +263,6 @@ def _assignments(design: DesignOptions, problems: _Problems) -> Iterator[tuple[s
             problems.found.append(Problem(f"must be NAME=VALUE (got {text!r})", field="--set"))
             continue
         owner, _, knob = name.strip().rpartition(".")
+        if owner.split(".")[0] == "chip":
+            owner, _, knob = name.strip().partition(".")
         yield f"--set {name.strip()}", owner, knob, scalar_of(value.strip())

@@ -21,13 +21,18 @@ def register(app: typer.Typer) -> None:
 
 @with_design_options
 def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
-    """Simulate one design and print cycles, stalls, FIFO use and the error against the float64 oracle."""
+    """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""
     point = design_point(algorithm, design)
-    from studies.evaluate import evaluate
+    from studies.evaluate import Evaluation, evaluate
     from studies.warm_up import announce_compilation
 
     announce_compilation(point.engine, quiet=quiet)
     evaluation = evaluate(point)
+    if not isinstance(evaluation, Evaluation):
+        from studies.cli.run_chip import chip_summary
+
+        emit(evaluation.describe(), lambda: chip_summary(evaluation), as_json=as_json)
+        return EXIT_OK
     emit(evaluation.describe(), lambda: summary(evaluation), as_json=as_json)
     return EXIT_DESIGN_FAILS if evaluation.result.deadlock else EXIT_OK
 
@@ -35,11 +40,9 @@ def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = Fal
 def summary(evaluation: Evaluation) -> str:
     """A result for people."""
     point, result, deviation = evaluation.point, evaluation.result, evaluation.deviation
-    shape = point.workload
     lines = [
-        f"{point.algorithm} on {shape.name}: batch {shape.batch}, {shape.heads} heads ({shape.kv_heads} KV),"
-        f" {shape.q_len} queries, {shape.kv_len} keys, head dim {shape.head_dim}, {shape.mask} mask",
-        f"parameters: {_changed_parameters(point)}",
+        subject(point),
+        f"parameters: {changed_parameters(point)}",
         "",
         f"cycles    {result.cycles:,}",
         f"time      {result.seconds:.6g} s at {result.clock_hz / 1e9:g} GHz",
@@ -55,7 +58,16 @@ def summary(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _changed_parameters(point: DesignPoint) -> str:
+def subject(point: DesignPoint) -> str:
+    """What was simulated on which workload."""
+    shape = point.workload
+    return (
+        f"{point.algorithm} on {shape.name}: batch {shape.batch}, {shape.heads} heads ({shape.kv_heads} KV),"
+        f" {shape.q_len} queries, {shape.kv_len} keys, head dim {shape.head_dim}, {shape.mask} mask"
+    )
+
+
+def changed_parameters(point: DesignPoint) -> str:
     """Parameters that differ from their defaults."""
     from studies.parameters import parameter_knobs
     from studies.parts import find_algorithm

@@ -1,0 +1,209 @@
+"""Evaluates a design point on a chip: plans its tiles, times them, and holds its values against the float64 oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from hwmodels.errors import InputError, Problem
+from studies.deviation import Deviation, deviation_of
+from studies.parts import find_algorithm, runs_on_chip
+from studies.space import ChipSetting, DesignPoint, Json, Scalar, TensorFile
+
+if TYPE_CHECKING:
+    from algorithms.chip_registry import ChipAlgorithm
+    from algorithms.shape import Workload
+    from algorithms.tiled.mapping import ChipRun
+    from algorithms.tiled.plan import TilePlan
+
+LARGEST_CHECKED = 1 << 22
+"""Scores up to which values are computed and checked; they do not depend on the chip, and timing does not need them."""
+
+
+@dataclass(frozen=True)
+class ChipEvaluation:
+    """A design point on a chip, and what came out.
+
+    Parameters
+    ----------
+    point
+        What was evaluated.
+    decided
+        Parameters with everything automatic decided for the chip.
+    plan, run
+        What cores had to do, and when they did it.
+    energy_j
+        By component.
+    tokens
+        By which the run advances all sequences.
+    deviation
+        Of the values from the oracle; None if they were not computed, and `note` says why.
+    wall_s
+        Time the evaluation took on this computer.
+    """
+
+    point: DesignPoint
+    decided: Mapping[str, Scalar]
+    plan: TilePlan
+    run: ChipRun
+    energy_j: Mapping[str, float]
+    tokens: float
+    deviation: Deviation | None
+    note: str
+    wall_s: float
+
+    @property
+    def cycles(self) -> int:
+        """Of a core's sustained clock."""
+        return round(self.run.cycles)
+
+    @property
+    def seconds(self) -> float:
+        """All launches and the gaps before them."""
+        return self.run.seconds
+
+    @property
+    def chip(self) -> ChipSetting:
+        """What it ran on."""
+        if self.point.chip is None:
+            raise TypeError("a point without a chip has no chip evaluation")
+        return self.point.chip
+
+    def describe(self) -> dict[str, Json]:
+        """Everything as plain JSON values: what ``attnflow run --json`` prints."""
+        from studies.metrics import measure
+
+        run, bounds, deviation = self.run, self.run.bounds, self.deviation
+        return {
+            "key": self.point.key,
+            "point": self.point.describe(),
+            "parameters": dict(self.decided),
+            "cycles": self.cycles,
+            "seconds": self.seconds,
+            "clock_hz": run.clock_hz,
+            "bounds": {
+                "binding": bounds.binding,
+                **{f"{name}_s": value for name, value in bounds.by_name().items()},
+                "roofline_s": bounds.roofline_s,
+                "compulsory_s": bounds.compulsory_s,
+                "useful_matrix_s": bounds.useful_matrix_s,
+            },
+            "launches": [self._launch(i) for i in range(len(run.launches))],
+            "tier_bytes": dict(run.tier_bytes),
+            "energy_j": dict(self.energy_j),
+            "metrics": measure(self),
+            "error": {"rel_l2": deviation.rel_l2, "max_abs": deviation.max_abs} if deviation else None,
+            "note": self.note,
+            "wall_s": self.wall_s,
+        }
+
+    def _launch(self, number: int) -> dict[str, Json]:
+        run, planned = self.run.launches[number], self.plan.launches[number]
+        return {
+            "name": run.name,
+            "seconds": run.seconds,
+            "gap_s": run.gap_s,
+            "cycles": run.cycles,
+            "items": run.items,
+            "steps": sum(item.step_count * times for item, times in planned.items),
+            "cores": run.cores,
+            "waves": run.waves,
+            "busy": dict(run.busy),
+            "stalled": dict(run.stalled),
+            "load_bytes": planned.total("load_bytes"),
+            "store_bytes": planned.total("store_bytes"),
+            "flops": planned.total("flops"),
+            "exps": planned.total("exps"),
+            "vector_ops": planned.total("vector_ops"),
+        }
+
+
+def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
+    """Time `point` on its chip, and check its values if it is small enough.
+
+    Raises
+    ------
+    InputError
+        When algorithm, parameters, workload and chip do not fit together.
+    simulator.CapacityError
+        When tiles do not fit into a core, or tensors into the main memory.
+    """
+    from algorithms.tiled.energy import energy_of
+    from algorithms.tiled.mapping import time_plan
+
+    started = time.perf_counter()
+    algorithm = _chip_algorithm(point)
+    setting = point.chip
+    if setting is None:
+        raise InputError(Problem(f"{point.algorithm} runs on a chip: name one", field="chip"))
+    chip, workload = setting.accelerator, point.workload
+    parameters = algorithm.resolved(workload, algorithm.parameters(**dict(point.parameters)), chip)
+    plan = algorithm.plan(workload, parameters, chip)
+    _check_capacity(plan, setting)
+    run = time_plan(plan, chip, mode=setting.mapping)
+    decided: dict[str, Scalar] = {
+        field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
+    }
+    note = _why_unchecked(point)
+    deviation = None if note else _deviation(point.algorithm, workload, tuple(decided.items()), point.tensors)
+    return ChipEvaluation(
+        point=point,
+        decided=decided,
+        plan=plan,
+        run=run,
+        energy_j=energy_of(plan, chip, run.tier_bytes, run.seconds),
+        tokens=algorithm.tokens_made(workload, parameters),
+        deviation=deviation,
+        note=note,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:
+    from algorithms.chip_registry import get_chip_algorithm
+
+    if not runs_on_chip(find_algorithm(point.algorithm)):
+        raise InputError(Problem(f"{point.algorithm} is a graph of FIFOs and takes no chip", field="chip"))
+    return get_chip_algorithm(point.algorithm)
+
+
+def _check_capacity(plan: TilePlan, setting: ChipSetting) -> None:
+    """Refuse tensors that the main memory cannot hold."""
+    from simulator.errors import CapacityError
+
+    memory = setting.accelerator.memory
+    if plan.capacity_bytes > memory.capacity_bytes:
+        excess = plan.capacity_bytes - int(memory.capacity_bytes)
+        raise CapacityError(
+            f"the tensors of {plan.algorithm} take {plan.capacity_bytes:,} B; {memory.name} of "
+            f"{setting.accelerator.name} holds {int(memory.capacity_bytes):,} B: {excess:,} B too little"
+        )
+
+
+def _why_unchecked(point: DesignPoint) -> str:
+    """Why the values of a point are not computed; empty if they are."""
+    work = point.workload
+    scores = work.batch * work.heads * work.q_len * work.kv_len
+    if point.timing_only:
+        return "timing only"
+    if scores > LARGEST_CHECKED:
+        return f"values are not checked: {scores:,} scores are more than {LARGEST_CHECKED:,}"
+    return ""
+
+
+@lru_cache(maxsize=64)
+def _deviation(
+    algorithm_name: str, workload: Workload, decided: tuple[tuple[str, Scalar], ...], file: TensorFile | None
+) -> Deviation:
+    """Errors of the output against the oracle; shared by all chips that decide for the same tiles."""
+    from algorithms.chip_registry import get_chip_algorithm
+    from studies.deviation import oracle_on, tensors_of
+
+    algorithm = get_chip_algorithm(algorithm_name)
+    parameters = algorithm.parameters(**dict(decided))
+    tensors = algorithm.prepared(workload, parameters, tensors_of(workload, file))
+    return deviation_of(algorithm.values(workload, parameters, tensors), oracle_on(workload, tensors))

@@ -1,0 +1,138 @@
+"""How ``attnflow run`` tells what a design does on a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from studies.cli.output import table
+from studies.cli.run import changed_parameters, subject
+from studies.report.words import count, percent, quantity
+
+if TYPE_CHECKING:
+    from studies.chip_evaluate import ChipEvaluation
+
+_BOUNDS = {
+    "memory": "bytes of this plan over the main memory",
+    "matrix": "products as issued, on all matrix arrays",
+    "exp": "exponentials as issued, on all exp units",
+    "vector": "elementwise operations, on all vector lanes",
+}
+_UNITS = ("matrix", "exp", "vector", "cache", "memory")
+
+
+def chip_summary(evaluation: ChipEvaluation) -> str:
+    """A result for people."""
+    point, run = evaluation.point, evaluation.run
+    chip = evaluation.chip.accelerator
+    lines = [
+        subject(point),
+        f"chip: {chip.name}, {chip.cores} cores at {quantity(run.clock_hz, 'Hz')}{_changes(evaluation)}",
+        f"parameters: {changed_parameters(point)}{_decided(evaluation)}",
+        "",
+        f"time      {quantity(evaluation.seconds, 's')} ({count(evaluation.cycles, 'cycle')})",
+        f"bound by  {what_binds(evaluation)}",
+        *_rates(evaluation),
+        f"values    {_values(evaluation)}",
+        "",
+        _bound_table(evaluation),
+        "",
+        _launch_table(evaluation),
+        "",
+        _traffic_table(evaluation),
+    ]
+    return "\n".join(lines)
+
+
+def what_binds(evaluation: ChipEvaluation) -> str:
+    """The largest lower bound, and how near the design comes to it."""
+    bounds = evaluation.run.bounds
+    if not evaluation.seconds:
+        return "nothing: there is no work"
+    least, share = quantity(bounds.seconds, "s"), percent(bounds.seconds / evaluation.seconds)
+    return f"{bounds.binding}: {_BOUNDS[bounds.binding]} take at least {least}, {share} of the time"
+
+
+def _changes(evaluation: ChipEvaluation) -> str:
+    changes = ", ".join(f"{path} = {value}" for path, value in evaluation.chip.accelerator.changes)
+    return f"; changed: {changes}" if changes else ""
+
+
+def _decided(evaluation: ChipEvaluation) -> str:
+    """What was automatic, and is not any more."""
+    given = dict(evaluation.point.parameters)
+    chosen = [f"{name} = {value}" for name, value in evaluation.decided.items() if value != given.get(name)]
+    return f"; chosen for this chip: {', '.join(chosen)}" if chosen else ""
+
+
+def _rates(evaluation: ChipEvaluation) -> Iterator[str]:
+    if not evaluation.seconds:
+        return
+    flops = evaluation.plan.useful_flops / evaluation.seconds
+    peak = evaluation.chip.accelerator.peak_flops_per_second(evaluation.point.workload.dtype)
+    yield f"rate      {quantity(flops, 'FLOP/s')} useful, {percent(flops / peak)} of the peak"
+    layers = evaluation.point.workload.layers
+    of_model = f" (one of {layers} layers)" if layers else ""
+    yield f"tokens    {evaluation.tokens / evaluation.seconds:,.4g} per second through this attention{of_model}"
+    energy = sum(evaluation.energy_j.values())
+    parts = sorted(evaluation.energy_j.items(), key=lambda item: -item[1])[:3]
+    most = ", ".join(f"{name} {percent(joules / energy)}" for name, joules in parts)
+    yield f"energy    {quantity(energy, 'J')} ({most}), {quantity(energy / evaluation.seconds, 'W')} on average"
+
+
+def _values(evaluation: ChipEvaluation) -> str:
+    deviation = evaluation.deviation
+    if deviation is None:
+        return evaluation.note
+    return f"rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} from the float64 oracle"
+
+
+def _bound_table(evaluation: ChipEvaluation) -> str:
+    """Every lower bound with its share of the time."""
+    bounds, seconds = evaluation.run.bounds, evaluation.seconds
+    rows = [
+        (name, quantity(bound, "s"), _share(bound, seconds), _BOUNDS[name])
+        for name, bound in _descending(bounds.by_name())
+    ]
+    roofline = ("roofline", quantity(bounds.roofline_s, "s"), _share(bounds.roofline_s, seconds))
+    rows.append((*roofline, "useful FLOP or compulsory bytes, the classic bound"))
+    return table(("lower bound", "at least", "of the time", "what it counts"), rows)
+
+
+def _launch_table(evaluation: ChipEvaluation) -> str:
+    """Every launch with the busy share of each unit."""
+    rows = [
+        (
+            launch.name,
+            quantity(launch.seconds + launch.gap_s, "s"),
+            launch.items,
+            launch.cores,
+            launch.waves,
+            *(f"{100 * launch.busy.get(unit, 0.0):.1f}%" for unit in _UNITS),
+        )
+        for launch in evaluation.run.launches
+    ]
+    return table(("launch", "time", "items", "cores", "waves", *(f"{unit} busy" for unit in _UNITS)), rows)
+
+
+def _traffic_table(evaluation: ChipEvaluation) -> str:
+    plan, chip = evaluation.plan, evaluation.chip.accelerator
+    rows = [
+        (name, quantity(moved, "B"), _times(moved, plan.compulsory_bytes))
+        for name, moved in evaluation.run.tier_bytes.items()
+    ]
+    held = [("in a core", plan.core_bytes), (f"in {chip.memory.name}", plan.capacity_bytes)]
+    footprint = ", ".join(f"{quantity(size, 'B')} {where}" for where, size in held)
+    return f"{table(('tier', 'moves', 'compulsory bytes'), rows)}\nholds at most {footprint}"
+
+
+def _descending(named: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(named.items(), key=lambda item: -item[1])
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f}%" if whole else "-"
+
+
+def _times(moved: int, compulsory: int) -> str:
+    return f"x {moved / compulsory:.3g}" if compulsory else "-"
