@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from algorithms.tiled.exchange import TierTransfer
+
 TileOrder = Literal["static", "longest_first"]
 Overlap = Literal["serial", "ping_pong"]
 Counted = TypeVar("Counted")
@@ -175,6 +177,8 @@ class TilePlan:
         Largest footprint in the tier that holds the tensors.
     core_bytes
         Largest footprint in a core's local memory (tiles and accumulators).
+    transfers
+        Between memory tiers, beside the launches.
     """
 
     algorithm: str
@@ -184,6 +188,7 @@ class TilePlan:
     compulsory_bytes: int
     capacity_bytes: int
     core_bytes: int
+    transfers: tuple[TierTransfer, ...] = ()
 
     def total(self, name: Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops"]) -> int:
         """Sum of one count over all launches."""
