@@ -4,8 +4,7 @@ Per item slot of a core: ``fetch`` (from the main memory) -> ``load`` (through t
 ``finish`` -> ``store`` -> ``drain`` (to the main memory); a chain is ``scores`` -> ``exp`` -> ``vector`` -> ``values``.
 Products of all chains of a core share its matrix array, a server; exp unit and vector lanes are servers too, and the
 tiers are servers shared by all cores of the graph. A group begins the scores of a step when its values of the step
-before have begun; an item's loads begin when the item before has been stored, or one item earlier where the kernel
-loads ahead.
+before have begun; when an item's loads begin is the profile's to say.
 """
 
 from __future__ import annotations
@@ -56,12 +55,15 @@ class Fabric:
         Share of loaded bytes that come from the main memory.
     core_bytes_per_tick
         Most that one core can take in or give out.
+    stored_share
+        Share of stored bytes that go to the main memory.
     """
 
     memory: TierPace
     cache: TierPace | None
     memory_share: float
     core_bytes_per_tick: float
+    stored_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,9 @@ class _SlotGraph:
             connect(load, values, output=2 * group + 1, input=1, depth=profile.tiles_in_flight)
             connect(values, finish, output=1, input=group, depth=4)
         gap = self.pace.ticks(profile.item_gap_s)
-        ahead = 2 if profile.loads_ahead else 1
-        connect(store, fetch, output=0, input=0, depth=4, latency_cycles=gap, initial_tokens=ahead)
+        ahead = 2 if profile.next_item == "ahead" else 1
+        done, port = (finish, 1) if profile.next_item == "finished" else (store, 0)
+        connect(done, fetch, output=port, input=0, depth=4, latency_cycles=gap, initial_tokens=ahead)
 
     def _unit(self, kind: str, server: str, firing: Firing, before: Firing | None = None) -> Unit:
         """A unit with a firing per phase of every item, and one ``before`` the phases of each item."""
@@ -232,23 +235,29 @@ class _SlotGraph:
         """The unit that waits for all groups, and the one that stores."""
         memory, cache = self.fabric.memory, self.fabric.cache
         near = cache or memory
+        early = 1 if self.pace.profile.next_item == "finished" else 0
+
+        def done(at: _At) -> tuple[int]:
+            return (int(at.phase.last),)
+
         finish = self._unit(
             "finish",
             f"vector.{self.slot.core}",
-            lambda at: self._computes(_stores(at), (1,) * self.groups, (1,), self._last_ticks(at)),
+            lambda at: self._computes(_stores(at), (1,) * self.groups, (1, *done(at)[:early]), self._last_ticks(at)),
         )
         ports = (1,) if cache else ()
         store = self._unit(
             "store",
             near.name,
-            lambda at: self._moves(near, _stores(at), (1,), (int(at.phase.last), *ports), _stored_bytes(at)),
+            lambda at: self._moves(near, _stores(at), (1,), (*done(at)[early:], *ports), _stored_bytes(at)),
         )
         self.graph.connect(finish, store, output=0, input=0)
         if cache:
+            share = self.fabric.stored_share
             drain = self._unit(
-                "drain", memory.name, lambda at: self._moves(memory, _stores(at), (1,), (), _stored_bytes(at))
+                "drain", memory.name, lambda at: self._moves(memory, _stores(at), (1,), (), share * _stored_bytes(at))
             )
-            self.graph.connect(store, drain, output=1, input=0, depth=4)
+            self.graph.connect(store, drain, output=1 - early, input=0, depth=4)
         return finish, store
 
     def _last_ticks(self, at: _At) -> int:

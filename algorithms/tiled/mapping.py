@@ -7,13 +7,15 @@ a core that loads while others compute gets more than its share. A test bounds t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 from algorithms.tiled.bounds import Bounds, bounds_of
 from algorithms.tiled.core_graph import Fabric, TierPace, cores_graph
 from algorithms.tiled.dispatch import Slot, dispatch, sample_cores
+from algorithms.tiled.exchange import Exchange, exchange
+from algorithms.tiled.energy import energy_of
 from algorithms.tiled.pace import TICKS_PER_CYCLE, Pace
 from algorithms.tiled.plan import Launch, TilePlan, WorkItem
 from algorithms.tiled.profile import UNFITTED, KernelProfile
@@ -36,7 +38,7 @@ class LaunchRun:
     name
         Of the launch.
     seconds, gap_s
-        From its start to the end of its last item; and what passes before it starts.
+        From its start to the end of its last item; and what passes before it starts, waits for transfers included.
     cycles
         Of a core's sustained clock.
     cores
@@ -49,8 +51,8 @@ class LaunchRun:
         Share of the time that a unit works, on the core with most to do: ``matrix``, ``exp``, ``vector``, ``cache``,
         ``memory``; ``exposed`` is the time in which the matrix array waits for a softmax.
     stalled
-        Share of the time that score products wait, by what they wait for: ``loads``, ``softmax`` (their own group's step
-        before), ``matrix`` (products of others).
+        Share of the time that score products wait, by what they wait for: ``loads``, ``softmax`` (the step before
+        of their own group), ``matrix`` (products of others).
     traffic
         Bytes by tier.
     result
@@ -84,6 +86,8 @@ class ChipRun:
         Sustained clock of the cores.
     bounds
         What no order of work can beat.
+    exchange
+        Transfers between memory tiers; what they keep launches waiting is part of the gaps.
     """
 
     chip: str
@@ -94,6 +98,7 @@ class ChipRun:
     clock_hz: float
     bounds: Bounds
     tier_bytes: dict[str, int]
+    exchange: Exchange
 
     @property
     def seconds(self) -> float:
@@ -147,12 +152,18 @@ def time_plan(
     """
     kernel = profile or UNFITTED
     launches = tuple(time_launch(launch, chip, kernel, mode) for launch in plan.launches)
+    far = exchange(chip, plan.transfers, [run.gap_s + run.seconds for run in launches])
+    launches = tuple(
+        replace(run, gap_s=run.gap_s + wait_s) if wait_s else run
+        for run, wait_s in zip(launches, far.waits_s, strict=True)
+    )
     near = chip.caches[0].name if chip.caches else chip.memory.name
     moved = {near: sum(run.traffic.load_bytes + run.traffic.store_bytes for run in launches)}
     if chip.caches:
         moved[chip.memory.name] = sum(run.traffic.memory_bytes for run in launches)
+    moved |= far.moved_bytes
     clock_hz = chip.clock_hz * kernel.clock_fraction
-    return ChipRun(chip.name, plan.algorithm, kernel.name, mode, launches, clock_hz, bounds_of(plan, chip), moved)
+    return ChipRun(chip.name, plan.algorithm, kernel.name, mode, launches, clock_hz, bounds_of(plan, chip), moved, far)
 
 
 @lru_cache(maxsize=256)
@@ -207,6 +218,7 @@ def _fabric(chip: Accelerator, pace: Pace, moved: Traffic, sharers: float) -> Fa
         cache=cache,
         memory_share=moved.memory_share if cache else 1.0,
         core_bytes_per_tick=chip.core.sram_bytes_per_cycle / TICKS_PER_CYCLE,
+        stored_share=moved.stored_share if cache else 1.0,
     )
 
 

@@ -11,8 +11,8 @@ from algorithms.tiled.tiles import QueryTile, Tiling
 
 OPS_PER_SCORE = 4
 """Scale and subtract the maximum (one multiply-add), compare for the maximum, add to the sum, convert."""
-OPS_PER_MASKED_SCORE = 1
-"""Compare positions, in tiles that cross the edge of the mask or the end of the keys."""
+OPS_PER_MASKED_SCORE = 2
+"""Compare positions and select (flash-attention, mask.h), in tiles that cross the edge of the mask or the last key."""
 OPS_PER_ROW = 2
 """Compare with the running maximum, rescale the running sum."""
 OPS_PER_OUTPUT = 2

@@ -10,7 +10,7 @@ import typer
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
-    from studies.validate.records import Scalar, ValidationReport
+    from studies.validate.records import ValidationReport
 
 CasesOption = Annotated[Path, typer.Option("--cases", metavar="FILE", help="JSON file of cases.", show_default=False)]
 EngineOption = Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")]
@@ -99,10 +99,6 @@ _COLUMNS = {
 """Headings of the columns of groups."""
 
 
-def _cell(value: Scalar) -> Scalar:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-
-
 def show(report: ValidationReport, *, as_json: bool) -> int:
     """Print a report, for people or as one JSON document; returns the exit code."""
     emit(report.to_json(), lambda: _text(report), as_json=as_json)
@@ -116,7 +112,7 @@ def _text(report: ValidationReport) -> str:
         f"{report.count('fail')} failed, {report.count('unsupported')} unsupported"
     )
     columns = [name for name in _COLUMNS if any(name in group for group in report.groups())]
-    groups = [tuple(_cell(group.get(name)) for name in columns) for group in report.groups()]
+    groups = [tuple(group.get(name) for name in columns) for group in report.groups()]
     parts = [total, table([_COLUMNS[name] for name in columns], groups)]
     rest = [(row.id, row.status, row.expected, row.got, row.why or "-") for row in report.rows if row.status != "pass"]
     if rest:

@@ -26,6 +26,8 @@ class ValidationRow:
         Size of the disagreement; None when nothing was compared.
     why
         Reason for a failure or for no support, or a remark.
+    baselines
+        Pairs (name, error in percent) of simpler predictions of the same number.
     """
 
     id: str
@@ -35,6 +37,7 @@ class ValidationRow:
     got: Scalar = None
     error_pct: float | None = None
     why: str = ""
+    baselines: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,13 @@ class ValidationReport:
         What was validated.
     rows
         One per case, in file order.
+    limits
+        Pairs (group, largest mean error in percent that it may have).
     """
 
     kind: str
     rows: tuple[ValidationRow, ...]
+    limits: tuple[tuple[str, float], ...] = ()
 
     def count(self, status: Status) -> int:
         """Cases of that status."""
@@ -58,12 +64,13 @@ class ValidationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no case failed."""
-        return self.count("fail") == 0
+        """Whether no case failed and no group has a larger mean error than it may have."""
+        return self.count("fail") == 0 and all(group.get("within_limit", True) for group in self.groups())
 
     def groups(self) -> list[Row]:
         """Totals by group, in the order in which the groups appear."""
-        return [_group(name, self.rows) for name in dict.fromkeys(row.group for row in self.rows)]
+        limits = dict(self.limits)
+        return [_group(name, self.rows, limits.get(name)) for name in dict.fromkeys(row.group for row in self.rows)]
 
     def to_json(self) -> dict[str, str | int | list[Row]]:
         """The document that the command line prints."""
@@ -83,19 +90,31 @@ class ValidationReport:
                     "got": row.got,
                     "error_pct": row.error_pct,
                     "why": row.why,
+                    **{f"{name}_error_pct": error for name, error in row.baselines},
                 }
                 for row in self.rows
             ],
         }
 
 
-def _group(name: str, rows: tuple[ValidationRow, ...]) -> Row:
+def _group(name: str, rows: tuple[ValidationRow, ...], limit_pct: float | None) -> Row:
     members = [row for row in rows if row.group == name]
     errors = [abs(row.error_pct) for row in members if row.error_pct is not None]
-    return {
+    found: Row = {
         "group": name,
         "n": len(members),
         "passed": sum(row.status == "pass" for row in members),
-        "mean_abs_error_pct": sum(errors) / len(errors) if errors else None,
+        "mean_abs_error_pct": _mean(errors),
         "max_abs_error_pct": max(errors, default=None),
     }
+    if limit_pct is not None:
+        mean = _mean(errors)
+        found |= {"mean_limit_pct": limit_pct, "within_limit": mean is None or mean <= limit_pct}
+    for baseline in dict.fromkeys(other for row in members for other, _ in row.baselines):
+        theirs = [abs(error) for row in members for other, error in row.baselines if other == baseline]
+        found[f"{baseline}_mean_abs_error_pct"] = _mean(theirs)
+    return found
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

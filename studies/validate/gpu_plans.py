@@ -1,0 +1,123 @@
+"""What a measured kernel did, as a plan for a chip: by kind of point and by the kernel's profile."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from algorithms.tiled.kernels import Kernel, find_kernel
+from algorithms.tiled.mapping import ChipRun, time_plan
+from algorithms.tiled.operators import OperatorParameters, Product, softmax_launch
+from algorithms.tiled.plan import Launch, TilePlan
+from algorithms.tiled.profile import KernelProfile
+from hwmodels.accelerator import Accelerator
+from hwmodels.errors import InputError
+from simulator.errors import SimulatorError
+from studies.validate.gpu_cases import GpuPoint, UnsupportedPointError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A point as the simulator sees it.
+
+    Parameters
+    ----------
+    kernel
+        Profile used.
+    run
+        Its timing.
+    """
+
+    kernel: Kernel
+    run: ChipRun
+
+    @property
+    def microseconds(self) -> float:
+        """Predicted time."""
+        return self.run.seconds * 1e6
+
+    @property
+    def dominating(self) -> str:
+        """What takes most of the time, in words: the unit of the busiest core that works longest, or the gaps."""
+        shares = self.run.shares
+        name = max(shares, key=lambda unit: shares[unit])
+        words = {"exposed": "softmax that no product hides", "memory": "main memory", "cache": "L2"}
+        return f"{words.get(name, name)} {100 * shares[name]:.0f} % of the predicted time"
+
+
+def predict(point: GpuPoint, profile: KernelProfile | None = None) -> Prediction:
+    """Simulate what ``point`` measured; ``profile`` replaces that of its kernel.
+
+    Raises
+    ------
+    UnsupportedPointError
+        The project has no model of the point, and why.
+    """
+    maker = PLANS.get(point.kind)
+    if maker is None:
+        raise UnsupportedPointError(f"points of kind {point.kind!r} are not modelled")
+    chip = point.chip()
+    kernel = find_kernel(point.kind, point.kernel, chip)
+    if kernel is None:
+        raise UnsupportedPointError(f"there is no profile of {point.kernel!r} on {chip.name} ({point.kind})")
+    used = profile or kernel.profile
+    locked = point.locked_clock_hz
+    if locked is not None:
+        used = dataclasses.replace(used, clock_fraction=min(locked / chip.clock_hz, used.clock_fraction))
+    try:
+        return Prediction(kernel, time_plan(maker(point, kernel, chip), chip, used))
+    except (InputError, SimulatorError) as error:
+        raise UnsupportedPointError("; ".join(str(error).splitlines())) from None
+
+
+def _attention(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
+    """Attention by the profile's algorithm."""
+    workload = point.workload()
+    return kernel.algorithm.plan(workload, kernel.parameters(workload), chip)
+
+
+def _one_launch(name: str, launch: Launch) -> TilePlan:
+    """A plan of a single operator."""
+    moved = launch.unique_load_bytes + launch.total("store_bytes")
+    return TilePlan(name, (launch,), launch.total("flops"), launch.total("exps"), moved, moved, 0)
+
+
+def _softmax(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
+    """Softmax of rows."""
+    del chip
+    rows, columns = point.size("rows", "M"), point.size("cols", "columns", "N")
+    parameters = OperatorParameters(**_operator_settings(kernel))
+    return _one_launch("operator.softmax", softmax_launch(rows, columns, parameters, point.number_format))
+
+
+def _product(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
+    """One product or a batch of them."""
+    del chip
+    parameters = OperatorParameters(**_operator_settings(kernel))
+    product = Product(
+        "product",
+        point.size("B", "batch", default=1),
+        point.size("M", "rows"),
+        point.size("N", "cols", "columns"),
+        point.size("K", "depth"),
+    )
+    return _one_launch("operator.product", product.launch(parameters, point.number_format))
+
+
+def _operator_settings(kernel: Kernel) -> dict[str, int]:
+    known = {field.name for field in dataclasses.fields(OperatorParameters)}
+    return {name: int(value) for name, value in kernel.text.parameters.items() if name in known}
+
+
+PlanMaker = Callable[[GpuPoint, Kernel, Accelerator], TilePlan]
+
+PLANS: dict[str, PlanMaker] = {
+    "prefill_fwd": _attention,
+    "prefill_fwdbwd": _attention,
+    "decode": _attention,
+    "op_softmax": _softmax,
+    "op_matmul": _product,
+    "op_bmm": _product,
+}
+"""Kinds of points that are timed, each with how its plan is made."""

@@ -1,0 +1,105 @@
+"""`attnflow validate gpu`: what is scored, what is named as unsupported, and that the goals are held on the points here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hwmodels.errors import InputError
+from studies.cli.app import app
+from studies.validate.gpu import group_of, validate_gpu
+from studies.validate.gpu_cases import GpuPoint
+
+PREFILL = {
+    "id": "fa3",
+    "kind": "prefill_fwd",
+    "kernel": "FlashAttention-3",
+    "hw": "H100_SXM5_80G",
+    "dtype": "fp16",
+    "shape": {"B": 4, "Sq": 4096, "Skv": 4096, "Hq": 16, "Hkv": 16, "D": 128, "causal": False},
+    "flops": 549755813888.0,
+    "bytes_min": 268435456,
+    "exps": 1073741824.0,
+    "latency_us": 861.686,
+}
+"""FlashAttention-3 (arXiv:2407.08608), figure 5: forward, head dimension 128, 4k tokens, 638 TFLOP/s."""
+
+
+def write(folder: Path, *points: dict[str, object]) -> Path:
+    path = folder / "points.json"
+    path.write_text(json.dumps({"title": "test", "points": points}))
+    return path
+
+
+def row_of(folder: Path, **changes: object):
+    (row,) = validate_gpu(write(folder, PREFILL | changes)).rows
+    return row
+
+
+class TestRows:
+    def test_a_published_point_is_predicted_within_its_limit(self, tmp_path):
+        row = row_of(tmp_path)
+        assert (row.status, row.expected) == ("pass", 861.686)
+        assert abs(row.error_pct) < 5
+        assert dict(row.baselines)["roofline"] == pytest.approx(
+            100 * (549755813888 / 989.4e12 / 861.686e-6 - 1), abs=0.2
+        )
+
+    def test_a_wrong_time_fails(self, tmp_path):
+        row = row_of(tmp_path, latency_us=500.0)
+        assert row.status == "fail"
+        assert "limit 12 %" in row.why
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"confidence": "C"}, "never scored"),
+            ({"kind": "fpga_e2e"}, "'fpga_e2e' are not modelled"),
+            ({"hw": "H900"}, "no chip preset for 'H900'"),
+            ({"kernel": "MyAttention"}, "no profile of 'MyAttention'"),
+            ({"dtype": "posit8"}, "'posit8'"),
+            ({"shape": {"B": 1, "Sq": 1}}, "does not give Hq"),
+            ({"shape": PREFILL["shape"] | {"varlen": True}}, "differ"),
+            ({"shape": PREFILL["shape"] | {"Hkv": 3}}, "must divide"),
+            ({"latency_us": None}, "no time"),
+        ],
+    )
+    def test_what_cannot_be_predicted_is_named_and_never_passes(self, tmp_path, changes, why):
+        row = row_of(tmp_path, **changes)
+        assert (row.status, row.error_pct) == ("unsupported", None)
+        assert why in row.why
+
+    def test_fitted_points_are_groups_of_their_own(self):
+        point = GpuPoint.model_validate(PREFILL)
+        fitted = point.model_copy(update={"split": "calibrate"})
+        assert group_of(fitted) == group_of(point) + " (fitted)"
+
+
+class TestReport:
+    def test_groups_carry_their_limit_and_both_baselines(self, tmp_path):
+        report = validate_gpu(write(tmp_path, PREFILL, PREFILL | {"id": "c", "confidence": "C"}))
+        (group,) = report.groups()
+        assert (group["n"], group["passed"], group["mean_limit_pct"], group["within_limit"]) == (2, 1, 5, True)
+        assert group["roofline_mean_abs_error_pct"] > group["serial_sum_mean_abs_error_pct"] > 0
+        assert report.ok
+
+    def test_a_group_beyond_its_mean_is_not_fine_though_every_row_passes(self, tmp_path):
+        report = validate_gpu(write(tmp_path, PREFILL | {"latency_us": 800.0}))
+        assert report.count("fail") == 0
+        assert not report.ok
+
+    def test_command_line(self, tmp_path):
+        result = CliRunner().invoke(app, ["validate", "gpu", "--cases", str(write(tmp_path, PREFILL)), "--json"])
+        assert result.exit_code == 0
+        document = json.loads(result.stdout)
+        assert (document["kind"], document["cases"], document["passed"]) == ("gpu", 1, 1)
+        assert {"id", "group", "status", "expected", "got", "error_pct", "why"} <= document["rows"][0].keys()
+
+    def test_a_file_that_is_not_one_is_refused(self, tmp_path):
+        path = tmp_path / "bad.json"
+        path.write_text('{"points": [{"kind": "decode"}]}')
+        with pytest.raises(InputError, match=r"points\[0\]\.id"):
+            validate_gpu(path)
