@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -15,20 +14,31 @@ from hwmodels.documents import Document, FieldPath, in_order, read_document
 from hwmodels.errors import InputError, Problem, did_you_mean
 from studies.axes import Axis, Choice, Space
 from studies.goals import Constraint, Objective, read_constraint, read_objective
-from studies.parameters import RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
-from studies.parts import ONE_HEAD, Tensors, find_algorithm, find_tensors, find_workload, shaped_workload
-from studies.space import DesignPoint, Json, Scalar
+from studies.origins import Origins, StudyAxis, Target
+from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
+from studies.parts import (
+    ONE_HEAD,
+    ONE_HEAD_ON_CHIP,
+    Tensors,
+    find_algorithm,
+    find_chip,
+    find_tensors,
+    find_workload,
+    runs_on_chip,
+    shaped_workload,
+)
+from studies.space import ChipSetting, DesignPoint, Scalar
 from studies.spec import StudyText
-from studies.study import Setting, Study
+from studies.study import Study
+from studies.study_chips import FIELD_PREFIX, StudyChips, refuse_mismatch
 
 if TYPE_CHECKING:
-    from algorithms.registry import Algorithm
+    from studies.parts import AnyAlgorithm
 
 _MOST_CHECKED = 200_000
 _MOST_PROBLEMS = 50
 
 T = TypeVar("T")
-Target = Literal["algorithm", "workload", "run", "parameter", "knob"]
 Parameters = tuple[tuple[str, Scalar], ...]
 
 
@@ -57,16 +67,6 @@ def resolve(document: Document, folder: Path) -> Study:
     return _Resolver(document, folder, text, problems).study()
 
 
-@dataclass
-class _Axis:
-    """An axis as far as it is sound: what it changes and the good values, each with its place."""
-
-    target: Target
-    name: str
-    places: dict[Scalar, FieldPath]
-    when: dict[str, list[Scalar]] = field(default_factory=dict)
-
-
 class _Resolver:
     """Looks everything up and collects problems; nothing is raised until all has been looked at."""
 
@@ -75,11 +75,12 @@ class _Resolver:
         self.folder = folder
         self.text = text
         self.problems = problems
-        self.algorithms: dict[str, Algorithm] = {}
+        self.algorithms: dict[str, AnyAlgorithm] = {}
         self.workloads: dict[str, Workload] = {}
+        self.chips = StudyChips()
         self.tensors: Tensors | None = None
         self.fixed: dict[Target, dict[str, Scalar]] = {"parameter": {}, "knob": {}}
-        self.axes: dict[str, _Axis] = {}
+        self.axes: dict[str, StudyAxis] = {}
         self.conditions = text.conditions()
         self.parameter_sets: dict[tuple[object, ...], Parameters] = {}
         self.shapes: dict[tuple[object, ...], Workload] = {}
@@ -100,7 +101,7 @@ class _Resolver:
             title=self.text.title,
             space=self.space,
             point=self._point,
-            settings=tuple(self._settings(self._point(next(self.space.choices())))),
+            settings=tuple(Origins(self.document, self.axes).settings(self._point(next(self.space.choices())))),
             objectives=objectives,
             constraints=constraints,
         )
@@ -135,17 +136,31 @@ class _Resolver:
         for path, name in self._names("algorithm", self.text.algorithm, written):
             for algorithm in self._attempt(path, partial(find_algorithm, name)):
                 self.algorithms[name] = algorithm
-        named = list(self._names("workload", self._preset, written))
+        self._look_up_chips(written)
+        named = list(self._names("workload", self._preset("workload"), written))
         for path, name in named:
             for workload in self._attempt(path, partial(find_workload, name, self.folder)):
                 self.workloads[name] = workload
         if not named and "workload" not in written:
-            self.workloads[ONE_HEAD.name] = ONE_HEAD
+            on_chips = self.algorithms and all(map(runs_on_chip, self.algorithms.values()))
+            self.workloads[ONE_HEAD.name] = ONE_HEAD_ON_CHIP if on_chips else ONE_HEAD
 
-    @property
-    def _preset(self) -> Scalar:
-        """What the entry ``workload`` names, if anything."""
-        section = self.text.workload
+    def _look_up_chips(self, written: Mapping[str, list[Scalar]]) -> None:
+        """Find chips, and see that algorithms that need one have it."""
+        for path, name in self._names("chip", self._preset("chip"), written):
+            for chip in self._attempt(path, partial(find_chip, name, self.folder)):
+                self.chips.named[name] = chip
+        if not {"chip", "axes"} & self._faulty:
+            needs = {name: runs_on_chip(algorithm) for name, algorithm in self.algorithms.items()}
+            given = self.text.chip is not None or any(axis.split(".")[0] == "chip" for axis in written)
+            path: FieldPath = ("chip",) if ("chip",) in self.document.lines or not given else ("axes",)
+            self._attempt(path, partial(refuse_mismatch, needs, given))
+        if ("clock",) in self.document.lines and self.algorithms and all(map(runs_on_chip, self.algorithms.values())):
+            self._complain(("clock",), "a chip has its own clock: change chip.clock_hz")
+
+    def _preset(self, key: Literal["workload", "chip"]) -> Scalar:
+        """What the entry ``workload`` or ``chip`` names, if anything."""
+        section = self.text.workload if key == "workload" else self.text.chip
         return section.get("preset") if isinstance(section, dict) else section
 
     @property
@@ -181,6 +196,11 @@ class _Resolver:
             if name != "preset":
                 for read in self._read("knob", name, value, ("workload", name)):
                     self.fixed["knob"][name] = read
+        chip = self.text.chip
+        for name, value in chip.items() if isinstance(chip, dict) else ():
+            if name != "preset":
+                for read in self._read("field", name, value, ("chip", name)):
+                    self.chips.fixed[name] = read
 
     def _read(self, target: Target, name: str, value: Scalar, path: FieldPath) -> list[Scalar]:
         """The value of a knob, in a list; empty when it is bad. All algorithms concerned must know a parameter."""
@@ -197,10 +217,18 @@ class _Resolver:
             return read
         if target == "run":
             return self._attempt(path, lambda: read_knob(RUN_KNOBS, name, value, ""))
-        found: Mapping[str, object] = self.algorithms if target == "algorithm" else self.workloads
-        return [value] if value in found else []
+        if target == "mapping":
+            return self._attempt(path, lambda: read_knob(CHIP_KNOBS, name, value, ""))
+        if target == "field":
+            return self._attempt(path, lambda: self.chips.check(name, value))
+        named: dict[Target, Mapping[str, object]] = {
+            "algorithm": self.algorithms,
+            "workload": self.workloads,
+            "chip": self.chips.named,
+        }
+        return [value] if value in named[target] else []
 
-    def _concerned(self, path: FieldPath) -> list[Algorithm]:
+    def _concerned(self, path: FieldPath) -> list[AnyAlgorithm]:
         """Algorithms that a parameter is for: all, unless it is an axis that holds for some of them only."""
         names: set[Scalar] = set(self.algorithms)
         waiting, seen = [str(path[1])] if path[0] == "axes" else [], set[str]()
@@ -225,7 +253,7 @@ class _Resolver:
         target = self._target(axis)
         if target is None:
             return
-        name = axis.rpartition(".")[2]
+        name = axis.removeprefix(FIELD_PREFIX) if target == "field" else axis.rpartition(".")[2]
         places: dict[Scalar, FieldPath] = {}
         for i, value in enumerate(values):
             path = self._place(axis, i)
@@ -233,7 +261,7 @@ class _Resolver:
                 if read in places:
                     self._complain(path, f"value {value!r} is there twice")
                 places[read] = path
-        self.axes[axis] = _Axis(target, name, places, self._read_condition(axis))
+        self.axes[axis] = StudyAxis(target, name, places, self._read_condition(axis))
 
     def _read_condition(self, axis: str) -> dict[str, list[Scalar]]:
         """Under which values of earlier axes an axis holds."""
@@ -246,7 +274,7 @@ class _Resolver:
                 continue
             earlier = self.axes[other]
             for value in values:
-                named = earlier.target in ("algorithm", "workload")
+                named = earlier.target in ("algorithm", "workload", "chip")
                 for meant in [value] if named else self._read(earlier.target, earlier.name, value, path):
                     if meant in earlier.places:
                         read.setdefault(other, []).append(meant)
@@ -261,6 +289,12 @@ class _Resolver:
             return "algorithm"
         if axis == "workload":
             return "workload"
+        if axis == "chip":
+            return "chip"
+        if axis.startswith(FIELD_PREFIX):
+            return "field"
+        if axis in CHIP_KNOBS:
+            return "mapping"
         if axis in RUN_KNOBS:
             return "run"
         owner, _, name = axis.rpartition(".")
@@ -269,7 +303,7 @@ class _Resolver:
         if owner in ("", "workload") and name in WORKLOAD_KNOBS:
             return "knob"
         if self.algorithms:
-            known = ["algorithm", "workload", *RUN_KNOBS, *self._parameter_names, *WORKLOAD_KNOBS]
+            known = ["algorithm", "workload", "chip", *CHIP_KNOBS, *RUN_KNOBS, *self._parameter_names, *WORKLOAD_KNOBS]
             self._complain(("axes", axis), "unknown axis", did_you_mean(name, known))
         return None
 
@@ -326,23 +360,32 @@ class _Resolver:
 
     def _point(self, choice: Choice) -> DesignPoint:
         """The point of a combination of the axes."""
-        chosen = {"parameter": dict(self.fixed["parameter"]), "knob": dict(self.fixed["knob"])}
+        chosen: dict[Target, dict[str, Scalar]] = {
+            "parameter": dict(self.fixed["parameter"]),
+            "knob": dict(self.fixed["knob"]),
+        }
         for name, value in choice.items():
             chosen.setdefault(self.axes[name].target, {})[self.axes[name].name] = value
         algorithm = self.algorithms[str(choice.get("algorithm", self.text.algorithm))]
-        named = str(choice.get("workload") or self._preset or ONE_HEAD.name)
+        named = str(choice.get("workload") or self._preset("workload") or ONE_HEAD.name)
         key = (algorithm.name, *chosen["parameter"].items())
         if key not in self.parameter_sets:
             self.parameter_sets[key] = complete_parameters(algorithm, chosen["parameter"])
         shape_key = (named, *chosen["knob"].items())
         if shape_key not in self.shapes:
             self.shapes[shape_key] = shaped_workload(self.workloads[named], chosen["knob"], self.tensors)
+        simpy = choice.get("engine", self.text.engine) == "simpy"
+        chip: ChipSetting | None = None
+        if runs_on_chip(algorithm):
+            name, mapping = str(choice.get("chip") or self._preset("chip")), choice.get("mapping", self.text.mapping)
+            chip, simpy = self.chips.setting(name, chosen.get("field", {}), mapping), False
         return DesignPoint(
             algorithm=algorithm.name,
             workload=self.shapes[shape_key],
             parameters=self.parameter_sets[key],
-            engine="simpy" if choice.get("engine", self.text.engine) == "simpy" else "compiled",
-            clock_hz=float(choice.get("clock") or self.text.clock),
+            engine="simpy" if simpy else "compiled",
+            clock_hz=chip.accelerator.clock_hz if chip else float(choice.get("clock") or self.text.clock),
+            chip=chip,
             timing_only=self.text.timing_only,
             skip=self.text.skip,
             tensors=self.tensors.file if self.tensors else None,
@@ -365,52 +408,3 @@ class _Resolver:
     def _constraints(self) -> Iterator[Constraint]:
         for i, text in enumerate(self.text.constraints):
             yield from self._attempt(("constraints", i), partial(read_constraint, text))
-
-    # --- origins ----------------------------------------------------------------------------------------
-
-    def _settings(self, first: DesignPoint) -> Iterator[Setting]:
-        """Every resolved value with its origin; an axis shows all its values."""
-        by_target = {(axis.target, axis.name): axis for axis in self.axes.values()}
-        base = f"workload {first.workload.name}"
-        shape_origin = f"tensors {first.tensors.path}" if first.tensors else base
-        rows: list[tuple[Target, str, Json, str, list[FieldPath]]] = [
-            ("algorithm", "algorithm", first.algorithm, "default", [("algorithm",)])
-        ]
-        rows += [
-            ("parameter", name, value, f"default of {first.algorithm}", [("parameters", name)])
-            for name, value in first.parameters
-        ]
-        places: list[FieldPath] = [("workload", "preset"), ("workload",)]
-        rows.append(("workload", "workload", first.workload.name, "default", places))
-        for name in WORKLOAD_KNOBS:
-            if hasattr(first.workload, name):
-                paths: list[FieldPath] = [("workload", name)]
-                if name in ("q_len", "kv_len"):
-                    paths += [("workload", "seq_len"), ("axes", "seq_len"), ("axes", "workload.seq_len")]
-                rows.append(("knob", name, getattr(first.workload, name), shape_origin, paths))
-        rows.append(("run", "engine", first.engine, "default", [("engine",)]))
-        rows.append(("run", "clock", first.clock_hz, "default", [("clock",)]))
-        for target, name, value, default, paths in rows:
-            full = {"parameter": f"parameters.{name}", "knob": f"workload.{name}"}.get(target, name)
-            axis = by_target.get((target, name))
-            if axis is not None:
-                place = next(iter(axis.places.values()))
-                condition = "".join(f", when {other} is {_either(values)}" for other, values in axis.when.items())
-                yield Setting(full, list(axis.places), f"axis, {self._line(place)}{condition}")
-            else:
-                found = [self._line(path) for path in paths if path in self.document.lines]
-                yield Setting(full, value, found[0] if found else default)
-        for name in ("timing_only", "skip", "tensors"):
-            found = [self._line((name,))] if (name,) in self.document.lines else ["default"]
-            yield Setting(name, first.describe()[name], found[0])
-
-        for name in ("objectives", "constraints"):
-            if (name,) in self.document.lines:
-                yield Setting(name, self.document.at((name,)), self._line((name,)))
-
-    def _line(self, path: FieldPath) -> str:
-        return f"{self.document.name}:{self.document.lines[path]}"
-
-
-def _either(values: Iterable[Scalar]) -> str:
-    return " or ".join(str(value) for value in values)

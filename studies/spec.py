@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from hwmodels.quantity import Hertz
 from studies.metrics import Goal
-from studies.space import Engine, Scalar
+from studies.space import Engine, Mapped, Scalar
 
 LONGEST_AXIS = 100_000
 LARGEST_NUMBER = 1e15
@@ -114,6 +114,8 @@ class StudyText(_Strict):
     title: str = ""
     algorithm: str | None = None
     workload: str | dict[str, Scalar] | None = None
+    chip: str | dict[str, Scalar] | None = None
+    mapping: Mapped = "symmetric"
     parameters: dict[str, Scalar] = {}
     axes: dict[str, AxisText] = {}
     objectives: list[str] | dict[str, Goal | None] = []
