@@ -15,7 +15,6 @@ from algorithms.tiled.bounds import Bounds, bounds_of
 from algorithms.tiled.core_graph import Fabric, TierPace, cores_graph
 from algorithms.tiled.dispatch import Slot, dispatch, sample_cores
 from algorithms.tiled.exchange import Exchange, exchange
-from algorithms.tiled.energy import energy_of
 from algorithms.tiled.pace import TICKS_PER_CYCLE, Pace
 from algorithms.tiled.plan import Launch, TilePlan, WorkItem
 from algorithms.tiled.profile import UNFITTED, KernelProfile

@@ -1,4 +1,4 @@
-"""`attnflow validate gpu`: what is scored, what is named as unsupported, and that the goals are held on the points here."""
+"""`attnflow validate gpu`: what is scored, what is named as unsupported, and what makes it fail."""
 
 from __future__ import annotations
 
