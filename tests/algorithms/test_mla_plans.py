@@ -12,8 +12,9 @@ from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.mla import Block
 from algorithms.tiled.mla_core import CoreTiles, attention_items, core_shape
 from algorithms.tiled.mla_fit import BlockParameters
+from algorithms.tiled.mla_fusion import fused_bytes, unfused_bytes
 from algorithms.tiled.mla_gemm import GemmTiles, Task, gemm_items
-from algorithms.tiled.mla_orders import ORDERS, latent_program
+from algorithms.tiled.mla_orders import ORDERS, latent_program, plain_program
 from algorithms.tiled.mla_program import Product, core_of
 from algorithms.workload import load_workload
 from hwmodels.accelerator import load_accelerator
@@ -204,3 +205,16 @@ def test_rows_of_absorbed_decode_cost_a_step_per_tile_of_64():
         seconds[heads] = time_plan(plan, chip).seconds
     assert seconds[64] < 1.1 * seconds[16]
     assert seconds[80] > 1.6 * seconds[64]
+
+
+def test_fused_bytes_are_those_of_the_counters_and_unfused_ones_add_every_intermediate():
+    for workload in (MODELS["v3"].with_(q_len=1, kv_len=99, phase="decode"), MODELS["v2"].with_(q_len=64, kv_len=64)):
+        program = latent_program("seq", workload)
+        assert fused_bytes(program, 2) == costs("seq", workload).bytes
+    plain = MODELS["v3"].with_(latent=None, head_dim=128, v_head_dim=128, q_len=4, kv_len=4, heads=2, kv_heads=1)
+    program = plain_program(plain)
+    x, q, k, scores = 4 * 7168, 4 * 2 * 128, 4 * 128, 2 * 4 * 4
+    weights = 7168 * 128 * (2 + 1 + 1 + 2)
+    projected = (3 * x + q + k + k) + 2 * (q + k)  # three products, two rotations
+    attended = q + k + k + q + 4 * scores
+    assert unfused_bytes(program, 2) == 2 * (weights + projected + attended + q + x)
