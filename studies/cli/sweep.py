@@ -7,9 +7,21 @@ from typing import Annotated
 
 import typer
 
+from studies.cli.execution import (
+    JobsOption,
+    MemoryLimitOption,
+    SchedulerOption,
+    SlurmOption,
+    TimeLimitOption,
+    execution,
+    read_limits,
+)
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file.")]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="SQLite file; out/NAME.sqlite if not given.", show_default=False)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -17,15 +29,23 @@ def register(app: typer.Typer) -> None:
     app.command("sweep")(sweep)
 
 
+def store_path(store: Path | None, name: str) -> Path:
+    """The store that was asked for, or the usual one of a study, its folder made if need be."""
+    if store is not None:
+        return store
+    path = Path("out") / f"{name}.sqlite"
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
 def sweep(
     study_file: StudyFile,
-    store: Annotated[
-        Path | None, typer.Option(help="SQLite file; out/NAME.sqlite if not given.", show_default=False)
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(help="Worker processes; all processors if not given, 0 for none.", min=0, show_default=False),
-    ] = None,
+    store: StoreOption = None,
+    jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    time_limit: TimeLimitOption = None,
+    memory_limit: MemoryLimitOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Evaluate failed points again.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -34,29 +54,27 @@ def sweep(
 
     A point that fails is stored with its reason. The exit code is 1 only if every point failed.
     """
-    from studies.evaluate import attempt
     from studies.resolve import read_study
-    from studies.runner import InlineExecutor, available_cpus, open_processes
     from studies.sweep import run_sweep
     from studies.warm_up import compile_engine
 
+    limits = read_limits(time_limit, memory_limit)
     study = read_study(study_file)
     needs_engine = any(point.engine == "compiled" for point in study.points)
-    path = store or Path("out") / f"{study.name}.sqlite"
-    if store is None:
-        path.parent.mkdir(exist_ok=True)
+    path = store_path(store, study.name)
     if needs_engine:
         compile_engine(quiet=quiet)
     try:
-        summary = run_sweep(
-            study,
-            path,
-            workers=max(jobs if jobs is not None else available_cpus(), 1),
-            retry_failed=retry_failed,
-            quiet=quiet,
-            evaluate=attempt,
-            open_executor=(lambda workers: InlineExecutor()) if jobs == 0 else open_processes,
-        )
+        with execution(jobs, scheduler, slurm) as where:
+            summary = run_sweep(
+                study,
+                path,
+                workers=where.workers,
+                retry_failed=retry_failed,
+                quiet=quiet,
+                open_executor=where.open_executor,
+                limits=limits,
+            )
     except KeyboardInterrupt:
         note(f"stopped; finished points are in {path}, the same command continues", quiet=False)
         raise

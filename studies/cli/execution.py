@@ -1,0 +1,106 @@
+"""The options that say where points are evaluated, and what each may use; shared by `sweep` and `search`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwmodels.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from studies.limits import Limits
+    from studies.runner import OpenExecutor
+
+JobsOption = Annotated[
+    int | None,
+    typer.Option("--jobs", help="Worker processes; all processors if not given, 0 for none.", min=0),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster of this scheduler (tcp://HOST:8786)."),
+]
+SlurmOption = Annotated[
+    int | None,
+    typer.Option("--slurm", metavar="JOBS", help="Start this many SLURM jobs with dask-jobqueue and use them.", min=1),
+]
+TimeLimitOption = Annotated[
+    str | None, typer.Option("--time-limit", metavar="TIME", help="Of each point, for example '30 s'.")
+]
+MemoryLimitOption = Annotated[
+    str | None, typer.Option("--memory-limit", metavar="SIZE", help="Of each point, for example '2 GiB'.")
+]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where points are evaluated."""
+
+    workers: int
+    open_executor: OpenExecutor
+    name: str
+
+
+@contextmanager
+def execution(jobs: int | None, scheduler: str | None, slurm: int | None) -> Iterator[Execution]:
+    """Whatever the options name, ready for work.
+
+    Raises
+    ------
+    InputError
+        More than one of them, or a cluster that cannot be used.
+    """
+    from studies.runner import available_cpus, open_inline, open_processes
+
+    given = [
+        name for name, value in (("--jobs", jobs), ("--scheduler", scheduler), ("--slurm", slurm)) if value is not None
+    ]
+    if len(given) > 1:
+        raise InputError(Problem(f"only one of {' and '.join(given)} can be given"))
+    if scheduler is not None or slurm is not None:
+        from studies.cluster import dask_cluster, slurm_cluster
+
+        opened = dask_cluster(scheduler) if scheduler is not None else slurm_cluster(slurm or 1)
+        with opened as cluster:
+            yield Execution(cluster.workers, cluster.open_executor, cluster.name)
+    elif jobs == 0:
+        yield Execution(1, open_inline, "this process")
+    else:
+        workers = jobs or available_cpus()
+        yield Execution(workers, open_processes, f"{workers} processes")
+
+
+def read_limits(time_limit: str | None, memory_limit: str | None) -> Limits:
+    """The limits as written.
+
+    Raises
+    ------
+    InputError
+        For what is no time, no size, or not above 0.
+    """
+    from studies.limits import Limits
+
+    problems: list[Problem] = []
+    time_s = _read("--time-limit", time_limit, "s", problems)
+    memory_bytes = _read("--memory-limit", memory_limit, "B", problems)
+    if problems:
+        raise InputError(problems)
+    return Limits(time_s, None if memory_bytes is None else int(memory_bytes))
+
+
+def _read(option: str, text: str | None, unit: str, problems: list[Problem]) -> float | None:
+    from hwmodels.quantity import parse_quantity
+
+    if text is None:
+        return None
+    try:
+        value = parse_quantity(text, unit)
+        if not value > 0:
+            raise ValueError(f"must be above 0 (got {text!r})")
+    except ValueError as error:
+        problems.append(Problem(str(error), field=option))
+        return None
+    return value

@@ -1,0 +1,111 @@
+"""``attnflow search``: look for the best designs of a study without evaluating all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.execution import (
+    JobsOption,
+    MemoryLimitOption,
+    SchedulerOption,
+    SlurmOption,
+    TimeLimitOption,
+    execution,
+    read_limits,
+)
+from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.sweep import StoreOption, StudyFile, store_path
+
+if TYPE_CHECKING:
+    from studies.search import SearchSummary
+    from studies.study import Study
+
+MOST_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("search")(search)
+
+
+def search(
+    study_file: StudyFile,
+    evaluations: Annotated[int, typer.Option("--evaluations", "-n", help="Most designs to evaluate.", min=1)],
+    sampler: Annotated[str, typer.Option(help="nsga2, tpe, qmc or random.")] = "nsga2",
+    seed: Annotated[int, typer.Option(help="Of the sampler.", min=0)] = 0,
+    store: StoreOption = None,
+    jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    time_limit: TimeLimitOption = None,
+    memory_limit: MemoryLimitOption = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Look for designs that are best by the objectives of a study and keep its constraints.
+
+    Results go to the same store as those of a sweep, and are taken from there; the same command continues after a
+    stop. The exit code is 1 if no design was found that has a result and keeps the constraints.
+    """
+    from studies.resolve import read_study
+    from studies.search import run_search
+    from studies.warm_up import compile_engine
+
+    limits = read_limits(time_limit, memory_limit)
+    study = read_study(study_file)
+    path = store_path(store, study.name)
+    compile_engine(quiet=quiet)
+    try:
+        with execution(jobs, scheduler, slurm) as where:
+            summary = run_search(
+                study,
+                path,
+                sampler=sampler,
+                evaluations=evaluations,
+                seed=seed,
+                workers=where.workers,
+                quiet=quiet,
+                open_executor=where.open_executor,
+                limits=limits,
+            )
+    except KeyboardInterrupt:
+        note(f"stopped; finished points are in {path}, the same command continues", quiet=False)
+        raise
+    emit(summary.describe(), lambda: _text(study, summary), as_json=as_json)
+    return EXIT_OK if summary.front else EXIT_CHECK_FAILED
+
+
+def _text(study: Study, summary: SearchSummary) -> str:
+    head = (
+        f"{summary.title}\n{summary.points} of {summary.space} designs looked at in {summary.proposals} proposals:"
+        f" {summary.evaluated} evaluated now at {summary.points_per_s:.3g} points/s, {summary.reused} there already,"
+        f" {summary.failed} without result, {summary.infeasible} beyond a constraint"
+    )
+    tail = f'stored in {summary.store}; report it with --study "{summary.study}"'
+    if not summary.front:
+        return f"{head}\nno design has a result and keeps the constraints\n{tail}"
+    return f"{head}\n\n{_front(study, summary)}\n\n{tail}"
+
+
+def _front(study: Study, summary: SearchSummary) -> str:
+    """The best designs: what was chosen, and what came out."""
+    from studies.report.columns import flat_settings
+    from studies.store import Store
+
+    with Store(summary.store) as store:
+        by_key = {row.outcome.key: row for row in store.rows(summary.study)}
+    rows = [by_key[key] for key in summary.front[:MOST_SHOWN]]
+    names = [axis.rpartition(".")[2] for axis in study.axes]
+    settings = [flat_settings(row.point) for row in rows]
+    header = (*names, *(f"{each.metric} [{each.unit}]" if each.unit else each.metric for each in study.objectives))
+    body = [
+        (
+            *(flat[name][1] if name in flat else None for name in names),
+            *(row.outcome.metrics.get(each.metric) for each in study.objectives),
+        )
+        for flat, row in zip(settings, rows, strict=True)
+    ]
+    hidden = len(summary.front) - len(rows)
+    return f"front: {len(summary.front)} designs\n{table(header, body)}" + (f"\nand {hidden} more" if hidden else "")
