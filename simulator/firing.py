@@ -37,9 +37,10 @@ class Segment:
         Added to ``count`` for every further iteration (causal rows).
     request_bytes : int
         Bytes that one firing asks of the unit's server; 0 means the firing does not use the server.
-    address, address_step, address_iteration_step : int
-        Byte address of the first request of the run in iteration 0, its increase from firing to firing, and from
-        iteration to iteration.
+    address, address_step : int
+        Byte address of the first request of the run in iteration 0, and its increase from firing to firing.
+    address_iteration_step, iterations_per_address : int
+        The address grows by the step every so many iterations (the next head follows when all rows of one are done).
     is_write : bool
         Whether the bytes go to the server instead of coming from it.
     """
@@ -54,6 +55,7 @@ class Segment:
     address: int = 0
     address_step: int = 0
     address_iteration_step: int = 0
+    iterations_per_address: int = 1
     is_write: bool = False
 
     def same_firing(self, other: Segment) -> bool:
@@ -110,6 +112,8 @@ class FiringTable:
         for segment in segments:
             if (len(segment.take), len(segment.make)) != self._ports:
                 problems.append("all segments of a table must have the same number of ports")
+            if segment.iterations_per_address < 1:
+                problems.append(f"iterations_per_address must be at least 1 (got {segment.iterations_per_address})")
             if segment.latency < 1:
                 problems.append(f"latency must be at least 1 cycle (got {segment.latency})")
             if segment.ii < 0:

@@ -51,7 +51,8 @@ UNIT = _dtype(
 )
 BLOCK = _dtype("loops growth segment_ptr segment_end")
 SEGMENT = _dtype(
-    "count growth latency ii request take_ptr make_ptr address address_step address_iteration_step is_write"
+    "count growth latency ii request take_ptr make_ptr address address_step address_iteration_step "
+    "iterations_per_address is_write"
 )
 # The three rings of a channel have mask + 1 words each: visible times, release times, issue times. It is closed when
 # its producer is done. Promised tokens have a slot, but the memory tier has not said yet when they come.
@@ -191,6 +192,7 @@ def _segment_row(segment: Segment, words: _Words) -> dict[str, int]:
         "address": segment.address,
         "address_step": segment.address_step,
         "address_iteration_step": segment.address_iteration_step,
+        "iterations_per_address": segment.iterations_per_address,
         "is_write": int(segment.is_write),
     }
 

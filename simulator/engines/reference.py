@@ -280,7 +280,8 @@ class ReferenceRun:
         server_cause, window = first_output + unit.outputs, tier.server.outstanding
         for iteration, segment, count in self.graph.table(number).runs_by_iteration():
             trace.segment = segment
-            first_address = segment.address + segment.address_iteration_step * iteration
+            turn = iteration // segment.iterations_per_address
+            first_address = segment.address + segment.address_iteration_step * turn
             for index in range(count):
                 cause = yield from self._wait_for_inputs(number, segment)
                 for port in range(unit.outputs):

@@ -96,11 +96,10 @@ def enter(unit, segment, words, start):
     """Record the request of a firing; one without bytes is answered at once."""
     at = request_record(unit, unit.requested)
     fired = unit.run_firings - unit.firings_left
+    turn = unit.iteration // segment.iterations_per_address
     words[at + R_START] = start
     words[at + R_SEGMENT] = unit.segment
-    words[at + R_ADDRESS] = (
-        segment.address + segment.address_step * fired + segment.address_iteration_step * unit.iteration
-    )
+    words[at + R_ADDRESS] = segment.address + segment.address_step * fired + segment.address_iteration_step * turn
     words[at + R_ANSWER] = start if segment.request == 0 else -1
     unit.requested += 1
 

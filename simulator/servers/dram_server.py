@@ -87,7 +87,8 @@ class DramServer:
         for segment in (s for block in table.blocks for s in block.segments if s.request_bytes):
             firings = max(segment.count, segment.count + segment.growth * last)
             steps = (0, segment.address_step * max(firings - 1, 0))
-            turns = (0, segment.address_iteration_step * max(table.iterations - 1, 0))
+            last_turn = max(table.iterations - 1, 0) // segment.iterations_per_address
+            turns = (0, segment.address_iteration_step * last_turn)
             lowest = segment.address + min(steps) + min(turns)
             end = segment.address + max(steps) + max(turns) + segment.request_bytes
             if lowest < 0:

@@ -82,7 +82,8 @@ def stream_reads(p: IntArray, s: IntArray, inp: IntArray, mask: int, end: int) -
     horizon = s[H_REFRESH_NEXT] if end < 0 else min(s[H_REFRESH_NEXT], end + 1)
     served = 0
     while served < count:
-        clock, bank = _next_read(s, s[H_NOW] if served == 0 else s[H_TICKED] + 1, horizon)
+        # a channel that is resumed looks again at the clock it ran to, whose command slot is used
+        clock, bank = _next_read(s, max(s[H_NOW], s[H_TICKED] + 1), horizon)
         cell = PENDING + (next_key & (FILTER - 1))
         if bank < 0 or s[cell] or not _is_replaced(s, bank):
             break

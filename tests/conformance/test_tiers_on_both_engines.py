@@ -57,6 +57,7 @@ def with_tiers(graph: Graph, seed: int) -> Graph:
             address=int(rng.integers(0, capacity // 4)),
             address_step=int(rng.choice([0, 64, 256, 1000])),
             address_iteration_step=int(rng.choice([0, 64, 512])),
+            iterations_per_address=int(rng.integers(1, 4)),
             is_write=bool(rng.random() < 0.3),
         )
 
