@@ -144,17 +144,15 @@ def sram_area_mm2(capacity_bytes: float, node_nm: float) -> float:
 
 
 def sram_sources(node_nm: float, cell: Cell) -> dict[str, str]:
-    """What the energies at `node_nm` rest on: the table's nodes around it."""
-    table = sram_table()
-    finer = [node for node in table if node.node_nm <= node_nm][-1:]
-    coarser = [node for node in table if node.node_nm >= node_nm][:1]
-    around = {node.node_nm: node for node in (finer or coarser) + (coarser or finer)}
-    return {
-        f"{what} at {nm:g} nm": text
-        for nm, node in around.items()
-        for what, text in node.sources.items()
-        if what == "area" or what.endswith(cell)
-    }
+    """What `read` energy, `leakage` and `area` at `node_nm` rest on: the nodes of the table around it."""
+    found = {}
+    for what, key in (("read", f"read energy, {cell}"), ("leakage", f"leakage, {cell}"), ("area", "area")):
+        nodes = [node for node in sram_table() if key in node.sources]
+        finer = [node for node in nodes if node.node_nm <= node_nm][-1:]
+        coarser = [node for node in nodes if node.node_nm >= node_nm][:1]
+        around = dict.fromkeys((node.node_nm, node.sources[key]) for node in (finer or coarser) + (coarser or finer))
+        found[what] = "; ".join(f"{nm:g} nm: {text}" for nm, text in around)
+    return found
 
 
 def _nodes_with(what: str, node_nm: float, has: Callable[[SramNode], bool]) -> list[SramNode]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -210,9 +210,9 @@ def load_tier(name_or_path: str | Path, count: int | None = None) -> Tier:
         case SramTierText() as parsed:
             tier: Tier = _sram(parsed, document)
         case LinkTierText() as parsed:
-            tier = _link(parsed)
+            tier = LinkTier(**_plain(parsed, _LINK_FIELDS))
         case FlashTierText() as parsed:
-            tier = _flash(parsed)
+            tier = FlashTier(**_plain(parsed, _FLASH_FIELDS))
     return tier if count is None else tier.with_count(_checked(count))
 
 
@@ -274,66 +274,76 @@ def _sram(text: SramTierText, document: Document) -> SramTier:
         problems += [document.problem((p.field or "node_nm",), p.message, p.hint) for p in error.problems]
     if problems:
         raise InputError(in_order(problems))
-    cited = {**text.citations(""), **{f"energy.{what}": source for what, source in sram_sources(node, cell).items()}}
+    sources = sram_sources(node, cell)
+    cited = {"energy.read_j_per_bit": sources["read"], "energy.write_j_per_bit": f"as reads; {sources['read']}"}
+    cited |= {"energy.leakage_w": sources["leakage"], "area_each_mm2": sources["area"]}
+    plain = _plain(text, _SRAM_FIELDS)
+    own = dict(plain.pop("citations"))
+    width = plain["width_bytes"]
+    # a write swings the bit lines of a word just as a read does
+    energy = SramEnergy(read, text.write.value if text.write else read, leakage, width)
     return SramTier(
-        name=text.name,
-        summary=text.summary,
-        capacity_each_bytes=int(capacity),
-        count=text.count.value,
-        banks=text.banks.value,
-        ports=text.ports.value,
-        width_bytes=int(text.width.value),
-        lanes=text.lanes.value if text.lanes else text.banks.value * text.ports.value,
-        latency_cycles=text.latency_cycles.value,
-        clock_hz=text.clock.value,
-        buffers=text.buffers.value,
-        # a write swings the bit lines of a word just as a read does
-        energy=SramEnergy(read, text.write.value if text.write else read, leakage, int(text.width.value)),
-        area_each_mm2=area,
-        citations=tuple((name.lstrip("."), source) for name, source in cited.items()),
+        **{"lanes": text.banks.value * text.ports.value, "area_each_mm2": area, **plain},
+        energy=energy,
+        citations=tuple({"lanes": "all ports of all banks", **cited, **own}.items()),
     )
 
 
-def _link(text: LinkTierText) -> LinkTier:
-    return LinkTier(
-        name=text.name,
-        summary=text.summary,
-        bytes_each_per_second=text.rate.value,
-        efficiency=text.efficiency.value,
-        latency_s=text.latency.value,
-        chunk_bytes=int(text.chunk.value),
-        outstanding=text.outstanding.value,
-        duplex=text.duplex.value,
-        capacity_each_bytes=int(text.capacity.value) if text.capacity else 0,
-        count=text.count.value,
-        j_per_bit=text.energy.value,
-        area_each_mm2=text.area.value if text.area else None,
-        citations=tuple((name.lstrip("."), source) for name, source in text.citations("").items()),
-    )
+_COMMON = {"count": "count", "capacity": "capacity_each_bytes", "area": "area_each_mm2"}
+_SRAM_FIELDS = _COMMON | {
+    "banks": "banks",
+    "ports": "ports",
+    "width": "width_bytes",
+    "lanes": "lanes",
+    "latency_cycles": "latency_cycles",
+    "clock": "clock_hz",
+    "buffers": "buffers",
+    "node_nm": "node_nm",
+    "cell": "cell",
+}
+_SRAM_ENERGIES = {
+    "read": "energy.read_j_per_bit",
+    "write": "energy.write_j_per_bit",
+    "leakage": "energy.leakage_w",
+}
+_LINK_FIELDS = _COMMON | {
+    "rate": "bytes_each_per_second",
+    "efficiency": "efficiency",
+    "latency": "latency_s",
+    "chunk": "chunk_bytes",
+    "outstanding": "outstanding",
+    "duplex": "duplex",
+    "energy": "j_per_bit",
+}
+_FLASH_FIELDS = _COMMON | {
+    "page": "page_bytes",
+    "sector": "sector_bytes",
+    "planes": "planes",
+    "read_time": "read_s",
+    "program_time": "program_s",
+    "read_rate": "read_bytes_each_per_second",
+    "write_rate": "write_bytes_each_per_second",
+    "commands_per_second": "commands_each_per_second",
+    "queue_depth": "queue_depth",
+    "latency": "latency_s",
+    "read_energy": "read_j_per_bit",
+    "write_energy": "write_j_per_bit",
+    "idle": "idle_w",
+}
+"""Fields of a tier by key of its file."""
 
 
-def _flash(text: FlashTierText) -> FlashTier:
-    return FlashTier(
-        name=text.name,
-        summary=text.summary,
-        capacity_each_bytes=int(text.capacity.value),
-        count=text.count.value,
-        page_bytes=int(text.page.value),
-        sector_bytes=int(text.sector.value),
-        planes=text.planes.value,
-        read_s=text.read_time.value,
-        program_s=text.program_time.value,
-        read_bytes_each_per_second=text.read_rate.value,
-        write_bytes_each_per_second=text.write_rate.value,
-        commands_each_per_second=text.commands_per_second.value,
-        queue_depth=text.queue_depth.value,
-        latency_s=text.latency.value,
-        read_j_per_bit=text.read_energy.value,
-        write_j_per_bit=text.write_energy.value,
-        idle_w=text.idle.value,
-        area_each_mm2=text.area.value if text.area else None,
-        citations=tuple((name.lstrip("."), source) for name, source in text.citations("").items()),
-    )
+def _plain(text: SramTierText | LinkTierText | FlashTierText, names: dict[str, str]) -> dict[str, Any]:
+    """Name, summary and the plain values of a file by field of the tier, with their citations by field."""
+    values = {
+        names[key]: int(value) if names[key].endswith("_bytes") else value
+        for key, value in text.values().items()
+        if key in names
+    }
+    cited = text.citations("")
+    fields = {key: (names | _SRAM_ENERGIES).get(key, key) for key in (name.lstrip(".") for name in cited)}
+    citations = tuple((field, cited[f".{key}"]) for key, field in fields.items())
+    return {"name": text.name, "summary": text.summary, **values, "citations": citations}
 
 
 def _folder() -> Traversable:

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from hwmodels.standards.checks import mapped_fields
 from hwmodels.standards.standard import DramOrganisation, DramStandard, MappedField
 from hwmodels.tiers.dram_energy import DramEnergy
-from hwmodels.tiers.sram_energy import SramEnergy
+from hwmodels.tiers.sram_energy import Cell, SramEnergy
 
 RowState = Literal["open", "closed", "conflict"]
 """What an access finds: its row open, the bank closed, or another row open."""
@@ -104,6 +104,21 @@ class DramTier(_Counted):
         """Unloaded latency of a read that finds its bank closed."""
         return self.read_latency_ticks() * self.standard.tick_s
 
+    @property
+    def streamed_j_per_bit(self) -> float:
+        """Energy of a bit of whole rows read one after the other at full rate, refresh and background included."""
+        organisation, timing = self.organisation, self.standard.timing
+        busy_s = 1 / (8 * self.peak_bytes_per_second)
+        refreshes = organisation.channels * organisation.ranks * busy_s / (timing.refi * self.standard.clock_s)
+        used = self.energy.used(
+            activations=1 / (8 * organisation.row_bytes),
+            read_bits=1,
+            write_bits=0,
+            refreshes=refreshes,
+            channel_seconds=organisation.channels * busy_s,
+        )
+        return sum(used.values())
+
     def with_count(self, count: int) -> DramTier:
         """The same devices, `count` of them."""
         return replace(self, count=count)
@@ -129,6 +144,8 @@ class SramTier(_Counted):
         From the access of a word to its data.
     buffers
         2: double buffering, each half has half of the banks and of the capacity.
+    node_nm, cell
+        Process and kind of cell.
     """
 
     name: str
@@ -142,6 +159,8 @@ class SramTier(_Counted):
     latency_cycles: int
     clock_hz: float
     buffers: int
+    node_nm: float
+    cell: Cell
     energy: SramEnergy
     area_each_mm2: float | None = None
     citations: Citations = ()
@@ -161,6 +180,11 @@ class SramTier(_Counted):
     def peak_bytes_per_second(self) -> float:
         """Rate of all interfaces without bank conflicts."""
         return self.count * self.lanes * self.width_bytes * self.clock_hz
+
+    @property
+    def streamed_j_per_bit(self) -> float:
+        """Energy of a bit read at full rate, leakage included."""
+        return self.energy.read_j_per_bit + self.count * self.energy.leakage_w / (8 * self.peak_bytes_per_second)
 
     @property
     def read_latency_s(self) -> float:
@@ -202,9 +226,9 @@ class LinkTier(_Counted):
     chunk_bytes: int
     outstanding: int
     duplex: bool
-    capacity_each_bytes: int
     count: int
     j_per_bit: float
+    capacity_each_bytes: int = 0
     area_each_mm2: float | None = None
     citations: Citations = ()
     kind: ClassVar[str] = "link"
@@ -228,6 +252,11 @@ class LinkTier(_Counted):
     def read_latency_s(self) -> float:
         """One chunk on an idle link."""
         return self.latency_s + self.chunk_s
+
+    @property
+    def streamed_j_per_bit(self) -> float:
+        """Energy of a bit moved."""
+        return self.j_per_bit
 
     @property
     def usable_bytes_per_second(self) -> float:
@@ -305,6 +334,11 @@ class FlashTier(_Counted):
     def read_latency_s(self) -> float:
         """One sector of an idle drive."""
         return self.read_s + self.sector_bytes / self.read_bytes_each_per_second + self.latency_s
+
+    @property
+    def streamed_j_per_bit(self) -> float:
+        """Energy of a bit read at full rate, the idle drive included."""
+        return self.read_j_per_bit + self.idle_w / (8 * self.read_bytes_each_per_second)
 
     def random_bytes_per_second(self, chunk_bytes: int) -> float:
         """Sustained rate of reads of `chunk_bytes` (at most a page) that are spread evenly over all planes.

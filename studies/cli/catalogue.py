@@ -113,7 +113,8 @@ def show(
     kind: Annotated[ShownKind, typer.Argument(help="What it is.")],
     name: Annotated[str, typer.Argument(help="Its name; a workload, a chip or a tier may also be a YAML file.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a chip's field, or a tier's count; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a chip's field, or a tier's count; repeatable."),
     ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
