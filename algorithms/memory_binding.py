@@ -6,6 +6,7 @@ import dataclasses
 from fractions import Fraction
 
 from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier
+from simulator.servers.dram import DramCounters
 from simulator.servers.dram_parameters import (
     AddressField,
     Controller,
@@ -91,4 +92,17 @@ def flash_server(tier: FlashTier, clock_hz: float) -> FlashServer:
         sector_write_cycles=cycles(tier.sector_bytes / (tier.write_bytes_each_per_second * tier.count)),
         command_cycles=cycles(1 / (tier.commands_each_per_second * tier.count)),
         latency_cycles=cycles(tier.latency_s),
+    )
+
+
+def dram_energy_j(tier: DramTier, counters: DramCounters) -> dict[str, float]:
+    """Joules by component (`DramEnergy.used`) of what happened on a DRAM tier; bits are those of column commands."""
+    organisation = tier.organisation
+    bits = 8 * organisation.transaction_bytes
+    return tier.energy.used(
+        activations=counters.activations,
+        read_bits=bits * counters.read_commands,
+        write_bits=bits * counters.write_commands,
+        refreshes=counters.refreshes + counters.bank_refreshes / (organisation.banks // organisation.ranks),
+        channel_seconds=counters.clocks * tier.standard.tick_s * organisation.channels,
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from algorithms.memory_binding import dram_description, flash_server, link_server, sram_server
+from algorithms.memory_binding import dram_description, dram_energy_j, flash_server, link_server, sram_server
 from algorithms.memory_patterns import AddressSpace, make_stream
 from hwmodels.tiers.text import load_tier, tier_names
 from simulator.servers.dram import Requests, run_dram
@@ -162,3 +162,16 @@ def test_srams_reach_their_peak(name):
     rate = size * tier.clock_hz / (served(server, sram_service, size) - tier.latency_cycles + 1) * tier.count
     # a buffer has its share of the banks, which cannot feed all lanes when buffers split them
     assert rate == pytest.approx(tier.peak_bytes_per_second / tier.buffers, rel=0.01)
+
+
+@pytest.mark.parametrize("pattern", ["seq_read", "idle"])
+def test_hbm2_energy_follows_from_the_commands(pattern):
+    tier = load_tier("hbm2")
+    parameters = {"seed": 1, "gap_ns": 500} if pattern == "idle" else {}
+    counters = run(tier, pattern, 4000, 1.0, **parameters).counters
+    joules = dram_energy_j(tier, counters)
+    bits = 4000 * 64 * 8
+    dynamic = sum(joules[part] for part in ("activate", "array", "tsv", "io", "phy"))
+    assert dynamic == pytest.approx(counters.activations * 909e-12 + bits * 3.48e-12, rel=1e-12)
+    assert joules["refresh"] == pytest.approx(counters.refreshes * 60.84e-9)
+    assert joules["background"] == pytest.approx(counters.clocks * 1e-9 * 8 * 0.066)
