@@ -24,6 +24,8 @@ ACCUMULATOR_BYTES = 4
 """Scores, sums and partial outputs are float32 in every published kernel."""
 TILE_WITHOUT_CHIP = 64
 """Size of an automatic tile when values are computed and no chip is known; values do not depend on it."""
+MOST_ROW_GROUPS = 3
+"""Of automatic ones: more take turns no better and need registers of their own."""
 PACKING_GAIN = 0.9
 """Heads are packed when tiles are fuller with it, by this factor (flash-attention, hopper/heuristics.h)."""
 
@@ -56,7 +58,7 @@ class TileParameters:
     overlap: Overlap = field(
         default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
     )
-    row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: rows over the array's rows"))
+    row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: up to 3 of equal size"))
     order: TileOrder = field(
         default="longest_first", metadata=knob("work items in the order of tiles (static), or longest_first")
     )
@@ -147,9 +149,18 @@ def resolved_tiles(
     if not parameters.tile_rows:
         while rows > core.matrix_rows and excess_bytes(core, *held(workload, parameters, rows, columns)) > 0:
             rows -= core.matrix_rows
-    groups = parameters.row_groups or max(1, rows // core.matrix_rows)
+    groups = parameters.row_groups or automatic_row_groups(rows // core.matrix_rows)
     pack: Packing = "always" if packed else "never"
     return dataclasses.replace(parameters, tile_rows=rows, tile_columns=columns, row_groups=groups, pack_gqa=pack)
+
+
+def automatic_row_groups(blocks: int) -> int:
+    """Groups that share the ``blocks`` of the matrix array's rows in a tile: as many as share them evenly, up to 3.
+
+    FlashAttention-3 has 2 or 3 consumer warp groups (hopper/flash_fwd_launch_template.h).
+    """
+    shared = [groups for groups in range(1, MOST_ROW_GROUPS + 1) if max(blocks, 1) % groups == 0]
+    return max(shared) if blocks <= MOST_ROW_GROUPS else max(*shared, 2)
 
 
 def _query_tiles(workload: Workload, rows: int, packed: bool) -> int:
