@@ -139,7 +139,8 @@ VERSION_1 = """
 BEGIN;
 CREATE TABLE runs (run INTEGER PRIMARY KEY, provenance TEXT NOT NULL);
 CREATE TABLE points (key TEXT PRIMARY KEY, point TEXT NOT NULL, status TEXT NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0, metrics TEXT, detail TEXT, error TEXT, traceback TEXT, wall_s REAL, time_utc TEXT, run INTEGER) WITHOUT ROWID;
+    attempt INTEGER NOT NULL DEFAULT 0, metrics TEXT,
+    detail TEXT, error TEXT, traceback TEXT, wall_s REAL, time_utc TEXT, run INTEGER) WITHOUT ROWID;
 CREATE TABLE grid (study TEXT NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY (study, position)) WITHOUT ROWID;
 PRAGMA application_id = 1635021926; PRAGMA user_version = 1;
