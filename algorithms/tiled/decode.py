@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
-from algorithms.tiled.flash import core_bytes, handed_out, launch_of
-from algorithms.tiled.parameters import TileParameters, bad_numbers, knob, resolved_tiles, tiling_of
-from algorithms.tiled.plan import Launch, TilePlan
+from algorithms.tiled.flash import core_bytes, launch_of
+from algorithms.tiled.parameters import TileParameters, bad_numbers, cached_bytes, knob, resolved_tiles, tiling_of
+from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.splits import Split, automatic_splits, merge_launch, partial_bytes
 from algorithms.tiled.tiles import ceil_div
 from hwmodels.errors import InputError, Problem
@@ -63,27 +63,21 @@ def resolved_splits(workload: Workload, parameters: Splitting, chip: Accelerator
     return replace(parameters, splits=automatic_splits(items, chip.cores * parameters.items_per_core, key_tiles))
 
 
-def split_launches(workload: Workload, parameters: SplitParameters) -> tuple[Launch, ...]:
+def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip: Accelerator) -> TilePlan:
     """Attention over all parts and, if there are several, their merge; parameters must be decided."""
     tiling = tiling_of(workload, parameters)
     split = Split.of(tiling, parameters.splits)
-    several = len(split.parts) > 1
-    items = handed_out(split.items(parameters, partial=several), tiling.heads, parameters)
-    attention = launch_of("attention", workload, parameters, items)
-    return (attention, merge_launch(workload, len(split.parts))) if several else (attention,)
-
-
-def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip: Accelerator) -> TilePlan:
-    """The plan of split attention; parameters must be decided."""
-    launches = split_launches(workload, parameters)
-    parts = len(Split.of(tiling_of(workload, parameters), parameters.splits).parts)
+    parts = len(split.parts)
+    passing = partial_bytes(workload, parts) if parts > 1 else 0
+    kept = cached_bytes(chip, passing)
+    attention = launch_of("attention", tiling, parameters, split.items(parameters, partial=parts > 1), kept)
     return TilePlan(
         algorithm=name,
-        launches=launches,
+        launches=(attention, merge_launch(workload, parts, kept)) if parts > 1 else (attention,),
         useful_flops=workload.attention_flops,
         useful_exps=workload.exponentials,
         compulsory_bytes=workload.compulsory_bytes,
-        capacity_bytes=workload.compulsory_bytes + (partial_bytes(workload, parts) if parts > 1 else 0),
+        capacity_bytes=workload.compulsory_bytes + passing,
         core_bytes=core_bytes(workload, parameters, chip),
     )
 

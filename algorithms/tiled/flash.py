@@ -74,21 +74,28 @@ def attention_launch(workload: Workload, parameters: TileParameters) -> Launch:
         steps.item(tile, store_bytes=len(tile.rows) * workload.v_head_dim * workload.dtype_bytes)
         for tile in tiling.query_tiles
     ]
-    return launch_of("attention", workload, parameters, handed_out(run_lengths(items), tiling.heads, parameters))
+    return launch_of("attention", tiling, parameters, run_lengths(items))
 
 
 def launch_of(
-    name: str, workload: Workload, parameters: TileParameters, items: tuple[tuple[WorkItem, int], ...]
+    name: str,
+    tiling: Tiling,
+    parameters: TileParameters,
+    items: Iterable[tuple[WorkItem, int]],
+    kept_store_bytes: int = 0,
 ) -> Launch:
-    """A launch that reads q, k and v."""
+    """A launch that reads q, k and v; `items` are those of one head."""
+    workload = tiling.workload
     return Launch(
         name=name,
-        items=items,
+        items=handed_out(items, tiling.heads, parameters),
         unique_load_bytes=workload.q_bytes + workload.k_bytes + workload.v_bytes,
         order=parameters.order,
         matrix_format=workload.dtype,
         overlap=parameters.overlap,
         row_groups=max(parameters.row_groups, 1),
+        shared_by=len(tiling.query_tiles),
+        kept_store_bytes=kept_store_bytes,
     )
 
 

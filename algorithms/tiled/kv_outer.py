@@ -21,6 +21,7 @@ from algorithms.tiled.parameters import (
     ACCUMULATOR_BYTES,
     TileParameters,
     bad_choices,
+    cached_bytes,
     knob,
     resolved_tiles,
     tiling_of,
@@ -76,10 +77,17 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
         parameters = self.resolved(workload, parameters, chip)
         tiling = tiling_of(workload, parameters)
         item = WorkItem(run_lengths(_steps(tiling, parameters)))
-        launch = launch_of("attention", workload, parameters, ((item, tiling.heads),))
         rows = tiling.heads * tiling.rows
         passing = rows * (workload.v_head_dim * parameters.partial_bytes(workload) + STATISTICS_BYTES)
-        launch = replace(launch, unique_load_bytes=launch.unique_load_bytes + passing)
+        launch = launch_of("attention", tiling, parameters, [(item, 1)])
+        in_cache = cached_bytes(chip, passing * min(tiling.heads, chip.cores) // tiling.heads) > 0
+        rewritten = launch.total("store_bytes") - workload.out_bytes
+        launch = replace(
+            launch,
+            unique_load_bytes=launch.unique_load_bytes + (0 if in_cache else passing),
+            kept_store_bytes=rewritten if in_cache else 0,
+            shared_by=1,
+        )
         separate = passing if parameters.partial_output == "float32" else rows * STATISTICS_BYTES
         return TilePlan(
             algorithm="flash.kv_outer",

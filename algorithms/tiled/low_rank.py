@@ -15,7 +15,7 @@ import numpy as np
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
-from algorithms.tiled.flash import core_bytes, handed_out, launch_of
+from algorithms.tiled.flash import core_bytes, launch_of
 from algorithms.tiled.online import OnlineSoftmax
 from algorithms.tiled.parameters import TileParameters, footprint, knob, resolved_tiles, tiling_of
 from algorithms.tiled.plan import Matmul, TilePlan, TileStep, WorkItem, run_lengths
@@ -57,7 +57,7 @@ class LowRank(TiledAlgorithm[LowRankParameters]):
         tiling = tiling_of(workload, parameters)
         steps = Steps(tiling, parameters)
         items = run_lengths(_item(steps, tile, parameters.rank) for tile in tiling.query_tiles)
-        launch = launch_of("attention", workload, parameters, handed_out(items, tiling.heads, parameters))
+        launch = launch_of("attention", tiling, parameters, items)
         inputs = _input_bytes(workload, parameters.rank)
         return TilePlan(
             algorithm="flash.low_rank",

@@ -76,6 +76,7 @@ class Product:
             name=self.name,
             items=tuple((item, times * self.count) for item, times in run_lengths(self._items(parameters, size))),
             unique_load_bytes=(self.count * self.rows + right) * self.depth * size,
+            shared_by=ceil_div(self.rows, parameters.tile_rows),
             matrix_format=number_format,
         )
 

@@ -180,6 +180,11 @@ def excess_bytes(core: Core, operands: int, accumulators: int) -> float:
     return max(operands - core.sram_bytes, operands + accumulators - core.sram_bytes - own)
 
 
+def cached_bytes(chip: Accelerator, passing: int) -> int:
+    """Of ``passing`` bytes that go from one launch to the next, those that never leave the caches: all or none."""
+    return passing if passing <= sum(tier.capacity_bytes for tier in chip.caches) else 0
+
+
 def fitting_core_bytes(chip: Accelerator, operands: int, accumulators: int, what: str) -> int:
     """All bytes a work item holds in a core.
 

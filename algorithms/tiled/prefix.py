@@ -16,9 +16,9 @@ from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.decode import SplitParameters, resolved_splits, split_plan
-from algorithms.tiled.flash import core_bytes, handed_out, launch_of
+from algorithms.tiled.flash import core_bytes, launch_of
 from algorithms.tiled.online import merged
-from algorithms.tiled.parameters import knob, tiling_of
+from algorithms.tiled.parameters import cached_bytes, knob, tiling_of
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.splits import Split, merge_launch, partial_bytes
 from hwmodels.errors import InputError, Problem
@@ -50,11 +50,11 @@ class _Piece:
     def split(self) -> Split:
         return Split.of(tiling_of(self.workload, self.parameters), self.parameters.splits or 1)
 
-    def launch(self) -> Launch:
+    def launch(self, chip: Accelerator) -> Launch:
         """Every part of its keys, with float32 outputs and log-sum-exps."""
         split = self.split
-        items = handed_out(split.items(self.parameters, partial=True), split.tiling.heads, self.parameters)
-        return launch_of(self.name, self.workload, self.parameters, items)
+        kept = cached_bytes(chip, partial_bytes(self.workload, len(split.parts)))
+        return launch_of(self.name, split.tiling, self.parameters, split.items(self.parameters, partial=True), kept)
 
     def values(self, q: FloatArray, k: FloatArray, v: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Outputs and log-sum-exps of every part, `(parts, batch, heads, q_len, ...)`."""
@@ -85,10 +85,11 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         pieces = _pieces(workload, parameters)
         parts = sum(len(piece.split.parts) for piece in pieces)
         prefix = pieces[0].workload
+        launches = [piece.launch(chip) for piece in pieces]
         compulsory = workload.compulsory_bytes - (workload.batch - 1) * (prefix.k_bytes + prefix.v_bytes)
         return TilePlan(
             algorithm="prefix.relay",
-            launches=(*(piece.launch() for piece in pieces), merge_launch(workload, parts)),
+            launches=(*launches, merge_launch(workload, parts, sum(launch.kept_store_bytes for launch in launches))),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
             compulsory_bytes=compulsory,

@@ -101,8 +101,8 @@ def partial_bytes(workload: Workload, parts: int) -> int:
     return parts * workload.batch * workload.heads * workload.q_len * partial_row_bytes(workload)
 
 
-def merge_launch(workload: Workload, parts: int) -> Launch:
-    """Rows of partial results, weighted by their log-sum-exps and added up."""
+def merge_launch(workload: Workload, parts: int, kept: int) -> Launch:
+    """Rows of partial results, weighted by their log-sum-exps and added up; ``kept`` bytes of them are in a cache."""
     rows_per_item = max(MERGED_ELEMENTS // workload.v_head_dim, 1)
     all_rows = workload.batch * workload.heads * workload.q_len
     items: Sequence[range] = spans(0, all_rows, rows_per_item)
@@ -110,7 +110,7 @@ def merge_launch(workload: Workload, parts: int) -> Launch:
     return Launch(
         name="merge",
         items=run_lengths(made[len(rows)] for rows in items),
-        unique_load_bytes=partial_bytes(workload, parts),
+        unique_load_bytes=partial_bytes(workload, parts) - kept,
         matrix_format=workload.dtype,
     )
 

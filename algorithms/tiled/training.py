@@ -16,7 +16,7 @@ import numpy as np
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
-from algorithms.tiled.flash import QueryOuter, core_bytes, handed_out, launch_of
+from algorithms.tiled.flash import QueryOuter, core_bytes, launch_of
 from algorithms.tiled.online import finite
 from algorithms.tiled.operators import Elementwise, OperatorParameters
 from algorithms.tiled.parameters import (
@@ -138,7 +138,7 @@ def _forward(workload: Workload, parameters: TrainingParameters) -> Launch:
     steps = Steps(tiling, parameters)
     per_row = workload.v_head_dim * workload.dtype_bytes + ACCUMULATOR_BYTES
     items = run_lengths(steps.item(tile, store_bytes=len(tile.rows) * per_row) for tile in tiling.query_tiles)
-    return launch_of("forward", workload, parameters, handed_out(items, tiling.heads, parameters))
+    return launch_of("forward", tiling, parameters, items)
 
 
 def _backward_launches(workload: Workload, parameters: TrainingParameters) -> Iterator[Launch]:
@@ -160,12 +160,12 @@ def _backward(workload: Workload, parameters: TrainingParameters) -> Launch:
     """A work item per tile of keys of each query head."""
     tiling = _backward_tiling(workload, parameters)
     items = run_lengths(_item(tiling, keys, tiles) for keys, tiles in tiling.passes())
-    launch = launch_of("backward", workload, parameters, handed_out(items, tiling.heads, parameters))
+    launch = launch_of("backward", tiling, parameters, items)
     rows = tiling.heads * tiling.rows
     return replace(
         launch,
         unique_load_bytes=launch.unique_load_bytes + workload.out_bytes + rows * ROW_STATISTICS_BYTES,
-        matrix_format=workload.dtype,
+        shared_by=len(tiling.key_spans(tiling.query_tiles[-1])),
     )
 
 
