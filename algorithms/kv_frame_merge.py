@@ -86,8 +86,12 @@ class FrameMergeState(PolicyState):
         counts = np.array(self.column(cache, "count", 1.0)[:, :whole]).reshape(shape)
         alive = list(range(frames))
         changed = np.zeros(frames, bool)
+        directions = _directions(keys)
+        likeness = directions @ directions.T
         while len(alive) > kept:
-            first, second = self._merge_one(keys, values, counts, alive)
+            first, second = self._merge_one(keys, values, counts, alive, likeness)
+            directions[first] = _directions(keys[:, first : first + 1])
+            likeness[first] = likeness[:, first] = directions @ directions[first]
             changed[first] = True
             alive.remove(second)
         self._write(cache, keys, values, counts, changed & np.isin(np.arange(frames), alive))
@@ -95,12 +99,12 @@ class FrameMergeState(PolicyState):
         mask[0, :whole] = np.repeat(np.isin(np.arange(frames), alive), frame)
         return mask
 
-    def _merge_one(self, keys: Array, values: Array, counts: Array, alive: list[int]) -> tuple[int, int]:
+    def _merge_one(
+        self, keys: Array, values: Array, counts: Array, alive: list[int], likeness: Array
+    ) -> tuple[int, int]:
         long_frames = len(alive) - self.policy.short
-        unit = keys[:, alive[:long_frames]]
-        unit = unit / np.maximum(np.linalg.norm(unit, axis=-1, keepdims=True), 1e-12)
-        likeness = np.einsum("hatd,hbtd->ab", unit, unit)
-        one, other = self.pair(likeness, long_frames)
+        older = alive[:long_frames]
+        one, other = self.pair(likeness[np.ix_(older, older)], long_frames)
         first, second = alive[one], alive[other]
         total = counts[:, first] + counts[:, second]
         share = (counts[:, first] / total)[..., None]
@@ -141,3 +145,9 @@ class FrameMergeState(PolicyState):
 
     def state_bytes(self, cache: KVCache) -> float:
         return cache.count / self.policy.frame * 4
+
+
+def _directions(keys: Array) -> Array:
+    """Unit keys of each frame in one row: `(frames, heads * tokens * dim)` from `(heads, frames, tokens, dim)`."""
+    unit = keys / np.maximum(np.linalg.norm(keys, axis=-1, keepdims=True), 1e-12)
+    return unit.swapaxes(0, 1).reshape(keys.shape[1], -1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from algorithms.kv_stream import KVStack, stack_cost
 from algorithms.placement import Placement
 from hwmodels.errors import InputError, Problem
 
+Phase = Literal["prefill", "decode", "frame"]
 SURROGATE_DIM = 8
 """Numbers per surrogate key; enough for directions to be told apart."""
 
@@ -172,17 +174,16 @@ class TimingRun:
         if context_tokens:
             self._advance(context_tokens, WARM_QUERIES, "prefill", closes=True)
 
+    def steps(self, count: int, tokens: int, phase: Phase = "decode") -> Iterator[StackCost]:
+        """`count` steps of `tokens` tokens, which see each other in both directions if they are a frame."""
+        for _ in range(count):
+            yield self._advance(tokens, WARM_QUERIES, phase, causal=phase != "frame")
+
     def decode(self, steps: int = 1) -> Iterator[StackCost]:
         """`steps` decode steps of one token."""
-        for _ in range(steps):
-            yield self._advance(1, 1, "decode")
+        return self.steps(steps, 1)
 
-    def frames(self, count: int, tokens_per_frame: int, causal: bool = False) -> Iterator[StackCost]:
-        """`count` frames of `tokens_per_frame` tokens that see each other unless `causal`."""
-        for _ in range(count):
-            yield self._advance(tokens_per_frame, WARM_QUERIES, "frame", causal=causal)
-
-    def _advance(self, tokens: int, rows: int, phase: str, closes: bool = False, causal: bool = True) -> StackCost:
+    def _advance(self, tokens: int, rows: int, phase: Phase, closes: bool = False, causal: bool = True) -> StackCost:
         start, end = self._end, self._end + tokens
         if end > self._total:
             raise InputError(Problem(f"the run was made for {self._total} tokens in all", field="more_tokens"))
@@ -201,7 +202,7 @@ class TimingRun:
         return stack_cost(results).standing_for(self._layers)
 
     @staticmethod
-    def _modality(tokens: int, phase: str) -> IntArray:
+    def _modality(tokens: int, phase: Phase) -> IntArray:
         """Frames are vision, everything else is text."""
         return np.full(tokens, int(phase == "frame"))
 
