@@ -109,15 +109,12 @@ def _row(point: GpuPoint) -> ValidationRow:
             raise UnsupportedPointError("confidence C is never scored")
         if point.kind == "io_count":
             return _bytes_row(point, group)
-        if point.latency_us is None or point.latency_us <= 0:
-            raise UnsupportedPointError("no time was measured")
-        return _time_row(point, group, predict(point))
+        return _time_row(point, group, point.measured_us, predict(point))
     except UnsupportedPointError as reason:
         return ValidationRow(point.id, group, "unsupported", point.latency_us, why=str(reason))
 
 
-def _time_row(point: GpuPoint, group: str, found: Prediction) -> ValidationRow:
-    measured = point.latency_us or 0.0
+def _time_row(point: GpuPoint, group: str, measured: float, found: Prediction) -> ValidationRow:
     error = _error_pct(found.microseconds, measured)
     goal = goal_of(point)
     chip = point.chip()

@@ -47,9 +47,19 @@ class GpuPoint(BaseModel):
     bytes_min: float | None = None
     exps: float | None = None
     latency_us: float | None = None
+    gbps_reported: float | None = None
     confidence: str = "A"
     split: Literal["calibrate", "validate"] = "validate"
     conditions: str = ""
+
+    @property
+    def measured_us(self) -> float:
+        """The measured time, or what follows from a measured bandwidth; raises UnsupportedPointError without either."""
+        if self.latency_us is not None and self.latency_us > 0:
+            return self.latency_us
+        if self.kind == "membench" and self.gbps_reported:
+            return self.size("bytes") / self.gbps_reported / 1e3
+        raise UnsupportedPointError("no time was measured")
 
     @property
     def number_format(self) -> str:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from algorithms.shape import DTYPE_BYTES, LatentAttention
+from algorithms.tiled.decode import SplitParameters
+from algorithms.tiled.decoder_step import DECODERS, Context, decoder_step
 from algorithms.tiled.kernels import Kernel, find_kernel
 from algorithms.tiled.mapping import ChipRun, time_plan
-from algorithms.tiled.operators import OperatorParameters, Product, softmax_launch
+from algorithms.tiled.operators import Elementwise, OperatorParameters, Product, softmax_launch
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.profile import KernelProfile
 from hwmodels.accelerator import Accelerator
 from hwmodels.errors import InputError
 from simulator.errors import SimulatorError
 from studies.validate.gpu_cases import GpuPoint, UnsupportedPointError
+
+NOPE_WIDTH = 128
+"""Width of a head before absorption, without its rotary part (DeepSeek-V2, -V3); absorbed attention never sees it."""
+STREAMING_TOKENS = 64 + 256
+"""Sinks and recent tokens of DuoAttention's streaming heads (arXiv:2410.10819, section 3.1)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,43 @@ def _attention(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
     return kernel.algorithm.plan(workload, kernel.parameters(workload), chip)
 
 
+def _latent_attention(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
+    """Absorbed latent attention: the point's D is the latent with its rotary part, its Dv the latent."""
+    latent = point.size("Dv")
+    rotary = point.size("D") - latent
+    plain = point.workload()
+    workload = plain.with_(
+        kv_heads=plain.heads,
+        head_dim=NOPE_WIDTH + rotary,
+        v_head_dim=NOPE_WIDTH,
+        hidden=plain.heads * NOPE_WIDTH,
+        latent=LatentAttention(kv_lora_rank=latent, qk_rope_head_dim=rotary),
+    )
+    return kernel.algorithm.plan(workload, kernel.parameters(workload), chip)
+
+
+def _token(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
+    """A decode step of a whole model, some heads of which may attend to sinks and a window alone."""
+    named = re.sub(r"[^a-z0-9]", "", str(point.shape.get("model", "")).casefold())
+    model = next((model for name, model in DECODERS.items() if named.startswith(name.replace("-", ""))), None)
+    if model is None:
+        raise UnsupportedPointError(f"the sizes of model {point.shape.get('model')!r} are not known")
+    share = point.shape.get("retrieval_head_ratio", 1.0)
+    if not isinstance(share, int | float) or not 0 < share <= 1:
+        raise UnsupportedPointError("the share of full heads must lie between 0 and 1")
+    context = Context(point.size("context_tokens", "Skv"), float(share), STREAMING_TOKENS, point.size("B", default=1))
+    parameters = SplitParameters(**kernel.text.parameters)  # type: ignore[arg-type]
+    return decoder_step(model, context, chip, parameters, point.number_format)
+
+
+def _stream(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
+    """STREAM triad over a working set of three arrays: two are read, one is written."""
+    del kernel, chip
+    elements = point.size("bytes") // 3 // DTYPE_BYTES[point.number_format]
+    triad = Elementwise("triad", elements, reads=2, ops=1)
+    return _one_launch("operator.triad", triad.launch(OperatorParameters(), point.number_format))
+
+
 def _one_launch(name: str, launch: Launch) -> TilePlan:
     """A plan of a single operator."""
     moved = launch.unique_load_bytes + launch.total("store_bytes")
@@ -116,6 +162,9 @@ PLANS: dict[str, PlanMaker] = {
     "prefill_fwd": _attention,
     "prefill_fwdbwd": _attention,
     "decode": _attention,
+    "mla_decode": _latent_attention,
+    "e2e_decode_token": _token,
+    "membench": _stream,
     "op_softmax": _softmax,
     "op_matmul": _product,
     "op_bmm": _product,
