@@ -13,6 +13,7 @@ import numpy as np
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
+from algorithms.tensors import draw_tensors
 from algorithms.tiled.mla_attend import KeyCuts, attend
 from algorithms.tiled.mla_fit import BlockParameters, block_core_bytes, block_tiles, resolved_block
 from algorithms.tiled.mla_orders import Order, latent_program, plain_program
@@ -137,18 +138,75 @@ class ReusedBoth(LatentBlock):
     order = "ru2"
 
 
-@chip_algorithm("block.gqa", BlockParameters)
 class PlainBlock(Block):
-    """Multi-head, grouped-query or multi-query attention with its four projections."""
+    """Attention with its four projections; on a workload with latent attention, a plain layer in its place.
+
+    That layer has the same heads, each as wide as the latent one's values.
+    """
+
+    kv_heads: ClassVar[int | None] = None
+
+    def workload(self, workload: Workload) -> Workload:
+        """The plain layer."""
+        heads = workload.heads if self.kv_heads is None else self.kv_heads
+        if workload.latent is None:
+            return workload.with_(kv_heads=heads)
+        width = workload.v_head_dim
+        return workload.with_(latent=None, head_dim=width, v_head_dim=width, kv_heads=heads)
 
     def program(self, workload: Workload) -> Program:
         """The whole block."""
-        return plain_program(workload)
+        return plain_program(self.workload(workload))
+
+    def prepared(self, workload: Workload, parameters: BlockParameters, tensors: Tensors) -> Tensors:
+        """The q, k and v given, keys and values repeated for all heads; drawn ones in place of latent attention."""
+        del parameters
+        layer = self.workload(workload)
+        q, k, v = tensors if layer == workload else draw_tensors(layer)
+        return q, *(np.repeat(x, workload.kv_heads // layer.kv_heads, axis=1) for x in (k, v))
 
     def values(self, workload: Workload, parameters: BlockParameters, tensors: Tensors) -> FloatArray:
         """The attention of the q, k and v given, tile by tile; projections leave no trace in it."""
         q, k, v = tensors
-        return attend([(q, k)], v, workload.head_dim**-0.5, workload.mask, _cuts(parameters))[0]
+        return attend([(q, k)], v, q.shape[-1] ** -0.5, workload.mask, _cuts(parameters))[0]
+
+
+@chip_algorithm("block.mha", BlockParameters)
+class MultiHeadBlock(PlainBlock):
+    """Multi-head attention with its projections: keys and values for every head."""
+
+
+@chip_algorithm("block.gqa", BlockParameters)
+class GroupedBlock(PlainBlock):
+    """Grouped-query attention with its projections: the workload's KV heads, 8 in place of latent attention."""
+
+    kv_heads = 8
+
+    def workload(self, workload: Workload) -> Workload:
+        """The plain layer."""
+        return workload if workload.latent is None else super().workload(workload)
+
+
+@chip_algorithm("block.mqa", BlockParameters)
+class MultiQueryBlock(PlainBlock):
+    """Multi-query attention with its projections: one KV head."""
+
+    kv_heads = 1
+
+
+BLOCKS: dict[str, Block] = {
+    "mla.exp": Expanded(),
+    "mla.kvcache": ExpandedCache(),
+    "mla.seq": Sequential(),
+    "mla.rc": Recomputed(),
+    "mla.ru": Reused(),
+    "mla.rc2": RecomputedBoth(),
+    "mla.ru2": ReusedBoth(),
+    "block.mha": MultiHeadBlock(),
+    "block.gqa": GroupedBlock(),
+    "block.mqa": MultiQueryBlock(),
+}
+"""All blocks by their registered names, for those that want more of them than a plan."""
 
 
 def _cuts(parameters: BlockParameters) -> KeyCuts:

@@ -91,6 +91,16 @@ class Task:
         """Rows of a tile; all of them where the right operand is made for them on the way."""
         return max(1, self.product.rows) if self.composite else sizes.rows
 
+    def reused_bytes(self, sizes: GemmTiles) -> int:
+        """Operands that more than one tile of the result needs."""
+        product = self.product
+        left = product.rows * product.depth if ceil_div(product.columns, sizes.columns) > 1 else 0
+        if self.composite is not None:
+            right = self.composite.depth * (self.composite.rows + self.composite.columns) * self.composite.groups
+            return (product.groups * left + right) * self.element_bytes
+        right = product.depth * product.columns if ceil_div(product.rows, sizes.rows) > 1 else 0
+        return product.groups * (left + right) * self.element_bytes
+
     def depth_steps(self, sizes: GemmTiles) -> int:
         """Steps that all the depth of a tile takes."""
         if self.composite is None:

@@ -214,12 +214,15 @@ class _Lowering:
         kept = 0
         for node, runs in zip(nodes, items, strict=True):
             counters += self._stores(node.result) + _work(node, runs)
-            kept += _stored(runs) if self._keeps(node.result) else 0
+            # partial sums are added up in the shared cache: only the result itself leaves it
+            leaves = 0 if self._keeps(node.result) else self._size(node.result)
+            kept += max(_stored(runs) - leaves, 0)
         launch = Launch(
             name="+".join(node.result for node in nodes),
             items=tuple(run for runs in items for run in runs),
             unique_load_bytes=loads,
             matrix_format=tiles.number_format,
+            reused_bytes=sum(task.reused_bytes(tiles.gemm) for task in tasks),
             kept_store_bytes=kept,
         )
         return _Stage(launch, counters)
@@ -277,7 +280,7 @@ class _Lowering:
         total, counters = 0, BlockCounters()
         for name in dict.fromkeys(names):
             role = self._program.tensors[name].role
-            size = self._program.elements(name) * self._tiles.element_bytes
+            size = self._size(name)
             if role == "cache" and not self._program.reads_cache:
                 role = "intermediate"  # the tokens of a prompt: made in the launch before, cached for later ones
             if role == "intermediate" or name in self._loaded:
@@ -291,7 +294,7 @@ class _Lowering:
         return total, counters
 
     def _stores(self, name: str) -> BlockCounters:
-        size = self._program.elements(name) * self._tiles.element_bytes
+        size = self._size(name)
         if name in self._appended:
             return BlockCounters(cache_write_bytes=size)
         if self._program.tensors[name].role == "output":
@@ -301,7 +304,10 @@ class _Lowering:
     def _keeps(self, name: str) -> bool:
         """Whether what is stored under that name stays in the chip until it is used."""
         used_later = name not in self._appended and self._program.tensors[name].role == "intermediate"
-        return used_later and not self._detour(self._program.elements(name) * self._tiles.element_bytes)
+        return used_later and not self._detour(self._size(name))
+
+    def _size(self, name: str) -> int:
+        return self._program.elements(name) * self._tiles.element_bytes
 
     def _detour(self, size: int) -> int:
         return size if size > self._tiles.kept_bytes else 0

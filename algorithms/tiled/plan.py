@@ -121,6 +121,9 @@ class Launch:
     unique_load_bytes
         Bytes of distinct data among all that items load: what the farthest tier must deliver at least once. The rest is
         reuse that a shared cache can serve.
+    reused_bytes
+        Of the distinct bytes that items load, intermediate results in a cache included, those that more than one item
+        loads: what a cache has to hold. None counts all that comes from the farthest tier.
     shared_by
         Items handed out next to each other that read the same bytes at the same time, so that a shared cache of any
         size serves all of them but one.
@@ -146,6 +149,7 @@ class Launch:
     vector_format: str = "float32"
     overlap: Overlap = "serial"
     row_groups: int = 1
+    reused_bytes: int | None = None
     shared_by: int = 1
     kept_store_bytes: int = 0
 

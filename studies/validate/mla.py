@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import DTYPE_BYTES, LatentAttention, Workload
-from algorithms.tiled.mla import Block
+from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.mla_orders import ORDERS
 from algorithms.tiled.mla_plan import BlockCounters
@@ -140,10 +139,8 @@ def workload_of(case: MlaCase, dims: Dims) -> Workload:
 
 def counters_of(scheme: str, workload: Workload, chip: Accelerator) -> BlockCounters:
     """What the launches of a plan for `chip` add up to."""
-    algorithm = get_chip_algorithm("block.gqa" if scheme in KV_HEADS else scheme.replace("_", ".", 1))
-    if not isinstance(algorithm.tiles, Block):
-        raise UnsupportedCaseError(f"{algorithm.name} has no counters")
-    return algorithm.tiles.block_plan(workload, BlockParameters(), chip).counters
+    block = BLOCKS["block.gqa" if scheme in KV_HEADS else scheme.replace("_", ".", 1)]
+    return block.block_plan(workload, BlockParameters(), chip).counters
 
 
 def _row(cases: MlaCases, case: MlaCase, position: int, chip: Accelerator) -> ValidationRow:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import LatentAttention, Workload
 from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.mla import Block
+from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_core import CoreTiles, attention_items, core_shape
 from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.mla_fusion import fused_bytes, unfused_bytes
@@ -34,9 +35,8 @@ PHASES = {
 
 
 def block_plan(order, workload, chip=H100, **parameters):
-    tiles = get_chip_algorithm("block.gqa" if order == "plain" else f"mla.{order}").tiles
-    assert isinstance(tiles, Block)
-    return tiles.block_plan(workload, BlockParameters(**parameters), chip)
+    block = BLOCKS["block.gqa" if order == "plain" else f"mla.{order}"]
+    return block.block_plan(workload, BlockParameters(**parameters), chip)
 
 
 def assert_equals_formulas(order, workload, counters):
@@ -103,6 +103,23 @@ def test_counters_do_not_depend_on_tiles(order, inside, rank, sizes, tiles, gemm
     assert moved >= sum(launch.unique_load_bytes for launch in plan.plan.launches)
 
 
+def test_every_block_is_registered_under_its_name():
+    for name, block in BLOCKS.items():
+        assert type(get_chip_algorithm(name).tiles) is type(block)
+
+
+@pytest.mark.parametrize(("name", "kv_heads"), [("block.mha", 128), ("block.gqa", 8), ("block.mqa", 1)])
+def test_plain_blocks_stand_in_for_latent_ones(name, kv_heads):
+    workload = MODELS["v3"].with_(q_len=1, kv_len=512, phase="decode", batch=2)
+    layer = workload.with_(latent=None, head_dim=128, v_head_dim=128, kv_heads=kv_heads)
+    counters = BLOCKS[name].block_plan(workload, BlockParameters(), H100).counters
+    assert_equals_formulas("plain", layer, counters)
+    nothing = (np.empty(0),) * 3
+    q, k, v = BLOCKS[name].prepared(workload.with_(kv_len=40), BlockParameters(), nothing)
+    assert (q.shape, k.shape, v.shape) == ((2, 128, 1, 128), (2, 128, 40, 128), (2, 128, 40, 128))
+    assert len(np.unique(k[0, :, 0, 0])) == kv_heads
+
+
 def test_waste_of_diagonal_tiles_stands_apart():
     workload = MODELS["v3"].with_(q_len=1024, kv_len=1024, mask="causal")
     plan = block_plan("kvcache", workload, tile_rows=128, tile_columns=64)
@@ -166,7 +183,7 @@ def test_splits_add_up_to_the_whole_attention():
 
 def test_wrong_workloads_and_parameters_are_refused():
     with pytest.raises(InputError, match="latent"):
-        block_plan("plain", MODELS["v3"])
+        plain_program(MODELS["v3"])
     with pytest.raises(InputError, match="latent"):
         block_plan("seq", load_workload("llama3-8b"))
     with pytest.raises(InputError, match=r"tile_rows.*-1"):
