@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,7 @@ class Progress:
         self.total = total
         self.done = 0
         self.failed = 0
+        self.value_passes: Counter[str] = Counter()
         self._started = self._shown_at = time.monotonic()
         self._quiet = quiet
         self._bar = None if quiet or not sys.stderr.isatty() else _Bar(total)
@@ -53,10 +55,18 @@ class Progress:
         """Rate so far."""
         return self.done / max(self.elapsed_s, 1e-9)
 
+    @property
+    def value_passes_reused(self) -> float | None:
+        """Share of value passes that were taken from an earlier point; None without any."""
+        total = self.value_passes.total()
+        return self.value_passes["reused"] / total if total else None
+
     def advance(self, outcomes: Sequence[Outcome]) -> None:
         """These outcomes have been recorded."""
         self.done += len(outcomes)
         self.failed += sum(outcome.status == "failed" for outcome in outcomes)
+        for outcome in outcomes:
+            self.value_passes.update(outcome.value_passes)
         if self._bar is not None:
             self._bar.show(self.done, self._failures())
         elif not self._quiet and time.monotonic() - self._shown_at >= _LINE_EVERY_S:

@@ -25,6 +25,7 @@ from typing import ParamSpec, Protocol, Self, TypeVar
 from studies.limits import Limits, TimeLimitError
 from studies.space import DesignPoint
 from studies.store import Outcome
+from studies.value_pass import tally
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -248,6 +249,7 @@ def _evaluate_all(evaluate: Evaluate, limits: Limits, points: Sequence[DesignPoi
 
 def _evaluate_one(evaluate: Evaluate, limits: Limits, point: DesignPoint) -> Outcome:
     started = time.perf_counter()
+    before = tally()
     try:
         with limits.hold():
             outcome = evaluate(point)
@@ -258,7 +260,12 @@ def _evaluate_one(evaluate: Evaluate, limits: Limits, point: DesignPoint) -> Out
     error = outcome.error
     if limits.memory_bytes is not None and error is not None and "MemoryError" in error:
         error = f"needs more memory than its limit of {limits.memory_bytes / 2**20:,.0f} MiB"
-    return dataclasses.replace(outcome, error=error, wall_s=outcome.wall_s or time.perf_counter() - started)
+    return dataclasses.replace(
+        outcome,
+        error=error,
+        wall_s=outcome.wall_s or time.perf_counter() - started,
+        value_passes=dict(tally() - before),
+    )
 
 
 def _outcomes(task: Sequence[DesignPoint], future: Future[list[Outcome]]) -> list[Outcome]:

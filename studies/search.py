@@ -57,6 +57,8 @@ class SearchSummary:
         Keys of the feasible designs that no other one beats, in the order of the first objective.
     wall_s, points_per_s
         Of this call.
+    value_passes_reused
+        Share of value passes that were taken from an earlier point of this call; None if there were none.
     """
 
     study: str
@@ -74,6 +76,7 @@ class SearchSummary:
     front: tuple[str, ...]
     wall_s: float
     points_per_s: float
+    value_passes_reused: float | None
 
     def describe(self) -> dict[str, Json]:
         """As plain JSON values."""
@@ -147,6 +150,7 @@ def run_search(
         front=tuple(front_of(study.objectives, study.constraints, loop.found.values())),
         wall_s=time.monotonic() - started,
         points_per_s=loop.evaluated / max(progress.elapsed_s, 1e-9),
+        value_passes_reused=progress.value_passes_reused,
     )
 
 

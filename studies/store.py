@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +99,8 @@ class Outcome:
         Where it was raised; None when a process died instead.
     wall_s
         Time the evaluation took.
+    value_passes
+        Value passes that it ``computed``, and ``reused`` from earlier points of the same worker; not stored.
     """
 
     key: str
@@ -108,6 +110,7 @@ class Outcome:
     error: str | None = None
     traceback: str | None = None
     wall_s: float = 0.0
+    value_passes: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

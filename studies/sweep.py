@@ -36,6 +36,8 @@ class SweepSummary:
         State of the whole study after this call.
     wall_s, points_per_s
         Of this call.
+    value_passes_reused
+        Share of value passes that were taken from an earlier point of this call; None if there were none.
     code
         Finished points of the study by the state of the code that computed them.
     """
@@ -49,6 +51,7 @@ class SweepSummary:
     failed: int
     wall_s: float
     points_per_s: float
+    value_passes_reused: float | None
     code: dict[str, int]
 
     def describe(self) -> dict[str, Json]:
@@ -126,5 +129,6 @@ def run_sweep(
         failed=counts["failed"],
         wall_s=wall_s,
         points_per_s=progress.points_per_s,
+        value_passes_reused=progress.value_passes_reused,
         code=code,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from studies.cli.execution import (
     read_limits,
 )
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note
+
+if TYPE_CHECKING:
+    from studies.sweep import SweepSummary
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file.")]
 StoreOption = Annotated[
@@ -83,7 +86,7 @@ def sweep(
         lambda: (
             f"{summary.study}: {summary.done} of {summary.points} points done, {summary.failed} failed"
             f" ({summary.evaluated} evaluated now at {summary.points_per_s:.3g} points/s,"
-            f" {summary.skipped} there already)\nstored in {summary.store}"
+            f" {summary.skipped} there already{_reuse(summary)})\nstored in {summary.store}"
         ),
         as_json=as_json,
     )
@@ -93,3 +96,9 @@ def sweep(
     if summary.failed:
         note("see the reasons in the report, or repeat with --retry-failed", quiet=quiet)
     return EXIT_CHECK_FAILED if summary.points and summary.failed == summary.points else EXIT_OK
+
+
+def _reuse(summary: SweepSummary) -> str:
+    """How much of the computing of values was shared by points."""
+    share = summary.value_passes_reused
+    return "" if share is None else f"; {100 * share:.0f} % of the value passes shared"
