@@ -3,7 +3,7 @@
 A file has the fields of `hwmodels.chip.Accelerator` under the same names; each number is plain or
 ``{value: "3.35 TB/s", source: "..."}``; ``assumption: true`` marks a choice of the model. A source that is a
 key of ``references.yaml`` stands for that entry. ``base: h100_sxm5_80g`` starts from a preset and changes only what is
-written.
+written; a file that changes the die so much that the published area no longer holds says ``area_mm2: null``.
 """
 
 from __future__ import annotations

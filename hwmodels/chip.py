@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hwmodels.compute import FORMAT_BITS, Core, Rates
+from hwmodels.energy_tables import technology_names
 from hwmodels.errors import InputError, Problem, did_you_mean
 
 ChipKind = Literal["gpu", "tpu", "dataflow", "systolic", "fpga", "custom", "abstract"]
@@ -297,10 +298,14 @@ def _bad_names(chip: Accelerator) -> list[Problem]:
             problems.append(Problem("is used twice among tiers and links", field=name))
         if name in taken:
             problems.append(Problem("is the name of a field: call the tier or link something else", field=name))
-    for tier in chip.tiers:
-        if tier.level not in get_args(TierLevel):
-            message = f"must be one of {', '.join(get_args(TierLevel))} (got {tier.level!r})"
-            problems.append(Problem(message, field=f"{tier.name}.level"))
+    choices: list[tuple[str, str, tuple[str, ...]]] = [("kind", chip.kind, get_args(ChipKind))]
+    choices += [(f"{tier.name}.level", tier.level, get_args(TierLevel)) for tier in chip.tiers]
+    parts: list[SharedTier | Link] = [*chip.tiers, *chip.links]
+    choices += [(f"{part.name}.technology", part.technology, technology_names()) for part in parts]
+    for field, value, known in choices:
+        if value not in known:
+            message = f"must be one of {', '.join(known)} (got {value!r})"
+            problems.append(Problem(message, field=field, hint=did_you_mean(value, known)))
     if not problems and not any(tier.level == "memory" for tier in chip.tiers):
         problems.append(Problem("at least one tier must have level 'memory'", field="tiers"))
     unknown = [name for name in chip.core.matrix_flops_per_cycle if name not in FORMAT_BITS]

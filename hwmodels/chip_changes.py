@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -147,8 +148,9 @@ def _read(name: str, kind: str, given: Number | str | None) -> Number | str | No
 
 def _plain(given: Number | str) -> float:
     try:
-        if isinstance(given, bool):
-            raise ValueError
-        return float(given)
+        value = math.nan if isinstance(given, bool) else float(given)
     except ValueError:
-        raise ValueError(f"must be a number (got {given!r})") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"must be a number (got {given!r})")
+    return value

@@ -87,6 +87,12 @@ def test_overrides_are_read_with_units_and_remembered():
         ("name", "x", "name: 'name' cannot be set: write a chip file that starts from a preset with 'base:'"),
         ("node_nm", 65, "node_nm: must be at most 45 (got 65)"),
         ("hbm.sustained_fraction", 1.5, "hbm.sustained_fraction: must be at most 1 (got 1.5)"),
+        ("cores", "nan", "cores: must be a number (got 'nan')"),
+        ("cores", True, "cores: must be a number (got True)"),
+        ("core.exp_per_cycle", "1e400", "core.exp_per_cycle: must be a number (got '1e400')"),
+        ("kind", "gpuu", "kind: must be one of gpu, tpu, "),
+        ("hbm.technology", "hmb3", "hbm.technology: must be one of sram, core_sram, hbm2"),
+        ("pcie.technology", "pcie55", "pcie.technology: must be one of sram, core_sram, hbm2"),
         ("hbm.level", "disk", "hbm.level: must be one of cache, memory (got 'disk')"),
     ],
 )
