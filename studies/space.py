@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, Self, TypeVar, get_args
 
@@ -84,7 +84,7 @@ class ChipSetting:
         kept = {name: value for name, value in fields.items() if name not in _UNKEYED_CHIP_FIELDS}
         return {"accelerator": kept, "mapping": self.mapping}
 
-    @property
+    @cached_property
     def content(self) -> dict[str, Json]:
         """What decides a result: `describe` without the list of changes, which the numbers show."""
         bare = dataclasses.replace(self, accelerator=dataclasses.replace(self.accelerator, changes=()))
@@ -163,7 +163,7 @@ class DesignPoint:
         }
         return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of `canonical`, in hexadecimal: the name of the point in stores and reports."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()
