@@ -66,6 +66,16 @@ class TiledAlgorithm(ABC, Generic[Parameters]):
         del parameters
         return workload.batch * workload.q_len
 
+    def layers_made(self, workload: Workload, parameters: Parameters) -> int:
+        """Layers of the model that a run goes through."""
+        del workload, parameters
+        return 1
+
+    def details(self, workload: Workload, parameters: Parameters, chip: Accelerator) -> dict[str, float | str]:
+        """Further figures of this family by name, for people and for ``--json``."""
+        del workload, parameters, chip
+        return {}
+
 
 @dataclass(frozen=True)
 class ChipAlgorithm(Generic[Parameters]):
@@ -110,6 +120,14 @@ class ChipAlgorithm(Generic[Parameters]):
     def tokens_made(self, workload: Workload, parameters: Parameters) -> float:
         """Tokens by which a run advances; see `TiledAlgorithm.tokens_made`."""
         return self.tiles.tokens_made(workload, parameters)
+
+    def layers_made(self, workload: Workload, parameters: Parameters) -> int:
+        """Layers it goes through; see `TiledAlgorithm.layers_made`."""
+        return self.tiles.layers_made(workload, parameters)
+
+    def details(self, workload: Workload, parameters: Parameters, chip: Accelerator) -> dict[str, float | str]:
+        """Figures of its family; see `TiledAlgorithm.details`."""
+        return self.tiles.details(workload, parameters, chip)
 
 
 _chip_algorithms: dict[str, ChipAlgorithm] = {}

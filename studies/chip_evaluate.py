@@ -6,13 +6,13 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import InputError, Problem
 from studies.deviation import Deviation, deviation_of
 from studies.parts import find_algorithm, runs_on_chip
 from studies.space import ChipSetting, DesignPoint, Json, Scalar, TensorFile
+from studies.value_pass import remembered
 
 if TYPE_CHECKING:
     from algorithms.chip_registry import ChipAlgorithm
@@ -40,6 +40,10 @@ class ChipEvaluation:
         By component.
     tokens
         By which the run advances all sequences.
+    layers
+        Layers of the model that the run goes through.
+    details
+        Further figures of this family of algorithms.
     deviation
         Of the values from the oracle; None if they were not computed, and `note` says why.
     wall_s
@@ -52,6 +56,8 @@ class ChipEvaluation:
     run: ChipRun
     energy_j: Mapping[str, float]
     tokens: float
+    layers: int
+    details: Mapping[str, float | str]
     deviation: Deviation | None
     note: str
     wall_s: float
@@ -95,6 +101,8 @@ class ChipEvaluation:
             "launches": [self._launch(i) for i in range(len(run.launches))],
             "tier_bytes": dict(run.tier_bytes),
             "energy_j": dict(self.energy_j),
+            "layers": self.layers,
+            "details": dict(self.details),
             "metrics": measure(self),
             "error": {"rel_l2": deviation.rel_l2, "max_abs": deviation.max_abs} if deviation else None,
             "note": self.note,
@@ -157,6 +165,8 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
         run=run,
         energy_j=energy_of(plan, chip, run.tier_bytes, run.seconds),
         tokens=algorithm.tokens_made(workload, parameters),
+        layers=algorithm.layers_made(workload, parameters),
+        details=algorithm.details(workload, parameters, chip),
         deviation=deviation,
         note=note,
         wall_s=time.perf_counter() - started,
@@ -195,7 +205,7 @@ def _why_unchecked(point: DesignPoint) -> str:
     return ""
 
 
-@lru_cache(maxsize=64)
+@remembered(maxsize=64)
 def _deviation(
     algorithm_name: str, workload: Workload, decided: tuple[tuple[str, Scalar], ...], file: TensorFile | None
 ) -> Deviation:

@@ -31,6 +31,9 @@ class DesignOptions:
     seq_len: Annotated[int | None, typer.Option(help="Tokens: KV length, and query length unless decoding.")] = None
     q_len: Annotated[int | None, typer.Option(help="New tokens per sequence.")] = None
     kv_len: Annotated[int | None, typer.Option(help="Attended tokens per sequence.")] = None
+    context: Annotated[int | None, typer.Option(help="Decode: tokens attended, with one new query per sequence.")] = (
+        None
+    )
     head_dim: Annotated[int | None, typer.Option(help="Width of a head.")] = None
     heads: Annotated[int | None, typer.Option(help="Query heads.")] = None
     kv_heads: Annotated[int | None, typer.Option(help="KV heads.")] = None
@@ -253,6 +256,11 @@ def _assignments(design: DesignOptions, problems: _Problems) -> Iterator[tuple[s
         value = getattr(design, knob)
         if value is not None:
             yield f"--{knob.replace('_', '-')}", "workload", knob, value
+    if design.context is not None:
+        yield "--context", "workload", "phase", "decode"
+        yield "--context", "workload", "kv_len", design.context
+        if design.q_len is None:
+            yield "--context", "workload", "q_len", 1
     if design.causal is not None:
         yield "--causal", "workload", "mask", "causal" if design.causal else "full"
     if design.granularity is not None:

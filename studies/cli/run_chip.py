@@ -10,6 +10,7 @@ from studies.cli.run import changed_parameters, subject
 from studies.report.words import count, percent, quantity
 
 if TYPE_CHECKING:
+    from algorithms.tiled.mapping import LaunchRun
     from studies.chip_evaluate import ChipEvaluation
 
 _BOUNDS = {
@@ -34,6 +35,10 @@ def chip_summary(evaluation: ChipEvaluation) -> str:
         f"bound by  {what_binds(evaluation)}",
         *_rates(evaluation),
         f"values    {_values(evaluation)}",
+        *(
+            f"{name:<9} {value if isinstance(value, str) else f'{value:,.4g}'}"
+            for name, value in evaluation.details.items()
+        ),
         "",
         _bound_table(evaluation),
         "",
@@ -71,8 +76,8 @@ def _rates(evaluation: ChipEvaluation) -> Iterator[str]:
     flops = evaluation.plan.useful_flops / evaluation.seconds
     peak = evaluation.chip.accelerator.peak_flops_per_second(evaluation.point.workload.dtype)
     yield f"rate      {quantity(flops, 'FLOP/s')} useful, {percent(flops / peak)} of the peak"
-    layers = evaluation.point.workload.layers
-    of_model = f" (one of {layers} layers)" if layers else ""
+    layers, of = evaluation.layers, evaluation.point.workload.layers
+    of_model = f" ({'all' if layers == of else 'one' if layers == 1 else layers} of {of} layers)" if of else ""
     yield f"tokens    {evaluation.tokens / evaluation.seconds:,.4g} per second through this attention{of_model}"
     energy = sum(evaluation.energy_j.values())
     parts = sorted(evaluation.energy_j.items(), key=lambda item: -item[1])[:3]
@@ -101,18 +106,22 @@ def _bound_table(evaluation: ChipEvaluation) -> str:
 
 def _launch_table(evaluation: ChipEvaluation) -> str:
     """Every launch with the busy share of each unit."""
+    alike: dict[tuple[str, float, int], list[LaunchRun]] = {}
+    for launch in evaluation.run.launches:
+        alike.setdefault((launch.name, launch.seconds, launch.items), []).append(launch)
     rows = [
         (
-            launch.name,
-            quantity(launch.seconds + launch.gap_s, "s"),
-            launch.items,
-            launch.cores,
-            launch.waves,
-            *(f"{100 * launch.busy.get(unit, 0.0):.1f}%" for unit in _UNITS),
+            name,
+            len(launches),
+            quantity(sum(launch.seconds + launch.gap_s for launch in launches), "s"),
+            items,
+            launches[0].cores,
+            launches[0].waves,
+            *(f"{100 * launches[0].busy.get(unit, 0.0):.1f}%" for unit in _UNITS),
         )
-        for launch in evaluation.run.launches
+        for (name, _, items), launches in alike.items()
     ]
-    return table(("launch", "time", "items", "cores", "waves", *(f"{unit} busy" for unit in _UNITS)), rows)
+    return table(("launch", "times", "time", "items", "cores", "waves", *(f"{unit} busy" for unit in _UNITS)), rows)
 
 
 def _traffic_table(evaluation: ChipEvaluation) -> str:
