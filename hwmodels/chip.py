@@ -272,7 +272,9 @@ class Accelerator:
     def with_(self, **overrides: Number | str | None) -> Accelerator:
         """A copy with some fields replaced, by path: ``chip.with_(**{"hbm.bytes_per_second": "4 TB/s", "cores": 64})``.
 
-        Text is read with units. Sources of replaced fields become ``overridden``, and `changes` lists them.
+        Text is read with units. ``core.array`` stands for the size of the matrix array: ``"64x32"`` sets columns and
+        depth and scales the rates of the formats that run on it. Sources of replaced fields become ``overridden``, and
+        `changes` lists them.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -28,6 +29,10 @@ _UNIT_OF_SUFFIX = {
 _FIXED = ("name", "citations", "changes", "tiers", "links", "core", "resources", "energy")
 
 
+ARRAY = "core.array"
+"""Stands for the size of the matrix array, ``"64x32"``: columns by depth, with the rates that follow."""
+
+
 def unit_of(path: str) -> str | None:
     """The base unit of a field, from its name; None for counts and texts.
 
@@ -49,6 +54,9 @@ def changed(chip: Accelerator, overrides: Mapping[str, Number | str | None]) -> 
     """
     problems: list[Problem] = []
     result = chip
+    sized = overrides.get(ARRAY)
+    if sized is not None:
+        overrides = {**_array_fields(chip, sized), **{path: v for path, v in overrides.items() if path != ARRAY}}
     written: dict[str, str] = dict(chip.changes)
     for path, given in overrides.items():
         canonical = _canonical(path)
@@ -63,6 +71,22 @@ def changed(chip: Accelerator, overrides: Mapping[str, Number | str | None]) -> 
     kept = tuple((field, source) for field, source in result.citations if field not in written)
     cited = tuple((field, OVERRIDDEN) for field in written)
     return dataclasses.replace(result, citations=(*kept, *cited), changes=tuple(written.items()))
+
+
+def _array_fields(chip: Accelerator, given: Number | str) -> dict[str, Number | str | None]:
+    """Columns, depth and rates of an array of another size; formats that run on the vector lanes keep their rate."""
+    match = re.fullmatch(r"\s*([1-9]\d{0,5})\s*[x×]\s*([1-9]\d{0,5})\s*", str(given))
+    if match is None:
+        raise InputError(Problem(f"must be COLUMNSxDEPTH such as '64x32' (got {given!r})", field=ARRAY))
+    core = chip.core
+    columns, depth = int(match[1]), int(match[2])
+    scale = columns * depth / (core.matrix_columns * core.matrix_depth)
+    own = {name: rate for name, rate in core.matrix_flops_per_cycle.items() if rate != core.vector_flops_per_cycle}
+    return {
+        "core.matrix_columns": columns,
+        "core.matrix_depth": depth,
+        **{f"core.matrix_flops_per_cycle.{name}": rate * scale for name, rate in own.items()},
+    }
 
 
 def _canonical(path: str) -> str:

@@ -103,6 +103,24 @@ def test_a_bad_override_is_one_clear_line(path, given, line):
     assert len(caught.value.problems) == 1
 
 
+def test_the_matrix_array_is_resized_in_one_go():
+    base = load_accelerator("flat_cloud")
+    chip = base.with_(**{"core.array": "64x128", "cores": 2})
+    assert (chip.core.matrix_columns, chip.core.matrix_depth) == (64, 128)
+    assert chip.peak_flops_per_second("bfloat16") == base.peak_flops_per_second("bfloat16") * 2 / 8
+    assert dict(chip.changes)["core.matrix_columns"] == "64"
+    assert chip.with_(**{"core.array": "256 x 256", "cores": 1}).core == base.core
+    # FP32 runs on the vector lanes of an H100, whatever its tensor cores
+    half = load_accelerator("h100").with_(**{"core.array": "8x8"}).core.matrix_flops_per_cycle
+    assert (half["float16"], half["float32"]) == (2048, 256)
+
+
+@pytest.mark.parametrize("given", ["64", "0x4", "64x", "64xx4", 64])
+def test_a_bad_array_size_is_one_clear_line(given):
+    with pytest.raises(InputError, match=r"^core\.array: must be COLUMNSxDEPTH such as '64x32' \(got "):
+        load_accelerator("flat_cloud").with_(**{"core.array": given})
+
+
 def test_bad_overrides_are_told_all_at_once():
     with pytest.raises(InputError) as caught:
         load_accelerator("h100").with_(**{"cores": -1, "clock_hz": "3 GB"})

@@ -144,7 +144,7 @@ def test_array_and_memory_sizes_move_area_energy_and_power():
     chip = load_accelerator(OWN_CHIP)
     area, table = area_of(chip), energy_table(chip)
     larger_memory = chip.with_(**{"core.sram_bytes": "1 MiB"})
-    larger_array = chip.with_(**{"core.matrix_flops_per_cycle.bfloat16": 8192})
+    larger_array = chip.with_(**{"core.array": "64x64"})
     assert area_of(larger_memory).components["sram"] == pytest.approx(4 * area.components["sram"])
     assert area_of(larger_memory).components["matrix"] == area.components["matrix"]
     assert energy_table(larger_memory).sram_j_per_byte > table.sram_j_per_byte
