@@ -91,7 +91,7 @@ BusText = section_of(DramBus, "ticks_per_clock", "activate_ticks", "column_ticks
 ControllerText = section_of(
     DramController, "read_depth", "write_depth", "bank_depth", "hit_cap", "drain_high", "drain_low", "width"
 )
-GivenSeconds = Annotated[Cited[Seconds], BeforeValidator(cite_plain_value)]
+GivenPeriod = Annotated[Cited[Annotated[Seconds, Field(gt=0)]], BeforeValidator(cite_plain_value)]
 
 
 class MappingText(Text):
@@ -109,7 +109,7 @@ class MappingText(Text):
 class DramSections(Text):
     """What both a standard and a tier on top of it may give."""
 
-    clock: GivenSeconds | None = None
+    clock: GivenPeriod | None = None
     organisation: OrganisationText | None = None  # type: ignore[valid-type]  # made from the dataclass above
     timing: TimingText | None = None  # type: ignore[valid-type]
     bus: BusText | None = None  # type: ignore[valid-type]

@@ -262,3 +262,7 @@ class DramStandard:
         """Rate of all data buses of the device together."""
         buses = self.organisation.data_buses
         return buses * self.organisation.transaction_bytes / (self.timing.burst * self.clock_s)
+
+    def at_clock(self, clock_s: float) -> DramStandard:
+        """The standard at another clock, its timings re-derived (`DramTiming.at_clock`)."""
+        return replace(self, clock_s=clock_s, timing=self.timing.at_clock(self.clock_s, clock_s))

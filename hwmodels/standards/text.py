@@ -82,7 +82,7 @@ def overlay(
     standard = base
     cited = dict(base.citations) if base else {}
     if base is not None and given.clock is not None:
-        standard = at_clock(base, given.clock.value)
+        standard = base.at_clock(given.clock.value)
         cited |= _derived_citations(base, given.clock.value)
     problems: list[Problem] = []
     parts: dict[str, Any] = {}
@@ -119,14 +119,9 @@ def overlay(
     return result
 
 
-def at_clock(standard: DramStandard, clock_s: float) -> DramStandard:
-    """`standard` at another clock, its timings re-derived (`DramTiming.at_clock`)."""
-    return replace(standard, clock_s=clock_s, timing=standard.timing.at_clock(standard.clock_s, clock_s))
-
-
 def _derived_citations(base: DramStandard, clock_s: float) -> dict[str, str]:
     rule = f"derived: the time of {base.name} at {base.clock_s * 1e9:g} ns, in clocks of {clock_s * 1e9:g} ns"
-    changed = at_clock(base, clock_s).timing
+    changed = base.at_clock(clock_s).timing
     return {
         f"timing.{each.name}": rule
         for each in fields(changed)

@@ -6,25 +6,20 @@ assumption. A tier file is one of four kinds; DRAM names a standard and may chan
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field
-
-from hwmodels.cited import Cited
-from hwmodels.documents import Document, in_order, read_document, read_text
+from hwmodels.documents import Document, FieldPath, Value, in_order, read_document, read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.quantity import Bytes, BytesPerSecond, Hertz, Joules, JoulesPerBit, Seconds, SquareMillimetres, Watts
 from hwmodels.standards.checks import mapped_fields
-from hwmodels.standards.sections import DramSections, Section, cite_plain_value
-from hwmodels.standards.standard import DramStandard
 from hwmodels.standards.text import load_standard, overlay
-from hwmodels.tiers.dram_energy import DramEnergy, SupplyCurrents
+from hwmodels.tiers.models import DramTierText, FlashTierText, LinkTierText, SramTierText
 from hwmodels.tiers.sram_energy import (
-    Cell,
     SramEnergy,
     sram_area_mm2,
     sram_leakage_w,
@@ -32,141 +27,6 @@ from hwmodels.tiers.sram_energy import (
     sram_sources,
 )
 from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier, Tier
-
-_Cite = BeforeValidator(cite_plain_value)
-_Whole = Annotated[Bytes, Field(gt=0, multiple_of=1)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-GivenCount = Annotated[Cited[Count], _Cite]
-GivenBytes = Annotated[Cited[_Whole], _Cite]
-GivenRate = Annotated[Cited[Annotated[BytesPerSecond, Field(gt=0)]], _Cite]
-GivenHertz = Annotated[Cited[Annotated[Hertz, Field(gt=0)]], _Cite]
-GivenTime = Annotated[Cited[Seconds], _Cite]
-GivenJoules = Annotated[Cited[Joules], _Cite]
-GivenJoulesPerBit = Annotated[Cited[JoulesPerBit], _Cite]
-GivenWatts = Annotated[Cited[Watts], _Cite]
-GivenArea = Annotated[Cited[SquareMillimetres], _Cite]
-GivenShare = Annotated[Cited[Annotated[float, Field(gt=0, le=1)]], _Cite]
-GivenNumber = Annotated[Cited[Annotated[float, Field(gt=0)]], _Cite]
-
-
-class CurrentsText(Section):
-    """The ``currents`` of a device's data sheet, in milliamperes, and how many devices a rank has."""
-
-    vdd: GivenNumber
-    idd0: GivenNumber
-    idd2n: GivenNumber
-    idd3n: GivenNumber
-    idd4r: GivenNumber
-    idd4w: GivenNumber
-    idd5ab: GivenNumber
-    devices: GivenCount
-
-    def currents(self) -> SupplyCurrents:
-        """In volts and amperes."""
-        milli = {f"{name}_a": 1e-3 * value for name, value in self.values().items() if name.startswith("idd")}
-        return SupplyCurrents(vdd_v=self.vdd.value, **milli)
-
-
-class DramEnergyText(Section):
-    """The ``energy`` section of DRAM: from currents, or term by term; terms win."""
-
-    currents: CurrentsText | None = None
-    activate: GivenJoules | None = None
-    read: GivenJoulesPerBit | None = None
-    write: GivenJoulesPerBit | None = None
-    tsv: GivenJoulesPerBit | None = None
-    io: GivenJoulesPerBit | None = None
-    phy: GivenJoulesPerBit | None = None
-    refresh: GivenJoules | None = None
-    background: GivenWatts | None = None
-
-    def energy(self, standard: DramStandard) -> DramEnergy:
-        """Energies of a tier of `standard`; terms that are not given and do not follow from currents are 0."""
-        base = DramEnergy(0.0, 0.0, 0.0)
-        if self.currents is not None:
-            currents, devices = self.currents.currents(), self.currents.devices.value
-            base = currents.energy(standard.organisation, standard.timing, standard.clock_s, devices)
-        names = {"activate": "activate_j", "refresh": "refresh_j", "background": "background_w"}
-        return replace(base, **{names.get(name, f"{name}_j_per_bit"): value for name, value in self.values().items()})
-
-
-class DramTierText(DramSections):
-    """A tier of DRAM."""
-
-    kind: Literal["dram"]
-    name: str
-    summary: str
-    source: str = ""
-    standard: str
-    count: GivenCount = Cited[int](value=1, assumption=True, note="one device")
-    energy: DramEnergyText
-    area: GivenArea | None = None
-
-
-class SramTierText(Section):
-    """A tier of SRAM; `read` and `write` energies and area follow from capacity, node and cell unless given."""
-
-    kind: Literal["sram"]
-    name: str
-    summary: str
-    capacity: GivenBytes
-    count: GivenCount = Cited[int](value=1, assumption=True, note="one macro")
-    banks: GivenCount
-    ports: GivenCount
-    width: GivenBytes
-    lanes: GivenCount | None = None
-    latency_cycles: GivenCount
-    clock: GivenHertz
-    buffers: GivenCount = Cited[int](value=1, assumption=True, note="one working set")
-    node_nm: GivenNumber
-    cell: Annotated[Cited[Cell], _Cite]
-    read: GivenJoulesPerBit | None = None
-    write: GivenJoulesPerBit | None = None
-    leakage: GivenWatts | None = None
-    area: GivenArea | None = None
-
-
-class LinkTierText(Section):
-    """A link, or a memory that only has a rate."""
-
-    kind: Literal["link"]
-    name: str
-    summary: str
-    rate: GivenRate
-    efficiency: GivenShare
-    latency: GivenTime
-    chunk: GivenBytes
-    outstanding: GivenCount
-    duplex: Annotated[Cited[Annotated[bool, Field(strict=True)]], _Cite]
-    capacity: GivenBytes | None = None
-    count: GivenCount = Cited[int](value=1, assumption=True, note="one link")
-    energy: GivenJoulesPerBit
-    area: GivenArea | None = None
-
-
-class FlashTierText(Section):
-    """A drive."""
-
-    kind: Literal["flash"]
-    name: str
-    summary: str
-    capacity: GivenBytes
-    count: GivenCount = Cited[int](value=1, assumption=True, note="one drive")
-    page: GivenBytes
-    sector: GivenBytes
-    planes: GivenCount
-    read_time: GivenTime
-    program_time: GivenTime
-    read_rate: GivenRate
-    write_rate: GivenRate
-    commands_per_second: GivenNumber
-    queue_depth: GivenCount
-    latency: GivenTime
-    read_energy: GivenJoulesPerBit
-    write_energy: GivenJoulesPerBit
-    idle: GivenWatts
-    area: GivenArea | None = None
-
 
 _KINDS: dict[str, type[DramTierText | SramTierText | LinkTierText | FlashTierText]] = {
     "dram": DramTierText,
@@ -182,7 +42,7 @@ def tier_names(kind: str | None = None) -> tuple[str, ...]:
     return tuple(name for name in names if kind is None or load_tier(name).kind == kind)
 
 
-def load_tier(name_or_path: str | Path, count: int | None = None) -> Tier:
+def load_tier(name_or_path: str | Path, count: int | None = None, changes: Mapping[str, Value] | None = None) -> Tier:
     """A shipped preset by name, or a tier file by path; text with a separator or a YAML suffix is a path.
 
     Parameters
@@ -191,6 +51,9 @@ def load_tier(name_or_path: str | Path, count: int | None = None) -> Tier:
         Preset or file.
     count
         Devices, instead of those of the file.
+    changes
+        Other values of the file by dotted path, e.g. ``{"controller.read_depth": 64}``; text is read as YAML, so
+        that ``"[group, column, bank, rank, row]"`` is a list. They are checked as if the file had them.
 
     Raises
     ------
@@ -204,16 +67,46 @@ def load_tier(name_or_path: str | Path, count: int | None = None) -> Tier:
         document = read_text((_folder() / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
     else:
         raise InputError(Problem(f"unknown tier {text!r}", hint=did_you_mean(text, tier_names())))
+    given = dict(changes or {}) | ({} if count is None else {"count": count})
+    document = _changed(document, given)
     match document.validate(_kind(document)):
         case DramTierText() as parsed:
-            return _dram(parsed, document, count)
+            return _dram(parsed, document)
         case SramTierText() as parsed:
-            tier: Tier = _sram(parsed, document)
+            return _sram(parsed, document)
         case LinkTierText() as parsed:
-            tier = LinkTier(**_plain(parsed, _LINK_FIELDS))
+            return LinkTier(**_plain(parsed, _LINK_FIELDS))
         case FlashTierText() as parsed:
-            tier = FlashTier(**_plain(parsed, _FLASH_FIELDS))
-    return tier if count is None else tier.with_count(_checked(count))
+            return FlashTier(**_plain(parsed, _FLASH_FIELDS))
+
+
+def _changed(document: Document, changes: Mapping[str, Value]) -> Document:
+    """The document with other values at dotted paths, on the lines of what they replace."""
+    data = copy.deepcopy(document.data)
+    lines = dict(document.lines)
+    for dotted_path, given in changes.items():
+        path = tuple(dotted_path.split("."))
+        value = read_text(given, dotted_path).data if isinstance(given, str) and given.strip() else given
+        place: Value = data
+        for depth, part in enumerate(path[:-1]):
+            if isinstance(place, dict):
+                place = place.setdefault(part, {})
+                lines.setdefault(path[: depth + 1], 1)
+        if not isinstance(place, dict):
+            raise InputError(document.problem(path, "is no section that could be changed"))
+        place[path[-1]] = value
+        line = lines.get(path, lines.get(path[:-1], 1))
+        lines = {known: at for known, at in lines.items() if known[: len(path)] != path}
+        lines |= dict.fromkeys(_paths(value, path), line)
+    return replace(document, data=data, lines=lines)
+
+
+def _paths(value: Value, path: FieldPath) -> Iterator[FieldPath]:
+    """The path of a value and of everything in it."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, item in inside:
+        yield from _paths(item, (*path, part))
 
 
 def _kind(document: Document) -> type[DramTierText | SramTierText | LinkTierText | FlashTierText]:
@@ -221,18 +114,12 @@ def _kind(document: Document) -> type[DramTierText | SramTierText | LinkTierText
     kind = document.data.get("kind") if isinstance(document.data, dict) else None
     if kind is None:
         raise InputError(document.problem(("kind",), "required key is missing", "known: " + ", ".join(_KINDS)))
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise InputError(document.problem(("kind",), f"no tier is of kind {kind!r}", did_you_mean(str(kind), _KINDS)))
-    return _KINDS[str(kind)]
+    return _KINDS[kind]
 
 
-def _checked(count: int) -> int:
-    if count < 1:
-        raise InputError(Problem(f"must be at least 1 (got {count})", field="count"))
-    return count
-
-
-def _dram(text: DramTierText, document: Document, count: int | None) -> DramTier:
+def _dram(text: DramTierText, document: Document) -> DramTier:
     try:
         base = load_standard(text.standard)
     except InputError as error:
@@ -246,7 +133,7 @@ def _dram(text: DramTierText, document: Document, count: int | None) -> DramTier
         name=text.name,
         summary=text.summary,
         standard=standard,
-        count=_checked(count) if count is not None else text.count.value,
+        count=text.count.value,
         energy=text.energy.energy(standard),
         area_each_mm2=text.area.value if text.area else None,
         citations=tuple(cited.items()),

@@ -7,10 +7,13 @@ are spread over them.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from hwmodels.cards import html_table
+from hwmodels.quantity import format_quantity
 from hwmodels.standards.checks import mapped_fields
 from hwmodels.standards.standard import DramOrganisation, DramStandard, MappedField
 from hwmodels.tiers.dram_energy import DramEnergy
@@ -24,16 +27,50 @@ CONTROLLER_TICKS = {"dramsim3": 2, "ramulator2": 1}
 """Ticks from acceptance to the first command, by queue policy: ``dramsim3`` moves a transaction to its bank first."""
 
 
-class _Counted:
-    """What follows from the number of devices."""
+class _Counted(ABC):
+    """What all tiers have in common."""
 
+    name: str
+    summary: str
     count: int
     area_each_mm2: float | None
+    citations: Citations
+
+    @property
+    @abstractmethod
+    def capacity_bytes(self) -> int:
+        """Bytes of all devices."""
+
+    @property
+    @abstractmethod
+    def peak_bytes_per_second(self) -> float:
+        """Rate of all devices, reading."""
+
+    @property
+    @abstractmethod
+    def read_latency_s(self) -> float:
+        """Unloaded latency of the smallest read."""
+
+    @property
+    @abstractmethod
+    def streamed_j_per_bit(self) -> float:
+        """Energy of a bit read in order at full rate."""
 
     @property
     def area_mm2(self) -> float | None:
         """Area of all devices, None when it is not known."""
         return None if self.area_each_mm2 is None else self.area_each_mm2 * self.count
+
+    def _repr_html_(self) -> str:
+        """Card for notebooks."""
+        rows = [
+            ("capacity", format_quantity(self.capacity_bytes, "B", 4)),
+            ("peak", format_quantity(self.peak_bytes_per_second, "B/s", 4)),
+            ("unloaded read", format_quantity(self.read_latency_s, "s", 4)),
+            ("energy, streaming", format_quantity(self.streamed_j_per_bit, "J/bit", 4)),
+            ("area", "unknown" if self.area_mm2 is None else f"{self.area_mm2:,.4g} mm2"),
+        ]
+        return html_table(f"{self.name}: {self.summary}", ("", ""), rows)
 
 
 @dataclass(frozen=True)
@@ -123,6 +160,11 @@ class DramTier(_Counted):
         """The same devices, `count` of them."""
         return replace(self, count=count)
 
+    def at_peak(self, bytes_per_second: float) -> DramTier:
+        """The same devices clocked for another peak rate, their timings re-derived (`DramTiming.at_clock`)."""
+        clock_s = self.standard.clock_s * self.peak_bytes_per_second / bytes_per_second
+        return replace(self, standard=self.standard.at_clock(clock_s))
+
 
 @dataclass(frozen=True)
 class SramTier(_Counted):
@@ -194,6 +236,10 @@ class SramTier(_Counted):
     def with_count(self, count: int) -> SramTier:
         """The same macros, `count` of them."""
         return replace(self, count=count)
+
+    def at_peak(self, bytes_per_second: float) -> SramTier:
+        """The same macros at the clock that gives another peak rate."""
+        return replace(self, clock_hz=self.clock_hz * bytes_per_second / self.peak_bytes_per_second)
 
 
 @dataclass(frozen=True)
@@ -275,6 +321,10 @@ class LinkTier(_Counted):
     def with_count(self, count: int) -> LinkTier:
         """The same links, `count` of them."""
         return replace(self, count=count)
+
+    def at_peak(self, bytes_per_second: float) -> LinkTier:
+        """The same links at another raw rate."""
+        return replace(self, bytes_each_per_second=bytes_per_second / self.count)
 
 
 @dataclass(frozen=True)
@@ -358,6 +408,15 @@ class FlashTier(_Counted):
     def with_count(self, count: int) -> FlashTier:
         """The same drives, `count` of them."""
         return replace(self, count=count)
+
+    def at_peak(self, bytes_per_second: float) -> FlashTier:
+        """The same drives behind interfaces of another rate, writes in proportion."""
+        factor = bytes_per_second / self.peak_bytes_per_second
+        return replace(
+            self,
+            read_bytes_each_per_second=self.read_bytes_each_per_second * factor,
+            write_bytes_each_per_second=self.write_bytes_each_per_second * factor,
+        )
 
 
 Tier = DramTier | SramTier | LinkTier | FlashTier

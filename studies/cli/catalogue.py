@@ -114,7 +114,7 @@ def show(
     name: Annotated[str, typer.Argument(help="Its name; a workload, a chip or a tier may also be a YAML file.")],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Change a chip's field, or a tier's count; repeatable."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of a chip or tier; repeatable."),
     ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,

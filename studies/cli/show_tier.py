@@ -12,6 +12,7 @@ from studies.cli.output import EXIT_CHECK_FAILED, emit, table
 
 if TYPE_CHECKING:
     from algorithms.tier_check import LatencyCheck
+    from hwmodels.documents import Value
     from hwmodels.tiers.tier import DramTier, Tier
     from studies.space import Json
 
@@ -27,20 +28,20 @@ def tier_line(name: str) -> str:
 
 
 def show_tier(name: str, changes: Sequence[str], as_json: bool) -> None:
-    """Print the tier `name`; ``count=N`` changes the number of devices, ``bytes=SIZE`` asks for the time of a transfer.
+    """Print the tier `name` with ``field=value`` changes; ``bytes=SIZE`` asks for the time of a transfer.
 
     Raises
     ------
     InputError
-        An unknown tier, another change, or a value that cannot be.
+        An unknown tier or field, or a value that cannot be.
     typer.Exit
         With code 1 if the simulated unloaded latency is not the formula's.
     """
     from algorithms.tier_check import check_unloaded_read
     from hwmodels.tiers.text import load_tier
 
-    count, size = _changes(changes)
-    tier = load_tier(name, count)
+    fields, size = _changes(changes)
+    tier = load_tier(name, changes=fields)
     check = check_unloaded_read(tier)
     document = _document(tier, check, size)
     emit(document, lambda: _text(tier, check, size), as_json=as_json)
@@ -48,27 +49,29 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool) -> None:
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 
-def _changes(changes: Sequence[str]) -> tuple[int | None, float | None]:
-    """Device count and transfer size."""
-    from hwmodels.errors import InputError, Problem, did_you_mean
+def _changes(changes: Sequence[str]) -> tuple[dict[str, Value], float | None]:
+    """Changed fields of the tier's file, and the transfer size."""
+    from hwmodels.errors import InputError, Problem
     from hwmodels.quantity import parse_quantity
 
-    count, size, problems = None, None, []
+    fields: dict[str, Value] = {}
+    size, problems = None, []
     for change in changes:
-        field, _, value = (part.strip() for part in change.partition("="))
-        try:
-            if field == "count":
-                count = int(value)
-            elif field == "bytes":
+        field, equals, value = (part.strip() for part in change.partition("="))
+        if not equals or not field:
+            problems.append(Problem(f"must be FIELD=VALUE (got {change!r})", "--set"))
+        elif field != "bytes":
+            fields[field] = value
+        else:
+            try:
                 size = parse_quantity(value, "B")
-            else:
-                hint = did_you_mean(field, ("count", "bytes"))
-                problems.append(Problem("only count and bytes can be set for a tier", "--set", None, field, hint))
-        except ValueError as error:
-            problems.append(Problem(str(error), "--set", None, field))
+            except ValueError as error:
+                problems.append(Problem(str(error), "--set", None, field))
+            if size is not None and size < 0:
+                problems.append(Problem(f"must not be negative (got {value})", "--set", None, field))
     if problems:
         raise InputError(problems)
-    return count, size
+    return fields, size
 
 
 def _transfer_s(tier: Tier, size: float) -> float:

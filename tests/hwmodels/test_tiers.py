@@ -70,3 +70,49 @@ def test_unknown_names_get_the_nearest():
         load_standard("ddr4-3200")
     with pytest.raises(InputError, match="must be at least 1"):
         load_tier("hbm3", count=0)
+
+
+def test_fields_can_be_changed_as_if_the_file_had_them():
+    tier = load_tier(
+        "ddr4_3200", changes={"controller.read_depth": 64, "mapping.order": "[group, column, bank, rank, row]"}
+    )
+    assert tier.standard.controller.read_depth == 64
+    assert tier.fields == load_tier("ddr4_3200_group_low").fields
+    assert tier.standard.timing == load_tier("ddr4_3200").standard.timing
+    link = load_tier("pcie5_x16", changes={"rate": "64 GB/s", "outstanding": 8})
+    assert (link.bytes_each_per_second, link.outstanding) == (64e9, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("hbm3", {"controller.read_dept": 4}, "controller.read_dept: unknown key; did you mean 'read_depth'?"),
+        ("hbm3", {"timing.rc": 3}, "timing.rc: the row cycle must be at least"),
+        ("hbm3", {"count": 0}, "count: must be at least 1"),
+        ("hbm3", {"name.first": 0}, "name.first: is no section"),
+        ("hbm3", {"clock": "0 ns"}, "clock: must be greater than 0"),
+        ("nvme_gen4", {"page": "1 GHz"}, "page: must be a quantity in B"),
+    ],
+)
+def test_changes_are_checked(name, changes, message):
+    with pytest.raises(InputError, match=message):
+        load_tier(name, changes=changes)
+
+
+@pytest.mark.parametrize("name", tier_names())
+def test_another_rate_is_met(name):
+    tier = load_tier(name)
+    for factor in (0.8, 1.25):
+        other = tier.at_peak(factor * tier.peak_bytes_per_second)
+        assert other.peak_bytes_per_second == pytest.approx(factor * tier.peak_bytes_per_second)
+        assert other.capacity_bytes == tier.capacity_bytes
+    assert tier.name in tier._repr_html_()
+
+
+def test_a_slower_stack_keeps_its_nanoseconds():
+    slow = load_tier("hbm3", 5).at_peak(3.35e12)
+    assert slow.peak_bytes_per_second == pytest.approx(3.35e12)
+    fast = load_tier("hbm3", 5)
+    assert slow.standard.timing.rc < fast.standard.timing.rc
+    assert slow.standard.timing.rc * slow.standard.clock_s >= fast.standard.timing.rc * fast.standard.clock_s
+    assert slow.read_latency_s == pytest.approx(fast.read_latency_s, rel=0.1)

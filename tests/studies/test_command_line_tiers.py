@@ -44,6 +44,12 @@ def test_sn40l_moves_a_model_in_10_ms(capsys):
     assert "10.04 ms" in shown(capsys, "sn40l_ddr", "--set", "count=16", "--set", "bytes=16.06 GB")
 
 
+def test_fields_of_the_file_can_be_changed(capsys):
+    document = json.loads(shown(capsys, "ddr4_3200", "--set", "controller.read_depth=64", "--set", "count=4", "--json"))
+    assert document["controller"]["read_depth"] == 64
+    assert document["organisation"]["channels"] == 4
+
+
 def test_a_check_that_fails_ends_with_1(capsys, monkeypatch):
     from algorithms import tier_check
 
@@ -56,7 +62,10 @@ def test_a_check_that_fails_ends_with_1(capsys, monkeypatch):
     ("arguments", "message"),
     [
         (["hbm33"], "unknown tier 'hbm33'; did you mean 'hbm3'?"),
-        (["hbm3", "--set", "counts=2"], "did you mean 'count'?"),
+        (["hbm3", "--set", "counts=2"], "hbm3.yaml:1: counts: unknown key; did you mean 'count'?"),
+        (["hbm3", "--set", "count"], "--set: must be FIELD=VALUE (got 'count')"),
+        (["hbm2", "--set", "timing.rc=47"], "timing.rc: the row cycle must be at least ras + rp = 34 + 14 = 48 clocks"),
+        (["hbm2", "--set", "mapping.order=[column, bank, group, row]"], "1 of the 8 values of channel: 3 address bits"),
         (["hbm3", "--set", "count=0"], "count: must be at least 1 (got 0)"),
         (["hbm3", "--set", "bytes=3 GHz"], "must be a quantity in B"),
         (["missing.yaml"], "missing.yaml: no such file"),
