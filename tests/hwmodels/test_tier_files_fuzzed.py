@@ -10,14 +10,55 @@ from hypothesis import strategies as st
 from hwmodels.errors import InputError
 from hwmodels.tiers.text import load_tier, tier_names
 
-FIELDS = """
-    kind name standard count clock organisation.channels organisation.rows organisation.columns
-    organisation.transaction_bytes organisation timing.rc timing.ras timing.burst timing.refi timing
-    bus.ticks_per_clock bus.activate_ticks controller.policy controller.refresh controller.read_depth
-    mapping.order mapping.xor mapping energy.activate energy capacity banks ports width lanes latency_cycles
-    buffers node_nm cell rate efficiency latency chunk outstanding duplex page sector planes read_time queue_depth
-    source area
-""".split()
+FIELDS = [
+    "kind",
+    "name",
+    "standard",
+    "count",
+    "clock",
+    "organisation.channels",
+    "organisation.rows",
+    "organisation.columns",
+    "organisation.transaction_bytes",
+    "organisation",
+    "timing.rc",
+    "timing.ras",
+    "timing.burst",
+    "timing.refi",
+    "timing",
+    "bus.ticks_per_clock",
+    "bus.activate_ticks",
+    "controller.policy",
+    "controller.refresh",
+    "controller.read_depth",
+    "mapping.order",
+    "mapping.xor",
+    "mapping",
+    "energy.activate",
+    "energy",
+    "capacity",
+    "banks",
+    "ports",
+    "width",
+    "lanes",
+    "latency_cycles",
+    "buffers",
+    "node_nm",
+    "cell",
+    "rate",
+    "efficiency",
+    "latency",
+    "chunk",
+    "outstanding",
+    "duplex",
+    "page",
+    "sector",
+    "planes",
+    "read_time",
+    "queue_depth",
+    "source",
+    "area",
+]
 TEXTS = ("", "no", "1 ns", "0 s", "-1 B", "4 KiB", "hbm3", "ddr9", "[row]", "[column, 3]", "{value: 1}", "{}", "a: [")
 PARTS = ("row", "column", "column:4", "bank:0", "bank", "group", "channel", "rank", "sid", ":", "x:1")
 VALUES = st.one_of(
