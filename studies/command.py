@@ -7,8 +7,9 @@ from dataclasses import fields
 
 from algorithms.shape import Workload
 from algorithms.workload import load_workload, workload_names
+from hwmodels.accelerator import accelerator_names
 from studies.parameters import WORKLOAD_KNOBS
-from studies.parts import ONE_HEAD
+from studies.parts import ONE_HEAD, ONE_HEAD_ON_CHIP
 from studies.space import DesignPoint
 
 
@@ -19,7 +20,8 @@ def command_of(point: DesignPoint) -> str:
     latent projections of a workload file) has to come from the preset.
     """
     preset = point.workload.name in workload_names()
-    base = load_workload(point.workload.name) if preset else ONE_HEAD
+    one_head = ONE_HEAD if point.chip is None else ONE_HEAD_ON_CHIP
+    base = load_workload(point.workload.name) if preset else one_head
     words = ["attnflow", "run", point.algorithm]
     if preset:
         words += ["--workload", point.workload.name]
@@ -29,10 +31,21 @@ def command_of(point: DesignPoint) -> str:
         words += ["--set", f"workload.{name}={getattr(point.workload, name)}"]
     for name, value in point.parameters:
         words += ["--set", f"{name}={'null' if value is None else value}"]
-    words += ["--engine", point.engine, "--clock", f"{point.clock_hz!r} Hz"]
+    words += _how_to_run(point)
     words += ["--timing-only"] if point.timing_only else []
     words += [] if point.skip else ["--no-skip"]
     return shlex.join(words)
+
+
+def _how_to_run(point: DesignPoint) -> list[str]:
+    """Options for the chip, or for engine and clock."""
+    if point.chip is None:
+        return ["--engine", point.engine, "--clock", f"{point.clock_hz!r} Hz"]
+    chip = point.chip.accelerator
+    words = ["--chip", chip.name if chip.name in accelerator_names() else f"{chip.name}.yaml"]
+    for path, value in chip.changes:
+        words += ["--set", f"chip.{path}={value}"]
+    return [*words, "--mapping", point.chip.mapping]
 
 
 def _changed_knobs(base: Workload, workload: Workload) -> list[str]:

@@ -26,11 +26,41 @@ ALWAYS_COMPARED = "deadlock"
 
 
 @dataclass(frozen=True)
+class ChipRecord:
+    """What is stored of a run on a chip: its point, its metrics, and cycles by launch and unit."""
+
+    point: DesignPoint
+    metrics: Mapping[str, Scalar]
+    uses: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
 class Run:
     """A stored run and the name it is shown under."""
 
     source: str
-    evaluation: Evaluation
+    evaluation: Evaluation | ChipRecord
+
+    @property
+    def metrics(self) -> Mapping[str, Scalar]:
+        """All metrics by name."""
+        if isinstance(self.evaluation, ChipRecord):
+            return self.evaluation.metrics
+        return measure(self.evaluation)
+
+    @property
+    def uses(self) -> Mapping[str, Mapping[str, int]]:
+        """Cycles that each unit spends on each use."""
+        return self.evaluation.uses if isinstance(self.evaluation, ChipRecord) else _uses(self.evaluation.result)
+
+
+@dataclass(frozen=True)
+class _Launch:
+    """What comparisons read of a launch on a chip."""
+
+    name: str
+    cycles: float
+    busy: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -149,7 +179,7 @@ def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[st
         problems.append(Problem(f"must be at least 0 (got {tolerance_pct:g})", field="--tolerance"))
     if problems:
         raise InputError(problems)
-    values = measure(a.evaluation), measure(b.evaluation)
+    values = a.metrics, b.metrics
     chosen = {*compared, ALWAYS_COMPARED}
     return Comparison(
         a,
@@ -157,18 +187,30 @@ def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[st
         tolerance_pct,
         changes=tuple(_changes(a.evaluation.point, b.evaluation.point)),
         deltas=tuple(
-            _delta(metric, values[0][metric.name], values[1][metric.name], tolerance_pct, metric.name in chosen)
+            _delta(metric, *(each.get(metric.name) for each in values), tolerance_pct, metric.name in chosen)
             for metric in metrics()
         ),
-        stalls=tuple(_stalls(a.evaluation.result, b.evaluation.result)),
+        stalls=tuple(_stalls(a.uses, b.uses)),
     )
 
 
 def _changes(a: DesignPoint, b: DesignPoint) -> Iterator[Change]:
-    before, after = (dict(_flat(point.describe())) for point in (a, b))
+    chips = [point.chip.accelerator.name for point in (a, b) if point.chip is not None]
+    in_full = len(set(chips)) == 1
+    before, after = (dict(_flat(_settings(point, in_full=in_full))) for point in (a, b))
     for name in [*before, *(name for name in after if name not in before)]:
         if before.get(name) != after.get(name):
             yield Change(name, before.get(name), after.get(name))
+
+
+def _settings(point: DesignPoint, *, in_full: bool) -> Mapping[str, Json]:
+    """A point as it is compared: of different chips the names and what was changed, of equal ones every number."""
+    if point.chip is None:
+        return point.describe()
+    accelerator = point.chip.accelerator
+    fields = accelerator.values() if in_full else dict(accelerator.changes)
+    shown: dict[str, Json] = {"name": accelerator.name, **fields, "mapping": point.chip.mapping}
+    return {**point.describe(), "chip": shown}
 
 
 def _flat(settings: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
@@ -188,8 +230,7 @@ def _delta(metric: Metric, a: Scalar, b: Scalar, tolerance_pct: float, compared:
     return MetricDelta(metric, a, b, delta, percent, compared, within)
 
 
-def _stalls(a: Result, b: Result) -> Iterator[StallDelta]:
-    before, after = _uses(a), _uses(b)
+def _stalls(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> Iterator[StallDelta]:
     for unit in [*before, *(unit for unit in after if unit not in before)]:
         ours, theirs = before.get(unit), after.get(unit)
         for use in {**(ours or {}), **(theirs or {})}:
@@ -246,8 +287,8 @@ def _stored(path: str, key: str) -> Mapping[str, Json]:
     return outcome.detail
 
 
-def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation:
-    """The evaluation that `Evaluation.describe` described.
+def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | ChipRecord:
+    """The evaluation that `Evaluation.describe` or `ChipEvaluation.describe` described.
 
     Raises
     ------
@@ -258,6 +299,8 @@ def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation:
 
     try:
         point = DesignPoint.from_description(_part(document, "point"))
+        if point.chip is not None:
+            return _chip_record(document, point)
         error = document["error"]
         deviation = _adapter(Deviation).validate_python(error) if error is not None else None
         result = _result(document)
@@ -273,6 +316,16 @@ def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation:
         raise InputError(Problem(message, source)) from None
     except (TypeError, AccountingError) as broken:
         raise InputError(Problem(f"is not a run: {broken}", source)) from None
+
+
+def _chip_record(document: Mapping[str, Json], point: DesignPoint) -> ChipRecord:
+    launches = _adapter(tuple[_Launch, ...]).validate_python(document["launches"])
+    uses = {
+        f"{launch.name}: {unit}": {"busy": round(share * launch.cycles)}
+        for launch in launches
+        for unit, share in launch.busy.items()
+    }
+    return ChipRecord(point, _adapter(dict[str, Scalar]).validate_python(document["metrics"]), uses)
 
 
 def _part(document: Mapping[str, Json], name: str) -> Mapping[str, Json]:

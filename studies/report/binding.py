@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from studies.report.detail import FifoUse, UnitUse, fifos_of, units_of
+from studies.report.detail import FifoUse, UnitUse, chip_run_of, fifos_of, units_of
 from studies.report.words import count, listing, percent, quantity
 from studies.store import Outcome
 
@@ -16,7 +16,7 @@ def what_binds(outcome: Outcome) -> str:
     """The units that limit a design, or the wait that keeps its busiest unit from work; empty without units."""
     units = [unit for unit in units_of(outcome) if unit.total_cycles]
     if not units:
-        return ""
+        return _what_binds_on_chip(outcome)
     units.sort(key=lambda unit: -unit.busy_cycles)
     saturated = [unit for unit in units if _busy(unit) >= SATURATED]
     if len(saturated) == 1:
@@ -30,6 +30,15 @@ def what_binds(outcome: Outcome) -> str:
         cause, cycles = max(busiest.stalled_cycles.items(), key=lambda item: item[1])
         text += f" and {wait_in_words(cause)} for {percent(cycles / busiest.total_cycles)}"
     return text
+
+
+def _what_binds_on_chip(outcome: Outcome) -> str:
+    """The largest lower bound of a run on a chip, and how near to it the run is; empty for other points."""
+    run = chip_run_of(outcome)
+    if run is None or not run.seconds:
+        return ""
+    least = run.bounds_s.get(run.binding, 0.0)
+    return f"{run.binding}, which takes at least {quantity(least, 's')}: {percent(least / run.seconds)} of the time"
 
 
 def _busy(unit: UnitUse) -> float:

@@ -11,7 +11,7 @@ from typing import Literal
 from algorithms.shape import Workload
 from hwmodels.errors import InputError
 from studies.metrics import Goal, metrics
-from studies.parameters import RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
+from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
 from studies.parts import find_algorithm
 from studies.space import DesignPoint, Scalar
 from studies.store import Row
@@ -101,6 +101,10 @@ def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
     flat["tensors"] = ("workload", point.tensors.path if point.tensors else None)
     for name, value in point.parameters:
         flat[f"parameters.{name}" if name in flat else name] = ("design", value)
+    if point.chip is not None:
+        flat["chip"] = ("design", point.chip.accelerator.name)
+        flat |= {f"chip.{path}": ("design", value) for path, value in point.chip.accelerator.changes}
+        flat["mapping"] = ("run", point.chip.mapping)
     run: dict[str, Scalar] = {
         "engine": point.engine,
         _CLOCK: point.clock_hz,
@@ -137,7 +141,7 @@ def setting_columns(rows: Sequence[Row]) -> list[Column]:
 
 def _deciders(name: str, varied: Mapping[str, bool]) -> list[str]:
     """Settings from which another may follow: a preset brings its shape along, an algorithm its defaults."""
-    return [other for other in ("workload", "algorithm") if other != name and varied[other]]
+    return [other for other in ("workload", "algorithm", "chip") if other != name and varied.get(other)]
 
 
 def _decides(decider: Sequence[Scalar], values: Sequence[Scalar]) -> bool:
@@ -148,7 +152,7 @@ def _decides(decider: Sequence[Scalar], values: Sequence[Scalar]) -> bool:
 
 def _knobs(rows: Sequence[Row]) -> dict[str, Knob]:
     """What is known about settings: of the workload, of the run, and of every algorithm that is still registered."""
-    knobs = WORKLOAD_KNOBS | RUN_KNOBS
+    knobs = WORKLOAD_KNOBS | RUN_KNOBS | CHIP_KNOBS
     for name in dict.fromkeys(row.point.algorithm for row in rows):
         try:
             knobs = parameter_knobs(find_algorithm(name)) | knobs

@@ -62,6 +62,47 @@ class Halt:
     remedy: dict[str, int]
 
 
+@dataclass(frozen=True)
+class LaunchUse:
+    """How long a launch on a chip took, and the share of that in which each unit works."""
+
+    name: str
+    seconds: float
+    busy: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ChipUse:
+    """What a run on a chip took, what bounds it (`binding` is the largest of `bounds_s`), and its energy."""
+
+    seconds: float
+    binding: str
+    bounds_s: dict[str, float]
+    energy_j: dict[str, float]
+    launches: tuple[LaunchUse, ...]
+
+
+CHIP_BOUNDS = ("memory", "matrix", "exp", "vector")
+
+
+def chip_run_of(outcome: Outcome) -> ChipUse | None:
+    """The run of a point on a chip; None for a graph of FIFOs or a failed point."""
+    bounds = outcome.detail.get("bounds")
+    if not isinstance(bounds, Mapping):
+        return None
+    found = _numbers(bounds)
+    return ChipUse(
+        seconds=_number(outcome.detail.get("seconds")),
+        binding=str(bounds.get("binding")),
+        bounds_s={name: found[f"{name}_s"] for name in CHIP_BOUNDS if f"{name}_s" in found},
+        energy_j=_numbers(outcome.detail.get("energy_j")),
+        launches=tuple(
+            LaunchUse(str(launch["name"]), _number(launch.get("seconds")), _numbers(launch.get("busy")))
+            for launch in _mappings(outcome.detail.get("launches"))
+        ),
+    )
+
+
 def units_of(outcome: Outcome) -> tuple[UnitUse, ...]:
     """The units of a point, in the order of its graph; none for a failed point."""
     return tuple(
@@ -120,6 +161,17 @@ def _mappings(value: Json) -> list[Mapping[str, Json]]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return []
     return [item for item in value if isinstance(item, Mapping)]
+
+
+def _number(value: Json) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _numbers(value: Json) -> dict[str, float]:
+    """The numbers of a mapping; texts are left out."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): float(number) for name, number in value.items() if isinstance(number, int | float)}
 
 
 def _whole(value: Json) -> int:

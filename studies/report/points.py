@@ -105,6 +105,8 @@ class Points:
         """Numeric metrics with a goal; one that only repeats another in a different unit is left out."""
         chosen: list[Column] = []
         for column in self.of_role("metric"):
+            if column.name == "cycles" and self.column("chip"):
+                continue  # of clocks that differ
             if column.goal and column.numeric and not proportional(column, chosen):
                 chosen.append(column)
         return tuple(chosen)

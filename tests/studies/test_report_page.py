@@ -12,13 +12,18 @@ import plotly.graph_objects as go
 import pytest
 
 from algorithms.shape import Workload
+from hwmodels.accelerator import load_accelerator
 from hwmodels.errors import InputError
 from studies.cli import main
+from studies.evaluate import attempt
+from studies.parameters import complete_parameters
+from studies.parts import ONE_HEAD_ON_CHIP, find_algorithm
 from studies.report import registry, write_report
 from studies.report.blocks import Bar, breakdown, html, plain, plot
 from studies.report.page import Script, render
 from studies.report.points import Points
-from studies.store import Store
+from studies.space import ChipSetting, DesignPoint
+from studies.store import Row, Store
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;${7*7}{{7*7}}</script>"
 
@@ -281,8 +286,17 @@ def test_two_sections_of_a_name_are_an_error(own_sections):
         registry.section("answer", "Again", order=1)(lambda points: [])
 
 
+def row_on_chip(make_row) -> Row:
+    """A point that really ran on a chip."""
+    algorithm = find_algorithm("flash.q_outer")
+    workload = ONE_HEAD_ON_CHIP.with_(q_len=64, kv_len=64)
+    chip = ChipSetting(load_accelerator("h100_sxm5_80g"))
+    point = DesignPoint(algorithm.name, workload, complete_parameters(algorithm, {}), chip=chip)
+    return dataclasses.replace(make_row(), point=point, outcome=attempt(point))
+
+
 def test_every_shipped_section_says_something(make_row):
-    page = page_of(mixed_rows(make_row))
+    page = page_of([*mixed_rows(make_row), row_on_chip(make_row)])
     shown = {attributes.get("id") for tag, attributes in page.elements if tag == "section"}
     assert {section.name for section in registry.report_sections()} == shown
     assert re.search(r"attnflow run sdpa\.naive", page.text)

@@ -1,0 +1,74 @@
+"""What the units of a chip do, what its bounds allow, and where energy goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from studies.report.blocks import Bar, Block, breakdown
+from studies.report.detail import chip_run_of
+from studies.report.points import Points
+from studies.report.registry import section
+from studies.store import Outcome
+
+UNITS_LEAD = (
+    "Each bar is one unit and the whole time of a launch: working, or not. Units of a core are means over cores; the "
+    "main memory and the cache are shared. What works all the time is what to widen."
+)
+BOUNDS_LEAD = (
+    "Each bar is the whole time of the run and, in it, what one lower bound would allow: no order of the same work is "
+    "faster than the longest of them. What is left over is waiting that a better overlap could save."
+)
+ENERGY_LEAD = (
+    "Operations and bytes by the energy table of the chip, leakage by its area. Instructions and clocks are not in the "
+    "table, so the sum is a lower estimate of what a programmable chip draws."
+)
+
+
+@section("chip-units", "What the units of the chip do", order=51, lead=UNITS_LEAD)
+def chip_units(points: Points) -> Iterable[Block]:
+    """Working and waiting time of every unit by launch, for the selected points."""
+    parts = [list(_unit_bars(row.outcome)) for row in points.rows]
+    if any(parts):
+        yield breakdown({"busy": "works", "idle": "does not work"}, "s", "seconds", parts)
+
+
+@section("chip-bounds", "Lower bounds", order=52, lead=BOUNDS_LEAD)
+def chip_bounds(points: Points) -> Iterable[Block]:
+    """Every bound of the selected points beside their time."""
+    parts = [list(_bound_bars(row.outcome)) for row in points.rows]
+    if any(parts):
+        yield breakdown({"bound": "allowed by the bound", "idle": "above it"}, "s", "seconds", parts)
+
+
+@section("energy", "Energy", order=53, lead=ENERGY_LEAD)
+def energy(points: Points) -> Iterable[Block]:
+    """Joules by component of the selected points."""
+    parts = [list(_energy_bars(row.outcome)) for row in points.rows]
+    if any(parts):
+        yield breakdown({"energy": "energy"}, "J", "joules", parts)
+
+
+def _unit_bars(outcome: Outcome) -> Iterator[Bar]:
+    run = chip_run_of(outcome)
+    for launch in run.launches if run else ():
+        for unit, share in launch.busy.items():
+            worked = min(share, 1.0) * launch.seconds
+            yield Bar(f"{launch.name}: {unit}", "works", "busy", worked)
+            yield Bar(f"{launch.name}: {unit}", "does not work", "idle", launch.seconds - worked)
+
+
+def _bound_bars(outcome: Outcome) -> Iterator[Bar]:
+    run = chip_run_of(outcome)
+    for name, seconds in _descending(run.bounds_s) if run else ():
+        yield Bar(name, "allowed by the bound", "bound", seconds)
+        yield Bar(name, "above it", "idle", max(run.seconds - seconds, 0.0) if run else 0.0)
+
+
+def _energy_bars(outcome: Outcome) -> Iterator[Bar]:
+    run = chip_run_of(outcome)
+    for name, joules in _descending(run.energy_j) if run else ():
+        yield Bar(name, name, "energy", joules)
+
+
+def _descending(named: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(named.items(), key=lambda item: -item[1])
