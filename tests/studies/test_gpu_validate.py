@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import reference.records
 from hwmodels.errors import InputError
+from reference.cases import standard_cases
+from reference.measure import KERNEL_NAMES, Record
+from reference.timing import TimingProtocol
 from studies.cli.app import app
 from studies.validate.gpu import group_of, validate_gpu
 from studies.validate.gpu_cases import GpuPoint
@@ -103,3 +107,54 @@ class TestReport:
         path.write_text('{"points": [{"kind": "decode"}]}')
         with pytest.raises(InputError, match=r"points\[0\]\.id"):
             validate_gpu(path)
+
+
+class TestReplay:
+    """Records of `attnflow measure` are files of cases; these are made up, since no record of a GPU is at hand yet."""
+
+    def record(self, folder: Path, slower: float) -> Path:
+        """A synthetic record: every fourth standard case of three makers took ``slower`` times its data-sheet time."""
+        rows = [
+            {
+                "id": case.id,
+                "kind": case.kind,
+                "kernel": KERNEL_NAMES[case.maker],
+                "hw": "H200_SXM_141G",
+                "dtype": case.dtype,
+                "shape": case.shape.record(),
+                "flops": case.flops,
+                "bytes_min": case.bytes_min,
+                "exps": case.exps,
+                "latency_us": 10 + 1e6 * slower * (case.flops / 989e12 + case.exps / 3.87e12 + case.bytes_min / 4.8e12),
+                "split": "calibrate" if case.is_ceiling else "validate",
+                "conditions": "synthetic: not measured",
+                "confidence": "A",
+            }
+            for case in standard_cases()
+            if case.maker in ("torch-flash", "torch-cudnn", "torch") and case.kind != "computebench"
+        ]
+        record = Record(
+            "synthetic, not measured", "synthetic", "H200_SXM_141G", {"host": "none"}, TimingProtocol(), rows
+        )
+        path = folder / "record.json"
+        record.write(path)
+        return path
+
+    def test_a_record_is_scored_point_by_point(self, tmp_path):
+        report = validate_gpu(self.record(tmp_path, 1.0))
+        kinds = {row.id.split("-")[0] for row in report.rows if row.error_pct is not None}
+        assert {"prefill_fwd", "decode", "op_softmax"} <= kinds
+        named = [row.why for row in report.rows if row.status == "unsupported"]
+        assert all(named)
+        slow = validate_gpu(self.record(tmp_path, 3.0))
+        fused = [
+            group["mean_abs_error_pct"] for group in slow.groups() if "prefill_fwd PyTorch SDPA flash" in group["group"]
+        ]
+        assert fused[0] > 30
+
+    def test_committed_records_can_be_replayed(self):
+        """The measured times themselves are scored by people; here every row must be predicted or named."""
+        for path in sorted((Path(reference.records.__file__).parent).glob("*.json")):
+            report = validate_gpu(path)
+            assert report.rows
+            assert all(row.error_pct is not None or row.why for row in report.rows)
