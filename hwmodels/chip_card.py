@@ -17,8 +17,10 @@ def field_rows(chip: Accelerator) -> list[tuple[str, Number | str | None, str | 
     for path, value in chip.values().items():
         if value is None:
             rows.append((path, value, unit_of(path), "" if _is_optional(path) else UNCITED))
+        elif isinstance(value, str):
+            rows.append((path, value, None, ""))
         else:
-            rows.append((path, value, None if isinstance(value, str) else unit_of(path), sources.get(path, "")))
+            rows.append((path, value, unit_of(path), sources.get(path, "default")))
     return rows
 
 

@@ -31,6 +31,7 @@ def test_show_gives_every_number_with_unit_and_source(capsys):
     assert {path: row["value"] for path, row in fields.items()} == chip.values()
     assert fields["hbm.bytes_per_second"]["unit"] == "B/s"
     assert "FlashInfer" in fields["hbm.bytes_per_second"]["source"]
+    assert fields["core.sram_banks"]["source"] == "default"
     assert fields["price_usd"] == {"field": "price_usd", "value": None, "unit": None, "source": "not published"}
     assert document["derived"]["ridge.float16"] == {"value": chip.ridge_flops_per_byte("float16"), "unit": "FLOP/B"}
     assert document["derived"]["flops_per_exp.float16"]["value"] == 256
@@ -82,7 +83,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, line):
 
 def test_other_things_have_no_fields_to_change(capsys):
     assert main(["show", "workload", "llama3-8b", "--set", "heads=3"]) == 2
-    assert "only a chip has fields to change" in capsys.readouterr().err
+    assert "have fields to change (this is a workload)" in capsys.readouterr().err
 
 
 def test_the_schema_of_chip_files_is_printed(capsys):
