@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from studies.chip_evaluate import ChipEvaluation
 
 
-@metric("tokens_per_second", "token/s", "tokens of all sequences per second of this attention", goal="max", subject="chip")
+@metric("tokens_per_second", "token/s", "tokens per second, all sequences, this attention", goal="max", subject="chip")
 def _tokens_per_second(evaluation: ChipEvaluation) -> Scalar:
     return evaluation.tokens / evaluation.seconds if evaluation.seconds else None
 
