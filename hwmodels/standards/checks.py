@@ -19,12 +19,18 @@ from hwmodels.standards.standard import (
 Complaint = tuple[tuple[str, ...], str, str | None]
 """Place inside the document, message, hint."""
 
+LARGEST_CAPACITY = 1 << 60
+
 _PART = re.compile(r"([a-z]+)(?::([0-9]{1,9}))?")
 
 
 def check_standard(standard: DramStandard) -> list[Complaint]:
     """Everything that is wrong with the timings and the mapping of `standard`."""
     _, complaints = mapped_fields(standard.mapping, standard.organisation)
+    capacity = standard.organisation.capacity_bytes
+    if capacity > LARGEST_CAPACITY:
+        message = f"{capacity:.3g} bytes of capacity are more than addresses of 60 bits can reach"
+        complaints.append((("organisation",), message, None))
     return [*_timing_complaints(standard.timing), *_bus_complaints(standard), *complaints]
 
 

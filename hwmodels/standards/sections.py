@@ -69,8 +69,10 @@ class Section(Text):
         return {f"{prefix}.{name}": citation(value, self.source) for name, value in self.given()}
 
 
-_STRICT = {int: Annotated[int, Field(ge=0, strict=True)], bool: Annotated[bool, Field(strict=True)]}
-_POSITIVE = Annotated[int, Field(ge=1, strict=True)]
+LARGEST = 1 << 40
+"""No count or timing is larger: sums of a few fit into 64 bits."""
+_STRICT = {int: Annotated[int, Field(ge=0, le=LARGEST, strict=True)], bool: Annotated[bool, Field(strict=True)]}
+_POSITIVE = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
 
 
 def section_of(value_type: type[DataclassInstance], *positive: str) -> type[Section]:

@@ -9,14 +9,14 @@ from pydantic import BeforeValidator, Field
 
 from hwmodels.cited import Cited
 from hwmodels.quantity import Bytes, BytesPerSecond, Hertz, Joules, JoulesPerBit, Seconds, SquareMillimetres, Watts
-from hwmodels.standards.sections import DramSections, Section, cite_plain_value
+from hwmodels.standards.sections import LARGEST, DramSections, Section, cite_plain_value
 from hwmodels.standards.standard import DramStandard
 from hwmodels.tiers.dram_energy import DramEnergy, SupplyCurrents
 from hwmodels.tiers.sram_energy import Cell
 
 _Cite = BeforeValidator(cite_plain_value)
-_Whole = Annotated[Bytes, Field(gt=0, multiple_of=1)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+_Whole = Annotated[Bytes, Field(gt=0, multiple_of=1, le=1 << 60)]
+Count = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
 GivenCount = Annotated[Cited[Count], _Cite]
 GivenBytes = Annotated[Cited[_Whole], _Cite]
 GivenRate = Annotated[Cited[Annotated[BytesPerSecond, Field(gt=0)]], _Cite]

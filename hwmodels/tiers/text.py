@@ -16,7 +16,7 @@ from typing import Any
 
 from hwmodels.documents import Document, FieldPath, Value, in_order, read_document, read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.standards.checks import mapped_fields
+from hwmodels.standards.checks import check_standard
 from hwmodels.standards.text import load_standard, overlay
 from hwmodels.tiers.models import DramTierText, FlashTierText, LinkTierText, SramTierText
 from hwmodels.tiers.sram_energy import (
@@ -138,7 +138,7 @@ def _dram(text: DramTierText, document: Document) -> DramTier:
         area_each_mm2=text.area.value if text.area else None,
         citations=tuple(cited.items()),
     )
-    _, complaints = mapped_fields(standard.mapping, tier.organisation)
+    complaints = check_standard(replace(standard, organisation=tier.organisation))
     if complaints:
         raise InputError([document.problem(place, message, hint) for place, message, hint in complaints])
     return tier
