@@ -391,11 +391,12 @@ class FlashTier(_Counted):
         return self.read_j_per_bit + self.idle_w / (8 * self.read_bytes_each_per_second)
 
     def random_bytes_per_second(self, chunk_bytes: int) -> float:
-        """Sustained rate of reads of `chunk_bytes` (at most a page) that are spread evenly over all planes.
+        """Sustained rate of reads of `chunk_bytes` (part of a page, or whole pages) spread evenly over all planes.
 
         The least of interface, command rate, planes (each senses a whole page per command), and queue depth.
         """
-        sectors = math.ceil(chunk_bytes / self.sector_bytes) * self.sector_bytes
+        useful = min(chunk_bytes, self.page_bytes)
+        sectors = math.ceil(useful / self.sector_bytes) * self.sector_bytes
         transfer = sectors / self.read_bytes_each_per_second
         rates = (
             1 / transfer,
@@ -403,7 +404,7 @@ class FlashTier(_Counted):
             self.planes / (self.read_s + transfer),
             self.queue_depth / (self.read_s + transfer + self.latency_s),
         )
-        return self.count * chunk_bytes * min(rates)
+        return self.count * useful * min(rates)
 
     def with_count(self, count: int) -> FlashTier:
         """The same drives, `count` of them."""

@@ -83,6 +83,19 @@ def _transfer_s(tier: Tier, size: float) -> float:
     return tier.read_latency_s + size / tier.peak_bytes_per_second
 
 
+def _rates(tier: Tier) -> list[tuple[int, float]]:
+    """Bytes per second by size: of random reads of a drive, of single transfers over a link."""
+    from hwmodels.tiers.tier import FlashTier, LinkTier
+
+    if isinstance(tier, FlashTier):
+        return [
+            (size, tier.random_bytes_per_second(size)) for size in (512, 4096, tier.page_bytes, 4 * tier.page_bytes)
+        ]
+    if isinstance(tier, LinkTier):
+        return [(size, size / tier.transfer_s(size)) for size in (4 << 10, 64 << 10, 1 << 20, 16 << 20, 1 << 30)]
+    return []
+
+
 def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
     """Everything, in base units."""
     from hwmodels.tiers.tier import DramTier
@@ -118,6 +131,7 @@ def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
         skipped = {"name", "summary", "count", "citations", "area_each_mm2"}
         values = {name: value for name, value in dataclasses.asdict(tier).items() if name not in skipped}
         document["fields"] = values
+    document["rates"] = [{"bytes": each, "bytes_per_second": rate} for each, rate in _rates(tier)]
     document["citations"] = dict(tier.citations)
     return document
 
@@ -163,7 +177,9 @@ class _Sources:
 
 
 def _other_parts(tier: Tier, sources: _Sources) -> list[str]:
-    """Fields of a tier that is no DRAM; those of its energy one level down."""
+    """Fields of a tier that is no DRAM; those of its energy one level down; rates by size."""
+    from hwmodels.quantity import format_quantity
+
     rows: list[tuple[str, object, str]] = []
     fields = {name: value for name, value in dataclasses.asdict(tier).items() if value is not None}
     fields |= {f"energy.{name}": value for name, value in fields.pop("energy", {}).items()}
@@ -171,7 +187,9 @@ def _other_parts(tier: Tier, sources: _Sources) -> list[str]:
         if name in ("name", "summary", "citations"):
             continue
         rows.append((name, value, sources.of(name, "width_bytes" if name == "energy.width_bytes" else name)))
-    return [table(("field", "value", "source"), rows)]
+    what = {"flash": "random reads of", "link": "one transfer of"}.get(tier.kind, "")
+    rates = [(format_quantity(size, "B"), format_quantity(rate, "B/s", 4)) for size, rate in _rates(tier)]
+    return [table(("field", "value", "source"), rows), *([table((what, "rate"), rates)] if rates else [])]
 
 
 def _dram_parts(tier: DramTier, sources: _Sources) -> list[str]:

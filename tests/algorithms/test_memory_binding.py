@@ -133,12 +133,12 @@ def test_drives_read_at_the_latency_and_rates_of_their_formulas(name):
     tier, clock_hz = load_tier(name), 1e9
     server = flash_server(tier, clock_hz)
     assert served(server, flash_service, 1) / clock_hz == pytest.approx(tier.read_latency_s, rel=1e-3)
-    for chunk in (512, 4096, 16384):
+    for chunk in (512, 4096, 16384, 65536):
         state = np.zeros(server.state_words, dtype=np.int64)
         n = 20_000
         last = 0
         for index in range(n):
-            _, done = flash_service(server.parameters(), state, 0, index * tier.page_bytes, chunk, 0)
+            _, done = flash_service(server.parameters(), state, 0, index * max(chunk, tier.page_bytes), chunk, 0)
             last = max(last, done)
         assert n * chunk * clock_hz / last == pytest.approx(tier.random_bytes_per_second(chunk), rel=0.02)
 

@@ -44,6 +44,15 @@ def test_sn40l_moves_a_model_in_10_ms(capsys):
     assert "10.04 ms" in shown(capsys, "sn40l_ddr", "--set", "count=16", "--set", "bytes=16.06 GB")
 
 
+def test_rates_depend_on_the_size_of_requests(capsys):
+    for name in ("nvme_gen5", "pcie5_x16"):
+        document = json.loads(shown(capsys, name, "--json"))
+        rates = [entry["bytes_per_second"] for entry in document["rates"]]
+        assert rates == sorted(rates)
+        assert rates[0] < 0.2 * document["peak_bytes_per_second"] < rates[-1] <= document["peak_bytes_per_second"]
+    assert "random reads of" in shown(capsys, "nvme_gen5")
+
+
 def test_fields_of_the_file_can_be_changed(capsys):
     document = json.loads(shown(capsys, "ddr4_3200", "--set", "controller.read_depth=64", "--set", "count=4", "--json"))
     assert document["controller"]["read_depth"] == 64
