@@ -91,10 +91,9 @@ class Product:
 
     def _item(self, rows: int, columns: int, parameters: OperatorParameters, size: int) -> WorkItem:
         issued = (min(parameters.tile_rows, self.rows), min(parameters.tile_columns, self.columns))
-        depth = min(parameters.tile_depth, self.depth)
         steps = run_lengths(
-            TileStep(load_bytes=len(part) * (rows + columns) * size, scores=(Matmul(*issued, depth),))
-            for part in spans(0, self.depth, depth)
+            TileStep(load_bytes=len(part) * (rows + columns) * size, scores=(Matmul(*issued, len(part)),))
+            for part in spans(0, self.depth, parameters.tile_depth)
         )
         return WorkItem(
             steps=steps,

@@ -1,0 +1,347 @@
+"""What plans of tiled attention count, against closed formulas and against counting tiles one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import product
+
+import numpy as np
+import pytest
+
+from algorithms.chip_registry import get_chip_algorithm
+from algorithms.shape import Workload
+from algorithms.tiled.mapping import time_plan
+from algorithms.tiled.operators import Elementwise, OperatorParameters, Product, softmax_launch
+from algorithms.tiled.parameters import automatic_row_groups
+from algorithms.tiled.plan import Launch, TilePlan
+from algorithms.tiled.splits import automatic_splits
+from algorithms.workload import load_workload
+from hwmodels.accelerator import load_accelerator
+from hwmodels.errors import InputError
+from reference.oracle import visible_keys
+from simulator.errors import CapacityError
+
+H100 = load_accelerator("h100_sxm5_80g")
+ONE_BY_ONE = H100.with_(**{"cores": 1, "core.matrix_rows": 1, "core.matrix_columns": 1, "core.register_bytes": 1 << 30})
+"""A chip whose tiles are of any size, so that the closed formulas hold without rounding."""
+
+GQA = Workload(name="gqa", phase="prefill", heads=8, kv_heads=2, q_len=100, kv_len=130, head_dim=16, batch=2)
+MHA = GQA.with_(kv_heads=8, mask="full", v_head_dim=24)
+DECODE = load_workload("llama3-8b").with_(phase="decode", q_len=1, kv_len=65536)
+
+
+def plan(name: str, workload: Workload, chip=H100, **given) -> TilePlan:
+    algorithm = get_chip_algorithm(name)
+    return algorithm.plan(workload, algorithm.parameters(**given), chip)
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def distinct_bytes(launches: tuple[Launch, ...]) -> int:
+    """Bytes of all operands and results of a plan, each launch by itself."""
+    return sum(launch.unique_load_bytes + launch.total("store_bytes") for launch in launches)
+
+
+# --- queries outside ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (64, 48), (7, 11)])
+@pytest.mark.parametrize("packing", ["always", "never"])
+@pytest.mark.parametrize("mask", ["full", "causal"])
+def test_tiles_that_hold_a_visible_pair_are_computed_whole_and_no_others(mask, packing, rows, columns):
+    work = GQA.with_(mask=mask)
+    got = plan("flash.q_outer", work, tile_rows=rows, tile_columns=columns, pack_gqa=packing)
+    group = work.group_size if packing == "always" else 1
+    visible = np.repeat(visible_keys(work.q_len, work.kv_len, mask=mask), group, axis=0)
+    starts = product(range(0, len(visible), rows), range(0, work.kv_len, columns))
+    seen = [(r, c) for r, c in starts if visible[r : r + rows, c : c + columns].any()]
+    heads = work.batch * work.heads // group
+    steps = sum(item.step_count * times for item, times in got.launches[0].items)
+    assert steps == heads * len(seen)
+    assert got.total("flops") == heads * len(seen) * rows * columns * 2 * (work.head_dim + work.v_head_dim)
+    assert got.total("exps") == heads * len(seen) * rows * (columns + 1)
+    keys = sum(min(columns, work.kv_len - c, visible[r : r + rows].any(axis=0).sum() - c) for r, c in seen)
+    assert got.total("load_bytes") == work.q_bytes + heads * keys * 2 * work.head_dim * work.dtype_bytes
+    assert got.total("store_bytes") == work.out_bytes
+
+
+def test_trimmed_tiles_of_a_full_mask_do_the_useful_work_and_nothing_else():
+    got = plan("flash.q_outer", MHA, tile_rows=32, tile_columns=48, edge="trimmed")
+    assert got.total("flops") == got.useful_flops == MHA.attention_flops
+    rescales = MHA.batch * MHA.heads * MHA.q_len * ceil_div(MHA.kv_len, 48)
+    assert got.total("exps") == MHA.exponentials + rescales
+    passes = ceil_div(MHA.q_len, 32)
+    assert got.total("load_bytes") == MHA.q_bytes + passes * (MHA.k_bytes + MHA.v_bytes)
+
+
+def test_static_order_is_head_by_head_and_longest_first_begins_with_the_last_tiles():
+    tiles = {"tile_rows": 32, "tile_columns": 32, "pack_gqa": "never"}
+    static, longest = (plan("flash.q_outer", GQA, order=order, **tiles) for order in ("static", "longest_first"))
+    steps = [
+        [item.step_count for item, times in each.launches[0].items for _ in range(times)] for each in (static, longest)
+    ]
+    assert steps[0][:4] == [2, 3, 4, 5][: len(steps[0][:4])] and steps[0] == steps[0][:4] * 16
+    assert steps[1] == sorted(steps[0], reverse=True)
+    for name in ("flops", "exps", "load_bytes", "store_bytes", "vector_ops"):
+        assert static.total(name) == longest.total(name)
+
+
+def test_heads_are_packed_where_tiles_would_be_empty():
+    """The rule of flash-attention: when decoding, or when queries do not fill their tiles."""
+    q_outer = get_chip_algorithm("flash.q_outer")
+    parameters = q_outer.parameters(tile_rows=64)
+    packed = {
+        queries: q_outer.resolved(DECODE.with_(phase="prefill", q_len=queries), parameters, H100).pack_gqa
+        for queries in (1, 16, 64, 96, 8192)
+    }
+    assert packed == {1: "always", 16: "always", 64: "never", 96: "always", 8192: "never"}
+
+
+def test_one_to_64_packed_rows_cost_the_same_products():
+    """The step of 64 rows comes from the array and the tile (FlashMLA on H20: 16 to 64 rows cost 0.60 ms)."""
+    costs = {
+        rows: plan("decode.split_kv", DECODE.with_(q_len=rows // 4), splits=1).total("flops")
+        for rows in (4, 16, 64, 68)
+    }
+    assert costs[4] == costs[16] == costs[64]
+    assert costs[68] == 2 * costs[64]
+
+
+# --- keys outside, and traffic as the core's memory grows --------------------------------------------------------
+
+
+def test_keys_outside_read_and_write_outputs_in_every_pass():
+    got = plan("flash.kv_outer", MHA, tile_rows=32, tile_columns=48)
+    passes, rows = ceil_div(MHA.kv_len, 48), MHA.batch * MHA.heads * MHA.q_len
+    outputs = MHA.out_bytes + 8 * rows
+    assert got.total("load_bytes") == MHA.k_bytes + MHA.v_bytes + passes * (MHA.q_bytes + outputs)
+    assert got.total("store_bytes") == passes * outputs
+
+
+def test_outputs_between_passes_may_be_float32():
+    stored, wide = (plan("flash.kv_outer", MHA, tile_columns=48, partial_output=f) for f in ("stored", "float32"))
+    passes = ceil_div(MHA.kv_len, 48)
+    assert wide.total("store_bytes") - stored.total("store_bytes") == passes * MHA.out_bytes
+    assert wide.capacity_bytes > stored.capacity_bytes
+
+
+def test_automatic_tiles_are_those_of_the_paper():
+    """Bc = ceil(M / 4d), Br = min(Bc, d), for M elements and head dimension d."""
+    chip = ONE_BY_ONE.with_(**{"core.sram_bytes": 100_000})
+    work = MHA.with_(head_dim=64, v_head_dim=64, q_len=4096, kv_len=4096)
+    kv_outer, q_outer = (get_chip_algorithm(f"flash.{order}_outer") for order in ("kv", "q"))
+    decided = kv_outer.resolved(work, kv_outer.parameters(), chip)
+    assert (decided.tile_columns, decided.tile_rows) == (ceil_div(50_000, 256), 64)
+    decided = q_outer.resolved(work, q_outer.parameters(), chip)
+    assert (decided.tile_rows, decided.tile_columns) == (ceil_div(50_000, 256), 64)
+
+
+@pytest.mark.parametrize(("order", "factor"), [("kv", 12), ("q", 8)])
+def test_traffic_falls_as_one_over_the_memory_of_a_core(order, factor):
+    """Theta(N^2 d^2 / M) of arXiv:2205.14135, theorem 2: 4 N^2 d^2 / M for each tensor that is read or written again.
+
+    With keys outside these are Q, O and O again; with queries outside K and V.
+    """
+    n, d = 8192, 64
+    work = Workload(name="io", phase="prefill", heads=1, kv_heads=1, q_len=n, kv_len=n, head_dim=d, mask="full")
+    for elements in (4096, 16384, 65536, 262144):
+        chip = ONE_BY_ONE.with_(**{"core.sram_bytes": 2 * elements})
+        got = plan(f"flash.{order}_outer", work, chip, stages=1)
+        moved = got.total("load_bytes") + got.total("store_bytes")
+        if order == "kv":
+            moved -= 16 * n * ceil_div(4 * d * n, elements)  # maxima and sums, read and written
+        once = 2 * 2 * n * d  # K and V once, or Q and O
+        assert moved - once == factor * 2 * n * n * d * d // elements
+
+
+def test_eager_attention_moves_what_algorithms_0_and_3_say():
+    """11 N^2 + 12 N d for forward and backward pass of GPT-2 medium, 25.2 GB (arXiv:2205.14135, figure 2)."""
+    work = load_workload("gpt2-medium").with_(batch=64, q_len=1024, kv_len=1024, mask="full")
+    squares = work.batch * work.heads * work.q_len * work.kv_len * work.dtype_bytes
+    got = plan("eager.training", work)
+    assert distinct_bytes(got.launches) == 11 * squares + 12 * work.q_bytes
+    assert distinct_bytes(got.launches) == pytest.approx(25.2e9, rel=0.01)
+    forward = plan("eager.forward", work)
+    assert distinct_bytes(forward.launches) == 4 * squares + 4 * work.q_bytes
+    passes = plan("eager.training", work, elementwise_passes=2)
+    assert distinct_bytes(passes.launches) - distinct_bytes(got.launches) == 8 * squares
+    flash = plan("flash.q_outer", work)
+    assert distinct_bytes(forward.launches) / distinct_bytes(flash.launches) > 15
+
+
+# --- split keys ---------------------------------------------------------------------------------------------
+
+
+def test_a_split_reads_queries_per_part_and_writes_float32_parts_that_a_merge_reads():
+    work = DECODE.with_(kv_len=1000, q_len=2)
+    got = plan("decode.split_kv", work, tile_rows=64, tile_columns=64, splits=5)
+    attention, merge = got.launches
+    parts = ceil_div(ceil_div(1000, 64), ceil_div(ceil_div(1000, 64), 5))
+    partial = parts * work.heads * work.q_len * (work.v_head_dim + 1) * 4
+    assert attention.item_count == work.kv_heads * parts
+    # the last part of the keys is seen by both tokens, as causal masks are aligned to the bottom right
+    assert attention.total("load_bytes") == parts * work.q_bytes + work.k_bytes + work.v_bytes
+    assert attention.total("store_bytes") == merge.total("load_bytes") == partial
+    assert merge.total("store_bytes") == work.out_bytes
+    assert got.capacity_bytes == work.compulsory_bytes + partial
+    assert (attention.kept_store_bytes, merge.unique_load_bytes) == (partial, 0)  # they stay in the L2
+
+
+def test_parts_too_large_for_the_caches_go_through_the_memory():
+    tiny = H100.with_(**{"l2.capacity_bytes": 1000})
+    attention, merge = plan("decode.split_kv", DECODE, tiny, splits=8).launches
+    assert attention.kept_store_bytes == 0
+    assert merge.unique_load_bytes == merge.total("load_bytes")
+
+
+def test_one_part_needs_no_merge():
+    got = plan("decode.split_kv", DECODE, splits=1)
+    assert [launch.name for launch in got.launches] == ["attention"]
+    assert got.launches[0].total("store_bytes") == DECODE.out_bytes
+
+
+@pytest.mark.parametrize(
+    ("items", "cores", "tiles", "splits"),
+    [(8, 132, 512, 15), (132, 132, 512, 1), (106, 132, 512, 1), (1, 132, 512, 109), (8, 132, 4, 1), (8, 108, 6, 6)],
+)
+def test_automatic_splits_fill_the_last_wave(items, cores, tiles, splits):
+    assert automatic_splits(items, cores, tiles) == splits
+
+
+def test_without_a_split_most_cores_are_idle():
+    """The missing-split effect of FlashAttention-2 decode comes from the mapping of 8 work items to 132 cores."""
+    unsplit, split = (time_plan(plan("decode.split_kv", DECODE, splits=splits), H100) for splits in (1, 0))
+    assert unsplit.launches[0].cores == DECODE.kv_heads
+    assert split.launches[0].cores > 100
+    assert unsplit.seconds > 4 * split.seconds
+
+
+def test_verified_tokens_are_those_that_a_draft_of_that_length_is_expected_to_give():
+    verify = get_chip_algorithm("decode.verify")
+    work = DECODE.with_(q_len=5, batch=3)
+    assert verify.tokens_made(work, verify.parameters(acceptance=0.5)) == 3 * (1 + 0.5 + 0.25 + 0.125 + 0.0625)
+    assert verify.tokens_made(work, verify.parameters(acceptance=1.0)) == 15
+
+
+# --- prefix, low rank, training ---------------------------------------------------------------------------
+
+
+def test_a_shared_prefix_is_read_once():
+    """s + b c tokens and not b (s + c), arXiv:2402.14808."""
+    work = DECODE.with_(batch=16, kv_len=3072)
+    per_token = 2 * work.kv_heads * work.head_dim * work.dtype_bytes
+    relay, plain = plan("prefix.relay", work, prefix_len=2048), plan("prefix.relay", work)
+    read = sum(launch.unique_load_bytes for launch in relay.launches)
+    assert read == 2 * work.q_bytes + per_token * (2048 + 16 * 1024)
+    assert plain.launches[0].unique_load_bytes == work.q_bytes + per_token * 16 * 3072
+    assert plain.compulsory_bytes - relay.compulsory_bytes == per_token * 15 * 2048
+    assert [launch.name for launch in relay.launches] == ["prefix", "own", "merge"]
+
+
+def test_a_prefix_must_leave_each_query_its_own_keys():
+    with pytest.raises(InputError, match=r"prefix_len: must leave each sequence 100 of its 130 keys \(got 31\)"):
+        plan("prefix.relay", GQA, prefix_len=31)
+
+
+def test_low_rank_keeps_activations_of_its_rank_and_pays_with_products():
+    work = MHA.with_(head_dim=32, v_head_dim=32)
+    got = plan("flash.low_rank", work, rank=8, tile_rows=100, tile_columns=130)
+    tokens = work.batch * work.heads * (work.q_len + 2 * work.kv_len)
+    inputs = 8 * (tokens + 3 * work.heads * 32) * work.dtype_bytes
+    assert got.launches[0].unique_load_bytes == inputs
+    assert got.capacity_bytes == inputs + work.out_bytes
+    expansions = 2 * work.batch * work.heads * 8 * 32 * (work.q_len + 2 * work.kv_len)
+    assert got.total("flops") == work.attention_flops + expansions  # one tile per head: nothing is expanded twice
+    with pytest.raises(InputError, match="rank: must be at most the head width 32"):
+        plan("flash.low_rank", work, rank=33)
+
+
+def test_a_backward_pass_has_five_products_where_the_forward_pass_has_two():
+    work = MHA.with_(q_len=256, kv_len=256, head_dim=64, v_head_dim=64)
+    got = plan("flash.training", work, backward_tile_rows=64, backward_tile_columns=128)
+    by_name = {launch.name: launch for launch in got.launches}
+    assert list(by_name) == ["forward", "row_sums", "backward", "convert_dq"]
+    assert by_name["forward"].total("flops") == work.attention_flops
+    assert 2 * by_name["backward"].total("flops") == 5 * work.attention_flops
+    assert got.useful_flops == 7 * work.attention_flops // 2
+    assert by_name["backward"].total("exps") == work.exponentials
+    rows = work.batch * work.heads * work.q_len
+    assert by_name["forward"].total("store_bytes") == work.out_bytes + 4 * rows
+    dq = 2 * 2 * work.q_bytes  # float32, once per tile of keys
+    assert by_name["backward"].total("store_bytes") == dq + work.k_bytes + work.v_bytes
+    assert "add_dk_dv" in {launch.name for launch in plan("flash.training", GQA).launches}
+
+
+# --- operators ----------------------------------------------------------------------------------------------
+
+
+def test_products_read_each_operand_once_per_tile_of_the_other_dimension():
+    launch = Product("p", 3, rows=300, columns=200, depth=100).launch(OperatorParameters(), "float16")
+    assert launch.item_count == 3 * 3 * 2
+    assert launch.total("load_bytes") == 3 * 100 * (2 * 300 + 3 * 200) * 2
+    assert launch.total("store_bytes") == 3 * 300 * 200 * 2
+    assert launch.unique_load_bytes == 3 * 100 * (300 + 200) * 2
+    assert launch.total("flops") == 3 * 6 * 2 * 128 * 128 * 100  # ragged tiles are computed whole
+
+
+def test_softmax_and_elementwise_passes_touch_every_element_once():
+    launch = softmax_launch(1001, 77, OperatorParameters(softmax_reads=2), "float16")
+    assert (launch.total("load_bytes"), launch.total("store_bytes")) == (2 * 1001 * 77 * 2, 1001 * 77 * 2)
+    assert launch.total("exps") == 1001 * 77
+    launch = Elementwise("mask", 100_001, reads=2, ops=3).launch(OperatorParameters(), "float32")
+    assert (launch.total("load_bytes"), launch.total("store_bytes")) == (800_008, 400_004)
+    assert launch.total("vector_ops") == 300_003
+
+
+# --- what cannot be -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["flash.q_outer", "flash.kv_outer", "decode.split_kv", "flash.low_rank"])
+def test_tiles_that_do_not_fit_into_a_core_are_refused(name):
+    with pytest.raises(CapacityError, match=r"tiles of 2048 queries and \d x 512 keys need .* B too little; smaller"):
+        plan(name, MHA, tile_rows=2048, tile_columns=512)
+
+
+@pytest.mark.parametrize(
+    "name", ["flash.q_outer", "flash.kv_outer", "decode.split_kv", "flash.low_rank", "flash.training"]
+)
+def test_automatic_tiles_fit_even_a_small_core(name):
+    small = H100.with_(**{"core.sram_bytes": 20_000, "core.register_bytes": 40_000})
+    got = plan(name, GQA, small)
+    assert got.core_bytes <= 60_000
+
+
+def test_all_bad_parameters_come_at_once():
+    with pytest.raises(InputError) as error:
+        get_chip_algorithm("flash.q_outer").parameters(tile_rows=-1, stages=0, overlap="both", order="random")
+    assert str(error.value).splitlines() == [
+        "tile_rows: must be at least 0 (got -1)",
+        "stages: must be at least 1 (got 0)",
+        "overlap: must be one of serial, ping_pong (got 'both')",
+        "order: must be one of static, longest_first (got 'random')",
+    ]
+    with pytest.raises(InputError, match="acceptance: must lie between 0 and 1"):
+        get_chip_algorithm("decode.verify").parameters(acceptance=1.5)
+
+
+def test_row_groups_share_a_tile_evenly_up_to_three():
+    assert [automatic_row_groups(blocks) for blocks in (0, 1, 2, 3, 4, 6, 256)] == [1, 1, 2, 3, 2, 3, 2]
+
+
+def test_resolving_twice_changes_nothing():
+    for name in (
+        "flash.q_outer",
+        "flash.kv_outer",
+        "decode.split_kv",
+        "prefix.relay",
+        "flash.low_rank",
+        "flash.training",
+    ):
+        algorithm = get_chip_algorithm(name)
+        for work in (GQA, MHA, DECODE):
+            once = algorithm.resolved(work, algorithm.parameters(), H100)
+            assert algorithm.resolved(work, once, H100) == once
+            assert 0 not in (once.tile_rows, once.tile_columns, once.row_groups)
+            assert dataclasses.replace(once) == once
