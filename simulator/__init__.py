@@ -18,6 +18,7 @@ from simulator.graph import Channel, FrozenGraph, Graph, Unit
 from simulator.result import Deadlock, Result
 from simulator.servers.contract import Server
 from simulator.servers.dram_server import DramServer
+from simulator.servers.memory_server import MemoryServer
 from simulator.simulate import ENGINES, simulate
 from simulator.values import TokenBlock, UnitStep
 
@@ -33,6 +34,7 @@ __all__ = [
     "FrozenGraph",
     "Graph",
     "GraphError",
+    "MemoryServer",
     "Result",
     "Segment",
     "Server",

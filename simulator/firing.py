@@ -58,6 +58,11 @@ class Segment:
     iterations_per_address: int = 1
     is_write: bool = False
 
+    def address_of(self, iteration: int, index: int) -> int:
+        """Byte address that firing ``index`` of the run asks for in ``iteration``."""
+        turn = iteration // self.iterations_per_address
+        return self.address + self.address_step * index + self.address_iteration_step * turn
+
     def same_firing(self, other: Segment) -> bool:
         """Whether one firing of either segment is indistinguishable from one of the other."""
         return (

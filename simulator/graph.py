@@ -26,14 +26,17 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from simulator.errors import GraphError
 from simulator.firing import FiringTable
+from simulator.servers.addresses import check_requests
+from simulator.servers.contract import Server
 from simulator.servers.dram_server import DramServer
+from simulator.servers.memory_server import MemoryServer
 
 if TYPE_CHECKING:
-    from simulator.servers.contract import Server
     from simulator.values import UnitFunction
 
 Issue = Literal["reserve", "hold", "hold_in_turn"]
-AnyServer = TypeVar("AnyServer", "Server", DramServer)
+AnyServer = Server | DramServer | MemoryServer
+S = TypeVar("S", Server, DramServer, MemoryServer)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class FrozenGraph:
     name: str
     units: tuple[Unit, ...]
     channels: tuple[Channel, ...]
-    servers: tuple[Server | DramServer, ...]
+    servers: tuple[AnyServer, ...]
     input_channels: tuple[tuple[int, ...], ...]
     output_channels: tuple[tuple[int, ...], ...]
     lints: tuple[str, ...]
@@ -175,14 +178,14 @@ class Graph:
     rows_per_group: int = 0
     units: list[Unit] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
-    servers: list[Server | DramServer] = field(default_factory=list)
+    servers: list[AnyServer] = field(default_factory=list)
 
     def add(self, unit: Unit) -> Unit:
         """Add a unit and return it."""
         self.units.append(unit)
         return unit
 
-    def add_server(self, server: AnyServer) -> AnyServer:
+    def add_server(self, server: S) -> S:
         """Add a server and return it."""
         self.servers.append(server)
         return server
@@ -266,7 +269,7 @@ class Graph:
             *_channel_problems(self.channels, {unit.name for unit in self.units}),
             *_port_problems(self.units, self.channels),
             *_unit_problems(self.units, {server.name for server in self.servers}),
-            *_tier_problems(self.units, self.channels, self.servers),
+            *_memory_problems(self.units, self.channels, self.servers),
         ]
         if not problems:
             problems = list(_balance_problems(self.units, self.channels))
@@ -382,15 +385,16 @@ def _unit_problems(units: list[Unit], servers: set[str]) -> Iterable[str]:
             yield f"unit {unit.name}: an initiation interval of 0 is only allowed with issue='hold'"
 
 
-def _tier_problems(units: list[Unit], channels: list[Channel], servers: list[Server | DramServer]) -> Iterable[str]:
-    tiers = {server.name: server for server in servers if isinstance(server, DramServer)}
+def _memory_problems(units: list[Unit], channels: list[Channel], servers: list[AnyServer]) -> Iterable[str]:
+    memories = {server.name: server for server in servers if not isinstance(server, Server)}
     for unit in units:
-        if unit.table is None or unit.server not in tiers or not unit.table.uses_server:
+        memory = memories.get(unit.server or "")
+        if memory is None or unit.table is None or not unit.table.uses_server:
             continue
-        yield from tiers[unit.server].check_requests(unit.name, unit.table)
+        yield from check_requests(unit.name, unit.table, memory.name, memory.capacity_bytes)
         for channel in channels:
-            if channel.producer == unit.name and channel.depth is None:
-                yield f"channel {channel.name}: what comes from memory tier {unit.server} needs a bounded FIFO"
+            if channel.producer == unit.name and channel.depth is None and isinstance(memory, DramServer):
+                yield f"channel {channel.name}: what comes from memory tier {memory.name} needs a bounded FIFO"
 
 
 def _balance_problems(units: list[Unit], channels: list[Channel]) -> Iterable[str]:

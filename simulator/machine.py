@@ -62,7 +62,8 @@ CHANNEL = _dtype(
 )
 # Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times.
 SERVER = _dtype(
-    "arbitration clients unit_ptr waiting_ptr arrival_ptr ports free_ptr parameter_ptr parameter_end "
+    "kind arbitration clients unit_ptr waiting_ptr arrival_ptr ports free_ptr parameter_ptr parameter_end state_ptr "
+    "state_end "
     "last grants busy bytes"
 )
 
@@ -209,7 +210,7 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
     if isinstance(server, DramServer):
         return _tier_row(server, clients, units, words)
     parameters = server.parameters()
-    parameter_ptr = words.add(parameters)
+    parameter_ptr, state_ptr = words.add(parameters), words.add([0] * server.state_words)
     return {
         "arbitration": ARBITRATIONS.index(server.arbitration),
         "clients": len(clients),
@@ -220,6 +221,9 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
         "free_ptr": words.add([0] * server.ports),
         "parameter_ptr": parameter_ptr,
         "parameter_end": parameter_ptr + len(parameters),
+        "kind": server.kind,
+        "state_ptr": state_ptr,
+        "state_end": state_ptr + server.state_words,
         "last": -1,
     }
 

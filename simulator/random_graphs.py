@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.firing import Block, FiringTable, Segment
-from simulator.graph import Graph, Issue, Unit
+from simulator.graph import AnyServer, Graph, Issue, Unit
 from simulator.servers.contract import ARBITRATIONS, Server
-from simulator.servers.dram_server import DramServer
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _unit(
     rng: np.random.Generator,
     number: int,
     edges: list[_Edge],
-    servers: list[Server | DramServer],
+    servers: list[AnyServer],
     ramp: tuple[int, int],
     iterations: int,
     ramp_length: int,

@@ -71,7 +71,7 @@ def simulate(
             outputs = {} if timing_only else values.outputs
             graph = graph.with_tables(values.tables)
         graph = graph.freeze()
-    compile_s = warm_up() if engine == "compiled" else 0.0
+    compile_s = warm_up(graph) if engine == "compiled" else 0.0
     begin = time.perf_counter()
     if engine == "compiled":
         outcome = run_compiled(graph, skip=skip, trace=trace, digest=digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import InputError
@@ -13,9 +13,12 @@ from studies.metrics import measure
 from studies.parts import find_algorithm, runs_on_chip
 from studies.space import DesignPoint, Json
 from studies.store import Outcome
+from studies.value_pass import values_of
 
 if TYPE_CHECKING:
     from algorithms.registry import Algorithm
+    from algorithms.streaming.memory import MemoryBounds
+    from algorithms.streaming.parameters import StreamingParameters
     from simulator import Graph, Result
     from studies.chip_evaluate import ChipEvaluation
 
@@ -32,11 +35,14 @@ class Evaluation:
         Of the simulation.
     deviation
         None when no values were computed (timing only, or a deadlock).
+    memory
+        Bounds on the cycles of a design whose keys and values come from a memory tier, else None.
     """
 
     point: DesignPoint
     result: Result
     deviation: Deviation | None
+    memory: MemoryBounds | None = None
 
     @property
     def cycles(self) -> int:
@@ -61,6 +67,7 @@ class Evaluation:
             "point": self.point.describe(),
             **self.result.to_dict(),
             "error": {"rel_l2": deviation.rel_l2, "max_abs": deviation.max_abs} if deviation else None,
+            "memory_bounds": self.memory.to_dict() if self.memory else None,
         }
 
 
@@ -75,7 +82,39 @@ def build_graph(point: DesignPoint) -> Graph:
     algorithm = _graph_algorithm(point)
     parameters = algorithm.parameters(**dict(point.parameters))
     tensors = None if point.timing_only else tensors_of(point.workload, point.tensors)
-    return algorithm.build(point.workload, parameters, tensors)
+    return _on_memory(point, algorithm.build(point.workload, parameters, tensors))
+
+
+def _on_memory(point: DesignPoint, graph: Graph) -> Graph:
+    """The graph with what its parameters let come from a memory tier."""
+    parameters = _memory_parameters(point)
+    if parameters is None:
+        return graph
+    from algorithms.streaming.memory import on_memory
+
+    return on_memory(graph, point.workload, parameters, point.clock_hz)
+
+
+def _memory_parameters(point: DesignPoint) -> StreamingParameters | None:
+    """Parameters of a design that loads K and V from a tier; None for all others."""
+    from algorithms.streaming.parameters import StreamingParameters
+
+    algorithm = find_algorithm(point.algorithm)
+    if not issubclass(algorithm.parameters, StreamingParameters):
+        return None
+    parameters = algorithm.parameters(**dict(point.parameters))
+    return parameters if parameters.kv_tier else None
+
+
+def _memory_bounds(point: DesignPoint) -> MemoryBounds | None:
+    """Cycles between which a design that loads K and V must lie."""
+    parameters = _memory_parameters(point)
+    if parameters is None:
+        return None
+    from algorithms.streaming.memory import memory_bounds
+
+    graph = _graph_algorithm(point).build(point.workload, parameters, None)
+    return memory_bounds(graph, point.workload, parameters, point.clock_hz)
 
 
 def _graph_algorithm(point: DesignPoint) -> Algorithm:
@@ -117,14 +156,17 @@ def evaluate_graph(point: DesignPoint) -> Evaluation:
     from simulator import simulate
 
     graph = build_graph(point)
+    values = None if point.timing_only else values_of(point, graph)
     result = simulate(
-        graph,
+        graph if values is None else graph.with_tables(values.tables),
         engine=point.engine,
-        timing_only=point.timing_only,
+        timing_only=True,
         skip=point.skip,
         clock_hz=point.clock_hz,
     )
-    return Evaluation(point, result, _deviation(point, result))
+    if values is not None:
+        result = replace(result, outputs=values.outputs)
+    return Evaluation(point, result, _deviation(point, result), _memory_bounds(point))
 
 
 def attempt(point: DesignPoint) -> Outcome:

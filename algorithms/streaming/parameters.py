@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from hwmodels.errors import InputError, Problem
 
@@ -28,6 +28,9 @@ class StreamingParameters:
         For values out of range, all at once.
     """
 
+    value_parameters: ClassVar[tuple[str, ...]] = ("granularity",)
+    """Parameters that change what is computed; all others only change when."""
+
     granularity: Granularity = field(default="row", metadata=_knob("tokens of Q, K and V: row or scalar"))
     fifo_depth: int = field(default=16, metadata=_knob("depth of every short FIFO, in tokens"))
     long_depth: int = field(
@@ -48,9 +51,17 @@ class StreamingParameters:
     div_cycles: int = field(default=1, metadata=_knob("cycles one lane spends on a division", "cycles"))
     div_lanes: int = field(default=1, metadata=_knob("lanes of the division unit for scalars", speeds=("div",)))
     row_div_cycles: int = field(default=1, metadata=_knob("cycles between two divisions of output rows", "cycles"))
+    kv_tier: str = field(
+        default="", metadata=_knob("DRAM tier that K and V are loaded from; empty: they are always at hand")
+    )
+    kv_rows_per_load: int = field(default=0, metadata=_knob("rows of one load; 0: 16, or 1 under a causal mask"))
+    kv_outstanding: int = field(default=8, metadata=_knob("loads of K, and of V, under way at a time"))
+    kv_buffer_rows: int = field(
+        default=0, metadata=_knob("depth of the FIFOs that loads fill, in rows; 0: room for all loads under way")
+    )
 
     def __post_init__(self) -> None:
-        lowest = {"long_depth": 0, "mac_lanes": 0}
+        lowest = {"long_depth": 0, "mac_lanes": 0, "kv_rows_per_load": 0, "kv_buffer_rows": 0}
         problems = [
             Problem(f"must be at least {lowest.get(name, 1)} (got {value})", field=name)
             for name, value in vars(self).items()

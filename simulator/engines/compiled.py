@@ -20,7 +20,9 @@ from simulator.errors import SimulatorError
 from simulator.firing import Segment, uniform
 from simulator.graph import FrozenGraph, Graph, Unit
 from simulator.machine import Machine, build_machine, cause_count, enlarge_rings
+from simulator.prefix import prefix
 from simulator.result import Skipped, Trace
+from simulator.servers.contract import Server
 from simulator.servers.dram_server import DramServer
 from simulator.servers.kernel import kernel
 
@@ -50,7 +52,7 @@ def run_compiled(
     start, cause = np.zeros(SCRATCH_FIRINGS, np.int64), np.zeros(SCRATCH_FIRINGS, np.int64)
     options = Options(int(digest), int(occupancy), int(trace))
     tiers = build_tiers(graph, machine) if has_tiers(graph) else None
-    skip = skip and not trace and tiers is None
+    skip = skip and not trace and not _remembers(graph)
     watch = build_watch(machine, enabled=skip)
     horizon = np.full(1, NEVER, np.int64)
     status = OUT_OF_VISITS
@@ -69,17 +71,28 @@ def run_compiled(
     return _outcome(graph, machine, watch, recorded if trace else None, tiers)
 
 
-def warm_up() -> float:
-    """Compile the engine, or load it from the on-disk cache; return the seconds this took, 0 when it is loaded."""
-    if run.signatures:
+def warm_up(graph: FrozenGraph | None = None) -> float:
+    """Compile what ``graph`` needs of the engine, or load it from the on-disk cache.
+
+    Returns
+    -------
+    float
+        Seconds this took; 0 when it is loaded. Without a graph: all but what memory tiers need.
+    """
+    tiers = graph is not None and has_tiers(graph)
+    if (run_with_tiers if tiers else run).signatures:
         return 0.0
     begin = time.perf_counter()
+    run_compiled(prefix(graph, 1) if graph is not None and tiers else _probe())
+    return time.perf_counter() - begin
+
+
+def _probe() -> FrozenGraph:
     probe = Graph("warm-up")
     source = probe.add(Unit("source", "source", uniform(1, make=(1,))))
     sink = probe.add(Unit("sink", "sink", uniform(1, take=(1,))))
     probe.connect(source, sink)
-    run_compiled(probe.freeze())
-    return time.perf_counter() - begin
+    return probe.freeze()
 
 
 def _outcome(
@@ -112,13 +125,19 @@ def _outcome(
         server_bytes=machine.servers["bytes"].tolist(),
         tiers=counters,
         trace=None if recorded is None else _trace(machine, recorded),
-        skipped=_skipped(watch),
+        skipped=_skipped(graph, watch),
     )
 
 
-def _skipped(watch: Watch) -> Skipped:
+def _remembers(graph: FrozenGraph) -> bool:
+    """Whether a memory keeps more state than is compared to find periods."""
+    return not all(isinstance(server, Server) for server in graph.servers)
+
+
+def _skipped(graph: FrozenGraph, watch: Watch) -> Skipped:
     jumps, firings = int(watch.numbers[JUMPS]), int(watch.numbers[SKIPPED_FIRINGS])
-    return Skipped(jumps, firings, "" if jumps else "no state recurred: every firing was simulated")
+    why = "a memory serves every request" if _remembers(graph) else "no state recurred"
+    return Skipped(jumps, firings, "" if jumps else f"{why}: every firing was simulated")
 
 
 def _segments(graph: FrozenGraph, unit: int) -> list[Segment]:

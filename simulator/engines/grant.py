@@ -8,9 +8,10 @@ decision over all servers can be taken with full knowledge of its queue (invaria
 from __future__ import annotations
 
 from simulator.engines.fire import pop_tokens, push_tokens, record
-from simulator.engines.runs import leave_firings
-from simulator.servers.contract import choose, service
+from simulator.engines.runs import leave_firings, request_address
+from simulator.servers.contract import choose
 from simulator.servers.kernel import kernel
+from simulator.servers.memory_server import serve
 
 
 @kernel
@@ -50,8 +51,17 @@ def grant(server, units, blocks, segments, channels, words, now, port, start, ca
     words[server.waiting_ptr + chosen] = 0
     number = words[server.unit_ptr + chosen]
     unit = units[number]
-    request = segments[unit.segment].request
-    busy_until, completion = service(words[server.parameter_ptr : server.parameter_end], now, request)
+    segment = segments[unit.segment]
+    request = segment.request
+    busy_until, completion = serve(
+        server.kind,
+        words[server.parameter_ptr : server.parameter_end],
+        words[server.state_ptr : server.state_end],
+        now,
+        request_address(unit, segment),
+        request,
+        segment.is_write,
+    )
     words[port] = busy_until
     server.grants += 1
     server.busy += busy_until - now

@@ -19,12 +19,13 @@ from simulator.engines.outcome import Outcome
 from simulator.engines.reference_tier import Client, TierState
 from simulator.fingerprint import fingerprint
 from simulator.firing import IntArray, Segment
-from simulator.graph import Channel, FrozenGraph
+from simulator.graph import AnyServer, Channel, FrozenGraph
 from simulator.machine import cause_count
 from simulator.result import Trace
-from simulator.servers.contract import ARBITRATIONS, Server, choose, service
+from simulator.servers.contract import ARBITRATIONS, Server, choose
 from simulator.servers.dram import DramCounters
 from simulator.servers.dram_server import DramServer
+from simulator.servers.memory_server import MemoryServer, serve
 
 Process = Generator[simpy.Event, object, None]
 
@@ -115,7 +116,7 @@ class UnitTrace:
 class _ServerState:
     """A server process: decides at the end of a cycle, when every request of that cycle has arrived (I4)."""
 
-    def __init__(self, server: Server, environment: Clock) -> None:
+    def __init__(self, server: Server | MemoryServer, environment: Clock) -> None:
         self.server = server
         self.clients: list[int] = []
         self.grants = 0
@@ -123,15 +124,16 @@ class _ServerState:
         self.bytes = 0
         self.completion: dict[int, int] = {}
         self._environment = environment
-        self._requests: dict[int, tuple[int, int, simpy.Event]] = {}
+        self._requests: dict[int, tuple[int, Segment, int, simpy.Event]] = {}
+        self._state = np.zeros(server.state_words, np.int64)
         self._free = [0] * server.ports
         self._arrived = environment.event()
         self._last = -1
 
-    def request(self, unit: int, request_bytes: int) -> simpy.Event:
+    def request(self, unit: int, segment: Segment, address: int) -> simpy.Event:
         """An event that happens at the grant; ``completion[unit]`` then says when the data is there."""
         granted = self._environment.event()
-        self._requests[unit] = (self._environment.cycle, request_bytes, granted)
+        self._requests[unit] = (self._environment.cycle, segment, address, granted)
         if not self._arrived.triggered:
             self._arrived.succeed()
         return granted
@@ -148,13 +150,13 @@ class _ServerState:
                 yield environment.timeout(self._free[port] - environment.cycle)
             yield environment.end_of_cycle()
             unit = self._choose()
-            _, request_bytes, granted = self._requests.pop(unit)
-            now = environment.cycle
-            busy_until, completion = service(parameters, now, request_bytes)
+            _, segment, address, granted = self._requests.pop(unit)
+            now, size, is_write = environment.cycle, segment.request_bytes, int(segment.is_write)
+            busy_until, completion = serve(self.server.kind, parameters, self._state, now, address, size, is_write)
             self._free[port] = int(busy_until)
             self.grants += 1
             self.busy += int(busy_until) - now
-            self.bytes += request_bytes
+            self.bytes += size
             self.completion[unit] = int(completion)
             granted.succeed()
 
@@ -246,9 +248,9 @@ class ReferenceRun:
         """A unit that starts a firing only when its output slots are free."""
         unit, trace, environment = self.graph.units[number], self.traces[number], self.environment
         first_output = 1 + unit.inputs
-        for segment, count in self.graph.table(number).runs():
+        for iteration, segment, count in self.graph.table(number).runs_by_iteration():
             trace.segment = segment
-            for _ in range(count):
+            for index in range(count):
                 cause = yield from self._wait_for_inputs(number, segment)
                 for port in range(unit.outputs):
                     if (yield from self._wait_for_slot(number, segment, port)):
@@ -256,8 +258,7 @@ class ReferenceRun:
                 completion = arrival = environment.cycle
                 trace.add_stall(cause, arrival - trace.clock)
                 if segment.request_bytes and unit.server is not None:
-                    granted = self.servers[unit.server].request(number, segment.request_bytes)
-                    yield granted
+                    yield self.servers[unit.server].request(number, segment, segment.address_of(iteration, index))
                     completion = self.servers[unit.server].completion[number]
                     if environment.cycle > arrival:
                         cause = first_output + unit.outputs
@@ -280,8 +281,6 @@ class ReferenceRun:
         server_cause, window = first_output + unit.outputs, tier.server.outstanding
         for iteration, segment, count in self.graph.table(number).runs_by_iteration():
             trace.segment = segment
-            turn = iteration // segment.iterations_per_address
-            first_address = segment.address + segment.address_iteration_step * turn
             for index in range(count):
                 cause = yield from self._wait_for_inputs(number, segment)
                 for port in range(unit.outputs):
@@ -299,7 +298,7 @@ class ReferenceRun:
                 self._pop(number, segment)
                 for port, channel in enumerate(self.graph.output_channels[number]):
                     self.channels[channel].promise(segment.make[port], start)
-                tier.request(number, segment, first_address + segment.address_step * index)
+                tier.request(number, segment, segment.address_of(iteration, index))
                 trace.busy += segment.ii
                 trace.clock = start + segment.ii
                 yield environment.timeout(segment.ii)
@@ -397,9 +396,7 @@ def run_reference(graph: FrozenGraph) -> Outcome:
     )
 
 
-def _server_counters(
-    run: ReferenceRun, server: Server | DramServer, cycles: int
-) -> tuple[int, int, int, DramCounters | None]:
+def _server_counters(run: ReferenceRun, server: AnyServer, cycles: int) -> tuple[int, int, int, DramCounters | None]:
     """Grants, busy cycles and bytes of a server, and what happened on it if it is a memory tier."""
     if isinstance(server, DramServer):
         tier = run.tiers[server.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulator.engines.fire import inputs_enabled, latest_input, pop_tokens, record, recur
-from simulator.engines.runs import close_outputs, leave_firings
+from simulator.engines.runs import close_outputs, leave_firings, request_address
 from simulator.machine import R_ADDRESS, R_ANSWER, R_SEGMENT, R_START, REQUEST_WORDS
 from simulator.servers.kernel import inlined, kernel
 
@@ -95,11 +95,9 @@ def promise(unit, segment, channels, words, start):
 def enter(unit, segment, words, start):
     """Record the request of a firing; one without bytes is answered at once."""
     at = request_record(unit, unit.requested)
-    fired = unit.run_firings - unit.firings_left
-    turn = unit.iteration // segment.iterations_per_address
     words[at + R_START] = start
     words[at + R_SEGMENT] = unit.segment
-    words[at + R_ADDRESS] = segment.address + segment.address_step * fired + segment.address_iteration_step * turn
+    words[at + R_ADDRESS] = request_address(unit, segment)
     words[at + R_ANSWER] = start if segment.request == 0 else -1
     unit.requested += 1
 

@@ -56,6 +56,14 @@ def close_outputs(unit, channels, words):
 
 
 @inlined
+def request_address(unit, segment):
+    """Address that the next firing of a unit asks for."""
+    fired = unit.run_firings - unit.firings_left
+    turn = unit.iteration // segment.iterations_per_address
+    return segment.address + segment.address_step * fired + segment.address_iteration_step * turn
+
+
+@inlined
 def leave_firings(unit, count, blocks, segments, channels, words):
     """Note that ``count`` firings of the current run are over, and go on to the next run if it is."""
     unit.firings_left -= count

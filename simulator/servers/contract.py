@@ -69,6 +69,16 @@ class Server:
         """All settings in one line, for people."""
         return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self) if f.name != "name")
 
+    @property
+    def kind(self) -> int:
+        """Code for `simulator.servers.memory_server.serve`."""
+        return 0
+
+    @property
+    def state_words(self) -> int:
+        """Constant bandwidth remembers nothing."""
+        return 0
+
     def parameters(self) -> IntArray:
         """Static integers of the service function: ``(bytes_per_cycle, latency_cycles)``."""
         return np.asarray([self.bytes_per_cycle, self.latency_cycles], dtype=np.int64)

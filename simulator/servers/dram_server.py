@@ -18,12 +18,10 @@ of clock c can be used from cycle ``ceil(c / clocks_per_cycle)`` on. Writes are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from simulator.errors import CapacityError, GraphError
-from simulator.firing import FiringTable
+from simulator.errors import GraphError
 from simulator.servers.dram import DramCounters
 from simulator.servers.dram_parameters import DramDescription
 from simulator.servers.kernel import inlined
@@ -74,30 +72,10 @@ class DramServer:
             f"clocks_per_cycle {self.clocks_per_cycle}, outstanding {self.outstanding}"
         )
 
-    def check_requests(self, unit: str, table: FiringTable) -> Iterator[str]:
-        """What is wrong with the addresses that a unit asks for, one line each.
-
-        Raises
-        ------
-        CapacityError
-            If a request reaches beyond the end of the tier.
-        """
-        capacity = self.description.organisation.capacity_bytes
-        last = max((table.ramp_length or table.iterations) - 1, 0)
-        for segment in (s for block in table.blocks for s in block.segments if s.request_bytes):
-            firings = max(segment.count, segment.count + segment.growth * last)
-            steps = (0, segment.address_step * max(firings - 1, 0))
-            last_turn = max(table.iterations - 1, 0) // segment.iterations_per_address
-            turns = (0, segment.address_iteration_step * last_turn)
-            lowest = segment.address + min(steps) + min(turns)
-            end = segment.address + max(steps) + max(turns) + segment.request_bytes
-            if lowest < 0:
-                yield f"unit {unit}: asks server {self.name} for address {lowest}"
-            if end > capacity:
-                raise CapacityError(
-                    f"unit {unit}: its data ends at byte {end} of {self.name}, which holds {capacity}: "
-                    f"{end - capacity} bytes do not fit; {-(-end // capacity)} times the capacity would hold them"
-                )
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes that it holds."""
+        return self.description.organisation.capacity_bytes
 
     @property
     def numerator(self) -> int:

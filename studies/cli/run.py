@@ -49,6 +49,8 @@ def summary(evaluation: Evaluation) -> str:
         f"firings   {result.firings:,} in {result.wall_s:.3g} s on this computer"
         + (f", after {result.compile_s:.1f} s of compiling" if result.compile_s > 1 else ""),
     ]
+    if evaluation.memory is not None:
+        lines += memory_lines(evaluation)
     if deviation is not None:
         lines.append(f"error     rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} (float64 oracle)")
     if result.deadlock is not None:
@@ -56,6 +58,33 @@ def summary(evaluation: Evaluation) -> str:
     lines += [f"note      {lint}" for lint in result.lints]
     lines += ["", unit_table(evaluation), "", channel_table(evaluation)]
     return "\n".join(lines)
+
+
+def memory_lines(evaluation: Evaluation) -> list[str]:
+    """What a design on a memory tier cannot beat, what it would take without overlap, and what the tier did."""
+    bounds, result = evaluation.memory, evaluation.result
+    if bounds is None:
+        return []
+    lines = [
+        f"at least  {bounds.lower_cycles:,} cycles: the larger of computing ({bounds.compute_cycles:,}) and moving all "
+        f"bytes at the tier's peak ({bounds.transfer_cycles:,})",
+        f"at most   {bounds.upper_cycles:,} cycles without any overlap: each load alone ({bounds.serial_cycles:,}), "
+        "then the computing",
+    ]
+    for server in result.servers:
+        tier = server.tier
+        if tier is None or not tier.bus_clocks or not result.seconds:
+            continue
+        lost = ", ".join(
+            f"{cause.replace('_', ' ')} {100 * clocks / tier.bus_clocks:.1f}%"
+            for cause, clocks in sorted(tier.lost_clocks.items(), key=lambda item: -item[1])
+            if clocks
+        )
+        lines.append(
+            f"{server.name:<9} {server.bytes / result.seconds / 1e9:.4g} GB/s, data buses busy "
+            f"{100 * tier.busy_clocks / tier.bus_clocks:.1f}%, lost to {lost or 'nothing'}"
+        )
+    return lines
 
 
 def subject(point: DesignPoint) -> str:

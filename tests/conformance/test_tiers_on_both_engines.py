@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from simulator import DramServer, Graph, Unit, simulate
+from simulator import DramServer, Graph, MemoryServer, Unit, simulate
 from simulator.engines.compiled import run_compiled
 from simulator.engines.outcome import Outcome
 from simulator.engines.reference import run_reference
@@ -16,8 +16,12 @@ from simulator.errors import CapacityError, GraphError
 from simulator.explain.critical_path import critical_path
 from simulator.firing import Block, FiringTable, Segment, uniform
 from simulator.random_graphs import random_graph
+from simulator.servers.contract import ARBITRATIONS
 from simulator.servers.dram import LOSS_CAUSES, Requests, run_dram
 from simulator.servers.dram_parameters import AddressField, Controller, DramDescription, Organisation, Timing
+from simulator.servers.flash import FlashServer
+from simulator.servers.link import LinkServer
+from simulator.servers.sram import SramServer
 
 TIMING = Timing(
     cl=7, cwl=4, rcd_read=6, rcd_write=5, rp=6, ras=14, rc=20, rrd_s=3, rrd_l=4, faw=17, ccd_s=2, ccd_l=4,
@@ -42,6 +46,22 @@ def describe(channels=2, controller=POLICIES[0]):
     return DramDescription(organisation, TIMING, controller, kinds)
 
 
+def mechanism(rng: np.random.Generator) -> LinkServer | SramServer | FlashServer:
+    """A link, an SRAM as large as the tier above, or a drive, of small random settings."""
+
+    def some(low: int, high: int) -> int:
+        return int(rng.integers(low, high))
+
+    kind = some(0, 3)
+    if kind == 0:
+        chunk, latency = Fraction(some(1, 9), some(1, 9)), Fraction(some(0, 40), 3)
+        return LinkServer(64 << some(0, 3), chunk, latency, some(1, 5), bool(some(0, 2)))
+    if kind == 1:
+        return SramServer(1 << 20, 2 << some(0, 3), some(1, 3), 8, some(1, 9), some(0, 4), some(1, 3))
+    cycles = [Fraction(some(1, 60), 4) for _ in range(6)]
+    return FlashServer(512, 128, some(1, 5), some(1, 5), *cycles)
+
+
 def with_tiers(graph: Graph, seed: int) -> Graph:
     """Some servers of a random graph become memory tiers, with addresses, sizes and directions drawn anew."""
     rng = np.random.default_rng([9, seed])
@@ -49,6 +69,7 @@ def with_tiers(graph: Graph, seed: int) -> Graph:
     capacity = description.organisation.capacity_bytes
     clocks = Fraction(int(rng.integers(1, 9)), int(rng.integers(1, 9)))
     names = {server.name for server in graph.servers if rng.random() < 0.8}
+    in_turn = {name for name in sorted(names) if rng.random() < 0.3}
 
     def addressed(segment: Segment) -> Segment:
         return replace(
@@ -65,10 +86,12 @@ def with_tiers(graph: Graph, seed: int) -> Graph:
         blocks = tuple(Block(tuple(map(addressed, b.segments)), b.loops, b.growth) for b in old.blocks)
         return FiringTable(blocks, old.iterations, old.ramp_length)
 
-    graph.servers = [
-        DramServer(server.name, description, clocks, int(rng.integers(1, 5))) if server.name in names else server
-        for server in graph.servers
-    ]
+    def memory(name: str) -> DramServer | MemoryServer:
+        if name in in_turn:
+            return MemoryServer(name, mechanism(rng), ARBITRATIONS[int(rng.integers(3))])
+        return DramServer(name, description, clocks, int(rng.integers(1, 5)))
+
+    graph.servers = [memory(server.name) if server.name in names else server for server in graph.servers]
     users = {unit.name for unit in graph.units if unit.server in names}
     graph.units = [replace(u, table=table(u.table)) if u.name in users and u.table else u for u in graph.units]
     graph.channels = [
@@ -211,3 +234,27 @@ def test_bad_tiers_and_their_users_are_refused():
     negative = load_graph(3, step=-64)
     with pytest.raises(GraphError, match="asks server hbm for address -128"):
         negative.freeze()
+
+
+def test_a_load_over_a_link_takes_latency_and_whole_chunks(engine):
+    graph = Graph("link")
+    graph.add_server(MemoryServer("pcie", LinkServer(256, Fraction(5, 2), Fraction(40), outstanding=64)))
+    load = graph.add(
+        Unit("load", "load", FiringTable((Block((Segment(1, (), (1,), request_bytes=1000),)),)), server="pcie")
+    )
+    sink = graph.add(Unit("sink", "sink", uniform(1, take=(1,))))
+    graph.connect(load, sink)
+    result = simulate(graph, engine=engine, timing_only=True)
+    assert result.cycles == 4 * 2.5 + 40 + 1  # four chunks of 256 bytes, the way, the interval of the sink
+    assert result.servers[0].bytes == 1000
+
+
+def test_an_sram_is_checked_for_its_size():
+    graph = Graph("sram")
+    graph.add_server(MemoryServer("buffer", SramServer(4096, 4, 1, 8, 4, 1)))
+    segment = Segment(10, (), (1,), request_bytes=512, address_step=512)
+    load = graph.add(Unit("load", "load", FiringTable((Block((segment,)),)), server="buffer"))
+    sink = graph.add(Unit("sink", "sink", uniform(10, take=(1,))))
+    graph.connect(load, sink)
+    with pytest.raises(CapacityError, match="5120 of buffer, which holds 4096: 1024 bytes do not fit; 2 times"):
+        graph.freeze()

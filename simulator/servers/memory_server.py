@@ -1,0 +1,86 @@
+"""Memories and links that answer one request after another, as servers of a graph.
+
+Granting is that of `simulator.servers.contract`: a firing that requests bytes starts when the server takes it. How
+long that occupies the server, and when the data is there, is for the mechanism to say: a link, a banked SRAM or a
+flash drive, each with state of its own and each a compiled function that both engines call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.errors import GraphError
+from simulator.firing import IntArray
+from simulator.servers.contract import ARBITRATIONS, Arbitration, service
+from simulator.servers.flash import FlashServer, flash_service
+from simulator.servers.kernel import kernel
+from simulator.servers.link import LinkServer, link_service
+from simulator.servers.sram import SramServer, sram_service
+
+Mechanism = LinkServer | SramServer | FlashServer
+KINDS: dict[type, int] = {LinkServer: 1, SramServer: 2, FlashServer: 3}
+"""Codes of the mechanisms; 0 is the constant bandwidth of `simulator.servers.contract.Server`."""
+
+
+@dataclass(frozen=True)
+class MemoryServer:
+    """A memory or link shared by the units of a graph.
+
+    Parameters
+    ----------
+    name : str
+    mechanism : LinkServer, SramServer or FlashServer
+        What serves the requests, in cycles of the graph.
+    arbitration : {"oldest_first", "round_robin", "priority"}
+        Who is served among those waiting, see `simulator.servers.contract.Server`.
+    """
+
+    name: str
+    mechanism: Mechanism
+    arbitration: Arbitration = "oldest_first"
+
+    def __post_init__(self) -> None:
+        if self.arbitration not in ARBITRATIONS:
+            raise GraphError(f"server {self.name}: arbitration must be one of {', '.join(ARBITRATIONS)}")
+
+    @property
+    def settings(self) -> str:
+        """All settings in one line, for people."""
+        given = ", ".join(f"{name} {value}" for name, value in vars(self.mechanism).items())
+        return f"{type(self.mechanism).__name__.removesuffix('Server').lower()}, {given}, {self.arbitration}"
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """Bytes that it holds, as far as that is its own."""
+        return self.mechanism.capacity_bytes if isinstance(self.mechanism, SramServer) else None
+
+    @property
+    def ports(self) -> int:
+        """Requests taken side by side; overlap is the mechanism's matter."""
+        return 1
+
+    @property
+    def kind(self) -> int:
+        """Code for `serve`."""
+        return KINDS[type(self.mechanism)]
+
+    @property
+    def state_words(self) -> int:
+        """Length of the mechanism's state, which starts as zeros."""
+        return self.mechanism.state_words
+
+    def parameters(self) -> IntArray:
+        """Static integers of the mechanism."""
+        return self.mechanism.parameters()
+
+
+@kernel
+def serve(kind, parameters, state, start, address, request_bytes, is_write):
+    """Serve a request granted at ``start``; return (busy until, time of completion) in cycles."""
+    if kind == 1:
+        return link_service(parameters, state, start, address, request_bytes, is_write)
+    if kind == 2:
+        return sram_service(parameters, state, start, address, request_bytes, is_write)
+    if kind == 3:
+        return flash_service(parameters, state, start, address, request_bytes, is_write)
+    return service(parameters, start, request_bytes)
