@@ -37,6 +37,7 @@ CHIPS = (
     "tpu_v5p",
     "tenstorrent_wormhole_n150",
     "jetson_agx_orin_64g",
+    "flat_cloud",
 )
 FREE = 1e9
 """Factor on a rate that shall bind nothing."""
@@ -163,14 +164,14 @@ def absorption_point(chip: Accelerator, context: int, batch: int = 1) -> float |
         workload = decode_step(batch, context, tokens)
         return math.log(cost("mla.seq", workload, chip).seconds / cost("mla.exp", workload, chip).seconds)
 
-    before = slower(TOKEN_STEP)
+    last, before = 1, slower(1)
     if before >= 0:
-        return float(TOKEN_STEP)
-    for tokens in range(2 * TOKEN_STEP, min(MOST_TOKENS, context) + 1, TOKEN_STEP):
+        return 1.0
+    for tokens in range(TOKEN_STEP, min(MOST_TOKENS, context) + 1, TOKEN_STEP):
         now = slower(tokens)
         if now >= 0:
-            return tokens - TOKEN_STEP * now / (now - before)
-        before = now
+            return last + (tokens - last) * before / (before - now)
+        last, before = tokens, now
     return None
 
 

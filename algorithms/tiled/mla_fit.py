@@ -12,7 +12,7 @@ from algorithms.tiled.mla_core import CoreShape, CoreTiles, Expansion, choose_sp
 from algorithms.tiled.mla_gemm import GemmTiles
 from algorithms.tiled.mla_plan import BlockTiles
 from algorithms.tiled.mla_program import Program
-from algorithms.tiled.parameters import bad_choices, bad_numbers, fitting_core_bytes, knob
+from algorithms.tiled.parameters import automatic_row_groups, bad_choices, bad_numbers, fitting_core_bytes, knob
 from algorithms.tiled.plan import Overlap
 from algorithms.tiled.tiles import ceil_div, round_up
 from hwmodels.errors import InputError
@@ -59,7 +59,7 @@ class BlockParameters:
     overlap: Overlap = field(
         default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
     )
-    row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: rows over the array's rows"))
+    row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: up to 3 of equal size"))
 
     def __post_init__(self) -> None:
         problems = bad_numbers(self, {}) + bad_choices(self, {"scope": Scope, "inside": Inside, "overlap": Overlap})
@@ -86,7 +86,7 @@ def resolved_block(program: Program, dtype: str, parameters: BlockParameters, ch
         gemm_columns=gemm.columns,
         gemm_depth=gemm.depth,
         inside=inside,
-        row_groups=parameters.row_groups or max(1, rows // chip.core.matrix_rows),
+        row_groups=parameters.row_groups or automatic_row_groups(rows // chip.core.matrix_rows),
     )
 
 
@@ -125,11 +125,11 @@ def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> 
         shape.accumulator_bytes(rows, keys),
         f"tiles of {rows} query rows and 2 x {keys} keys",
     )
-    inner = _composite_depth(program) if tiles.composite else 0
-    tokens = _tokens(program) if inner else tiles.gemm.rows
     if not program.contractions:
         return held
-    operands = tiles.gemm.operand_bytes(tokens, tiles.element_bytes, inner)
+    inner, stacked = _composites(program) if tiles.composite else (0, False)
+    tokens = _tokens(program) if inner else tiles.gemm.rows
+    operands = tiles.gemm.operand_bytes(tokens, tiles.element_bytes, inner, stacked)
     what = f"projections of {tokens} tokens by {tiles.gemm.columns} columns"
     return max(held, fitting_core_bytes(chip, operands, tiles.gemm.accumulator_bytes(tokens, inner), what))
 
@@ -140,9 +140,10 @@ def _fits_inside(program: Program, parameters: BlockParameters, chip: Accelerato
     if expansion is not None:
         shape = core_shape(program, size, dataclasses.replace(expansion, resident=True))
         return next(_fitting_tiles(shape, parameters, chip), None) is not None
-    inner = _composite_depth(program)
+    inner, stacked = _composites(program)
     tokens = _tokens(program)
-    return inner > 0 and _fits(chip, gemm.operand_bytes(tokens, size, inner), gemm.accumulator_bytes(tokens, inner))
+    operands = gemm.operand_bytes(tokens, size, inner, stacked)
+    return inner > 0 and _fits(chip, operands, gemm.accumulator_bytes(tokens, inner))
 
 
 def _expansion(program: Program, parameters: BlockParameters, chip: Accelerator, size: int) -> Expansion | None:
@@ -156,11 +157,17 @@ def _expansion(program: Program, parameters: BlockParameters, chip: Accelerator,
     return dataclasses.replace(resident, resident=fits)
 
 
-def _composite_depth(program: Program) -> int:
-    """Depth of the products that make composites; 0 if there are none."""
-    return max(
-        (program.product(product).depth for product in program.contractions if product.part == "recompute"), default=0
-    )
+def _composites(program: Program) -> tuple[int, bool]:
+    """Depth of the products that make composites, 0 if there are none; and whether results sum over several of them."""
+    depth, stacked = 0, False
+    for made in program.contractions:
+        if made.part != "recompute":
+            continue
+        depth = max(depth, program.product(made).depth)
+        user = next(product for product in program.contractions if product.right == made.out)
+        groups = set(program.labels(made.left)) & set(program.labels(made.right)) & set(program.labels(made.out))
+        stacked = stacked or not groups <= set(program.labels(user.out))
+    return depth, stacked
 
 
 def _tokens(program: Program) -> int:
@@ -199,7 +206,7 @@ def _gemm_tiles(parameters: BlockParameters, chip: Accelerator, size: int) -> Ge
     largest = (
         max(LARGEST_TILE, core.matrix_rows),
         max(2 * LARGEST_TILE, core.matrix_columns),
-        max(DEEPEST_STEP, core.matrix_depth),
+        max(DEEPEST_STEP, core.matrix_depth, core.matrix_rows),  # a step's depth is the rows of a composite's tile
     )
     tiles = GemmTiles(array_rows=core.matrix_rows, array_columns=core.matrix_columns)
     for cut in (1, 2, 4, 8):

@@ -50,10 +50,16 @@ class GemmTiles:
     def _padded(self, rows: int, columns: int) -> int:
         return round_up(rows, self.array_rows) * round_up(columns, self.array_columns)
 
-    def operand_bytes(self, rows: int, element_bytes: int, inner: int = 0) -> int:
-        """Two steps' operands of tiles with `rows` rows; with `inner`, of a composite with factors of that depth."""
-        right = self.depth * inner + inner * self.columns if inner else self.depth * self.columns
-        return 2 * (rows * self.depth + right) * element_bytes
+    def operand_bytes(self, rows: int, element_bytes: int, inner: int = 0, stacked: bool = False) -> int:
+        """Two steps' operands of tiles with `rows` rows.
+
+        With `inner`, those of a composite whose factors have that depth; its right factor stays for many steps, and
+        there are two of it only where a result sums over several composites (`stacked`).
+        """
+        if not inner:
+            return 2 * (rows + self.columns) * self.depth * element_bytes
+        kept = (2 if stacked else 1) * inner * self.columns + self.depth * self.columns
+        return (2 * (rows + inner) * self.depth + kept) * element_bytes
 
     def accumulator_bytes(self, rows: int, inner: int = 0) -> int:
         """A float32 tile of the result, and one of the composite."""

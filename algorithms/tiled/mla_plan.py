@@ -222,10 +222,17 @@ class _Lowering:
             items=tuple(run for runs in items for run in runs),
             unique_load_bytes=loads,
             matrix_format=tiles.number_format,
+            overlap="ping_pong",
+            row_groups=self._row_groups(tasks),
             reused_bytes=sum(task.reused_bytes(tiles.gemm) for task in tasks),
             kept_store_bytes=kept,
         )
         return _Stage(launch, counters)
+
+    def _row_groups(self, tasks: Sequence[Task]) -> int:
+        """A tile of a composite is made, converted and used: its halves take turns if either fills the array."""
+        gemm = self._tiles.gemm
+        return 2 if any(task.composite for task in tasks) and gemm.depth % (2 * gemm.array_rows) == 0 else 1
 
     def _task(self, node: _Node) -> Task:
         program, composite = self._program, node.composite

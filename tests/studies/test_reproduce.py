@@ -44,7 +44,13 @@ def test_names_are_unique_and_near_ones_are_suggested():
     assert run_command_line(["reproduce", "sn40"]) == 2
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in reproductions()])
+QUICK = ("sn40l", "mla-crossovers")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(entry.name, marks=[] if entry.name in QUICK else [pytest.mark.slow]) for entry in reproductions()],
+)
 def test_every_row_says_what_it_is_and_where_its_claim_is_from(name):
     entry = get_reproduction(name)
     rows = entry.rows()
