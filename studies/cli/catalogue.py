@@ -23,6 +23,7 @@ class Kind(StrEnum):
     WORKLOADS = "workloads"
     CHIPS = "chips"
     TIERS = "tiers"
+    STANDARDS = "standards"
     CAPTURES = "captures"
     METRICS = "metrics"
     BENCHMARKS = "benchmarks"
@@ -81,6 +82,10 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
         from studies.cli.show_tier import tier_line
 
         return [(name, tier_line(name)) for name in tier_names()]
+    if kind is Kind.STANDARDS:
+        from hwmodels.standards.text import load_standard, standard_names
+
+        return [(name, load_standard(name).summary) for name in standard_names()]
     if kind is Kind.CAPTURES:
         from reference.captures import capture_names, capture_path
 

@@ -70,6 +70,36 @@ def test_presets_reproduce_recorded_runs(name, channels, n, clocks, idle_ns, gap
     assert (idle.mean_read_clocks - left_out) * clock_ns == pytest.approx(idle_ns, abs=0.01)
 
 
+# Fractions of the peak that Ramulator 2.1 commit c5b1c3a reaches with 32 entries and FRFCFS: sequential, random 64 B,
+# gathers of 4 KiB with any seed.
+DEFAULT_QUEUES = {
+    "controller.read_depth": 32,
+    "controller.write_depth": 32,
+    "controller.drain_high": 26,
+    "controller.drain_low": 7,
+    "controller.protect_hits": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "fractions"),
+    [
+        ("hbm2_pseudo", (0.871, 0.300, 0.790)),
+        ("hbm3", (0.821, 0.296, 0.555)),
+        ("hbm4", (0.791, 0.231, 0.478)),
+    ],
+)
+def test_stacks_with_the_references_queues_reach_its_fractions_of_the_peak(name, fractions):
+    tier = with_channels(load_tier(name, changes=DEFAULT_QUEUES), 1)
+    patterns = (("seq_read", {}), ("rand64_read", {"seed": 7}), ("gather", {"seed": 7, "block": 4096}))
+    for (pattern, parameters), fraction in zip(patterns, fractions, strict=True):
+        n = 100_000
+        counters = run(tier, pattern, n, tier.standard.tick_s * 1e9, **parameters).counters
+        seconds = counters.last_return * tier.standard.tick_s
+        rate = n * tier.organisation.transaction_bytes / seconds
+        assert rate / tier.peak_bytes_per_second == pytest.approx(fraction, rel=0.006), pattern
+
+
 def address_of(description, row, column):
     coordinates = np.zeros(16, dtype=np.int64)
     coordinates[5:7] = row, column

@@ -90,3 +90,9 @@ def test_tiers_are_listed(capsys):
     assert run_command_line(["list", "tiers", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["tiers"]
     assert [entry["name"] for entry in listed] == list(tier_names())
+
+
+def test_standards_are_listed(capsys):
+    assert run_command_line(["list", "standards", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["standards"]
+    assert {"ddr5_6400", "hbm2", "hbm3e", "hbm4", "lpddr5_6400"} <= {entry["name"] for entry in listed}
