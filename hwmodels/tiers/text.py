@@ -77,6 +77,9 @@ def load_tier(name_or_path: str | Path, count: int | None = None, changes: Mappi
         case LinkTierText() as parsed:
             return LinkTier(**_plain(parsed, _LINK_FIELDS))
         case FlashTierText() as parsed:
+            if parsed.page.value % parsed.sector.value:
+                message = f"a page is no whole number of sectors of {parsed.sector.value:g} bytes"
+                raise InputError(document.problem(("page",), message))
             return FlashTier(**_plain(parsed, _FLASH_FIELDS))
 
 
@@ -121,7 +124,7 @@ def _kind(document: Document) -> type[DramTierText | SramTierText | LinkTierText
 
 def _dram(text: DramTierText, document: Document) -> DramTier:
     try:
-        base = load_standard(text.standard)
+        base = load_standard(_beside(text.standard, document))
     except InputError as error:
         problems = [document.problem(("standard",), str(replace(p, hint=None)), p.hint) for p in error.problems]
         raise InputError(problems) from None
@@ -142,6 +145,12 @@ def _dram(text: DramTierText, document: Document) -> DramTier:
     if complaints:
         raise InputError([document.problem(place, message, hint) for place, message, hint in complaints])
     return tier
+
+
+def _beside(standard: str, document: Document) -> str:
+    """A standard's file is looked for beside the tier's file first."""
+    beside = Path(document.name).parent / standard
+    return str(beside) if "/" in str(beside) and beside.is_file() else standard
 
 
 def _sram(text: SramTierText, document: Document) -> SramTier:

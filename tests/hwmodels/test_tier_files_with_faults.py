@@ -127,8 +127,14 @@ def test_a_users_standard_serves_a_tier(tmp_path):
     standard = tmp_path / "fast.yaml"
     standard.write_text("name: fast\nsummary: faster\nderived_from: ddr4_3200\nclock: 0.5 ns\n")
     file = tmp_path / "mine.yaml"
-    file.write_text(changed(("standard: ddr4_3200", f"standard: {standard}"), ("rc: 74", "rc: 94")))
-    assert load_tier(file).standard.clock_s == 0.5e-9
+    for named in (standard, "fast.yaml"):
+        file.write_text(changed(("standard: ddr4_3200", f"standard: {named}"), ("rc: 74", "rc: 94")))
+        assert load_tier(file).standard.clock_s == 0.5e-9
+
+
+def test_a_page_holds_whole_sectors():
+    with pytest.raises(InputError, match="page: a page is no whole number of sectors of 4096 bytes"):
+        load_tier("nvme_gen4", changes={"page": "10 kB"})
 
 
 def test_an_sram_that_cannot_be_built(tmp_path):
