@@ -48,6 +48,8 @@ def dram_description(tier: DramTier) -> DramDescription:
     """
     bus, ticks = tier.standard.bus, tier.standard.bus.ticks_per_clock
     timing = {name: value * ticks for name, value in dataclasses.asdict(tier.standard.timing).items()}
+    if not timing["refi_bank"]:
+        timing["refi_bank"] = timing["refi"] // tier.organisation.banks
     controller = Controller(
         **dataclasses.asdict(tier.standard.controller),
         dual_command_bus=bus.dual_command_bus,

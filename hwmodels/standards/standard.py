@@ -82,7 +82,8 @@ class DramTiming:
     `burst` is the time a transaction holds the data bus, `burst_same_group` the column array cycle that counts for
     write-to-read inside a bank group (LPDDR5), `turnaround` the guard between read and write bursts, `rank_switch`
     that between two ranks, `rtw` an explicit read-to-write distance, `aad` the longest distance of the two halves of
-    an activation, `strobe_post` how long the write clock runs on behind a burst, `rrefd` and `bank_refresh_spacing`
+    an activation, `refi_bank` the distance of per-bank refreshes of a channel (0: such that each bank has its turn once
+    in `refi`), `strobe_post` how long the write clock runs on behind a burst, `rrefd` and `bank_refresh_spacing`
     the distances behind a per-bank refresh.
     """
 

@@ -253,8 +253,10 @@ def test_refreshes_of_single_banks(name, first, second, place, timing):
 def test_refreshes_are_due_at_their_interval(name, per_bank):
     device = Device(name, per_bank=per_bank)
     t, controller = device.tier.standard.timing, device.tier.standard.controller
-    interval = (t.refi_bank if per_bank else t.refi) * device.tier.standard.bus.ticks_per_clock
-    interval //= device.tier.organisation.ranks if controller.refresh == "staggered" else 1
+    organisation = device.tier.organisation
+    # each rank, or each bank of a channel, has its turn once in the interval
+    turns = organisation.banks if per_bank else organisation.ranks if controller.refresh == "staggered" else 1
+    interval = t.refi * device.tier.standard.bus.ticks_per_clock // turns
     for number in (1, 2, 3):
         before = device.s[layout.H_REFRESH_COUNT]
         refresh_due(device.p, device.s, number * interval - 1)
