@@ -44,7 +44,7 @@ def test_names_are_unique_and_near_ones_are_suggested():
     assert run_command_line(["reproduce", "sn40"]) == 2
 
 
-QUICK = ("sn40l", "mla-crossovers")
+QUICK = ("flash-svd", "llm-in-a-flash", "mla-crossovers", "paged", "relay", "sn40l")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,22 @@ def test_sn40l_switches_as_published_and_keeps_its_misses(capsys):
     missed = [name for name, row in rows.items() if row["agrees"] is False]
     assert missed == [f"switching speed over a DGX {name}, DDR rate of the slides" for name in ("A100", "H100")]
     assert document["missed"] == len(missed)
+
+
+def test_serving_systems_move_the_bytes_of_their_formulas():
+    for name in ("relay", "flash-svd"):
+        formulas = [row for row in get_reproduction(name).rows() if row.within_pct is not None]
+        assert len(formulas) >= 3
+        assert all(row.agrees for row in formulas)
+    paged = {row.quantity: row.ours for row in get_reproduction("paged").rows()}
+    waste = paged["slots set aside that hold no token, pages"]
+    assert isinstance(waste, float)
+    # on average half of the last page of a sequence is empty
+    assert 0.5 < waste < 3.0
+    batch, throughput = paged["mean batch over contiguous"], paged["throughput over contiguous"]
+    assert isinstance(batch, float)
+    assert isinstance(throughput, float)
+    assert 1 < throughput < batch  # weights are shared by the batch, caches are not
 
 
 def test_the_command_lists_names_and_prints_tables(capsys):
