@@ -152,7 +152,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     parameters = algorithm.resolved(workload, algorithm.parameters(**dict(point.parameters)), chip)
     plan = algorithm.plan(workload, parameters, chip)
     _check_capacity(plan, setting)
-    run = time_plan(plan, chip, mode=setting.mapping)
+    run = time_plan(plan, chip, setting.profile, mode=setting.mapping)
     decided: dict[str, Scalar] = {
         field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
     }

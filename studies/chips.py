@@ -2,15 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hwmodels.chip import Accelerator
 from hwmodels.errors import InputError, Problem
 from studies.parameters import CHIP_KNOBS
 from studies.space import ChipSetting, Scalar
 
+if TYPE_CHECKING:
+    from algorithms.shape import Workload
+    from algorithms.tiled.kernels import Kernel
 
-def chip_setting(accelerator: Accelerator, changes: Mapping[str, Scalar], mapping: Scalar = None) -> ChipSetting:
+
+def find_kernel(text: str, folder: Path) -> Kernel:
+    """The profile of a published kernel by name, or a file: an absolute path, or one below `folder`.
+
+    Raises
+    ------
+    InputError
+        As `algorithms.tiled.kernels.load_kernel`.
+    """
+    from algorithms.tiled.kernels import load_kernel
+
+    return load_kernel(folder / text if "/" in text or text.endswith((".yaml", ".yml")) else text)
+
+
+def refuse_kernel(kernel: Kernel, algorithm_name: str, accelerator: Accelerator) -> None:
+    """Raise InputError if a kernel is one of another algorithm, or of other chips."""
+    name, chips = kernel.name, kernel.text.chips
+    if kernel.text.algorithm != algorithm_name:
+        raise InputError(f"{name} is a kernel of {kernel.text.algorithm}, not of {algorithm_name}")
+    if chips and accelerator.name not in chips:
+        raise InputError(f"{name} is a kernel for {', '.join(chips)} (got {accelerator.name})")
+
+
+def kernel_parameters(
+    kernel: Kernel, algorithm_name: str, workload: Workload, accelerator: Accelerator
+) -> dict[str, Scalar]:
+    """Parameters in which a published kernel differs from the defaults of its algorithm; raises as `refuse_kernel`."""
+    refuse_kernel(kernel, algorithm_name, accelerator)
+    parameters = kernel.parameters(workload)
+    return {
+        field.name: getattr(parameters, field.name)
+        for field in dataclasses.fields(kernel.algorithm.parameters)
+        if getattr(parameters, field.name) != field.default
+    }
+
+
+def chip_setting(
+    accelerator: Accelerator, changes: Mapping[str, Scalar], mapping: Scalar = None, kernel: Kernel | None = None
+) -> ChipSetting:
     """``accelerator`` with fields changed (``{"hbm.bytes_per_second": "4 TB/s"}``) and the mapping, if given.
 
     Raises
@@ -35,4 +79,4 @@ def chip_setting(accelerator: Accelerator, changes: Mapping[str, Scalar], mappin
         problems += error.problems
     if problems:
         raise InputError(problems)
-    return ChipSetting(changed, "exact" if chosen == "exact" else "symmetric")
+    return ChipSetting(changed, "exact" if chosen == "exact" else "symmetric", kernel.profile if kernel else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import fields
+from functools import cache
 
 from algorithms.shape import Workload
 from algorithms.workload import load_workload, workload_names
@@ -19,9 +20,9 @@ def command_of(point: DesignPoint) -> str:
     Starts from the shipped preset of the workload's name, or from one head; whatever no option can set (the
     latent projections of a workload file) has to come from the preset.
     """
-    preset = point.workload.name in workload_names()
+    preset = point.workload.name in _workload_names()
     one_head = ONE_HEAD if point.chip is None else ONE_HEAD_ON_CHIP
-    base = load_workload(point.workload.name) if preset else one_head
+    base = _preset(point.workload.name) if preset else one_head
     words = ["attnflow", "run", point.algorithm]
     if preset:
         words += ["--workload", point.workload.name]
@@ -37,14 +38,22 @@ def command_of(point: DesignPoint) -> str:
     return shlex.join(words)
 
 
+# a report writes the commands of 10^4 points: files are looked at once
+_preset = cache(load_workload)
+_workload_names = cache(workload_names)
+_chip_names = cache(accelerator_names)
+
+
 def _how_to_run(point: DesignPoint) -> list[str]:
     """Options for the chip, or for engine and clock."""
     if point.chip is None:
         return ["--engine", point.engine, "--clock", f"{point.clock_hz!r} Hz"]
     chip = point.chip.accelerator
-    words = ["--chip", chip.name if chip.name in accelerator_names() else f"{chip.name}.yaml"]
+    words = ["--chip", chip.name if chip.name in _chip_names() else f"{chip.name}.yaml"]
     for path, value in chip.changes:
         words += ["--set", f"chip.{path}={value}"]
+    if point.chip.profile is not None:
+        words += ["--kernel", point.chip.profile.name]
     return [*words, "--mapping", point.chip.mapping]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ from algorithms.shape import Workload
 from hwmodels.documents import Document, FieldPath, in_order, read_document
 from hwmodels.errors import InputError, Problem, did_you_mean
 from studies.axes import Axis, Choice, Space
+from studies.chips import find_kernel, kernel_parameters, refuse_kernel
 from studies.goals import Constraint, Objective, read_constraint, read_objective
 from studies.origins import Origins, StudyAxis, Target
 from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
@@ -33,6 +35,7 @@ from studies.study import Study
 from studies.study_chips import FIELD_PREFIX, StudyChips, refuse_mismatch
 
 if TYPE_CHECKING:
+    from algorithms.tiled.kernels import Kernel
     from studies.parts import AnyAlgorithm
 
 _MOST_CHECKED = 200_000
@@ -78,6 +81,7 @@ class _Resolver:
         self.algorithms: dict[str, AnyAlgorithm] = {}
         self.workloads: dict[str, Workload] = {}
         self.chips = StudyChips()
+        self.kernel: Kernel | None = None
         self.tensors: Tensors | None = None
         self.fixed: dict[Target, dict[str, Scalar]] = {"parameter": {}, "knob": {}}
         self.axes: dict[str, StudyAxis] = {}
@@ -150,6 +154,12 @@ class _Resolver:
         for path, name in self._names("chip", self._preset("chip"), written):
             for chip in self._attempt(path, partial(find_chip, name, self.folder)):
                 self.chips.named[name] = chip
+        if self.text.kernel is not None:
+            named = self.text.kernel
+            for kernel in self._attempt(("kernel",), lambda: find_kernel(named, self.folder)):
+                self.kernel = kernel
+                for algorithm, chip in itertools.product(self.algorithms, self.chips.named.values()):
+                    self._attempt(("kernel",), partial(refuse_kernel, kernel, algorithm, chip))
         if not {"chip", "axes"} & self._faulty:
             needs = {name: runs_on_chip(algorithm) for name, algorithm in self.algorithms.items()}
             given = self.text.chip is not None or any(axis.split(".")[0] == "chip" for axis in written)
@@ -368,9 +378,6 @@ class _Resolver:
             chosen.setdefault(self.axes[name].target, {})[self.axes[name].name] = value
         algorithm = self.algorithms[str(choice.get("algorithm", self.text.algorithm))]
         named = str(choice.get("workload") or self._preset("workload") or ONE_HEAD.name)
-        key = (algorithm.name, *chosen["parameter"].items())
-        if key not in self.parameter_sets:
-            self.parameter_sets[key] = complete_parameters(algorithm, chosen["parameter"])
         shape_key = (named, *chosen["knob"].items())
         if shape_key not in self.shapes:
             self.shapes[shape_key] = shaped_workload(self.workloads[named], chosen["knob"], self.tensors)
@@ -378,7 +385,13 @@ class _Resolver:
         chip: ChipSetting | None = None
         if runs_on_chip(algorithm):
             name, mapping = str(choice.get("chip") or self._preset("chip")), choice.get("mapping", self.text.mapping)
-            chip, simpy = self.chips.setting(name, chosen.get("field", {}), mapping), False
+            chip, simpy = self.chips.setting(name, chosen.get("field", {}), mapping, self.kernel), False
+        if chip is not None and self.kernel is not None:
+            own = kernel_parameters(self.kernel, algorithm.name, self.shapes[shape_key], chip.accelerator)
+            chosen["parameter"] = own | chosen["parameter"]
+        key = (algorithm.name, *chosen["parameter"].items())
+        if key not in self.parameter_sets:
+            self.parameter_sets[key] = complete_parameters(algorithm, chosen["parameter"])
         return DesignPoint(
             algorithm=algorithm.name,
             workload=self.shapes[shape_key],

@@ -15,6 +15,7 @@ from typing import Literal, Self, TypeVar, get_args
 from pydantic import TypeAdapter
 
 from algorithms.shape import Workload
+from algorithms.tiled.profile import KernelProfile
 from hwmodels.chip import Accelerator
 
 T = TypeVar("T")
@@ -73,16 +74,20 @@ class ChipSetting:
         The chip, with everything that was changed about it.
     mapping
         ``"symmetric"``: a few cores stand for all; ``"exact"``: all cores in one simulation.
+    profile
+        Of a published kernel: its structure and overheads; None takes the chip's own figures without any.
     """
 
     accelerator: Accelerator
     mapping: Mapped = "symmetric"
+    profile: KernelProfile | None = None
 
     def describe(self) -> dict[str, Json]:
         """Plain JSON values; what only says where numbers come from is left out."""
         fields = dataclasses.asdict(self.accelerator)
         kept = {name: value for name, value in fields.items() if name not in _UNKEYED_CHIP_FIELDS}
-        return {"accelerator": kept, "mapping": self.mapping}
+        profile = dataclasses.asdict(self.profile) if self.profile else None
+        return {"accelerator": kept, "mapping": self.mapping, "profile": profile}
 
     @cached_property
     def content(self) -> dict[str, Json]:

@@ -19,6 +19,17 @@ knob of the workload. An axis may hold for some values of earlier axes only, and
       long_depth: {values: [256, 512], when: {algorithm: sdpa.naive}}
     objectives: [cycles, fifo.capacity_bytes]
     constraints: [fifo.capacity_bytes <= 64 KiB]
+
+An algorithm that runs on a chip needs one (a preset or a file), whose fields can be changed and varied; ``kernel``
+takes tiles and overheads of a published kernel::
+
+    algorithm: flash.q_outer
+    chip: {preset: h100, hbm.bytes_per_second: 4 TB/s}
+    kernel: fa3_hopper
+    axes:
+      chip: [h100, h200, b200]
+      chip.cores: [66, 132]
+      mapping: [symmetric, exact]
 """
 
 from __future__ import annotations
@@ -116,6 +127,7 @@ class StudyText(_Strict):
     workload: str | dict[str, Scalar] | None = None
     chip: str | dict[str, Scalar] | None = None
     mapping: Mapped = "symmetric"
+    kernel: str | None = None
     parameters: dict[str, Scalar] = {}
     axes: dict[str, AxisText] = {}
     objectives: list[str] | dict[str, Goal | None] = []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hwmodels.chip import Accelerator
 from hwmodels.errors import InputError
 from studies.chips import chip_setting
 from studies.space import ChipSetting, Scalar
+
+if TYPE_CHECKING:
+    from algorithms.tiled.kernels import Kernel
 
 FIELD_PREFIX = "chip."
 
@@ -33,12 +37,14 @@ class StudyChips:
             chip_setting(accelerator, {path: value})
         return value
 
-    def setting(self, name: str, changes: Mapping[str, Scalar], mapping: Scalar) -> ChipSetting:
-        """The chip called `name` with all changes."""
+    def setting(
+        self, name: str, changes: Mapping[str, Scalar], mapping: Scalar, kernel: Kernel | None = None
+    ) -> ChipSetting:
+        """The chip called `name` with all changes, and the profile of a kernel."""
         merged = self.fixed | dict(changes)
         key = (name, mapping, *merged.items())
         if key not in self._made:
-            self._made[key] = chip_setting(self.named[name], merged, mapping)
+            self._made[key] = chip_setting(self.named[name], merged, mapping, kernel)
         return self._made[key]
 
 

@@ -15,6 +15,7 @@ from hwmodels.errors import InputError, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from algorithms.shape import Workload
+    from algorithms.tiled.kernels import Kernel
     from studies.parts import AnyAlgorithm, Tensors
     from studies.space import ChipSetting, DesignPoint, Engine, Scalar
 
@@ -55,6 +56,12 @@ class DesignOptions:
     mapping: Annotated[
         str | None, typer.Option(help="On a chip: symmetric (a few cores stand for all), or exact.", show_default=False)
     ] = None
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            help="On a chip: tiles and overheads of a published kernel, by name or YAML file.", show_default=False
+        ),
+    ] = None
     engine: Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")] = "compiled"
     clock: Annotated[str | None, typer.Option(help="For example 1.2 GHz; 1 GHz if not given.")] = None
     timing_only: Annotated[bool, typer.Option("--timing-only", help="No values, no errors.")] = False
@@ -90,6 +97,7 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     InputError
         With every problem of every option.
     """
+    from studies.chips import find_kernel, kernel_parameters
     from studies.parameters import complete_parameters
     from studies.parts import find_algorithm, find_tensors, shaped_workload
     from studies.space import DesignPoint
@@ -103,12 +111,18 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     engine = problems.attempt("--engine", partial(read_engine, design.engine))
     clock_hz = problems.attempt("--clock", partial(_clock, design.clock))
     given = _read_assignments(design, algorithm, problems)
-    chip = _chip(design, algorithm, given.chip, problems)
+    kernel: Kernel | None = None
+    if design.kernel is not None:
+        kernel = problems.attempt("--kernel", partial(find_kernel, design.kernel, Path()))
+    chip = _chip(design, algorithm, given.chip, kernel, problems)
     parameters = workload = None
-    if algorithm is not None:
-        parameters = problems.attempt("--set", partial(complete_parameters, algorithm, given.parameters))
     if base is not None and (tensors is not None or design.tensors is None):
         workload = problems.attempt(None, partial(shaped_workload, base, given.workload, tensors))
+    if kernel is not None and algorithm is not None and workload is not None and chip is not None:
+        own = partial(kernel_parameters, kernel, algorithm.name, workload, chip.accelerator)
+        given.parameters = (problems.attempt("--kernel", own) or {}) | given.parameters
+    if algorithm is not None:
+        parameters = problems.attempt("--set", partial(complete_parameters, algorithm, given.parameters))
     if (
         problems.found
         or algorithm is None
@@ -141,7 +155,11 @@ def _base_workload(design: DesignOptions, algorithm: AnyAlgorithm | None, proble
 
 
 def _chip(
-    design: DesignOptions, algorithm: AnyAlgorithm | None, changes: dict[str, Scalar], problems: _Problems
+    design: DesignOptions,
+    algorithm: AnyAlgorithm | None,
+    changes: dict[str, Scalar],
+    kernel: Kernel | None,
+    problems: _Problems,
 ) -> ChipSetting | None:
     """The chip with its changes, if the algorithm runs on one; options that do not go together are problems."""
     from studies.chips import chip_setting
@@ -153,7 +171,8 @@ def _chip(
     if algorithm is None:
         return None
     if not runs_on_chip(algorithm):
-        options = {"--chip": design.chip, "--mapping": design.mapping, "--set chip.": next(iter(changes), None)}
+        options = {"--chip": design.chip, "--mapping": design.mapping, "--kernel": design.kernel}
+        options |= {f"--set chip.{path}": path for path in changes}
         message = f"{algorithm.name} is a graph of FIFOs and runs on no chip"
         problems.found += [Problem(message, field=name) for name, value in options.items() if value is not None]
         return None
@@ -166,7 +185,7 @@ def _chip(
     if accelerator is None:
         return None
     try:
-        return chip_setting(accelerator, changes, design.mapping)
+        return chip_setting(accelerator, changes, design.mapping, kernel)
     except InputError as error:
         problems.found += [replace(problem, field=_option_of(problem.field)) for problem in error.problems]
         return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.space import Json
+if TYPE_CHECKING:
+    from studies.space import Json
 
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1

@@ -28,7 +28,7 @@ def chip_summary(evaluation: ChipEvaluation) -> str:
     chip = evaluation.chip.accelerator
     lines = [
         subject(point),
-        f"chip: {chip.name}, {chip.cores} cores at {quantity(run.clock_hz, 'Hz')}{_changes(evaluation)}",
+        f"chip: {chip.name}, {chip.cores} cores at {quantity(run.clock_hz, 'Hz')}" + _further(evaluation),
         f"parameters: {changed_parameters(point)}{_decided(evaluation)}",
         "",
         f"time      {quantity(evaluation.seconds, 's')} ({count(evaluation.cycles, 'cycle')})",
@@ -58,9 +58,11 @@ def what_binds(evaluation: ChipEvaluation) -> str:
     return f"{bounds.binding}: {_BOUNDS[bounds.binding]} take at least {least}, {share} of the time"
 
 
-def _changes(evaluation: ChipEvaluation) -> str:
+def _further(evaluation: ChipEvaluation) -> str:
+    """The kernel that a run follows, and what was changed about the chip."""
+    profile = evaluation.chip.profile
     changes = ", ".join(f"{path} = {value}" for path, value in evaluation.chip.accelerator.changes)
-    return f"; changed: {changes}" if changes else ""
+    return (f", as kernel {profile.name}" if profile else "") + (f"; changed: {changes}" if changes else "")
 
 
 def _decided(evaluation: ChipEvaluation) -> str:
