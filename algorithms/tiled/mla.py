@@ -163,7 +163,8 @@ class PlainBlock(Block):
         del parameters
         layer = self.workload(workload)
         q, k, v = tensors if layer == workload else draw_tensors(layer)
-        return q, *(np.repeat(x, workload.kv_heads // layer.kv_heads, axis=1) for x in (k, v))
+        repeats = workload.kv_heads // layer.kv_heads
+        return q, np.repeat(k, repeats, axis=1), np.repeat(v, repeats, axis=1)
 
     def values(self, workload: Workload, parameters: BlockParameters, tensors: Tensors) -> FloatArray:
         """The attention of the q, k and v given, tile by tile; projections leave no trace in it."""

@@ -77,7 +77,7 @@ def attend(
         softmax = OnlineSoftmax((batch, groups, heads // groups * q_len), width)
         for tile in tiles[split.start : split.stop]:
             keys = slice(tile.start, tile.stop)
-            scores = scale * sum(_grouped(query, key[:, :, keys]) for query, key in pairs)
+            scores = scale * np.sum([_grouped(query, key[:, :, keys]) for query, key in pairs], axis=0)
             visible = np.arange(tile.start, tile.stop) < seen
             rows = (batch, groups, heads // groups, q_len, len(tile))
             visible = np.broadcast_to(visible, rows).reshape(batch, groups, -1, len(tile))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from algorithms.shape import Mask
 from algorithms.tiled.mla_attend import split_spans
@@ -18,6 +19,8 @@ from algorithms.tiled.mla_program import Program
 from algorithms.tiled.plan import Matmul, TileStep, WorkItem
 from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
 from algorithms.tiled.tiles import ceil_div, round_up
+
+IntArray = NDArray[np.int64]
 
 PARTIAL_BYTES = 4
 """Partial results and log-sum-exps of splits are float32."""
@@ -212,11 +215,12 @@ def _row_tiles(shape: CoreShape, tiles: CoreTiles) -> Iterator[tuple[int, int, i
             yield int(kinds[first, 0]), int(kinds[first, 1]), int(last - first)
 
 
-def _seen(shape: CoreShape, tokens: np.ndarray) -> np.ndarray:
+def _seen(shape: CoreShape, tokens: IntArray) -> IntArray:
     """Keys that tokens see."""
     if shape.mask == "full":
         return np.full(len(tokens), shape.context)
-    return np.clip(tokens + 1 + shape.context - shape.tokens, 0, shape.context)
+    seen: IntArray = np.clip(tokens + 1 + shape.context - shape.tokens, 0, shape.context)
+    return seen
 
 
 def _item(shape: CoreShape, tiles: CoreTiles, rows: int, split: range) -> WorkItem:
@@ -238,7 +242,8 @@ def _item(shape: CoreShape, tiles: CoreTiles, rows: int, split: range) -> WorkIt
 
 def _step(shape: CoreShape, tiles: CoreTiles, rows: int, keys: int, *, masked: bool) -> TileStep:
     per_score = OPS_PER_SCORE + (OPS_PER_MASKED_SCORE if masked else 0)
-    load, made, converted = keys * shape.load_width, (), 0
+    load, converted = keys * shape.load_width, 0
+    made: tuple[Matmul, ...] = ()
     if shape.expansion is not None:
         expansion = shape.expansion
         made = (Matmul(keys, expansion.key, expansion.latent), Matmul(keys, expansion.value, expansion.latent))

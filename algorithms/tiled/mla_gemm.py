@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from algorithms.tiled.mla_program import Product
 from algorithms.tiled.plan import Matmul, TileStep, WorkItem
 from algorithms.tiled.tiles import ceil_div, round_up
 
+Value = TypeVar("Value")
 ItemRuns = tuple[tuple[WorkItem, int], ...]
 
 PARTIAL_BYTES = 4
@@ -207,9 +209,9 @@ def _blocks(span: tuple[int, int], per_block: int) -> Iterator[tuple[int, int]]:
         first = end
 
 
-def _joined(runs: list[tuple[object, int]]) -> list[tuple[object, int]]:
+def _joined(runs: Sequence[tuple[Value, int]]) -> list[tuple[Value, int]]:
     """Runs with equal neighbours added up."""
-    joined: list[tuple[object, int]] = []
+    joined: list[tuple[Value, int]] = []
     for value, times in runs:
         if joined and joined[-1][0] == value:
             joined[-1] = (value, joined[-1][1] + times)

@@ -9,8 +9,9 @@ apart: the counters of a block (`BlockCounters`) are those of the published form
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 
 from algorithms.tiled.mla_core import (
     CoreTiles,
@@ -136,9 +137,9 @@ def plan_block(program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPla
 
 @dataclass(frozen=True)
 class _Node:
-    """A product or the attention, with the names that what follows it in the same launch makes of its result."""
+    """A product, with the name of what elementwise steps behind it make of its result."""
 
-    operation: Contraction | Attention
+    product: Contraction
     result: str
     composite: Contraction | None = None
     pointwise: int = 0
@@ -150,26 +151,36 @@ class _Stage:
     counters: BlockCounters
 
 
-def _levels(program: Program, tiles: BlockTiles) -> list[list[_Node]]:
-    """Nodes by the number of launches that must come before."""
+@dataclass
+class _Level:
+    """What needs the same number of launches before it."""
+
+    nodes: dict[str, _Node] = field(default_factory=dict)
+    attention: bool = False
+
+
+def _levels(program: Program, tiles: BlockTiles) -> list[_Level]:
+    """Products and the attention by the number of launches that must come before."""
     inside = _made_inside(program, tiles)
     after: dict[str, int] = dict.fromkeys(program.given("input", "weight", "cache"), 0)
-    nodes: dict[str, tuple[int, _Node]] = {}
+    levels: defaultdict[int, _Level] = defaultdict(_Level)
     for operation in program.operations:
         if isinstance(operation, Append):
             after[operation.cache] = after[operation.new]
         elif isinstance(operation, Pointwise):
-            level, node = nodes.pop(operation.source)
             after[operation.out] = after[operation.source]
-            nodes[operation.out] = (level, _Node(node.operation, operation.out, node.composite, node.pointwise + 1))
+            nodes = levels[after[operation.source] - 1].nodes
+            before = nodes.pop(operation.source)
+            nodes[operation.out] = replace(before, result=operation.out, pointwise=before.pointwise + 1)
         else:
             level = max(after[name] for name in _sources(operation))
-            after[operation.out] = level if operation.out in inside else level + 1
-            if operation.out not in inside:
-                composite = inside.get(operation.right) if isinstance(operation, Contraction) else None
-                nodes[operation.out] = (level, _Node(operation, operation.out, composite))
-    depth = max((level for level, _ in nodes.values()), default=-1) + 1
-    return [[node for at, node in nodes.values() if at == level] for level in range(depth)]
+            made_inside = operation.out in inside
+            after[operation.out] = level if made_inside else level + 1
+            if isinstance(operation, Attention):
+                levels[level].attention = True
+            elif not made_inside:
+                levels[level].nodes[operation.out] = _Node(operation, operation.out, inside.get(operation.right))
+    return [levels[number] for number in sorted(levels)]
 
 
 def _sources(operation: Contraction | Attention) -> tuple[str, ...]:
@@ -198,13 +209,10 @@ class _Lowering:
         self._appended = {append.new: append.cache for append in program.appends}
         self.core = core_shape(program, tiles.element_bytes, tiles.expansion)
 
-    def stages(self, level: Sequence[_Node]) -> list[_Stage]:
+    def stages(self, level: _Level) -> list[_Stage]:
         """The launches of one level: all products in one, then the attention with its merge."""
-        products = [node for node in level if isinstance(node.operation, Contraction)]
-        stages = [self._products(products)] if products else []
-        if len(products) < len(level):
-            stages += self._attention()
-        return stages
+        stages = [self._products(tuple(level.nodes.values()))] if level.nodes else []
+        return [*stages, *self._attention()] if level.attention else stages
 
     def _products(self, nodes: Sequence[_Node]) -> _Stage:
         tiles = self._tiles
@@ -240,7 +248,7 @@ class _Lowering:
         groups = set(program.labels(composite.left)) & set(program.labels(composite.out)) if composite else set()
         groups &= set(program.labels(composite.right)) if composite else set()
         return Task(
-            product=program.product(node.operation, "".join(groups)),
+            product=program.product(node.product, "".join(groups)),
             element_bytes=self._tiles.element_bytes,
             vector_ops_per_element=1 + OPS_PER_POINTWISE * node.pointwise,
             composite=program.product(composite) if composite else None,
@@ -248,8 +256,8 @@ class _Lowering:
 
     def _operands(self, node: _Node) -> tuple[str, ...]:
         if node.composite is None:
-            return _sources(node.operation)
-        return (node.operation.left, node.composite.left, node.composite.right)
+            return _sources(node.product)
+        return (node.product.left, node.composite.left, node.composite.right)
 
     def _attention(self) -> list[_Stage]:
         program, tiles, core = self._program, self._tiles, self.core
@@ -326,7 +334,7 @@ def _work(node: _Node, runs: ItemRuns) -> BlockCounters:
     inner = sum(
         product.flops * steps * times for item, times in runs for step, steps in item.steps for product in step.scores
     )
-    recompute = total if node.operation.part == "recompute" else inner
+    recompute = total if node.product.part == "recompute" else inner
     return BlockCounters(projection_flops=total - recompute, recompute_flops=recompute)
 
 

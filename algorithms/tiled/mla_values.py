@@ -115,10 +115,10 @@ _DEPTHS = {"w_uk": "c", "w_uv": "c", "w_o": "hv"}
 
 def _draw_one(name: str, axes: str, program: Program, seed: int) -> FloatArray:
     shape = tuple(program.sizes[label] for label in axes)
-    values = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape)
-    if name == "x":
-        return values
-    return values / np.sqrt(max(1, program.extent(_DEPTHS.get(name, axes[0]))))
+    depth = 1 if name == "x" else max(1, program.extent(_DEPTHS.get(name, axes[0])))
+    values: FloatArray = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape)
+    values /= np.sqrt(depth)
+    return values
 
 
 def _contract(axes: Mapping[str, str], product: Contraction, left: FloatArray, right: FloatArray) -> FloatArray:

@@ -11,6 +11,8 @@ from algorithms.tiled.mla_attend import KeyCuts, attend, split_spans
 from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.mla_orders import ORDERS, latent_program, latent_program_of, plain_program, sizes_of
 from algorithms.tiled.mla_values import compute, draw, draw_step, past_of, rotate
+from algorithms.workload import load_tensors, load_workload, workload_of_tensors
+from reference.captures import capture_path
 from reference.metrics import max_abs
 from reference.oracle import attention
 from reference.oracle_variants import latent_attention
@@ -141,3 +143,26 @@ def test_registered_orders_compute_what_they_prepare(name):
     assert (q.shape, k.shape, v.shape) == (workload.q_shape, workload.k_shape, workload.v_shape)
     expected, _ = attention(q, k, v, mask="causal")
     assert max_abs(algorithm.values(workload, parameters, (q, k, v)), expected) <= EXACT
+
+
+@pytest.mark.parametrize("mask", ["full", "causal"])
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_plain_blocks_on_captured_tensors(mask, kv_heads):
+    q, k, v = (each[:, :4] for each in load_tensors(capture_path("minilm_l6_layer3")))
+    k, v = k[:, :kv_heads], v[:, :kv_heads]
+    workload = workload_of_tensors(load_workload("minilm-l6").with_(mask=mask), q, k, v)
+    algorithm, parameters = get_chip_algorithm("block.gqa"), BlockParameters(tile_columns=24, splits=3)
+    given = algorithm.prepared(workload, parameters, (q, k, v))
+    expected, _ = attention(q, k, v, mask=mask)
+    assert max_abs(algorithm.values(workload, parameters, given), expected) <= EXACT
+
+
+def test_values_of_a_block_do_not_depend_on_whose_seed_drew_other_tensors():
+    """Orders share the tensors they have in common, so their results can be compared."""
+    workload = small()
+    tensors = {order: draw(latent_program(order, workload), 7) for order in ORDERS}
+    for order, drawn in tensors.items():
+        assert set(drawn) == set(tensors["exp"]), order
+        for name, values in drawn.items():
+            np.testing.assert_array_equal(values, tensors["exp"][name])
+    assert np.abs(draw(latent_program("exp", workload), 8)["x"] - tensors["exp"]["x"]).max() > 0.1
