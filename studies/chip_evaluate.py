@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from algorithms.tiled.plan import TilePlan
 
 LARGEST_CHECKED = 1 << 22
-"""Scores up to which values are computed and checked; they do not depend on the chip, and timing does not need them."""
+"""Scores, and elements of a tensor, up to which values are checked; they depend on no chip, and timing on no values."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +201,10 @@ def _why_unchecked(point: DesignPoint) -> str:
     scores = work.batch * work.heads * work.q_len * work.kv_len
     if point.timing_only:
         return "timing only"
-    if scores > LARGEST_CHECKED:
-        return f"values are not checked: {scores:,} scores are more than {LARGEST_CHECKED:,}"
+    elements = max(math.prod(shape) for shape in (work.q_shape, work.k_shape, work.v_shape))
+    for count, what in ((scores, "scores"), (elements, "elements of a tensor")):
+        if count > LARGEST_CHECKED:
+            return f"values are not checked: {count:,} {what} are more than {LARGEST_CHECKED:,}"
     return ""
 
 

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     TIERS = "tiers"
     STANDARDS = "standards"
     CAPTURES = "captures"
+    KERNELS = "kernels"
     METRICS = "metrics"
     BENCHMARKS = "benchmarks"
 
@@ -90,6 +91,10 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
         from reference.captures import capture_names, capture_path
 
         return [(name, str(capture_path(name).name)) for name in capture_names()]
+    if kind is Kind.KERNELS:
+        from algorithms.tiled.kernels import kernel_names, load_kernel
+
+        return [(name, load_kernel(name).text.summary) for name in kernel_names()]
     if kind is Kind.METRICS:
         from studies.metrics import metrics
 
