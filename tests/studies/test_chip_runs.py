@@ -1,0 +1,339 @@
+"""Designs on chips from the command line and from studies: results, keys, errors, reports and comparisons."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from algorithms.chip_registry import chip_algorithm_names
+from algorithms.registry import algorithm_names
+from hwmodels.accelerator import load_accelerator
+from hwmodels.documents import read_text
+from hwmodels.errors import InputError
+from simulator.errors import CapacityError
+from studies.chip_evaluate import LARGEST_CHECKED, ChipEvaluation
+from studies.chips import chip_setting
+from studies.cli import main
+from studies.command import command_of
+from studies.evaluate import attempt, evaluate
+from studies.metrics import measure, metrics
+from studies.parameters import complete_parameters
+from studies.parts import ONE_HEAD, ONE_HEAD_ON_CHIP, find_algorithm
+from studies.resolve import resolve
+from studies.space import DesignPoint
+
+H100 = load_accelerator("h100_sxm5_80g")
+SMALL = ONE_HEAD_ON_CHIP.with_(q_len=96, kv_len=96, mask="causal")
+
+
+def point_on(accelerator=H100, algorithm="flash.q_outer", workload=SMALL, changes=None, mapping=None, **parameters):
+    values = complete_parameters(find_algorithm(algorithm), parameters)
+    return DesignPoint(algorithm, workload, values, chip=chip_setting(accelerator, changes or {}, mapping))
+
+
+def json_of(capsys, *arguments):
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def complaints(capsys, *arguments, code=2):
+    assert main([*arguments]) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err.splitlines()
+
+
+# --- points and their keys ---------------------------------------------------------------------------------
+
+
+def test_the_key_is_the_content_of_the_chip_whatever_it_was_made_from(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: h100_sxm5_80g\nbase: h100\n")
+    preset, file = point_on(), point_on(load_accelerator(path))
+    assert preset.key == file.key == point_on(changes={"cores": 132}).key
+    others = {
+        point_on(changes={"cores": 131}).key,
+        point_on(changes={"hbm.bytes_per_second": "4 TB/s"}).key,
+        point_on(mapping="exact").key,
+        point_on(tile_rows=64).key,
+        point_on(load_accelerator("h20")).key,
+    }
+    assert len(others) == 5 and preset.key not in others
+    assert point_on(changes={"cores": 131}).key == point_on(changes={"cores": "131"}).key
+
+
+def test_a_description_leads_back_to_the_point():
+    point = point_on(changes={"hbm.bytes_per_second": "4 TB/s"}, mapping="exact")
+    back = DesignPoint.from_description(json.loads(json.dumps(point.describe())))
+    assert back.key == point.key
+    assert back.chip.accelerator.changes == (("hbm.bytes_per_second", "4 TB/s"),)
+    assert back.chip.accelerator.core == point.chip.accelerator.core
+    assert evaluate(back).seconds == evaluate(point).seconds
+
+
+def test_points_without_a_chip_keep_the_keys_they_had():
+    """Stores that were written before there were chips stay valid."""
+    point = DesignPoint("sdpa.naive", ONE_HEAD, complete_parameters(find_algorithm("sdpa.naive"), {}))
+    assert "chip" not in point.describe()
+    assert "chip" not in json.loads(point.canonical)
+
+
+@pytest.mark.parametrize("changes", [{}, {"hbm.bytes_per_second": "4 TB/s", "cores": 64}])
+def test_the_command_of_a_point_gives_the_point(capsys, changes):
+    point = point_on(load_accelerator("a100_sxm4_80g"), "decode.split_kv", changes=changes, splits=2, mapping="exact")
+    words = shlex.split(command_of(point))
+    assert words[0] == "attnflow"
+    assert json_of(capsys, *words[1:])["key"] == point.key
+
+
+# --- evaluation ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["flash.q_outer", "flash.kv_outer", "decode.split_kv", "eager.forward"])
+def test_a_run_says_time_bounds_traffic_and_energy(algorithm):
+    result = evaluate(point_on(algorithm=algorithm))
+    assert isinstance(result, ChipEvaluation)
+    values = measure(result)
+    assert values["seconds"] >= values["bound.seconds"] > 0
+    assert values["seconds"] == pytest.approx(values["cycles"] / H100.clock_hz, rel=1e-3)
+    assert values["memory_bytes"] >= SMALL.compulsory_bytes
+    assert values["energy_j"] == pytest.approx(sum(result.energy_j.values()))
+    assert values["power_w"] * values["seconds"] == pytest.approx(values["energy_j"])
+    assert values["tokens_per_second"] == pytest.approx(SMALL.q_len / values["seconds"])
+    assert values["bound.binding"] in ("memory", "matrix", "exp", "vector")
+    assert values["roofline.ratio"] == pytest.approx(values["seconds"] / result.run.bounds.roofline_s)
+    assert values["error.rel_l2"] < 1e-12
+    assert values["area_mm2"] == H100.area_mm2
+    assert values["fifo.capacity_bytes"] is None and values["deadlock"] is None
+    json.dumps(result.describe(), allow_nan=False)
+
+
+def test_every_metric_of_chips_says_what_it_is():
+    for metric in metrics():
+        if metric.subject != "graph":
+            assert metric.meaning, metric.name
+
+
+def test_graphs_have_no_metrics_of_chips():
+    values = attempt(
+        DesignPoint("sdpa.naive", ONE_HEAD.with_(q_len=4, kv_len=4), point_parameters("sdpa.naive"))
+    ).metrics
+    assert values["energy_j"] is None and values["cycles"] > 0
+
+
+def point_parameters(name):
+    return complete_parameters(find_algorithm(name), {})
+
+
+def test_more_bandwidth_is_never_slower_and_helps_where_memory_binds():
+    work = SMALL.with_(phase="decode", q_len=1, kv_len=8192, heads=8, kv_heads=8, batch=16)
+    slow, fast = (
+        evaluate(point_on(algorithm="decode.split_kv", workload=work, changes={"hbm.bytes_per_second": rate}))
+        for rate in ("1 TB/s", "4 TB/s")
+    )
+    assert slow.run.bounds.binding == "memory"
+    assert slow.seconds > 2 * fast.seconds
+
+
+def test_large_values_are_not_checked_and_the_reason_is_told():
+    work = SMALL.with_(q_len=4096, kv_len=4096)
+    result = evaluate(point_on(workload=work))
+    assert result.deviation is None
+    assert result.note == f"values are not checked: {4096 * 4096:,} scores are more than {LARGEST_CHECKED:,}"
+    work = SMALL.with_(q_len=1, kv_len=1 << 17, phase="decode")
+    assert "elements of a tensor" in evaluate(point_on(algorithm="decode.split_kv", workload=work)).note
+
+
+def test_tensors_must_fit_into_the_memory():
+    with pytest.raises(CapacityError, match=r"take .* B; hbm of h100_sxm5_80g holds 1,000,000 B: .* B too little"):
+        evaluate(point_on(workload=SMALL.with_(kv_len=8192, batch=8), changes={"hbm.capacity_bytes": 1_000_000}))
+
+
+def test_a_kernel_brings_its_tiles_and_overheads(capsys):
+    design = ["flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--seq-len", "4096"]
+    plain = json_of(capsys, "run", *design)
+    kernel = json_of(capsys, "run", *design, "--kernel", "fa3_hopper")
+    assert (kernel["parameters"]["tile_rows"], kernel["parameters"]["tile_columns"]) == (128, 128)
+    assert kernel["seconds"] > plain["seconds"]
+    assert kernel["key"] != plain["key"]
+    own = json_of(capsys, "run", *design, "--kernel", "fa3_hopper", "--set", "tile_rows=64")
+    assert own["parameters"]["tile_rows"] == 64
+
+
+# --- the command line ----------------------------------------------------------------------------------------
+
+
+def test_both_kinds_of_algorithms_are_listed(capsys):
+    listed = {entry["name"]: entry["summary"] for entry in json_of(capsys, "list", "algorithms")["algorithms"]}
+    assert set(listed) == {*algorithm_names(), *chip_algorithm_names()}
+    assert listed["flash.q_outer"].startswith("[chip] ")
+    shown = json_of(capsys, "show", "algorithm", "flash.q_outer")
+    assert shown["runs_on_chip"] is True
+    assert "tile_rows" in [parameter["name"] for parameter in shown["parameters"]]
+    assert "fa3_hopper" in [entry["name"] for entry in json_of(capsys, "list", "kernels")["kernels"]]
+
+
+def test_a_run_reads_well(capsys):
+    arguments = ["flash.q_outer", "--chip", "h100", "--seq-len", "256", "--set", "chip.cores=66", "--quiet"]
+    assert main(["run", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert "chip: h100_sxm5_80g, 66 cores at 1.83 GHz; changed: cores = 66" in text
+    for start in ("time ", "bound by ", "rate ", "energy ", "values ", "lower bound", "launch ", "tier "):
+        assert any(line.startswith(start) for line in text.splitlines()), start
+    assert "from the float64 oracle" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "run flash.q_outer",
+            "--chip: flash.q_outer runs on a chip: name one; for example --chip h100; see `attnflow list chips`",
+        ),
+        ("run sdpa.naive --chip h100", "--chip: sdpa.naive is a graph of FIFOs and runs on no chip"),
+        ("run sdpa.naive --set chip.cores=2", "--set chip.cores: sdpa.naive is a graph of FIFOs and runs on no chip"),
+        ("run flash.q_outer --chip h1000", "--chip: unknown chip 'h1000'; did you mean 'h100'?"),
+        (
+            "run flash.q_oter --chip h100",
+            "ALGORITHM: no algorithm is called 'flash.q_oter'; did you mean 'flash.q_outer'?",
+        ),
+        (
+            "run flash.q_outer --chip h100 --set chip.hbm.bytes_per_secnd=1",
+            "--set chip.hbm.bytes_per_secnd: h100_sxm5_80g has no such field; did you mean 'hbm.bytes_per_second'?",
+        ),
+        ("run flash.q_outer --chip h100 --set chip.cores=-1", "--set chip.cores: must be greater than 0 (got -1)"),
+        ("run flash.q_outer --chip h100 --clock 2GHz", "--clock: flash.q_outer runs on a chip, which has its own"),
+        ("run flash.q_outer --chip h100 --engine simpy", "--engine: flash.q_outer runs on a chip, which has its own"),
+        (
+            "run flash.q_outer --chip h100 --mapping exakt",
+            "--mapping: must be 'symmetric' or 'exact' (got 'exakt'); did you mean 'exact'?",
+        ),
+        (
+            "run flash.q_outer --chip h100 --kernel fa3_hoper",
+            "--kernel: unknown kernel profile 'fa3_hoper'; did you mean 'fa3_hopper'?",
+        ),
+        (
+            "run decode.split_kv --chip h100 --kernel fa3_hopper",
+            "--kernel: fa3_hopper is a kernel of flash.q_outer, not of decode.split_kv",
+        ),
+        ("explain flash.q_outer --chip h100", "flash.q_outer runs on a chip and is no graph of FIFOs"),
+        ("advise depths flash.q_outer --chip h100", "flash.q_outer runs on a chip and is no graph of FIFOs"),
+        ("trace flash.q_outer --chip h100", "flash.q_outer runs on a chip and is no graph of FIFOs"),
+    ],
+)
+def test_bad_input_is_one_clear_line(capsys, arguments, said):
+    lines = [line for line in complaints(capsys, *arguments.split()) if not line.startswith("compiling")]
+    assert len(lines) == 1
+    assert lines[0].startswith(said)
+
+
+def test_all_problems_come_at_once(capsys):
+    arguments = "run flash.q_outer --chip h100 --set chip.cores=0 --set tile_rows=x --mapping no --kv-len 0"
+    lines = complaints(capsys, *arguments.split())
+    assert [line.split(": ")[0] for line in lines] == ["--kv-len", "--set tile_rows", "--mapping", "--set chip.cores"]
+
+
+def test_tiles_that_do_not_fit_are_a_design_that_fails(capsys):
+    arguments = ["run", "flash.q_outer", "--chip", "h100", "--set", "tile_rows=2048", "--set", "tile_columns=512", "-q"]
+    (line,) = complaints(capsys, *arguments, code=3)
+    assert line.startswith("tiles of 2048 queries and 2 x 512 keys need")
+
+
+# --- studies -------------------------------------------------------------------------------------------------
+
+
+def study(text):
+    return resolve(read_text(text, "s.yaml"), Path())
+
+
+def test_chips_and_their_fields_are_axes():
+    found = study(
+        "algorithm: flash.q_outer\nworkload: {preset: llama3-8b, seq_len: 256}\n"
+        "chip: {preset: h100, cores: 100}\n"
+        "axes:\n  chip: [h100, a100_sxm4_80g]\n  chip.hbm.bytes_per_second: [1 TB/s, 2 TB/s]\n"
+        "  mapping: [symmetric, exact]\n"
+    )
+    chips = [
+        (p.chip.accelerator.name, p.chip.accelerator.memory.bytes_per_second, p.chip.mapping) for p in found.points
+    ]
+    assert chips[:3] == [
+        ("h100_sxm5_80g", 1e12, "symmetric"),
+        ("h100_sxm5_80g", 1e12, "exact"),
+        ("h100_sxm5_80g", 2e12, "symmetric"),
+    ]
+    assert len({point.key for point in found.points}) == len(found.points) == 8
+    assert {point.chip.accelerator.cores for point in found.points} == {100}
+    assert {point.clock_hz for point in found.points} == {1.83e9, 1.41e9}
+    settings = {setting.name: setting for setting in found.settings}
+    assert settings["chip"].value == ["h100", "a100_sxm4_80g"]
+    assert settings["chip.cores"].origin == "s.yaml:3"
+    assert settings["chip.hbm.bytes_per_second"].origin == "axis, s.yaml:6"
+    assert "FlashAttention-3" in settings["chip.core.exp_per_cycle"].origin
+
+
+def test_studies_mix_graphs_and_chips_where_an_axis_says_when():
+    found = study(
+        "algorithm: sdpa.naive\nchip: h100\naxes:\n  algorithm: [sdpa.naive, flash.q_outer]\n"
+        "  chip: {values: [h100, h20], when: {algorithm: flash.q_outer}}\n"
+    )
+    assert [point.chip.accelerator.name if point.chip else None for point in found.points] == [
+        None,
+        "h100_sxm5_80g",
+        "h20",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "algorithm: flash.q_outer\n",
+            "s.yaml:1: chip: required key is missing (here or as an axis): flash.q_outer runs",
+        ),
+        ("algorithm: sdpa.naive\nchip: h100\n", "s.yaml:2: chip: sdpa.naive is a graph of FIFOs and runs on no chip"),
+        ("algorithm: flash.q_outer\nchip: h1000\n", "s.yaml:2: chip: unknown chip 'h1000'; did you mean 'h100'?"),
+        (
+            "algorithm: flash.q_outer\nchip:\n  preset: h100\n  hbm.bytes_per_scond: 1\n",
+            "s.yaml:4: chip.hbm.bytes_per_scond: h100_sxm5_80g has no such field; did you mean 'hbm.bytes_per_second'?",
+        ),
+        (
+            "algorithm: flash.q_outer\nchip: h100\naxes:\n  chip.cores: [2, 0]\n",
+            "s.yaml:4: axes.chip.cores[1]: must be greater than 0 (got 0)",
+        ),
+        ("algorithm: flash.q_outer\nchip: h100\nclock: 1 GHz\n", "s.yaml:3: clock: a chip has its own clock"),
+        (
+            "algorithm: flash.q_outer\nchip: a100_sxm4_80g\nkernel: fa3_hopper\n",
+            "s.yaml:3: kernel: fa3_hopper is a kernel for h100_sxm5_80g",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_study_has_its_line(text, said):
+    with pytest.raises(InputError) as error:
+        study(text)
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(said)
+
+
+def test_a_sweep_over_chips_is_stored_reported_and_compared(capsys, tmp_path):
+    path, store, page = tmp_path / "s.yaml", tmp_path / "s.sqlite", tmp_path / "s.html"
+    path.write_text(
+        "name: chips\nalgorithm: flash.q_outer\nworkload: {preset: llama3-8b, seq_len: 512}\n"
+        "axes:\n  chip: [h100, a100_sxm4_80g]\n  chip.cores: [50, 100]\n"
+    )
+    swept = json_of(capsys, "sweep", str(path), "--store", str(store), "--jobs", "0", "--quiet")
+    assert (swept["done"], swept["failed"]) == (4, 0)
+    again = json_of(capsys, "sweep", str(path), "--store", str(store), "--jobs", "0", "--quiet")
+    assert (again["evaluated"], again["skipped"]) == (0, 4)
+    json_of(capsys, "report", str(store), "-o", str(page))
+    text = page.read_text(encoding="utf-8")
+    for words in ("it is bound by matrix", "What the units of the chip do", "Lower bounds", "--set chip.cores=100"):
+        assert words in text
+    keys = [point.key for point in resolve(read_text(path.read_text(), "s.yaml"), tmp_path).points]
+    assert main(["compare", f"{store}:{keys[0]}", f"{store}:{keys[1]}", "--json"]) == 1
+    compared = json.loads(capsys.readouterr().out)
+    assert [change["name"] for change in compared["config"]] == ["chip.cores"]
+    assert any(stall["unit"] == "attention: matrix" for stall in compared["stalls"])
+    assert main(["compare", f"{store}:{keys[0]}", f"{store}:{keys[0]}"]) == 0
