@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from hwmodels.errors import InputError, Problem, did_you_mean
@@ -65,6 +66,47 @@ class Constraint:
 
     def __str__(self) -> str:
         return f"{self.metric} {self.comparison} {self.bound:g}{f' {self.unit}' if self.unit else ''}"
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What the studies of a report are after.
+
+    Parameters
+    ----------
+    objectives
+        Of all studies; empty when they want different things.
+    constraints
+        By study.
+    """
+
+    objectives: tuple[Objective, ...] = ()
+    constraints: Mapping[str, tuple[Constraint, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, descriptions: Mapping[str, Mapping[str, Json]]) -> Goals:
+        """The goals in the descriptions of studies, as stored; a metric that is gone is left out."""
+        wanted = {name: tuple(_objectives(told.get("objectives"))) for name, told in descriptions.items()}
+        return cls(
+            next(iter(wanted.values())) if len(set(wanted.values())) == 1 else (),
+            {name: tuple(_constraints(told.get("constraints"))) for name, told in descriptions.items()},
+        )
+
+    def broken(self, study: str, metrics: Mapping[str, Json]) -> list[Constraint]:
+        """Constraints of a study that a design does not keep."""
+        return [constraint for constraint in self.constraints.get(study, ()) if not constraint.keeps(metrics)]
+
+
+def _objectives(told: Json) -> Iterator[Objective]:
+    for name, goal in told.items() if isinstance(told, Mapping) else ():
+        with suppress(InputError):
+            yield read_objective(name, "max" if goal == "max" else "min")
+
+
+def _constraints(told: Json) -> Iterator[Constraint]:
+    for text in told if isinstance(told, Sequence) and not isinstance(told, str) else ():
+        with suppress(InputError):
+            yield read_constraint(str(text))
 
 
 def number_of(metrics: Mapping[str, Json], name: str) -> float | None:

@@ -10,10 +10,9 @@ import typer
 from studies.cli.output import JsonFlag, QuietFlag, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from studies.space import Json
-    from studies.store import Row
 
 
 def register(app: typer.Typer) -> None:
@@ -38,25 +37,20 @@ def report(
     del quiet
     with Store(store) as opened:
         rows = list(opened.rows(study))
+        told = {name: opened.description(name) for name in dict.fromkeys(row.study for row in rows)}
     if not rows:
         raise InputError(Problem("holds no points", str(store)))
+    from studies.goals import Goals
     from studies.report import write_report
 
     try:
-        write_report(rows, output, title or ", ".join(_titles(rows)))
+        write_report(rows, output, title or ", ".join(_titles(told)), Goals.of(told))
     except OSError as error:
         raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
     document: Json = {"report": str(output), "points": len(rows), "bytes": output.stat().st_size}
     emit(document, lambda: f"{output}: {len(rows)} points", as_json=as_json)
 
 
-def _titles(rows: Iterable[Row]) -> list[str]:
+def _titles(told: Mapping[str, Mapping[str, Json]]) -> list[str]:
     """Titles of the studies in order, or their names where nobody gave a title."""
-    titles: dict[str, str] = {}
-    for row in rows:
-        titles.setdefault(row.study, row.study)
-        study = row.provenance.get("configuration")
-        # the run that computed a point may have belonged to another study that has the point, too
-        if isinstance(study, dict) and study.get("name") == row.study and study.get("title"):
-            titles[row.study] = str(study["title"])
-    return list(titles.values())
+    return [str(description.get("title") or name) for name, description in told.items()]

@@ -10,6 +10,7 @@ from typing import Literal
 
 from algorithms.shape import Workload
 from hwmodels.errors import InputError
+from studies.goals import Goals
 from studies.metrics import Goal, metrics
 from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
 from studies.parts import find_algorithm
@@ -17,7 +18,7 @@ from studies.space import DesignPoint, Scalar
 from studies.store import Row
 
 Role = Literal["workload", "design", "run", "metric"]
-State = Literal["done", "deadlock", "failed", "pending"]
+State = Literal["done", "infeasible", "deadlock", "failed", "pending"]
 
 _CLOCK = "clock"
 _RUN_FIELDS = ("seed", "timing_only", "skip")
@@ -78,11 +79,13 @@ class Column:
         )
 
 
-def state_of(row: Row) -> State:
-    """What became of a point: a deadlock is done for the store, but no design to choose."""
-    if row.outcome.status == "done" and row.outcome.metrics.get("deadlock"):
+def state_of(row: Row, goals: Goals | None = None) -> State:
+    """What became of a point: for the store all is done that has a result, but not every design is one to choose."""
+    if row.outcome.status != "done":
+        return row.outcome.status
+    if row.outcome.metrics.get("deadlock"):
         return "deadlock"
-    return row.outcome.status
+    return "infeasible" if goals and goals.broken(row.study, row.outcome.metrics) else "done"
 
 
 def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
@@ -103,8 +106,11 @@ def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
         flat[f"parameters.{name}" if name in flat else name] = ("design", value)
     if point.chip is not None:
         flat["chip"] = ("design", point.chip.accelerator.name)
-        flat |= {f"chip.{path}": ("design", value) for path, value in point.chip.accelerator.changes}
+        numbers = point.chip.accelerator.values()
+        for path, text in point.chip.accelerator.changes:
+            flat[f"chip.{path}"] = ("design", numbers.get(path, text))
         flat["mapping"] = ("run", point.chip.mapping)
+        flat["kernel"] = ("design", point.chip.profile.name if point.chip.profile else None)
     run: dict[str, Scalar] = {
         "engine": point.engine,
         _CLOCK: point.clock_hz,
@@ -131,7 +137,7 @@ def setting_columns(rows: Sequence[Row]) -> list[Column]:
     columns = []
     for name, column in values.items():
         knob = knobs.get(name)
-        unit, meaning = (knob.unit or "", knob.help) if knob else ("", "")
+        unit, meaning = (knob.unit or "", knob.help) if knob else (_unit_in(name), "")
         decided = varied[name] and any(_decides(values[other], column) for other in _deciders(name, varied))
         columns.append(Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided))
     if len({row.study for row in rows}) > 1:
@@ -141,13 +147,22 @@ def setting_columns(rows: Sequence[Row]) -> list[Column]:
 
 def _deciders(name: str, varied: Mapping[str, bool]) -> list[str]:
     """Settings from which another may follow: a preset brings its shape along, an algorithm its defaults."""
-    return [other for other in ("workload", "algorithm", "chip") if other != name and varied.get(other)]
+    deciders = ["workload", "algorithm", "chip", *(("chip.clock_hz",) if name == _CLOCK else ())]
+    return [other for other in deciders if other != name and varied.get(other)]
 
 
 def _decides(decider: Sequence[Scalar], values: Sequence[Scalar]) -> bool:
     """Whether points that agree in one setting always agree in the other."""
     known: dict[Scalar, Scalar] = {}
     return all(known.setdefault(a, b) == b for a, b in zip(decider, values, strict=True))
+
+
+def _unit_in(name: str) -> str:
+    """The unit that the name of a field of a chip ends with."""
+    if not name.startswith("chip."):
+        return ""
+    units = {"bytes_per_second": "B/s", "_bytes": "B", "_hz": "Hz", "_mm2": "mm2", "_w": "W", "_s": "s"}
+    return next((unit for ending, unit in units.items() if name.endswith(ending)), "")
 
 
 def _knobs(rows: Sequence[Row]) -> dict[str, Knob]:
@@ -161,8 +176,9 @@ def _knobs(rows: Sequence[Row]) -> dict[str, Knob]:
     return knobs
 
 
-def metric_columns(rows: Sequence[Row], states: Sequence[State]) -> list[Column]:
-    """Columns of all metrics that any point has, the registered ones first."""
+def metric_columns(rows: Sequence[Row], states: Sequence[State], goals: Goals | None = None) -> list[Column]:
+    """Columns of all metrics that any point has, the registered ones first; objectives have the goal of the study."""
+    wanted = {objective.metric: objective.goal for objective in goals.objectives} if goals else {}
     registered = {metric.name: metric for metric in metrics()}
     present = dict.fromkeys(name for row in rows for name in row.outcome.metrics)
     names = [name for name in registered if name in present] + [name for name in present if name not in registered]
@@ -170,7 +186,7 @@ def metric_columns(rows: Sequence[Row], states: Sequence[State]) -> list[Column]
     for name in names:
         metric = registered.get(name)
         static = metric is not None and metric.static
-        shown = ("done", "deadlock") if static else ("done",)
+        shown = ("done", "infeasible", "deadlock") if static else ("done", "infeasible")
         values = tuple(
             _scalar(row.outcome.metrics.get(name)) if state in shown else None
             for row, state in zip(rows, states, strict=True)
@@ -183,9 +199,9 @@ def metric_columns(rows: Sequence[Row], states: Sequence[State]) -> list[Column]
                 varied=len(set(values)) > 1,
                 unit=metric.unit if metric else "",
                 meaning=metric.meaning if metric else "",
-                goal=metric.goal if metric else None,
+                goal=wanted.get(name) or (metric.goal if metric else None),
                 static=static,
-                minor=name in _MINOR_METRICS,
+                minor=name in _MINOR_METRICS and name not in wanted,
             )
         )
     return [column for column in columns if column.distinct]

@@ -12,6 +12,7 @@ from pathlib import Path
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from studies.goals import Goals
 from studies.provenance import versions
 from studies.report.blocks import ASSETS, Block, Html, environment
 from studies.report.payload import Chunk, points_chunk, view_chunks
@@ -57,7 +58,7 @@ class Script:
         return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def write_report(rows: Iterable[Row], path: Path | str, title: str) -> None:
+def write_report(rows: Iterable[Row], path: Path | str, title: str, goals: Goals | None = None) -> None:
     """Write a report about `rows` to one HTML file.
 
     Parameters
@@ -68,6 +69,8 @@ def write_report(rows: Iterable[Row], path: Path | str, title: str) -> None:
         The file; replaced only when the new one is complete.
     title
         Heading of the page.
+    goals
+        What its studies are after.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def write_report(rows: Iterable[Row], path: Path | str, title: str) -> None:
         If the file cannot be written.
     """
     target = Path(path)
-    text = render(Points.of(rows), title)
+    text = render(Points.of(rows, goals), title)
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         draft.write_text(text, encoding="utf-8")

@@ -47,7 +47,7 @@ def points_chunk(points: Points) -> Chunk:
         "workload": list(points.workload_of),
         "front": list(points.front),
         "commands": _front_coded(points.commands),
-        "reasons": {str(i): points.rows[i].outcome.error for i in points.in_state("failed")},
+        "reasons": {str(i): reason for i, reason in points.reasons.items()},
         "objectives": [column.name for column in points.objectives],
         "selected": list(points.selected_first),
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from studies.command import command_of
+from studies.goals import Goals
 from studies.pareto import non_dominated
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
 from studies.report.words import number, quantity
@@ -57,18 +58,22 @@ class Points:
         What became of each.
     columns
         Settings, then metrics.
+    goals
+        What the studies are after.
     """
 
     rows: tuple[Row, ...]
     states: tuple[State, ...]
     columns: tuple[Column, ...]
+    goals: Goals = field(default_factory=Goals)
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> Points:
+    def of(cls, rows: Iterable[Row], goals: Goals | None = None) -> Points:
         """The points of `rows`."""
         kept = tuple(rows)
-        states = tuple(state_of(row) for row in kept)
-        return cls(kept, states, (*setting_columns(kept), *metric_columns(kept, states)))
+        states = tuple(state_of(row, goals) for row in kept)
+        columns = (*setting_columns(kept), *metric_columns(kept, states, goals))
+        return cls(kept, states, columns, goals or Goals())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,12 +93,23 @@ class Points:
 
     @cached_property
     def done(self) -> tuple[int, ...]:
-        """Numbers of the points that have a result."""
+        """Numbers of the points that have a result and keep the constraints."""
         return self.in_state("done")
 
     def in_state(self, state: State) -> tuple[int, ...]:
         """Numbers of the points of a state."""
         return tuple(i for i, each in enumerate(self.states) if each == state)
+
+    @cached_property
+    def reasons(self) -> dict[int, str]:
+        """Why points failed, or which constraints they break."""
+        failed = {i: self.rows[i].outcome.error or "no reason stored" for i in self.in_state("failed")}
+        return failed | {i: self._broken(i) for i in self.in_state("infeasible")}
+
+    def _broken(self, point: int) -> str:
+        row = self.rows[point]
+        broken = self.goals.broken(row.study, row.outcome.metrics)
+        return "; ".join(f"not {each}: {number(_known(row.outcome.metrics.get(each.metric)))}" for each in broken)
 
     @cached_property
     def commands(self) -> tuple[str, ...]:
@@ -102,7 +118,10 @@ class Points:
 
     @cached_property
     def objectives(self) -> tuple[Column, ...]:
-        """Numeric metrics with a goal; one that only repeats another in a different unit is left out."""
+        """What the study wants, else numeric metrics with a goal that do not repeat another in another unit."""
+        wanted = [self.column(objective.metric) for objective in self.goals.objectives]
+        if wanted and all(column is not None and column.numeric for column in wanted):
+            return tuple(column for column in wanted if column is not None)
         chosen: list[Column] = []
         for column in self.of_role("metric"):
             if column.name == "cycles" and self.column("chip"):
@@ -209,6 +228,10 @@ class Points:
         return tuple(
             _cost(column, point) if column.values[point] is not None else float("inf") for column in objectives
         )
+
+
+def _known(value: object) -> Scalar:
+    return value if isinstance(value, str | int | float) else None
 
 
 def _cost(column: Column, point: int) -> float:

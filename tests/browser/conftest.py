@@ -79,9 +79,9 @@ def visit(browser, tmp_path):
     """Function that writes a report and opens it; afterwards the page must have been silent."""
     visits = []
 
-    def open_report(rows, title="A study", *, width=1400, dark=False, load=True):
+    def open_report(rows, title="A study", *, width=1400, dark=False, load=True, goals=None):
         path = tmp_path / f"report-{len(visits)}.html"
-        write_report(rows, path, title)
+        write_report(rows, path, title, goals)
         context = browser.new_context(
             offline=True,
             viewport={"width": width, "height": 900},

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from algorithms.shape import Workload
+from studies.goals import Constraint, Goals
 from studies.parameters import complete_parameters
 from studies.parts import ONE_HEAD, find_algorithm
 from studies.space import DesignPoint
@@ -362,3 +363,43 @@ def test_a_damaged_page_says_so(visit, make_row):
     assert "This page is damaged" in opened.text("#fault")
     assert opened.complaints
     opened.complaints.clear()
+
+
+# --- all settings at once -----------------------------------------------------------------------------
+
+
+def test_dragging_along_an_axis_filters_the_page(visit, make_row):
+    opened = visit(sweep(make_row))
+    page = opened.page
+    canvas = page.locator("canvas.parallel")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    inked = """canvas => {
+        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        return new Set(Array.from({length: pixels.length / 4}, (_, i) => pixels.slice(4 * i, 4 * i + 3).join())).size;
+    }"""
+    assert canvas.evaluate(inked) > 20, "lines in many colours"
+    x, top, height = box["x"] + 70, box["y"] + 44, box["height"] - 56
+    page.mouse.move(x, top + 2)
+    page.mouse.down()
+    page.mouse.move(x, top + 0.3 * height, steps=4)
+    page.mouse.up()
+    note = page.locator("#filter-note")
+    assert re.match(r"\d+ of 40 points pass the filter", note.inner_text())
+    depths = numbers(column(page, "fifo_depth"))
+    assert depths
+    assert len(depths) < 40
+    page.mouse.click(x, top + 0.8 * height)
+    page.wait_for_function("document.getElementById('filter-note').hidden")
+
+
+def test_designs_beyond_a_constraint_are_grey(visit, make_row):
+    goals = Goals(constraints={"made-up": (Constraint("cycles", "<=", 1500, "cycle"),)})
+    page = visit(sweep(make_row), goals=goals).page
+    legend = page.locator("#tradeoff .legendtext").all_text_contents()
+    assert "breaks a constraint" in legend
+    states = set(column(page, "state"))
+    assert "infeasible" in states
+    set_filter(page, "state", "infeasible")
+    assert set(column(page, "state")) == {"infeasible"}
+    assert all(value > 1500 for value in numbers(column(page, "cycles")))

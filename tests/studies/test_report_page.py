@@ -16,6 +16,7 @@ from hwmodels.accelerator import load_accelerator
 from hwmodels.errors import InputError
 from studies.cli import main
 from studies.evaluate import attempt
+from studies.goals import Constraint, Goals, Objective
 from studies.parameters import complete_parameters
 from studies.parts import ONE_HEAD_ON_CHIP, find_algorithm
 from studies.report import registry, write_report
@@ -296,17 +297,44 @@ def row_on_chip(make_row) -> Row:
 
 
 def test_every_shipped_section_says_something(make_row):
-    page = page_of([*mixed_rows(make_row), row_on_chip(make_row)])
+    lanes = [make_row(10 + i, cycles=700 + i, parameters={"lanes": i}) for i in range(2)]
+    rows = [*mixed_rows(make_row), *lanes, row_on_chip(make_row)]
+    goals = Goals(constraints={"made-up": (Constraint("cycles", "<=", 800, "cycle"),)})
+    page = Page(render(Points.of(rows, goals), "A study"))
     shown = {attributes.get("id") for tag, attributes in page.elements if tag == "section"}
     assert {section.name for section in registry.report_sections()} == shown
     assert re.search(r"attnflow run sdpa\.naive", page.text)
+
+
+def test_designs_beyond_a_constraint_are_told_apart_and_never_the_best(make_row):
+    rows = [make_row(0, cycles=900), make_row(1, cycles=100, depth=90), make_row(2, cycles=950, depth=2)]
+    goals = Goals((Objective("cycles", "min"),), {"made-up": (Constraint("fifo.capacity_bytes", "<=", 256, "B"),)})
+    page = Page(render(Points.of(rows, goals), "A study"))
+    assert "The fastest design takes 900 cycles" in page.text
+    assert "1 beyond a constraint" in page.text
+    assert "fifo.capacity_bytes <= 256 B 1 point of 3 beyond it" in page.text
+    data = page.chunks["data-points"]
+    assert data["states"] == ["done", "infeasible", "done"]
+    assert data["reasons"] == {"1": "not fifo.capacity_bytes <= 256 B: 720"}
+    assert data["objectives"] == ["cycles"]
+    assert data["front"] == [True, False, False]
+    columns = {column["name"]: column for column in data["columns"]}
+    assert columns["cycles"]["values"] == [900, 100, 950], "their numbers are shown all the same"
+
+
+def test_the_objectives_of_the_study_decide_what_is_best(make_row):
+    rows = [make_row(0, cycles=900, depth=2), make_row(1, cycles=100, depth=90)]
+    goals = Goals((Objective("fifo.capacity_bytes", "max"), Objective("cycles", "min")))
+    page = Page(render(Points.of(rows, goals), "A study"))
+    assert "The design of highest fifo.capacity_bytes has 720 B with fifo_depth 90" in page.text
+    assert page.chunks["data-points"]["objectives"] == ["fifo.capacity_bytes", "cycles"]
 
 
 def test_the_command_takes_the_title_of_the_study(make_row, tmp_path, capsys):
     path = tmp_path / "s.sqlite"
     row = make_row()
     with Store(path, write=True) as store:
-        store.enter_grid("made-up", [row.point])
+        store.enter_grid("made-up", [row.point], {"title": "A made-up study"})
         store.record(store.begin_run(row.provenance), [row.outcome])
         store.enter_grid("other", [row.point])
     target = tmp_path / "page.html"

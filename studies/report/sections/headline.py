@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from studies.report.binding import fifo_needs, what_binds
 from studies.report.blocks import Block, html
+from studies.report.columns import Column
 from studies.report.points import Best, Points
 from studies.report.registry import section
 from studies.report.words import count, listing, number, percent, quantity, spread
@@ -19,6 +20,7 @@ _CLEAR = 1.1
 """Factor from which a difference is shown as a factor."""
 _DESCRIBED = 3
 """Most workloads that are described, not only named."""
+_TIMES = ("cycles", "seconds")
 _SUPERLATIVES = {"cycles": "Fewest cycles", "fifo.capacity_bytes": "Smallest FIFOs"}
 
 
@@ -119,20 +121,35 @@ def answer(points: Points) -> Markup:
     best = points.best[0]
     workload = points.workload_labels[points.workload_of[best.point]]
     several = best.workloads > 1
+    superlative = _superlative(best.objective)
     design = points.label(best.point, "design") or str(points.rows[best.point].point.algorithm)
     binding = what_binds(points.rows[best.point].outcome)
-    return Markup("{}<strong>{}</strong> takes {} with <strong>{}</strong>{}.").format(
+    return Markup("{}<strong>{}</strong> {} {} with <strong>{}</strong>{}.").format(
         Markup("On the largest workload ({}), ").format(workload) if several else "",
-        "the fastest design" if several else "The fastest design",
+        f"the {superlative}" if several else f"The {superlative}",
+        "takes" if best.objective.name in _TIMES else "has",
         _value_in_words(points, best),
         design,
         Markup("; it is bound by {}").format(binding) if binding else "",
     )
 
 
+def _superlative(objective: Column) -> str:
+    """What the best design by an objective is called."""
+    if objective.name in _TIMES:
+        return "fastest design"
+    return f"design of {'highest' if objective.goal == 'max' else 'lowest'} {objective.name}"
+
+
 def _outcomes(points: Points) -> str:
     """How many points ended how."""
-    states = {"done": "done", "deadlock": "deadlocked", "failed": "failed", "pending": "pending"}
+    states = {
+        "done": "done",
+        "infeasible": "beyond a constraint",
+        "deadlock": "deadlocked",
+        "failed": "failed",
+        "pending": "pending",
+    }
     counts = [(len([s for s in points.states if s == state]), word) for state, word in states.items()]
     return ", ".join(f"{many:,} {word}" for many, word in counts if many)
 
@@ -155,6 +172,9 @@ def tiles(points: Points) -> Iterator[Tile]:
     with_result = "all with a result" if len(points.done) == len(points) else f"{len(points.done):,} with a result"
     yield Tile(number(len(points)), f"{'point' if len(points) == 1 else 'points'}, {with_result}", href="#points")
     stuck, failed, pending = (points.in_state(state) for state in ("deadlock", "failed", "pending"))
+    beyond = points.in_state("infeasible")
+    if beyond:
+        yield Tile(number(len(beyond)), "beyond a constraint", "bad", "#constraints")
     if stuck:
         yield Tile(number(len(stuck)), "deadlocked", "bad", "#trouble")
     if failed:
@@ -167,7 +187,8 @@ def tiles(points: Points) -> Iterator[Tile]:
         if isinstance(fastest, int | float) and isinstance(slowest, int | float) and 0 < fastest < slowest:
             factor = slowest / fastest
             apart = f"{factor:.3g}×" if factor > _CLEAR else f"+{percent(factor - 1)}".replace("+<", "<")
-            yield Tile(apart, f"{objective.name} of the slowest design against the fastest")
+            ends = "slowest design against the fastest" if objective.name in _TIMES else "highest against the lowest"
+            yield Tile(apart, f"{objective.name} of the {ends}")
     if len(points.objectives) > 1:
         owner = " of their workload" if len(points.workload_labels) > 1 else ""
         yield Tile(number(sum(points.front)), f"on the Pareto front{owner}", href="#tradeoff")

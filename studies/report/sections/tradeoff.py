@@ -10,8 +10,8 @@ from studies.report.registry import section
 
 LEAD = (
     "One dot per point; solid dots are on the Pareto front of their workload: no other point is better in one "
-    "of the two numbers without being worse in the other. Hover to see a whole point, click to select it for "
-    "comparison."
+    "of the two numbers without being worse in the other. Grey dots break a constraint. Hover to see a whole "
+    "point, click to select it for comparison."
 )
 
 

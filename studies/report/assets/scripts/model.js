@@ -10,7 +10,7 @@ attnflow.makeModel = (data) => {
     name: "state",
     role: "state",
     unit: "",
-    meaning: "done, deadlock, failed or pending",
+    meaning: "done, infeasible (breaks a constraint), deadlock, failed or pending",
     values: data.states,
     numeric: false,
     varied: new Set(data.states).size > 1,
@@ -21,7 +21,7 @@ attnflow.makeModel = (data) => {
   const reason = {
     ...state,
     name: "reason",
-    meaning: "why a point failed",
+    meaning: "why a point failed, or which constraint it breaks",
     values: why,
     varied: why.some(Boolean),
     levels: [],

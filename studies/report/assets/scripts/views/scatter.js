@@ -44,6 +44,7 @@ attnflow.view("scatter", async (element, data) => {
 
   const known = (point) => model.column(shown.x).values[point] !== null && model.column(shown.y).values[point] !== null;
   const drawable = () => model.matching.filter(known);
+  const feasible = (point) => model.state.values[point] !== "infeasible";
 
   /** Points of a workload that no other beats in both numbers, in the order of the axis across. */
   function fronts(points) {
@@ -122,6 +123,14 @@ attnflow.view("scatter", async (element, data) => {
     return traces.filter((trace) => trace.x.length);
   }
 
+  /** Points that break a constraint, in grey below all others. */
+  function beyond(points, at) {
+    if (!points.length) return [];
+    const marker = { color: colour("muted"), size: 6, opacity: 0.3 };
+    const name = "breaks a constraint";
+    return [{ mode: "markers", name, ...at(points), customdata: points, marker, hoverinfo: "none" }];
+  }
+
   /** Rings around the selected points. */
   function rings(chosen, at) {
     const marker = { symbol: "circle-open", size: 16, color: colour("text"), line: { width: 2 } };
@@ -153,13 +162,15 @@ attnflow.view("scatter", async (element, data) => {
     const up = attnflow.scale(y, points, shown.logY);
     const type = points.length > MOST_SVG && attnflow.hasWebgl() ? "scattergl" : "scatter";
     const at = (some) => ({ type, x: some.map(across.at), y: some.map(up.at) });
-    const best = fronts(points);
+    const kept = points.filter(feasible);
+    const best = fronts(kept);
     const onFront = new Set(best.flat());
     const chosen = model.selected.filter((point) => points.includes(point));
     const strip = attnflow.strip(stuck, across.at, type);
     const traces = [
+      ...beyond(points.filter((point) => !feasible(point)), at),
       ...steps(best, at),
-      ...classes().flatMap((each) => dots(each, points, onFront, at)),
+      ...classes().flatMap((each) => dots(each, kept, onFront, at)),
       rings(chosen, at),
       ...strip.traces,
     ];

@@ -1,0 +1,178 @@
+"use strict";
+// Parallel coordinates on a canvas: 10^4 lines in a fraction of a second, and brushes that filter the page.
+attnflow.view("parallel", async (element, data) => {
+  const { model, make, colour } = attnflow;
+  const HEIGHT = 320;
+  const MARGIN = { top: 44, bottom: 12, side: 70 };
+  const COLOURS = 24;
+  const columns = data.axes.map(model.column);
+  const hue = model.column(data.colour);
+  const brushes = new Map(); // by name of the column: [low, high] in shares of the height
+  const scales = columns.map((column) => scaleOf(column));
+  const canvas = make("canvas", { class: "parallel", role: "img", tabindex: "0" });
+  canvas.setAttribute("aria-label", `Lines of all points across ${data.axes.join(", ")}`);
+  element.append(canvas);
+
+  /** Share of the height (0 at the bottom) of a value, and the labels of an axis. */
+  function scaleOf(column) {
+    const values = attnflow.distinct(column);
+    const place = new Map(values.map((value, i) => [value, values.length > 1 ? i / (values.length - 1) : 0.5]));
+    if (!column.numeric || values.length <= 8) {
+      return { at: (value) => place.get(value), labels: values.map((value) => [value, place.get(value)]), values };
+    }
+    const [least, most] = [values[0], values.at(-1)];
+    const logarithmic = least > 0 && most / least >= 20;
+    const turn = logarithmic ? Math.log : (value) => value;
+    const at = (value) => (turn(value) - turn(least)) / (turn(most) - turn(least));
+    const back = (share) => turn(least) + share * (turn(most) - turn(least));
+    const ends = [0, 0.25, 0.5, 0.75, 1].map((share) => (logarithmic ? Math.exp(back(share)) : back(share)));
+    return { at, labels: ends.map((value, i) => [value, i / 4]), values };
+  }
+
+  const across = (i, width) => MARGIN.side + (i / (columns.length - 1)) * (width - 2 * MARGIN.side);
+  const up = (share) => HEIGHT - MARGIN.bottom - share * (HEIGHT - MARGIN.top - MARGIN.bottom);
+
+  function trace(context, point, width) {
+    let pen = false;
+    columns.forEach((column, i) => {
+      const value = column.values[point];
+      if (value === null) {
+        pen = false;
+        return;
+      }
+      const [x, y] = [across(i, width), up(scales[i].at(value))];
+      if (pen) context.lineTo(x, y);
+      else context.moveTo(x, y);
+      pen = true;
+    });
+  }
+
+  /** Points by colour: ranks of the first objective, so that every colour is used. */
+  function classes(points) {
+    const known = points.filter((point) => hue.values[point] !== null);
+    known.sort((a, b) => hue.values[a] - hue.values[b]);
+    const ramp = attnflow.ramp(COLOURS);
+    const size = Math.max(1, Math.ceil(known.length / COLOURS));
+    return ramp.map((ink, i) => ({ ink, members: known.slice(i * size, (i + 1) * size) })).reverse();
+  }
+
+  function stroke(context, points, width, ink, thickness, opacity) {
+    context.beginPath();
+    for (const point of points) trace(context, point, width);
+    Object.assign(context, { strokeStyle: ink, lineWidth: thickness, globalAlpha: opacity });
+    context.stroke();
+  }
+
+  const heading = (column) => attnflow.heading(column).replace(/^chip\./, "");
+  const tick = (value, { unit }) =>
+    ["s", "Hz", "J", "W", "B"].includes(unit)
+      ? attnflow.quantity(Number(value.toPrecision(3)), unit)
+      : attnflow.short(value);
+
+  function labels(context, width) {
+    const font = getComputedStyle(document.body).fontFamily;
+    context.globalAlpha = 1;
+    columns.forEach((column, i) => {
+      const x = across(i, width);
+      Object.assign(context, { strokeStyle: colour("line"), lineWidth: 1, fillStyle: colour("text") });
+      context.strokeRect(x, up(1), 0, up(0) - up(1));
+      context.textAlign = "center";
+      context.font = `600 12px ${font}`;
+      // neighbours take turns, so that long names do not meet
+      context.fillText(attnflow.shorten(heading(column), 24), x, i % 2 ? 30 : 14);
+      context.font = `11px ${font}`;
+      context.textAlign = i === columns.length - 1 ? "left" : "right";
+      for (const [value, share] of scales[i].labels) {
+        const text = column.numeric ? tick(value, column) : attnflow.shorten(String(value || "(empty)"), 12);
+        context.fillStyle = colour("surface");
+        const size = context.measureText(text).width + 4;
+        const left = x + (i === columns.length - 1 ? 5 : -5 - size);
+        context.globalAlpha = 0.75;
+        context.fillRect(left, up(share) - 7, size, 14);
+        context.globalAlpha = 1;
+        context.fillStyle = colour("text");
+        context.fillText(text, x + (i === columns.length - 1 ? 7 : -7), up(share) + 4);
+      }
+      const brush = brushes.get(column.name);
+      if (brush) {
+        Object.assign(context, { fillStyle: colour("accent"), globalAlpha: 0.35 });
+        context.fillRect(x - 6, up(brush[1]), 12, up(brush[0]) - up(brush[1]));
+        context.globalAlpha = 1;
+      }
+    });
+  }
+
+  function draw() {
+    const width = element.clientWidth || 900;
+    const density = window.devicePixelRatio || 1;
+    Object.assign(canvas, { width: width * density, height: HEIGHT * density });
+    Object.assign(canvas.style, { width: `${width}px`, height: `${HEIGHT}px` });
+    const context = canvas.getContext("2d");
+    context.scale(density, density);
+    const usable = model.matching.filter((point) => ["done", "infeasible"].includes(model.state.values[point]));
+    const done = usable.filter((point) => model.state.values[point] === "done");
+    const opacity = Math.min(0.6, Math.max(0.05, 120 / usable.length));
+    const beyond = usable.filter((point) => model.state.values[point] === "infeasible");
+    stroke(context, beyond, width, colour("muted"), 1, opacity / 3);
+    for (const { ink, members } of classes(done)) stroke(context, members, width, ink, 1, opacity);
+    for (const { ink, members } of classes(done.filter((point) => model.front[point])))
+      stroke(context, members, width, ink, 2.5, 0.9);
+    stroke(context, model.selected.filter((point) => done.includes(point)), width, colour("text"), 2, 1);
+    labels(context, width);
+  }
+
+  /** Keep only what passes through the brush of an axis. */
+  function filter(i) {
+    const column = columns[i];
+    const brush = brushes.get(column.name);
+    if (!brush) {
+      model.setFilter(column.name, "");
+      return;
+    }
+    const inside = scales[i].values.filter(
+      (value) => scales[i].at(value) >= brush[0] - 1e-9 && scales[i].at(value) <= brush[1] + 1e-9,
+    );
+    if (!inside.length) {
+      brushes.delete(column.name);
+      model.setFilter(column.name, "");
+    } else if (column.numeric) model.setFilter(column.name, `${inside[0]}..${inside.at(-1)}`);
+    else model.setFilter(column.name, inside.map((value) => `=${value}`).join(","));
+  }
+
+  let drag = null;
+  const place = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const share = (event.clientY - box.top - up(0)) / (up(1) - up(0));
+    return [event.clientX - box.left, Math.min(1, Math.max(0, share)), box.width];
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    const [x, share, width] = place(event);
+    const nearest = columns.map((_, i) => Math.abs(across(i, width) - x));
+    const i = nearest.indexOf(Math.min(...nearest));
+    if (nearest[i] > 24) return;
+    drag = { i, from: share };
+    brushes.delete(columns[i].name);
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    const [, share] = place(event);
+    if (Math.abs(share - drag.from) < 0.02) return;
+    brushes.set(columns[drag.i].name, [Math.min(share, drag.from), Math.max(share, drag.from)]);
+    draw();
+  });
+  canvas.addEventListener("pointerup", () => {
+    if (!drag) return;
+    const { i } = drag;
+    drag = null;
+    filter(i);
+  });
+
+  const refresh = () => {
+    for (const name of [...brushes.keys()]) if (!model.filters.has(name)) brushes.delete(name);
+    draw();
+  };
+  new ResizeObserver(draw).observe(element);
+  draw();
+  return { select: draw, filter: refresh, theme: draw };
+});
