@@ -28,7 +28,8 @@ from hwmodels.tiers.sram_energy import (
 )
 from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier, Tier
 
-_KINDS: dict[str, type[DramTierText | SramTierText | LinkTierText | FlashTierText]] = {
+AnyTierText = DramTierText | SramTierText | LinkTierText | FlashTierText
+_KINDS: dict[str, type[AnyTierText]] = {
     "dram": DramTierText,
     "sram": SramTierText,
     "link": LinkTierText,
@@ -66,17 +67,33 @@ def load_tier(name_or_path: str | Path, count: int | None = None, changes: Mappi
     elif text in tier_names():
         document = read_text((_folder() / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
     else:
-        raise InputError(Problem(f"unknown tier {text!r}", hint=did_you_mean(text, tier_names())))
+        raise InputError(
+            Problem(f"unknown tier {text!r}", hint=did_you_mean(text, tier_names()) or "see 'attnflow list tiers'")
+        )
     given = dict(changes or {}) | ({} if count is None else {"count": count})
     document = _changed(document, given)
-    match document.validate(_kind(document)):
-        case DramTierText() as parsed:
+    parsed, problems = document.validate_partly(_kind(document))
+    tier = None
+    try:
+        # the sound entries are looked at although others are faulty, so that all problems are told at once
+        tier = _tier(parsed, document) if parsed is not None else None
+    except InputError as error:
+        problems += error.problems
+    if tier is None or problems:
+        raise InputError(in_order(problems))
+    return tier
+
+
+def _tier(parsed: AnyTierText, document: Document) -> Tier:
+    """The tier of a parsed document, checked."""
+    match parsed:
+        case DramTierText():
             return _dram(parsed, document)
-        case SramTierText() as parsed:
+        case SramTierText():
             return _sram(parsed, document)
-        case LinkTierText() as parsed:
+        case LinkTierText():
             return LinkTier(**_plain(parsed, _LINK_FIELDS))
-        case FlashTierText() as parsed:
+        case FlashTierText():
             if parsed.page.value % parsed.sector.value:
                 message = f"a page is no whole number of sectors of {parsed.sector.value:g} bytes"
                 raise InputError(document.problem(("page",), message))
@@ -112,7 +129,7 @@ def _paths(value: Value, path: FieldPath) -> Iterator[FieldPath]:
         yield from _paths(item, (*path, part))
 
 
-def _kind(document: Document) -> type[DramTierText | SramTierText | LinkTierText | FlashTierText]:
+def _kind(document: Document) -> type[AnyTierText]:
     """The model of the document's kind of tier."""
     kind = document.data.get("kind") if isinstance(document.data, dict) else None
     if kind is None:

@@ -106,6 +106,11 @@ def test_several_faults_are_told_together(tmp_path):
     assert [line.split(":")[0] for line in problems(tmp_path, text)] == ["5", "7", "11"]
 
 
+def test_faults_of_values_and_of_their_meaning_are_told_together(tmp_path):
+    text = changed(("channels: 1", "channels: 0"), ("rc: 74", "rc: 60"), ("bank, column", "column"))
+    assert [line.split(":")[0] for line in problems(tmp_path, text)] == ["7", "12", "14"]
+
+
 def test_channels_that_are_no_power_of_two_cannot_be_xored(tmp_path):
     found = problems(tmp_path, changed(("count: 2", "count: 3"), ("xor: [group]", "xor: [channel]")))
     assert found == ["15: mapping.xor: channel cannot be XORed with column bits (it has 3 values, not a power of two)"]
