@@ -26,7 +26,19 @@ assert cycles.loc[8, 16] == cycles.min().min()
 assert cycles.loc[4, 8] < 1.02 * cycles.loc[4, 16], "the exponential sets the rate"
 assert cycles.loc[8, 8] > cycles.loc[8, 16]
 assert report.stat().st_size > 1e6
-"""
+""",
+    "latent_attention": """
+assert orders.loc["mla.exp", "GFLOP"] > 90 * orders.loc["mla.seq", "GFLOP"], "a hundred times the FLOP"
+assert (times.idxmin(axis=1) == "mla.seq").all(), "wins everywhere"
+assert rebuild.loc["h100_sxm5_80g", "rc over ru"] > 1 > rebuild.loc["h20", "rc over ru"]
+assert (bandwidth.diff().dropna() >= 0).all().all()
+fall = bandwidth.iloc[-1] / bandwidth.iloc[0]
+plain = fall[["block.mha", "block.gqa", "mla.kvcache"]]
+assert fall["mla.seq"] < 0.9 * plain.min(), f"a slower memory hurts it less: {fall}"
+assert absorb["equal FLOP"].between(140, 171).all() and absorb["H100"].between(140, 210).all()
+assert (reuse["one roofline"] < reuse["roofline by launch"]).all()
+assert (reuse["roofline by launch"] < reuse["simulated"]).all()
+""",
 }
 
 
