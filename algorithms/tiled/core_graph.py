@@ -1,6 +1,7 @@
 """Cores at work as a graph of the simulator: loads, products, softmax and stores of tile steps, with their overlaps.
 
-Per item slot of a core: ``fetch`` (from the main memory) -> ``load`` (through the caches) -> one chain per row group ->
+Per item slot of a core: ``fetch`` (from the main memory) -> ``load`` (through the caches; one unit where they cannot
+bind) -> one chain per row group ->
 ``finish`` -> ``store`` -> ``drain`` (to the main memory); a chain is ``scores`` -> ``exp`` -> ``vector`` -> ``values``.
 Products of all chains of a core share its matrix array, a server; exp unit and vector lanes are servers too, and the
 tiers are servers shared by all cores of the graph. A group begins the scores of a step when its values of the step
@@ -12,8 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from algorithms.tiled.dispatch import Slot
+from algorithms.tiled.dispatch import ItemRuns, Slot
 from algorithms.tiled.pace import Pace, StepTicks
 from algorithms.tiled.plan import TileStep, WorkItem
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
@@ -65,6 +67,11 @@ class Fabric:
     core_bytes_per_tick: float
     stored_share: float = 1.0
 
+    @property
+    def loads_wait_for_cache(self) -> bool:
+        """Whether loads can be held up by the caches at all: when so little comes from the main memory."""
+        return self.cache is not None and self.memory_share / self.memory.bytes_per_tick < 1 / self.cache.bytes_per_tick
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -108,8 +115,9 @@ def cores_graph(name: str, slots: Sequence[Slot], pace: Pace, fabric: Fabric) ->
     for core in dict.fromkeys(slot.core for slot in slots):
         for unit in ("matrix", "exp", "vector"):
             graph.add_server(Server(f"{unit}.{core}", 1, arbitration="oldest_first"))
+    tables: dict[ItemRuns, dict[str, FiringTable]] = {}
     for number, slot in enumerate(slots):
-        _SlotGraph(graph, slot, f"{slot.core}.{number}", pace, fabric).build()
+        _SlotGraph(graph, slot, f"{slot.core}.{number}", pace, fabric, tables.setdefault(slot.items, {})).build()
     return graph
 
 
@@ -125,10 +133,13 @@ Firing = Callable[[_At], Segment]
 
 
 class _SlotGraph:
-    """Adds the units of one slot to a graph."""
+    """Adds the units of one slot to a graph; ``tables`` are those of slots with the same items, by kind of unit."""
 
-    def __init__(self, graph: Graph, slot: Slot, label: str, pace: Pace, fabric: Fabric) -> None:
+    def __init__(
+        self, graph: Graph, slot: Slot, label: str, pace: Pace, fabric: Fabric, tables: dict[str, FiringTable]
+    ) -> None:
         self.graph, self.slot, self.label, self.pace, self.fabric = graph, slot, label, pace, fabric
+        self.tables = tables
         self.groups = pace.groups
         parts = {item: tuple(phases(item, pace)) for item, _ in slot.items}
         self.runs = [([_At(item, phase) for phase in parts[item]], times) for item, times in slot.items]
@@ -151,46 +162,53 @@ class _SlotGraph:
 
     def _unit(self, kind: str, server: str, firing: Firing, before: Firing | None = None) -> Unit:
         """A unit with a firing per phase of every item, and one ``before`` the phases of each item."""
+        if kind not in self.tables:
+            self.tables[kind] = self._table(firing, before)
+        return self.graph.add(Unit(f"{kind}.{self.label}", kind, self.tables[kind], server=server))
+
+    def _table(self, firing: Firing, before: Firing | None) -> FiringTable:
         blocks = []
         for places, times in self.runs:
             head = (before(places[0]),) if before else ()
             segments = (*head, *(firing(at) for at in places))
             blocks.append(Block(tuple(segment for segment in segments if segment.count), times))
-        return self.graph.add(Unit(f"{kind}.{self.label}", kind, FiringTable(tuple(blocks)), server=server))
+        return FiringTable(tuple(blocks))
 
     # loads
 
     def _loader(self) -> tuple[Unit, Unit]:
         """The unit that begins an item's loads, and the one that hands tiles to the chains."""
         memory, cache = self.fabric.memory, self.fabric.cache
-        if cache is None:
-            load = self._load(memory, 0, 1)
-            return load, load
         share = self.fabric.memory_share
+        if cache is None or not self.fabric.loads_wait_for_cache:
+            load = self._load(memory, 0, 1, share, cache.latency_ticks if cache else 0)
+            return load, load
         fetch = self._unit(
             "fetch",
             memory.name,
             lambda at: self._moves(memory, at.phase.times, (0,), (1,), at.phase.step.load_bytes * share),
             lambda at: self._moves(memory, 1, (1,), (1,), at.item.first_load_bytes * share),
         )
-        load = self._load(cache, 1, 1)
+        load = self._load(cache, 1, 1, 1.0)
         self.graph.connect(fetch, load, output=0, input=0, depth=self.pace.profile.tiles_in_flight)
         return fetch, load
 
-    def _load(self, tier: TierPace, take: int, take_first: int) -> Unit:
+    def _load(self, tier: TierPace, take: int, take_first: int, share: float, latency: int = 0) -> Unit:
         """Tiles go to scores and values, what an item needs first to the scores alone."""
         tile, first = (1, 1) * self.groups, (1, 0) * self.groups
         return self._unit(
             "load",
             tier.name,
-            lambda at: self._moves(tier, at.phase.times, (take,), tile, at.phase.step.load_bytes),
-            lambda at: self._moves(tier, 1, (take_first,), first, at.item.first_load_bytes),
+            lambda at: self._moves(tier, at.phase.times, (take,), tile, at.phase.step.load_bytes * share, latency),
+            lambda at: self._moves(tier, 1, (take_first,), first, at.item.first_load_bytes * share, latency),
         )
 
-    def _moves(self, tier: TierPace, count: int, take: tuple[int, ...], make: tuple[int, ...], size: float) -> Segment:
-        """Firings that move ``size`` bytes each over a tier."""
+    def _moves(
+        self, tier: TierPace, count: int, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
+    ) -> Segment:
+        """Firings that move ``size`` bytes each over a tier, and take ``latency`` ticks beside its own."""
         ii = math.ceil(size / min(tier.bytes_per_tick, self.fabric.core_bytes_per_tick))
-        return Segment(count, take, make, 1, max(1, ii), request_bytes=round(size * SHARE_SCALE))
+        return Segment(count, take, make, 1 + latency, max(1, ii), request_bytes=round(size * SHARE_SCALE))
 
     # products and softmax
 
@@ -210,8 +228,11 @@ class _SlotGraph:
             f"matrix.{core}",
             lambda at: self._computes(at.phase.times, (1 + at.phase.first, 1), (1, *hold_port), at.phase.step.scores),
         )
-        exp = self._stage(f"exp{group}", f"exp.{core}", lambda step: step.exp)
-        vector = self._stage(f"vector{group}", f"vector.{core}", lambda step: step.vector)
+        softmax = [scores]
+        if any(at.phase.step.exp for places, _ in self.runs for at in places):
+            softmax.append(self._stage(f"exp{group}", f"exp.{core}", lambda step: step.exp))
+        if any(at.phase.step.vector for places, _ in self.runs for at in places):
+            softmax.append(self._stage(f"vector{group}", f"vector.{core}", lambda step: step.vector))
         values = self._unit(
             f"values{group}",
             f"matrix.{core}",
@@ -219,9 +240,8 @@ class _SlotGraph:
                 at.phase.times, (1, 1, *hold_port), (1, int(at.phase.emits)), at.phase.step.values
             ),
         )
-        connect(scores, exp, output=0, input=0)
-        connect(exp, vector)
-        connect(vector, values, output=0, input=0)
+        for before, after in pairwise([*softmax, values]):
+            connect(before, after, output=0, input=0)
         connect(values, scores, output=0, input=1, initial_tokens=1)
         if self.holds:
             hold = self._stage(f"hold{group}", f"matrix.{core}", lambda step: step.hold)

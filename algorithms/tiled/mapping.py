@@ -13,8 +13,10 @@ from typing import Literal
 
 from algorithms.tiled.bounds import Bounds, bounds_of
 from algorithms.tiled.core_graph import Fabric, TierPace, cores_graph
-from algorithms.tiled.dispatch import Slot, dispatch, sample_cores
+from algorithms.tiled.dispatch import dispatch, sample_cores
 from algorithms.tiled.exchange import Exchange, exchange
+from algorithms.tiled.fidelity import MemoryFidelity
+from algorithms.tiled.memory_rate import at_fidelity
 from algorithms.tiled.pace import TICKS_PER_CYCLE, Pace
 from algorithms.tiled.plan import Launch, TilePlan, WorkItem
 from algorithms.tiled.profile import UNFITTED, KernelProfile
@@ -24,8 +26,10 @@ from simulator import Result, simulate
 
 Mode = Literal["symmetric", "exact"]
 
-REPRESENTATIVES = 4
-"""Cores that are simulated in symmetric mode."""
+REPRESENTATIVES = 6
+"""Cores that are simulated in symmetric mode where loads, products and softmax can get in each other's way."""
+FEWER_REPRESENTATIVES = 3
+"""Cores that are simulated where there is no softmax."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,11 @@ class ChipRun:
 
 
 def time_plan(
-    plan: TilePlan, chip: Accelerator, profile: KernelProfile | None = None, mode: Mode = "symmetric"
+    plan: TilePlan,
+    chip: Accelerator,
+    profile: KernelProfile | None = None,
+    mode: Mode = "symmetric",
+    memory: MemoryFidelity = "peak",
 ) -> ChipRun:
     """Simulate ``plan`` on ``chip``.
 
@@ -143,6 +151,8 @@ def time_plan(
         What is known of the kernel; by default the chip's own figures without any overhead.
     mode
         ``symmetric`` or ``exact``; see the module.
+    memory
+        What the main memory sustains: its ``peak``, or what its banks do (``cycle``).
 
     Raises
     ------
@@ -150,7 +160,9 @@ def time_plan(
         A number format that the chip cannot compute in.
     """
     kernel = profile or UNFITTED
-    launches = tuple(time_launch(launch, chip, kernel, mode) for launch in plan.launches)
+    launches = tuple(
+        time_launch(launch, chip, at_fidelity(launch, chip, kernel, memory), mode) for launch in plan.launches
+    )
     far = exchange(chip, plan.transfers, [run.gap_s + run.seconds for run in launches])
     launches = tuple(
         replace(run, gap_s=run.gap_s + wait_s) if wait_s else run
@@ -179,7 +191,8 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
 
     slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
     working = len({slot.core for slot in slots})
-    simulated = slots if mode == "exact" else sample_cores(slots, REPRESENTATIVES)
+    representatives = REPRESENTATIVES if launch.total("exps") else FEWER_REPRESENTATIVES
+    simulated = slots if mode == "exact" else sample_cores(slots, representatives)
     sampled = len({slot.core for slot in simulated})
     fabric = _fabric(chip, pace, moved, working / sampled if sampled else 1)
     result = simulate(
@@ -193,7 +206,7 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
         cores=working,
         waves=max((slot.item_count for slot in slots), default=0),
         items=launch.item_count,
-        busy=_busy(result, simulated, fabric),
+        busy=_busy(result, sampled) | _tier_busy(chip, moved, profile, result.seconds),
         stalled=_stalled(result),
         traffic=moved,
         result=result,
@@ -211,7 +224,7 @@ def _fabric(chip: Accelerator, pace: Pace, moved: Traffic, sharers: float) -> Fa
     cache = None
     if chip.caches:
         slowest = min(chip.caches, key=lambda other: other.bytes_per_second)
-        cache = tier("cache", slowest.bytes_per_second, sum(other.latency_s for other in chip.caches))
+        cache = tier("cache", slowest.bytes_per_second * fraction, sum(other.latency_s for other in chip.caches))
     return Fabric(
         memory=tier("memory", memory.bytes_per_second * fraction, memory.latency_s),
         cache=cache,
@@ -221,18 +234,29 @@ def _fabric(chip: Accelerator, pace: Pace, moved: Traffic, sharers: float) -> Fa
     )
 
 
-def _busy(result: Result, slots: list[Slot], fabric: Fabric) -> dict[str, float]:
-    """Share of the time that servers work, matrix arrays without what they are held for; mean over cores."""
+def _busy(result: Result, cores: int) -> dict[str, float]:
+    """Share of the time that units of a core work, mean over cores; matrix arrays without what they are held for."""
     if not result.cycles:
         return {}
-    cores = len({slot.core for slot in slots})
-    found: dict[str, float] = {}
+    found = {"matrix": 0.0, "exp": 0.0, "vector": 0.0}
     for server in result.servers:
         name, _, core = server.name.partition(".")
-        found[name] = found.get(name, 0.0) + server.busy_cycles / result.cycles / (cores if core else 1)
-    held = sum(unit.busy_cycles - unit.firings for unit in result.units if unit.kind.startswith("hold"))
-    found["exposed"] = max(held, 0) / result.cycles / max(cores, 1)
-    found["matrix"] = found.get("matrix", 0.0) - found["exposed"]
+        if core:
+            found[name] += server.busy_cycles / result.cycles / cores
+    held = sum(unit.busy_cycles for unit in result.units if unit.kind.startswith("hold"))
+    found["exposed"] = held / result.cycles / cores
+    return found | {"matrix": found["matrix"] - found["exposed"]}
+
+
+def _tier_busy(chip: Accelerator, moved: Traffic, profile: KernelProfile, seconds: float) -> dict[str, float]:
+    """Share of the time that the shared tiers work."""
+    if not seconds:
+        return {}
+    fraction = profile.bandwidth_fraction
+    found = {"memory": moved.memory_bytes / (chip.memory.bytes_per_second * fraction) / seconds}
+    if chip.caches:
+        slowest = min(tier.bytes_per_second for tier in chip.caches)
+        found["cache"] = (moved.load_bytes + moved.store_bytes) / (slowest * fraction) / seconds
     return found
 
 

@@ -41,7 +41,7 @@ class KernelProfile:
     matrix_fraction
         Share of the matrix arrays' rate that the kernel's instructions reach.
     bandwidth_fraction
-        Share of the main memory's peak that a stream of reads reaches.
+        Share of the shared tiers' peak that streams reach.
     exposed_softmax
         Share of the softmax time of a row group during which the matrix array does not serve the other groups: 0 is
         perfect overlap. Without a second group everything is exposed, whatever this says.

@@ -64,7 +64,7 @@ class TestManyCores:
     def test_waves_are_whole(self):
         full, more = (time_plan(attention(items, 20, unique=0), H100) for items in (132, 133))
         assert (full.launches[0].waves, more.launches[0].waves) == (1, 2)
-        assert more.seconds == pytest.approx(2 * full.seconds, rel=0.05)
+        assert more.seconds == pytest.approx(2 * full.seconds, rel=0.1)
 
     def test_reuse_comes_from_the_cache(self):
         plan = attention(132, 10, unique=32768)
@@ -88,12 +88,14 @@ class TestManyCores:
 
 class TestModes:
     @pytest.mark.parametrize("cores", [3, 7, 12, 16])
-    @pytest.mark.parametrize("kind", ["compute", "memory", "cache", "uneven"])
+    @pytest.mark.parametrize("kind", ["compute", "memory", "cache", "uneven", "short"])
     def test_exact_and_symmetric_agree_within_two_percent(self, cores, kind):
         chip = H100.with_(cores=cores, **{"hbm.bytes_per_second": H100.memory.bytes_per_second * cores / 132})
         items = 3 * cores + (cores // 2 if kind == "uneven" else 0)
-        step = STEP if kind in ("compute", "uneven") else TileStep(1 << 18, STEP.scores, 4096, 4096, STEP.values)
-        plan = attention(items, 40, step=step, unique=1 << 20 if kind == "cache" else None)
+        step = (
+            STEP if kind in ("compute", "uneven", "short") else TileStep(1 << 18, STEP.scores, 4096, 4096, STEP.values)
+        )
+        plan = attention(items, 4 if kind == "short" else 40, step=step, unique=1 << 20 if kind == "cache" else None)
         profile = KernelProfile(exposed_softmax=0.5)
         exact, symmetric = (time_plan(plan, chip, profile, mode) for mode in ("exact", "symmetric"))
         assert symmetric.seconds == pytest.approx(exact.seconds, rel=0.02)

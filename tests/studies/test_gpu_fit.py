@@ -81,7 +81,7 @@ class TestScript:
 
     def test_command(self, capsys):
         assert main(["stream_nvidia", "--cases", str(CALIBRATION)]) == 0
-        assert capsys.readouterr().out.startswith("stream_nvidia: bandwidth_fraction 0.848")
+        assert capsys.readouterr().out.startswith("stream_nvidia: bandwidth_fraction 0.8")
 
     def test_bad_input_is_one_line(self, capsys, tmp_path):
         assert main(["stream", "--cases", str(CALIBRATION)]) == 2

@@ -1,0 +1,78 @@
+"""Benchmarks of design points on chips: from a workload to its time, nothing remembered from the point before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from algorithms.chip_registry import get_chip_algorithm
+from algorithms.shape import Workload
+from algorithms.tiled.decode import SplitParameters
+from algorithms.tiled.decoder_step import DECODERS, Context, decoder_step
+from algorithms.tiled.flash import QueryOuter
+from algorithms.tiled.mapping import time_launch, time_plan
+from algorithms.tiled.parameters import TileParameters
+from algorithms.tiled.plan import TilePlan
+from algorithms.workload import load_workload
+from hwmodels.accelerator import Accelerator, load_accelerator
+from studies.bench import Figures, benchmark
+
+REPEATS = 5
+CONTEXT = 128 * 1024
+ARRAY = 32
+
+
+def small_array() -> Accelerator:
+    """A core with a 32 x 32 array, 32 elementwise units and DDR4-3200 on one channel."""
+    flops = 2 * ARRAY * ARRAY
+    return load_accelerator("flat_cloud").with_(
+        **{
+            "core.matrix_flops_per_cycle.bfloat16": flops,
+            "core.matrix_columns": ARRAY,
+            "core.matrix_depth": ARRAY,
+            "core.vector_flops_per_cycle": 2 * ARRAY,
+            "core.exp_per_cycle": ARRAY,
+            "dram.bytes_per_second": "25.6 GB/s",
+        }
+    )
+
+
+def _milliseconds(point: Callable[[], TilePlan], chip: Accelerator) -> float:
+    """Wall time to plan and simulate a point: the best of several, since others share the machine."""
+    best = float("inf")
+    for _ in range(REPEATS):
+        time_launch.cache_clear()
+        begin = time.perf_counter()
+        time_plan(point(), chip)
+        best = min(best, time.perf_counter() - begin)
+    return 1e3 * best
+
+
+@benchmark("fused-attention", "a design point: fused attention, N = 512, d = 64, on a 32 x 32 array with DRAM")
+def fused_attention() -> Figures:
+    """One head of 512 queries and keys, tiles chosen for the array."""
+    chip = small_array()
+    work = Workload("bench", "prefill", 1, 1, 512, 512, 64, mask="full", dtype="bfloat16")
+    parameters = TileParameters(tile_rows=ARRAY, tile_columns=ARRAY)
+    return {"milliseconds_per_point": _milliseconds(lambda: QueryOuter().plan(work, parameters, chip), chip)}
+
+
+@benchmark("decode-step", "a design point: a Llama-3-8B decode step against 128 K tokens, all layers, on an H100")
+def decode_step() -> Figures:
+    """Every kernel of every layer."""
+    chip, model = load_accelerator("h100_sxm5_80g"), DECODERS["llama3-8b"]
+
+    def plan() -> TilePlan:
+        return decoder_step(model, Context(CONTEXT), chip, SplitParameters())
+
+    return {"milliseconds_per_point": _milliseconds(plan, chip), "launches": float(len(plan().launches))}
+
+
+@benchmark("latent-decode", "a design point: a DeepSeek-V3 latent-attention decode layer on an H100")
+def latent_decode() -> Figures:
+    """Absorbed attention with its projections, 32 sequences of 4,096 tokens."""
+    chip = load_accelerator("h100_sxm5_80g")
+    algorithm = get_chip_algorithm("mla.seq")
+    work = load_workload("deepseek-v3").with_(phase="decode", batch=32, q_len=1, kv_len=4096)
+    parameters = algorithm.parameters()
+    return {"milliseconds_per_point": _milliseconds(lambda: algorithm.plan(work, parameters, chip), chip)}
