@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
 from algorithms.kv_ranking import IntArray, Mask, indices_of
@@ -24,6 +25,20 @@ them by moving the keys behind, ``rewrite`` copies the whole cache as `torch.cat
 
 PAD = np.iinfo(np.int64).max
 """Position in unused columns of ragged rows: larger than any real one, so rows stay ascending."""
+
+
+_SPARSE = 4
+"""A column that is less than one part in so many full is copied to a smaller one; otherwise its gaps are closed."""
+
+
+@njit(cache=True)
+def _close_gaps(column: Array, kept: IntArray, lengths: IntArray) -> None:
+    """Move the `kept` entries `(heads, n)` of each row to its front, in place; what they leave behind stays."""
+    for head in range(column.shape[0]):
+        for rank in range(lengths[head]):
+            source = kept[head, rank]
+            if source != rank:
+                column[head, rank] = column[head, source]
 
 
 @dataclass(frozen=True)
@@ -177,8 +192,13 @@ class KVCache:
         moved = self._moved(mask, kept, lengths, compact)
         self._release_slots(mask, compact)
         for name, column in self._columns.items():
-            index = kept if column.ndim == 2 else kept[:, :, None]
-            self._columns[name] = np.take_along_axis(column, index, 1)
+            if kept.shape[1] < column.shape[1] // _SPARSE:
+                index = kept if column.ndim == 2 else kept[:, :, None]
+                self._columns[name] = np.take_along_axis(column, index, 1)
+            else:
+                _close_gaps(column.view(f"u{column.itemsize}"), kept, lengths)
+                for head, length in enumerate(lengths):
+                    column[head, length : self.count] = self._fills[name]
         if self._intact:
             self._materialise(kept)
         self.lengths = lengths

@@ -84,10 +84,9 @@ class _SirState(PolicyState):
         room = max(0, capacity - coming)
         if chosen.sum() > room:
             chosen = chosen & top_mask(np.where(chosen, np.arange(cache.count, dtype=float), -np.inf), room)
-        for rank in range(cache.count - 1, -1, -1):
-            if chosen.sum() >= room:
-                break
-            chosen[0, rank] = True
+        missing = room - int(chosen.sum())
+        if missing > 0:
+            chosen[0, np.flatnonzero(~chosen[0])[-missing:]] = True
         stored *= self.policy.decay
         return chosen
 

@@ -1,0 +1,49 @@
+"""Long contexts and long streams: a step at 128 K in half a second, endless streams in bounded memory."""
+
+import resource
+import tracemalloc
+
+import pytest
+
+from studies.benchmarks.kv import BUDGET, LLAMA3_8B, step_seconds, stream_seconds
+from studies.kv_line_up import line_up
+
+BOUNDED = ("streaming_llm", "h2o", "snapkv | adakv", "xmem_like")
+NOISE_BYTES = 150_000
+"""Far below the 400 kB of keys and values that 1,500 steps bring."""
+MOST_SECONDS = 0.5
+
+
+@pytest.mark.parametrize("policy", BOUNDED)
+def test_a_stream_at_a_bounded_budget_takes_bounded_memory(policy):
+    stream_seconds(policy, 200, 64, 1)  # modules and caches that come once
+    tracemalloc.start()
+    try:
+        stream_seconds(policy, 300, 64, 1)
+        after_few = tracemalloc.get_traced_memory()[1]
+        stream_seconds(policy, 1500, 64, 1)
+        after_many = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert after_many < after_few + NOISE_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["h2o", "streaming_llm"])
+def test_a_hundred_thousand_steps_do_not_slow_down(policy):
+    parts = stream_seconds(policy, 100_000)
+    assert parts[-1] < 1.5 * parts[1]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 1e9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", line_up(BUDGET, LLAMA3_8B.kv_heads, LLAMA3_8B.layers), ids=lambda entry: entry.name)
+def test_a_step_at_128_k_is_selected_and_counted_in_half_a_second(entry):
+    assert step_seconds(entry.policy, BUDGET if entry.budgeted else None) < MOST_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["oracle", "retroinfer", "specache", "h2o_masked", "quest"])
+def test_the_costliest_are_as_fast_with_every_layer_run(policy):
+    budget = None if policy == "specache" else BUDGET
+    assert step_seconds(policy, budget, LLAMA3_8B.layers) < MOST_SECONDS
