@@ -26,6 +26,10 @@ TILE_WITHOUT_CHIP = 64
 """Size of an automatic tile when values are computed and no chip is known; values do not depend on it."""
 MOST_ROW_GROUPS = 3
 """Of automatic ones: more take turns no better and need registers of their own."""
+MOST_CANDIDATES = 64
+"""Sizes of query tiles that are compared."""
+WELL_SHARED = 1.1
+"""A larger tile is taken if the work takes no longer than this factor of the best."""
 PACKING_GAIN = 0.9
 """Heads are packed when tiles are fuller with it, by this factor (flash-attention, hopper/heuristics.h)."""
 
@@ -128,7 +132,8 @@ def resolved_tiles(
     With M elements of local memory and head dimension d, FlashAttention (arXiv:2205.14135, algorithm 1: keys outside)
     holds ``ceil(M / 4d)`` keys and ``min(ceil(M / 4d), d)`` queries: the longer tile is that of the outer loop, whose
     size decides the traffic. With queries outside it is the other way round. Sizes are whole multiples of what the
-    matrix array pads to; query tiles shrink until every core has one, key tiles until all that a core holds fits.
+    matrix array pads to; query tiles shrink where that shares the work better among cores, key tiles until all that a
+    core holds fits.
     """
     core = chip.core
     width = max(workload.head_dim, workload.v_head_dim)
@@ -141,8 +146,7 @@ def resolved_tiles(
     )
     packed = packs(workload, parameters, rows)
     if outer == "query" and not parameters.tile_rows:
-        while rows > core.matrix_rows and _query_tiles(workload, rows, packed) < chip.cores:
-            rows -= core.matrix_rows
+        rows = _well_shared_rows(workload, chip, rows, packed)
     if not parameters.tile_columns:
         while columns > core.matrix_columns and excess_bytes(core, *held(workload, parameters, rows, columns)) > 0:
             columns -= core.matrix_columns
@@ -163,10 +167,28 @@ def automatic_row_groups(blocks: int) -> int:
     return max(shared) if blocks <= MOST_ROW_GROUPS else max(*shared, 2)
 
 
-def _query_tiles(workload: Workload, rows: int, packed: bool) -> int:
-    """Query tiles of all heads."""
+def _well_shared_rows(workload: Workload, chip: Accelerator, most: int, packed: bool) -> int:
+    """The largest tile of up to ``most`` query rows with which the work takes hardly longer than with the best.
+
+    Small tiles share the work evenly among cores, large ones read keys and values less often: what is compared is the
+    larger of the time for the products of all waves and that for all loads from the nearest shared tier.
+    """
     group = workload.group_size if packed else 1
-    return workload.batch * workload.heads // group * ceil_div(workload.q_len * group, rows)
+    heads, rows_of_head = workload.batch * workload.heads // group, workload.q_len * group
+    key_bytes = (workload.k_bytes + workload.v_bytes) // (workload.batch * workload.kv_heads)
+    row_flops = 2 * workload.kv_len * (workload.head_dim + workload.v_head_dim)
+    rate = chip.core.matrix_rate(workload.dtype) * chip.clock_hz
+    nearest = min((chip.caches or (chip.memory,)), key=lambda tier: tier.bytes_per_second)
+
+    def seconds(rows: int) -> float:
+        tiles = heads * ceil_div(rows_of_head, rows)
+        products = ceil_div(tiles, chip.cores) * rows * row_flops / rate
+        return max(products, tiles * key_bytes / nearest.bytes_per_second)
+
+    step = chip.core.matrix_rows * ceil_div(most, chip.core.matrix_rows * MOST_CANDIDATES)
+    candidates = {rows: seconds(rows) for rows in range(most, 0, -step)}
+    enough = WELL_SHARED * min(candidates.values())
+    return next(rows for rows, time in candidates.items() if time <= enough)
 
 
 def _multiple(size: int, granularity: int, needed: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from algorithms.shape import Workload
 from algorithms.tiled.parameters import TileParameters
-from algorithms.tiled.plan import Matmul, TileStep, WorkItem
+from algorithms.tiled.plan import Matmul, TileStep, WorkItem, run_lengths
 from algorithms.tiled.tiles import QueryTile, Tiling
 
 OPS_PER_SCORE = 4
@@ -63,15 +63,13 @@ class Steps:
     def item(self, tile: QueryTile, keys: range | None = None, *, store_bytes: int) -> WorkItem:
         """A tile of queries against all of ``keys`` that it sees."""
         work = self.workload
-        runs: list[tuple[TileStep, int]] = []
-        for part in self.tiling.key_spans(tile, keys):
-            step = self.step(tile, part)
-            if runs and runs[-1][0] is step:
-                runs[-1] = (step, runs[-1][1] + 1)
-            else:
-                runs.append((step, 1))
+        start, stop = (0, work.kv_len) if keys is None else (keys.start, keys.stop)
+        size = self.tiling.tile_columns
+        plain = max(min(tile.seen_by_all, stop) - start, 0) // size  # whole tiles that every row sees
+        edge = [self.step(tile, part) for part in self.tiling.key_spans(tile, range(start + plain * size, stop))]
+        whole = [(self.step(tile, range(start, start + size)), plain)] if plain else []
         return WorkItem(
-            steps=tuple(runs),
+            steps=(*whole, *run_lengths(edge)),
             first_load_bytes=len(tile.rows) * work.head_dim * work.dtype_bytes,
             last_vector_ops=OPS_PER_OUTPUT * self.rows_issued(tile) * work.v_head_dim,
             last_store_bytes=store_bytes,

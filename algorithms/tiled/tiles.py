@@ -101,7 +101,7 @@ class Tiling:
 
     def key_spans(self, tile: QueryTile, keys: range | None = None) -> list[range]:
         """Tiles of those ``keys`` (all if not given) that some row of ``tile`` sees; hidden tiles are left out."""
-        start, stop = (keys.start, keys.stop) if keys else (0, self.workload.kv_len)
+        start, stop = (0, self.workload.kv_len) if keys is None else (keys.start, keys.stop)
         return spans(start, min(stop, tile.seen), self.tile_columns)
 
     def passes(self) -> Iterator[tuple[range, list[QueryTile]]]:

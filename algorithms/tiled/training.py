@@ -173,8 +173,10 @@ def _item(tiling: Tiling, keys: range, tiles: list[QueryTile]) -> WorkItem:
     work = tiling.workload
     widths = work.head_dim + work.v_head_dim
     key_bytes = len(keys) * widths * work.dtype_bytes
+    sizes = {len(tile.rows) for tile in tiles}
+    steps = {size: _step(work, tiling.tile_rows, tiling.tile_columns, size) for size in sizes}
     return WorkItem(
-        steps=run_lengths(_step(work, tiling.tile_rows, tiling.tile_columns, len(tile.rows)) for tile in tiles),
+        steps=run_lengths(steps[len(tile.rows)] for tile in tiles),
         first_load_bytes=key_bytes,
         last_vector_ops=2 * tiling.tile_columns * widths,  # scale and convert both gradients
         last_store_bytes=key_bytes,
