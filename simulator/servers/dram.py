@@ -191,8 +191,13 @@ class DramRun:
     counters: DramCounters
 
 
-def run_dram(description: DramDescription, requests: Requests) -> DramRun:
+def run_dram(description: DramDescription, requests: Requests, channels: range | None = None) -> DramRun:
     """Serve a list of requests on an idle tier.
+
+    Parameters
+    ----------
+    channels : range, optional
+        Channels to count, when the others get no requests; all if not given.
 
     Raises
     ------
@@ -207,7 +212,8 @@ def run_dram(description: DramDescription, requests: Requests) -> DramRun:
     run = run_shared if description.controller.shared_source else run_independent
     last = run(p, tier.state, tier.rings, tier.out, *columns, requests.is_write, requests.arrival_clock)
     out = tier.out.reshape(-1, layout.OUTPUT_WORDS)
-    counters = DramCounters.from_state(p, tier.state, int(last) + 1)
+    counted = tier.state if channels is None else tier.state[channels.start : channels.stop : channels.step]
+    counters = DramCounters.from_state(p, counted, int(last) + 1)
     return DramRun(out[:, layout.O_ACCEPT].copy(), out[:, layout.O_DONE].copy(), counters)
 
 

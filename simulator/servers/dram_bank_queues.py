@@ -11,15 +11,13 @@ The rules are those of DRAMsim3 (umd-memsys/DRAMsim3, 2021); clocks at which not
 from __future__ import annotations
 
 from simulator.firing import IntArray
+from simulator.servers.dram_command_queues import enter_queue, leave_queue, row_changed, wake
 from simulator.servers.dram_intake import accept, goes_on, next_acceptance, notice_offers, set_movable
 from simulator.servers.dram_layout import (
     B_ACT,
-    B_COMMANDS,
-    B_GROUP,
     B_HITS,
     B_OPENED_WHY,
     B_QUEUED,
-    B_RANK,
     B_READ_HIT,
     B_READY,
     B_ROW,
@@ -48,7 +46,7 @@ from simulator.servers.dram_layout import (
     N_VISITS,
     N_WRITE_COMMANDS,
     N_WRITE_HITS,
-    P_BANK_DEPTH,
+    OFFSET,
     P_DRAIN_HIGH,
     P_DRAIN_LOW,
     P_DUAL_BUS,
@@ -68,7 +66,6 @@ from simulator.servers.dram_layout import (
     S_ISSUED,
     S_KEY,
     S_NEXT,
-    S_ROW,
     S_STEP,
     S_WAITING,
     S_WRITE,
@@ -81,15 +78,18 @@ from simulator.servers.dram_timing import (
     activate,
     activate_at,
     bank_refresh_at,
+    group_of,
+    lowest_bank,
     precharge,
     precharge_at,
+    rank_of,
     read_at,
     refresh,
     refresh_at,
     refresh_bank,
     write_at,
 )
-from simulator.servers.kernel import as_variable, inlined, kernel, lowest_bit
+from simulator.servers.kernel import as_variable, inlined, kernel
 
 _NOTHING, _ROW_COMMAND, _COLUMN_COMMAND = 0, 1, 2
 
@@ -99,7 +99,7 @@ def advance_bank_queues(p: IntArray, s: IntArray, inp: IntArray, mask: int, out:
     """Run the channel through clock ``end``; see `simulator.servers.dram_service.advance`."""
     notice_offers(p, s, inp, mask)
     while goes_on(s, end):
-        stream_reads(p, s, inp, mask, end)
+        stream_reads(p, s, inp, mask, out, end)
         clock = s[H_NOW]
         s[N_VISITS] += 1
         if clock > s[H_TICKED]:
@@ -136,30 +136,23 @@ def _try_refresh(p: IntArray, s: IntArray, clock: int) -> tuple[int, int]:
             ready = precharge_at(s, bank)
             if ready <= clock:
                 precharge(p, s, bank, clock)
-                _row_changed(s, bank)
+                row_changed(s, bank)
                 return _ROW_COMMAND, clock + 1
             lower = min(lower, ready)
     if open_banks:
         return _NOTHING, lower
     per_bank = p[P_REFRESH_MODE] == REFRESH_PER_BANK
-    ready = bank_refresh_at(s, first) if per_bank else refresh_at(s, s[B_RANK + first])
+    ready = bank_refresh_at(s, first) if per_bank else refresh_at(s, rank_of(s, first))
     if ready > clock:
         return _NOTHING, ready
     if per_bank:
         refresh_bank(p, s, first, clock)
     else:
-        refresh(p, s, s[B_RANK + first], clock)
+        refresh(p, s, rank_of(s, first), clock)
     refresh_done(p, s)
     for bank in range(first, end):
-        _wake(s, bank)
+        wake(s, bank)
     return _ROW_COMMAND, clock + 1
-
-
-@inlined
-def _wake(s: IntArray, bank: int) -> None:
-    """Ask the bank at the next opportunity: what it waits for has changed."""
-    s[B_READY + bank] = 0
-    s[H_LOWER] = 0
 
 
 @inlined
@@ -182,7 +175,7 @@ def _issue_in_turn(p: IntArray, s: IntArray, out: IntArray, clock: int, taken: i
     for half in range(2):
         banks = s[H_QUEUED] & (before if half else ~before)
         while banks:
-            bank = lowest_bit(banks)
+            bank = lowest_bank(banks)
             banks &= banks - 1
             ready = s[B_READY + bank]
             if ready <= clock and not held_first <= bank < held_end:
@@ -243,14 +236,14 @@ def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock:
         if s[B_ROW + bank] >= 0:
             precharge(p, s, bank, clock)
         else:
-            rank = s[B_RANK + bank]
-            window_gate = s[R_FAW + 4 * rank + s[R_FAW_AT + rank]] + p[P_FAW]
-            group_gate = s[G_ACT + s[B_GROUP + bank]]
+            rank = rank_of(s, bank)
+            window_gate = s[R_FAW + 4 * rank + (s[R_FAW_AT + rank] & 3)] + p[P_FAW]
+            group_gate = s[G_ACT + group_of(s, bank)]
             s[B_OPENED_WHY + bank] = opening_cause(s, bank, clock, s[B_ACT + bank], group_gate, window_gate)
             activate(p, s, bank, s[Q_KEY + base] >> 1, clock)
-        _row_changed(s, bank)
+        row_changed(s, bank)
         return
-    record = s[Q_SEGMENT + base + slot]
+    record = s[Q_SEGMENT + base + slot] & OFFSET
     is_write = s[record + S_WRITE]
     hit = s[B_HITS + bank] > 0
     if is_write:
@@ -263,45 +256,7 @@ def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock:
         s[N_READ_HITS] += hit
     access(p, s, bank, is_write, clock)
     serve(p, s, out, record, clock)
-    _leave_queue(p, s, bank, slot)
-
-
-@inlined
-def _row_changed(s: IntArray, bank: int) -> None:
-    """Find the first read hit and the first write hit of the bank's command queue again."""
-    s[B_READ_HIT + bank] = -1
-    s[B_WRITE_HIT + bank] = -1
-    _wake(s, bank)
-    row = s[B_ROW + bank]
-    if row < 0:
-        return
-    base = Q_KEY + bank * QUEUE_SLOTS
-    for slot in range(s[B_QUEUED + bank] - 1, -1, -1):
-        key = s[base + slot]
-        if key == 2 * row:
-            s[B_READ_HIT + bank] = slot
-        elif key == 2 * row + 1:
-            s[B_WRITE_HIT + bank] = slot
-
-
-@inlined
-def _leave_queue(p: IntArray, s: IntArray, bank: int, slot: int) -> None:
-    """Take one transaction out of the bank's command queue."""
-    base = bank * QUEUE_SLOTS
-    s[Q_COUNT + base + slot] -= 1
-    if s[Q_COUNT + base + slot] == 0:
-        s[B_QUEUED + bank] -= 1
-        if s[B_QUEUED + bank] == 0:
-            s[H_QUEUED] &= ~(1 << bank)
-        for at in range(base + slot, base + s[B_QUEUED + bank]):
-            s[Q_KEY + at] = s[Q_KEY + at + 1]
-            s[Q_SEGMENT + at] = s[Q_SEGMENT + at + 1]
-            s[Q_COUNT + at] = s[Q_COUNT + at + 1]
-        _row_changed(s, bank)
-    s[H_COMMANDS] -= 1
-    s[B_COMMANDS + bank] -= 1
-    if s[B_COMMANDS + bank] == p[P_BANK_DEPTH] - 1:
-        set_movable(p, s, bank)
+    leave_queue(p, s, bank, slot)
 
 
 @inlined
@@ -332,22 +287,22 @@ def _move_one(p: IntArray, s: IntArray) -> None:
     heads = B_WAIT_WRITE if draining else B_WAIT_READ
     oldest, bank = FAR, 0
     while banks:
-        other = lowest_bit(banks)
+        other = lowest_bank(banks)
         banks &= banks - 1
-        age = s[s[heads + other] + S_AGE]
+        age = s[(s[heads + other] & OFFSET) + S_AGE]
         if age < oldest:
             oldest, bank = age, other
     if draining:
-        record = s[B_WAIT_WRITE + bank]
+        record = s[B_WAIT_WRITE + bank] & OFFSET
         if _read_before(p, s, record):
             s[H_DRAINING] = 0
             return
         s[H_DRAINING] -= 1
         s[H_WRITES] -= 1
     else:
-        record = s[B_WAIT_READ + bank]
+        record = s[B_WAIT_READ + bank] & OFFSET
         s[H_READS] -= 1
-    _enter_queue(s, bank, record)
+    enter_queue(s, bank, record)
     s[record + S_WAITING] -= 1
     if s[record + S_WAITING] == 0:
         s[heads + bank] = s[record + S_NEXT]
@@ -364,28 +319,3 @@ def _read_before(p: IntArray, s: IntArray, record: int) -> bool:
             in_queue += s[Q_COUNT + bank * QUEUE_SLOTS + slot]
     key = s[record + S_KEY] + in_queue * s[record + S_STEP]
     return s[PENDING + (key & (FILTER - 1))] > 1 and find_pending(p, s, bank, key, as_variable(0)) >= 0
-
-
-@inlined
-def _enter_queue(s: IntArray, bank: int, record: int) -> None:
-    """Put one transaction of ``record`` behind the bank's command queue."""
-    base = bank * QUEUE_SLOTS
-    slots = s[B_QUEUED + bank]
-    s[H_COMMANDS] += 1
-    s[B_COMMANDS + bank] += 1
-    if slots > 0 and s[Q_SEGMENT + base + slots - 1] == record:
-        s[Q_COUNT + base + slots - 1] += 1
-        return
-    is_write = s[record + S_WRITE]
-    s[Q_KEY + base + slots] = 2 * s[record + S_ROW] + is_write
-    s[Q_SEGMENT + base + slots] = record
-    s[Q_COUNT + base + slots] = 1
-    s[B_QUEUED + bank] = slots + 1
-    if slots == 0:
-        s[H_QUEUED] |= 1 << bank
-        _wake(s, bank)
-    if s[B_ROW + bank] == s[record + S_ROW]:
-        first = B_WRITE_HIT + bank if is_write else B_READ_HIT + bank
-        if s[first] < 0:
-            s[first] = slots
-            _wake(s, bank)

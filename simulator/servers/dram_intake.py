@@ -212,7 +212,7 @@ def _accept_some(p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntArray
         if pool:
             _enter_pool(s, record)
         else:
-            _enter_waiting(p, s, record)
+            enter_waiting(p, s, record)
     return count
 
 
@@ -258,7 +258,7 @@ def _start_segment(s: IntArray, inp: IntArray, at: int, key: int, clock: int) ->
 
 
 @inlined
-def _enter_waiting(p: IntArray, s: IntArray, record: int) -> None:
+def enter_waiting(p: IntArray, s: IntArray, record: int) -> None:
     """``dramsim3``: queue up for the bank's command queue."""
     bank = s[record + S_BANK]
     if s[record + S_WRITE]:

@@ -26,6 +26,9 @@ SEGMENTS: Final = 2048
 WINDOW: Final = 4096
 """Largest number of transactions in flight that a front end may be limited to."""
 FILTER: Final = 1024
+KEY_BITS: Final = 20
+"""Bits of a transaction's number that belong to its place in the row."""
+MAX_COLUMNS: Final = (1 << KEY_BITS) - FILTER
 FAR: Final = 1 << 60
 """A time that never comes."""
 
@@ -67,6 +70,8 @@ P_WIDTH: Final = 21
 """Transactions a channel may accept per clock."""
 P_OUTSTANDING: Final = 22
 """Transactions in flight per source (0: no limit)."""
+P_EVEN_READS: Final = 24
+"""Distance between two reads where it is the same for all pairs of banks and keeps the data bus busy; else 0."""
 P_SHARED_SOURCE: Final = 23
 """1: one in-order source for all channels (head-of-line blocking); 0: every channel is fed from its own list."""
 
@@ -331,6 +336,8 @@ RETURNS: Final = PENDING + FILTER
 SCRATCH: Final = RETURNS + WINDOW
 """Workspace for one input record and seven coordinates."""
 STATE_WORDS: Final = SCRATCH + 16
+OFFSET: Final = (1 << STATE_WORDS.bit_length()) - 1
+"""Mask that leaves every offset in a state row as it is; see `simulator.servers.dram_timing` on indices."""
 
 # ---- input record: a run of transactions in one row -----------------------------------------------------------------
 I_BANK: Final = 0

@@ -6,6 +6,8 @@ significant first. A coordinate may be spread over several digits, and may be XO
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.firing import IntArray
 from simulator.servers.dram_layout import (
     F_KIND,
@@ -14,6 +16,7 @@ from simulator.servers.dram_layout import (
     F_SIZE,
     F_XOR_SHIFT,
     FIELD_WORDS,
+    FILTER,
     I_ARRIVAL,
     I_BANK,
     I_COUNT,
@@ -30,12 +33,14 @@ from simulator.servers.dram_layout import (
     K_RANK,
     K_ROW,
     K_SID,
+    KEY_BITS,
+    P_BANKS,
     P_FIELD,
     P_FIELDS,
     P_ORGANISATION,
     P_TRANSACTION_BYTES,
 )
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import inlined, kernel
 
 
 @kernel
@@ -88,6 +93,22 @@ def bank_of(p: IntArray, coordinates: IntArray) -> int:
     sid = coordinates[K_RANK] * p[P_ORGANISATION + K_SID] + coordinates[K_SID]
     group = sid * p[P_ORGANISATION + K_GROUP] + coordinates[K_GROUP]
     return group * p[P_ORGANISATION + K_BANK] + coordinates[K_BANK]
+
+
+def channels_of(parameters: IntArray, transactions: IntArray) -> IntArray:
+    """Channel of every transaction number, shape ``(n,)``."""
+    channels = np.empty(transactions.shape[0], dtype=np.int64)
+    _fill_channels(
+        parameters, np.ascontiguousarray(transactions, dtype=np.int64), channels, np.empty(7, dtype=np.int64)
+    )
+    return channels
+
+
+@kernel
+def _fill_channels(p: IntArray, transactions: IntArray, channels: IntArray, coordinates: IntArray) -> None:
+    for index in range(transactions.shape[0]):
+        decode(p, transactions[index], coordinates)
+        channels[index] = coordinates[K_CHANNEL]
 
 
 @kernel
@@ -158,10 +179,22 @@ def next_segment(
             length += 1
     record[I_BANK] = bank
     record[I_ROW] = row
-    record[I_KEY] = (bank * p[P_ORGANISATION + K_ROW] + row) * p[P_ORGANISATION + K_COLUMN] + column
+    record[I_KEY] = _key(p, bank, row, column)
     record[I_STEP] = step
     record[I_COUNT] = length
     return channel, index + length
+
+
+@inlined
+def _key(p: IntArray, bank: int, row: int, column: int) -> int:
+    """Number of a transaction inside its channel; its low bits are its cell in the filter of pending transactions.
+
+    Neighbouring columns have neighbouring numbers. Rows that are likely to be in the queues together (the same row of
+    the next bank, the same bank of a stream that starts far away) use different cells.
+    """
+    far = ((row >> 6) * 0x9E3779B9) >> 16
+    first_cell = (row * p[P_BANKS] + bank + far) * p[P_ORGANISATION + K_COLUMN] & (FILTER - 1)
+    return ((bank * p[P_ORGANISATION + K_ROW] + row) << KEY_BITS) + first_cell + column
 
 
 @kernel

@@ -240,6 +240,7 @@ class DramDescription:
         _write_fields(p, self)
         rules = dramsim3_rules if self.controller.policy == "dramsim3" else ramulator2_rules
         rules(p, self.organisation, self.timing.filled(), self.controller.refresh)
+        p[layout.P_EVEN_READS] = _even_reads(p, self.organisation.groups)
         return p
 
 
@@ -253,6 +254,7 @@ def _organisation_problems(organisation: Organisation) -> list[str]:
         ("banks of a channel", organisation.banks, layout.MAX_BANKS),
         ("bank groups of a channel", organisation.groups, layout.MAX_GROUPS),
         ("ranks or pseudo-channels of a channel", organisation.ranks, layout.MAX_RANKS),
+        ("columns of a row", organisation.columns, layout.MAX_COLUMNS),
     )
     problems += [f"dram: at most {limit} {what} (got {value})" for what, value, limit in limits if value > limit]
     return problems
@@ -303,6 +305,17 @@ def _field_problems(description: DramDescription) -> list[str]:
         ):
             problems.append(f"dram: {field.kind} cannot be XORed with column bits (its size must be a power of two)")
     return problems
+
+
+def _even_reads(p: IntArray, groups: int) -> int:
+    """The burst length, if a read may always follow another one right behind its burst; else 0."""
+    size = layout.MAX_GROUPS
+    distances = p[layout.P_AFTER_READ : layout.P_AFTER_READ + 2 * size * size].reshape(size, size, 2)[
+        :groups, :groups, 0
+    ]
+    burst = int(p[layout.P_BURST])
+    single = p[layout.P_BUSES] == 1 and p[layout.P_CAS_CLOCKS] == 1
+    return burst if single and np.all(distances == burst) else 0
 
 
 def _write_geometry(p: IntArray, organisation: Organisation) -> None:

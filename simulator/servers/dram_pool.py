@@ -41,6 +41,7 @@ from simulator.servers.dram_layout import (
     M_WORDS,
     MASK_BANKS,
     N_VISITS,
+    OFFSET,
     P_BANKS,
     P_DRAIN_HIGH,
     P_DRAIN_LOW,
@@ -61,7 +62,8 @@ from simulator.servers.dram_pool_commands import (
     serve_owner,
 )
 from simulator.servers.dram_refresh import refresh_due
-from simulator.servers.kernel import as_variable, inlined, kernel, lowest_bit
+from simulator.servers.dram_timing import lowest_bank
+from simulator.servers.kernel import as_variable, inlined, kernel
 
 COLUMN_BUS, ROW_BUS = 1, 2
 """Command buses a scheduling step may use; both for a single command bus."""
@@ -176,16 +178,16 @@ def _serve_pool(p: IntArray, s: IntArray, out: IntArray, clock: int, buses: int)
     for word in range(M_WORDS):
         banks = s[masks + word]
         while banks:
-            bank = lowest_bit(banks) + MASK_BANKS * word
+            bank = lowest_bank(banks) + MASK_BANKS * word
             banks &= banks - 1
             if s[B_READY + bank] > clock:
                 continue
             if buses & COLUMN_BUS and s[hits + bank] >= 0:
-                age = s[s[hits + bank] + S_AGE]
+                age = s[(s[hits + bank] & OFFSET) + S_AGE]
                 if age < oldest and column_time(p, s, bank, is_write, clock) <= clock:
                     oldest, chosen, is_access = age, bank, True
             if buses & ROW_BUS and s[rest + bank] >= 0:
-                age = s[s[rest + bank] + S_AGE]
+                age = s[(s[rest + bank] & OFFSET) + S_AGE]
                 if age < oldest and row_time(p, s, bank, is_write, clock) <= clock:
                     oldest, chosen, is_access = age, bank, False
     if chosen < 0:
@@ -203,7 +205,7 @@ def _next_command(p: IntArray, s: IntArray, clock: int) -> int:
     for word in range(M_WORDS):
         banks = s[M_ACTIVE + word]
         while banks:
-            bank = lowest_bit(banks) + MASK_BANKS * word
+            bank = lowest_bank(banks) + MASK_BANKS * word
             banks &= banks - 1
             lower = min(lower, column_time(p, s, bank, s[s[B_ACTIVE + bank] + S_WRITE], clock))
     if s[H_REFRESH_COUNT]:
@@ -215,7 +217,7 @@ def _next_command(p: IntArray, s: IntArray, clock: int) -> int:
     for word in range(M_WORDS):
         banks = s[masks + word]
         while banks:
-            bank = lowest_bit(banks) + MASK_BANKS * word
+            bank = lowest_bank(banks) + MASK_BANKS * word
             banks &= banks - 1
             ready = s[B_READY + bank]
             if ready <= clock:

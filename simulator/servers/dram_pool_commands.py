@@ -8,11 +8,9 @@ from simulator.servers.dram_layout import (
     B_ACTIVE,
     B_ACTIVE_ARRIVAL,
     B_ACTIVE_ORDER,
-    B_GROUP,
     B_HIT_READ,
     B_HIT_WRITE,
     B_OPENED_WHY,
-    B_RANK,
     B_READY,
     B_ROW,
     B_WAIT_READ,
@@ -65,17 +63,20 @@ from simulator.servers.dram_timing import (
     activate,
     activate_at,
     bank_refresh_at,
+    group_of,
+    lowest_bank,
     precharge,
     precharge_all,
     precharge_all_at,
     precharge_at,
+    rank_of,
     read_at,
     refresh,
     refresh_at,
     refresh_bank,
     write_at,
 )
-from simulator.servers.kernel import as_variable, inlined, kernel, lowest_bit
+from simulator.servers.kernel import as_variable, inlined, kernel
 
 ROW_COMMAND, SERVE_HIT, SERVE_OWNER = 0, 1, 2
 """What `issue` is to do: the row command of the oldest miss, an access for the oldest hit, or for the row's owner."""
@@ -113,7 +114,7 @@ def row_time(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> 
         if hit >= 0 and s[hit + S_FIRST_ACCEPT] <= s[miss + S_FIRST_ACCEPT]:
             return FAR
     ready = precharge_at(s, bank)
-    if ready <= clock and _edge_taken(p, s, s[B_RANK + bank], bank, clock):
+    if ready <= clock and _edge_taken(p, s, rank_of(s, bank), bank, clock):
         return clock + 1
     return ready
 
@@ -146,7 +147,7 @@ def serve_owner(p: IntArray, s: IntArray, out: IntArray, clock: int) -> bool:
     for word in range(M_WORDS):
         banks = s[M_ACTIVE + word]
         while banks:
-            bank = lowest_bit(banks) + MASK_BANKS * word
+            bank = lowest_bank(banks) + MASK_BANKS * word
             banks &= banks - 1
             if column_time(p, s, bank, s[s[B_ACTIVE + bank] + S_WRITE], clock) > clock:
                 continue
@@ -175,7 +176,7 @@ def issue(p: IntArray, s: IntArray, out: IntArray, bank: int, kind: int, is_writ
             _open(p, s, miss, bank, clock)
         else:
             precharge(p, s, bank, clock)
-            _note_edge(p, s, s[B_RANK + bank], bank, 1, clock)
+            _note_edge(p, s, rank_of(s, bank), bank, 1, clock)
             row_closed(s, bank)
         return
     if p[P_SPLIT_ACTIVATE] and _strobe_starts(p, s, bank, kind, is_write, clock):
@@ -184,7 +185,7 @@ def issue(p: IntArray, s: IntArray, out: IntArray, bank: int, kind: int, is_writ
         record = s[B_ACTIVE + bank]
         s[B_ACTIVE + bank] = -1
         s[M_ACTIVE + bank // MASK_BANKS] &= ~(1 << (bank % MASK_BANKS))
-        s[R_ACTIVE + s[B_RANK + bank]] -= 1
+        s[R_ACTIVE + rank_of(s, bank)] -= 1
         s[record + S_PROMOTED] = 0
         s[B_READY + bank] = 0
     else:
@@ -220,9 +221,9 @@ def _touch(s: IntArray, record: int, bank: int) -> None:
 @inlined
 def _open(p: IntArray, s: IntArray, record: int, bank: int, clock: int) -> None:
     """Open the row of ``record``, whose next transaction owns it from now on."""
-    rank = s[B_RANK + bank]
+    rank = rank_of(s, bank)
     window_gate = s[R_FAW + 4 * rank + s[R_FAW_AT + rank]] + p[P_FAW]
-    group_gate = s[G_ACT + s[B_GROUP + bank]]
+    group_gate = s[G_ACT + group_of(s, bank)]
     s[B_OPENED_WHY + bank] = opening_cause(s, bank, clock, s[B_ACT + bank], group_gate, window_gate)
     take_waiting(s, record, False)
     s[record + S_PROMOTED] = 1
@@ -266,7 +267,7 @@ def refresh_step(p: IntArray, s: IntArray, clock: int) -> bool:
     if refresh_time(p, s, clock) > clock:
         return False
     first, end = refresh_target(p, s)
-    rank = s[B_RANK + first]
+    rank = rank_of(s, first)
     one_bank = p[P_REFRESH_MODE] == REFRESH_PER_BANK
     if _any_open(s, first, end):
         if one_bank:
@@ -290,7 +291,7 @@ def refresh_step(p: IntArray, s: IntArray, clock: int) -> bool:
 def refresh_time(p: IntArray, s: IntArray, clock: int) -> int:
     """Earliest clock of the next command of the oldest due refresh; FAR while a row of it has an owner."""
     first, end = refresh_target(p, s)
-    rank = s[B_RANK + first]
+    rank = rank_of(s, first)
     one_bank = p[P_REFRESH_MODE] == REFRESH_PER_BANK
     if _any_open(s, first, end):
         if s[B_ACTIVE + first] >= 0 if one_bank else s[R_ACTIVE + rank] > 0:

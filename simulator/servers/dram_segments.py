@@ -13,7 +13,6 @@ from simulator.servers.dram_layout import (
     B_OPENED,
     B_OPENED_WHY,
     B_QUEUED,
-    B_RANK,
     B_WAIT_READ,
     B_WAIT_WRITE,
     BUS_FREE,
@@ -33,6 +32,7 @@ from simulator.servers.dram_layout import (
     L_SPACING,
     L_TURNAROUND,
     LOSS,
+    MAX_BANKS,
     N_FORWARDED,
     N_LAST_RETURN,
     N_MERGED,
@@ -41,6 +41,7 @@ from simulator.servers.dram_layout import (
     O_DONE,
     O_LAST_ACCEPT,
     O_LEFT,
+    OFFSET,
     OUTPUT_WORDS,
     P_ACT_TO_READ,
     P_ACT_TO_WRITE,
@@ -76,6 +77,7 @@ from simulator.servers.dram_layout import (
     SEGMENTS,
     WINDOW,
 )
+from simulator.servers.dram_timing import rank_of
 from simulator.servers.kernel import as_variable, inlined, kernel
 
 
@@ -92,7 +94,7 @@ def empty_pool(s: IntArray) -> None:
 def take_record(s: IntArray) -> int:
     """Offset of a free segment record."""
     s[H_FREE_TOP] -= 1
-    record = s[FREE_LIST + s[H_FREE_TOP]]
+    record = s[FREE_LIST + s[H_FREE_TOP]] & OFFSET
     s[record + S_ACCEPTED] = 0
     s[record + S_ISSUED] = 0
     s[record + S_WAITING] = 0
@@ -273,7 +275,7 @@ def absorb(
 @inlined
 def opening_cause(s: IntArray, bank: int, clock: int, bank_gate: int, group_gate: int, window_gate: int) -> int:
     """Why the activation of ``bank`` did not come before ``clock``."""
-    if s[R_REFRESHED + s[B_RANK + bank]] == clock:
+    if s[R_REFRESHED + rank_of(s, bank)] == clock:
         return L_REFRESH
     if window_gate == clock:
         return 4
@@ -291,8 +293,8 @@ def account(p: IntArray, s: IntArray, record: int, clock: int, column_gate: int)
     The gap is cut at the moments that the transaction had to wait for: its acceptance (before it: the source, or full
     queues), the activation of its row (the cause noted there), the row's opening time, and last the column gates.
     """
-    bank, is_write = s[record + S_BANK], s[record + S_WRITE]
-    rank = s[B_RANK + bank]
+    bank, is_write = s[record + S_BANK] & (MAX_BANKS - 1), s[record + S_WRITE]
+    rank = rank_of(s, bank)
     bus = rank if p[P_BUSES] > 1 else 0
     free = s[BUS_FREE + bus]
     if clock > free:

@@ -2,6 +2,10 @@
 
 Distances that depend only on bank groups are folded into one gate per group and direction, so that asking costs four
 loads; issuing an access updates the gates of all groups of the channel.
+
+An index that numba cannot prove to be at least 0 costs a comparison and a conditional addition, since Python counts
+negative ones from the end. Indices of the hot path that are loaded from the state are therefore masked with their
+range, which changes no value.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from simulator.servers.dram_layout import (
     H_COLUMN_BUS_FREE,
     H_ROW_BUS_FREE,
     MAX_GROUPS,
+    MAX_RANKS,
     N_ACTIVATES,
     N_BANK_REFRESHES,
     N_PRECHARGES,
@@ -75,7 +80,7 @@ from simulator.servers.dram_layout import (
     R_REFRESH,
     R_REFRESHED,
 )
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import inlined, kernel, lowest_bit
 
 
 @kernel
@@ -90,29 +95,47 @@ def close_all(p: IntArray, s: IntArray) -> None:
 
 
 @inlined
+def lowest_bank(banks: int) -> int:
+    """Bank of the lowest set bit of a mask of banks that is not 0."""
+    return lowest_bit(banks) & 63
+
+
+@inlined
+def group_of(s: IntArray, bank: int) -> int:
+    """Bank group of ``bank``, numbered through the channel."""
+    return s[B_GROUP + bank] & (MAX_GROUPS - 1)
+
+
+@inlined
+def rank_of(s: IntArray, bank: int) -> int:
+    """Rank of ``bank``."""
+    return s[B_RANK + bank] & (MAX_RANKS - 1)
+
+
+@inlined
 def activate_at(p: IntArray, s: IntArray, bank: int) -> int:
     """Earliest clock of an activation of ``bank``."""
-    rank = s[B_RANK + bank]
-    fourth_last = s[R_FAW + 4 * rank + s[R_FAW_AT + rank]]
-    return max(max(s[B_ACT + bank], s[G_ACT + s[B_GROUP + bank]]), max(fourth_last + p[P_FAW], s[H_ROW_BUS_FREE]))
+    rank = rank_of(s, bank)
+    fourth_last = s[R_FAW + 4 * rank + (s[R_FAW_AT + rank] & 3)]
+    return max(max(s[B_ACT + bank], s[G_ACT + group_of(s, bank)]), max(fourth_last + p[P_FAW], s[H_ROW_BUS_FREE]))
 
 
 @inlined
 def read_at(s: IntArray, bank: int) -> int:
     """Earliest clock of a read of the open row of ``bank``."""
-    return max(max(s[B_READ + bank], s[G_COLUMN + 2 * s[B_GROUP + bank]]), s[H_COLUMN_BUS_FREE])
+    return max(max(s[B_READ + bank], s[G_COLUMN + 2 * group_of(s, bank)]), s[H_COLUMN_BUS_FREE])
 
 
 @inlined
 def write_at(s: IntArray, bank: int) -> int:
     """Earliest clock of a write to the open row of ``bank``."""
-    return max(max(s[B_WRITE + bank], s[G_COLUMN + 2 * s[B_GROUP + bank] + 1]), s[H_COLUMN_BUS_FREE])
+    return max(max(s[B_WRITE + bank], s[G_COLUMN + 2 * group_of(s, bank) + 1]), s[H_COLUMN_BUS_FREE])
 
 
 @inlined
 def precharge_at(s: IntArray, bank: int) -> int:
     """Earliest clock of a precharge of ``bank``."""
-    return max(max(s[B_PRE + bank], s[R_PRE + s[B_RANK + bank]]), s[H_ROW_BUS_FREE])
+    return max(max(s[B_PRE + bank], s[R_PRE + rank_of(s, bank)]), s[H_ROW_BUS_FREE])
 
 
 @inlined
@@ -130,7 +153,7 @@ def refresh_at(s: IntArray, rank: int) -> int:
 @inlined
 def bank_refresh_at(s: IntArray, bank: int) -> int:
     """Earliest clock of a refresh of the closed ``bank``."""
-    return max(max(s[B_REFRESH + bank], s[R_BANK_REFRESH + s[B_RANK + bank]]), s[H_ROW_BUS_FREE])
+    return max(max(s[B_REFRESH + bank], s[R_BANK_REFRESH + rank_of(s, bank)]), s[H_ROW_BUS_FREE])
 
 
 @inlined
@@ -157,7 +180,7 @@ def _occupy_column_bus(p: IntArray, s: IntArray, clock: int) -> None:
 @inlined
 def activate(p: IntArray, s: IntArray, bank: int, row: int, clock: int) -> None:
     """Open ``row`` of ``bank``."""
-    group, rank = s[B_GROUP + bank], s[B_RANK + bank]
+    group, rank = group_of(s, bank), rank_of(s, bank)
     s[B_ROW + bank] = row
     s[B_HITS + bank] = 0
     s[B_OPENED + bank] = clock
@@ -172,7 +195,7 @@ def activate(p: IntArray, s: IntArray, bank: int, row: int, clock: int) -> None:
     distances = P_ACT_ACT + MAX_GROUPS * group
     for other in range(p[P_GROUPS]):
         s[G_ACT + other] = max(s[G_ACT + other], clock + p[distances + other])
-    at = s[R_FAW_AT + rank]
+    at = s[R_FAW_AT + rank] & 3
     s[R_FAW + 4 * rank + at] = clock
     s[R_FAW_AT + rank] = (at + 1) & 3
     _occupy_row_bus(p, s, clock)
@@ -182,7 +205,7 @@ def activate(p: IntArray, s: IntArray, bank: int, row: int, clock: int) -> None:
 @inlined
 def access(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> None:
     """Read or write one transaction of the open row of ``bank`` (and close it, under a close-page policy)."""
-    group, rank = s[B_GROUP + bank], s[B_RANK + bank]
+    group, rank = group_of(s, bank), rank_of(s, bank)
     s[B_HITS + bank] += 1
     distances = (P_AFTER_WRITE if is_write else P_AFTER_READ) + 2 * MAX_GROUPS * group
     for gate in range(2 * p[P_GROUPS]):
@@ -203,7 +226,7 @@ def access(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> No
 @inlined
 def precharge(p: IntArray, s: IntArray, bank: int, clock: int) -> None:
     """Close the open row of ``bank``."""
-    rank = s[B_RANK + bank]
+    rank = rank_of(s, bank)
     s[B_ROW + bank] = -1
     s[B_HITS + bank] = 0
     _raise(s, B_ACT + bank, clock + p[P_PRE_TO_ACT])
@@ -241,7 +264,7 @@ def refresh(p: IntArray, s: IntArray, rank: int, clock: int) -> None:
 @kernel
 def refresh_bank(p: IntArray, s: IntArray, bank: int, clock: int) -> None:
     """Refresh one closed bank."""
-    rank = s[B_RANK + bank]
+    rank = rank_of(s, bank)
     for other in range(rank * p[P_BANKS_PER_RANK], (rank + 1) * p[P_BANKS_PER_RANK]):
         _raise(s, B_ACT + other, clock + p[P_BANK_REFRESH_TO_OTHER_ACT])
     _raise(s, B_ACT + bank, clock + p[P_BANK_REFRESH_TO_ACT])

@@ -130,6 +130,39 @@ def test_a_run_takes_as_long_as_its_transactions_one_by_one(policy, blocks, xor)
     assert np.array_equal(runs.done_clock, done)
 
 
+EVEN = describe(
+    replace(BANK_QUEUES, read_depth=32, dual_command_bus=True),
+    replace(ORGANISATION, channels=2, ranks=1, banks_per_group=8, columns=32),
+    replace(TIMING, ccd_l=2, refi=700),
+)
+"""Reads may follow each other without a gap wherever they go, so that the fast lane takes whole rounds at once."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    longest=st.sampled_from([8, 64, 300]),
+    writes=st.sampled_from([0.0, 0.0, 0.1]),
+    gap=st.sampled_from([0, 0, 40]),
+    width=st.sampled_from([1, 2, 5]),
+)
+def test_whole_rounds_are_the_same_as_one_read_after_the_other(seed, longest, writes, gap, width):
+    description = replace(EVEN, controller=replace(EVEN.controller, width=width))
+    rng = np.random.default_rng(seed)
+    length = rng.integers(1, longest, size=30)
+    address = rng.integers(description.organisation.capacity_bytes // 64 - longest, size=30) * 64
+    is_write = (rng.random(30) < writes).astype(np.int64)
+    arrival = np.arange(30) * gap
+    runs = run_dram(description, Requests.of(address, length * 64, 0, is_write, arrival))
+    owner = np.repeat(np.arange(30), length)
+    offset = np.concatenate([np.arange(n) for n in length])
+    single = run_dram(description, Requests.of(address[owner] + offset * 64, 64, 0, is_write[owner], arrival[owner]))
+    assert runs.counters == single.counters
+    done = np.zeros(30, dtype=np.int64)
+    np.maximum.at(done, owner, single.done_clock)
+    assert np.array_equal(runs.done_clock, done)
+
+
 def test_a_strided_run_is_the_same_as_its_transactions(description):
     stride = 3 * 64
     run = run_dram(description, Requests.of(np.array([128]), 50 * 64, stride_bytes=stride))
