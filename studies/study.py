@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hwmodels.errors import InputError
 from studies.axes import Choice, Space
 from studies.goals import Constraint, Objective
 from studies.space import DesignPoint, Json, Scalar
+
+if TYPE_CHECKING:
+    from studies.results import Results
+    from studies.runner import OpenExecutor
 
 LARGEST_GRID = 200_000
 
@@ -72,6 +78,97 @@ class Study:
             )
         return tuple(self.point(choice) for choice in self.space.choices())
 
+    @classmethod
+    def from_yaml(cls, path: Path | str) -> Study:
+        """The study in a file.
+
+        Raises
+        ------
+        InputError
+            With all problems of the file and of what it refers to.
+        """
+        from studies.resolve import read_study
+
+        return read_study(path)
+
+    def sweep(
+        self,
+        store: Path | str | None = None,
+        *,
+        jobs: int | None = None,
+        quiet: bool = True,
+        retry_failed: bool = False,
+    ) -> Results:
+        """Evaluate every point that the store does not have yet; what ``attnflow sweep`` does.
+
+        Parameters
+        ----------
+        store
+            SQLite file; ``out/NAME.sqlite`` if not given.
+        jobs
+            Worker processes; all processors if not given, 0 for none.
+        quiet
+            No progress on stderr.
+        retry_failed
+            Evaluate points again that failed before.
+
+        Raises
+        ------
+        InputError
+            The store cannot be used, or another process is writing to it.
+        """
+        from studies.results import Results
+        from studies.sweep import run_sweep
+
+        path = self._store(store)
+        workers, opened = _workers(jobs)
+        summary = run_sweep(self, path, workers=workers, open_executor=opened, quiet=quiet, retry_failed=retry_failed)
+        return Results(path, self.name, summary.describe())
+
+    def search(
+        self,
+        evaluations: int,
+        store: Path | str | None = None,
+        *,
+        sampler: str = "nsga2",
+        seed: int = 0,
+        jobs: int | None = None,
+        quiet: bool = True,
+    ) -> Results:
+        """Look for the best designs by the objectives; what ``attnflow search`` does. Parameters as for `sweep`."""
+        from studies.results import Results
+        from studies.search import run_search
+
+        path = self._store(store)
+        workers, opened = _workers(jobs)
+        summary = run_search(
+            self,
+            path,
+            sampler=sampler,
+            evaluations=evaluations,
+            seed=seed,
+            workers=workers,
+            open_executor=opened,
+            quiet=quiet,
+        )
+        return Results(path, summary.study, summary.describe())
+
+    def _store(self, path: Path | str | None) -> Path:
+        chosen = Path(path) if path is not None else Path("out") / f"{self.name}.sqlite"
+        chosen.parent.mkdir(parents=True, exist_ok=True)
+        return chosen
+
+    def _repr_html_(self) -> str:
+        from algorithms.cards import html_table
+
+        rows = [(name, str(list(values))[:200]) for name, values in self.axes.items()]
+        rows += [
+            ("objectives", ", ".join(map(str, self.objectives))),
+            ("constraints", ", ".join(map(str, self.constraints))),
+        ]
+        title = f"Study {self.name}: {self.space.size:,} points"
+        return html_table(title, ("axis", "values"), [row for row in rows if row[1]])
+
     @property
     def axes(self) -> dict[str, tuple[Scalar, ...]]:
         """Values of every axis by name."""
@@ -90,6 +187,13 @@ class Study:
             "constraints": [str(constraint) for constraint in self.constraints],
             "settings": {setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings},
         }
+
+
+def _workers(jobs: int | None) -> tuple[int, OpenExecutor]:
+    """How many workers, and what makes them."""
+    from studies.runner import available_cpus, open_inline, open_processes
+
+    return (1, open_inline) if jobs == 0 else (jobs or available_cpus(), open_processes)
 
 
 def _number(choice: Choice) -> int:

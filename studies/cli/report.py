@@ -22,7 +22,10 @@ def register(app: typer.Typer) -> None:
 
 def report(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="SQLite file of a sweep.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="File to write: .html, or the table alone as .csv, .parquet or .json."),
+    ] = Path("report.html"),
     study: Annotated[
         str | None, typer.Option(help="One study; all in the store if not given.", show_default=False)
     ] = None,
@@ -30,7 +33,7 @@ def report(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Write a self-contained HTML report that opens offline."""
+    """Write a self-contained HTML report that opens offline, or export the points as a table."""
     from hwmodels.errors import InputError, Problem
     from studies.store import Store
 
@@ -41,10 +44,17 @@ def report(
     if not rows:
         raise InputError(Problem("holds no points", str(store)))
     from studies.goals import Goals
-    from studies.report import write_report
 
+    goals = Goals.of(told)
     try:
-        write_report(rows, output, title or ", ".join(_titles(told)), Goals.of(told))
+        if output.suffix in (".html", ".htm"):
+            from studies.report import write_report
+
+            write_report(rows, output, title or ", ".join(_titles(told)), goals)
+        else:
+            from studies.frame import frame, write_frame
+
+            write_frame(frame(rows, goals), output)
     except OSError as error:
         raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
     document: Json = {"report": str(output), "points": len(rows), "bytes": output.stat().st_size}

@@ -110,6 +110,7 @@ def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
         for path, text in point.chip.accelerator.changes:
             flat[f"chip.{path}"] = ("design", numbers.get(path, text))
         flat["mapping"] = ("run", point.chip.mapping)
+        flat["memory"] = ("run", point.chip.memory)
         flat["kernel"] = ("design", point.chip.profile.name if point.chip.profile else None)
     run: dict[str, Scalar] = {
         "engine": point.engine,

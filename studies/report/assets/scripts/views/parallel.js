@@ -8,6 +8,7 @@ attnflow.view("parallel", async (element, data) => {
   const columns = data.axes.map(model.column);
   const hue = model.column(data.colour);
   const brushes = new Map(); // by name of the column: [low, high] in shares of the height
+  const hasResult = (point) => ["done", "infeasible"].includes(model.state.values[point]);
   const scales = columns.map((column) => scaleOf(column));
   const canvas = make("canvas", { class: "parallel", role: "img", tabindex: "0" });
   canvas.setAttribute("aria-label", `Lines of all points across ${data.axes.join(", ")}`);
@@ -15,7 +16,8 @@ attnflow.view("parallel", async (element, data) => {
 
   /** Share of the height (0 at the bottom) of a value, and the labels of an axis. */
   function scaleOf(column) {
-    const values = attnflow.distinct(column);
+    const drawn = [...Array(model.count).keys()].filter(hasResult).map((point) => column.values[point]);
+    const values = attnflow.distinct({ numeric: column.numeric, values: drawn });
     const place = new Map(values.map((value, i) => [value, values.length > 1 ? i / (values.length - 1) : 0.5]));
     if (!column.numeric || values.length <= 8) {
       return { at: (value) => place.get(value), labels: values.map((value) => [value, place.get(value)]), values };
@@ -109,7 +111,7 @@ attnflow.view("parallel", async (element, data) => {
     Object.assign(canvas.style, { width: `${width}px`, height: `${HEIGHT}px` });
     const context = canvas.getContext("2d");
     context.scale(density, density);
-    const usable = model.matching.filter((point) => ["done", "infeasible"].includes(model.state.values[point]));
+    const usable = model.matching.filter(hasResult);
     const done = usable.filter((point) => model.state.values[point] === "done");
     const opacity = Math.min(0.6, Math.max(0.05, 120 / usable.length));
     const beyond = usable.filter((point) => model.state.values[point] === "infeasible");
@@ -143,7 +145,8 @@ attnflow.view("parallel", async (element, data) => {
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
     const share = (event.clientY - box.top - up(0)) / (up(1) - up(0));
-    return [event.clientX - box.left, Math.min(1, Math.max(0, share)), box.width];
+    const snapped = share < 0.02 ? 0 : share > 0.98 ? 1 : share; // the ends of an axis are easy to meet
+    return [event.clientX - box.left, snapped, box.width];
   };
   canvas.addEventListener("pointerdown", (event) => {
     const [x, share, width] = place(event);

@@ -1,0 +1,110 @@
+"""The points of a study as they are in its store: frames, the front, a report; what `Study.sweep` hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwmodels.errors import InputError, Problem
+from studies.goals import Goals
+from studies.space import Json
+from studies.store import Row, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from studies.report.points import Points
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study in a store.
+
+    Parameters
+    ----------
+    store
+        The SQLite file.
+    study
+        Name of the study in it.
+    summary
+        What the call that made these results did, as plain JSON values.
+    """
+
+    store: Path
+    study: str
+    summary: dict[str, Json]
+
+    def rows(self) -> list[Row]:
+        """Every point with all that is stored about it, in the order of the grid."""
+        with Store(self.store) as opened:
+            return list(opened.rows(self.study))
+
+    def points(self) -> Points:
+        """The same as reports see it."""
+        from studies.report.points import Points
+
+        with Store(self.store) as opened:
+            goals = Goals.of({self.study: opened.description(self.study)})
+        return Points.of(self.rows(), goals)
+
+    def frame(self) -> pd.DataFrame:
+        """One line per point: state, settings, metrics, front, command; see `studies.frame.frame_of`."""
+        from studies.frame import frame_of
+
+        return frame_of(self.points())
+
+    def front(self) -> pd.DataFrame:
+        """The lines of `frame` that no other point of their workload beats, best by the first objective first."""
+        points = self.points()
+        table = self.frame()
+        table = table[table["front"]]
+        objective = points.objectives[0] if points.objectives else None
+        return table.sort_values(objective.name, ascending=objective.goal != "max") if objective else table
+
+    def best(self, metric: str) -> pd.Series[object]:
+        """The line of the best feasible point by `metric`.
+
+        Raises
+        ------
+        InputError
+            If no point has it, or it has no direction.
+        """
+        points = self.points()
+        column = points.column(metric)
+        if column is None or not column.numeric or column.goal is None:
+            raise InputError(Problem(f"no point is best by {metric!r}: it is no number with a direction here"))
+        table = self.frame()
+        values = table.loc[table["state"] == "done", metric].astype(float)
+        return table.loc[values.idxmax() if column.goal == "max" else values.idxmin()]
+
+    def report(self, path: Path | str, title: str | None = None) -> Path:
+        """Write the report to one HTML file; returns where.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        from studies.report import write_report
+
+        with Store(self.store) as opened:
+            told = opened.description(self.study)
+        write_report(self.rows(), path, title or str(told.get("title") or self.study), Goals.of({self.study: told}))
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        from algorithms.cards import html_table
+
+        points = self.points()
+        rows = [("points", f"{len(points):,}"), ("with a result", f"{len(points.done):,}")]
+        rows += [
+            (state, f"{many:,}")
+            for state in ("infeasible", "deadlock", "failed")
+            if (many := len(points.in_state(state)))
+        ]
+        for best in points.best:
+            value = best.objective.values[best.point]
+            label = points.label(best.point, "design") or points.rows[best.point].point.algorithm
+            rows.append((f"best {best.objective.name}", f"{value:.6g} {best.objective.unit}: {label}"))
+        return html_table(f"{self.study} in {self.store}", ("", ""), [(name, str(value)) for name, value in rows])
