@@ -6,8 +6,9 @@ from algorithms.tiled.kernels import find_kernel
 from algorithms.tiled.mapping import time_plan
 from studies.validate.gpu_cases import GpuPoint, UnsupportedPointError
 
-_BYTE_FIELDS = {"hbm_bytes": 1.0, "bytes": 1.0, "hbm_gb": 1e9, "gb": 1e9}
-"""Fields under which files give bytes, and their unit."""
+_UNITS = {"bytes": 1.0, "mb": 1e6, "gb": 1e9}
+"""Endings of the fields under which files give bytes, such as ``hbm_gb``."""
+_OTHER_FIELDS = ("bytes_min", "kv_bytes_per_token")
 
 
 def counted_bytes(point: GpuPoint) -> tuple[float, float]:
@@ -18,12 +19,12 @@ def counted_bytes(point: GpuPoint) -> tuple[float, float]:
     UnsupportedPointError
         The point gives no bytes, or its kernel has no profile.
     """
-    given = {**(point.model_extra or {}), **point.shape}
-    for name, unit in _BYTE_FIELDS.items():
-        value = given.get(name)
-        if isinstance(value, int | float) and value > 0:
+    given = {**point.shape, **(point.model_extra or {})}
+    for name, value in given.items():
+        unit = _UNITS.get(name.casefold().rsplit("_", 1)[-1])
+        if unit and name not in _OTHER_FIELDS and isinstance(value, int | float) and value > 0:
             return float(value) * unit, _simulated(point)
-    raise UnsupportedPointError(f"the point gives none of {', '.join(_BYTE_FIELDS)}")
+    raise UnsupportedPointError("the point gives no bytes: no field ends in bytes, mb or gb")
 
 
 def _simulated(point: GpuPoint) -> float:

@@ -82,6 +82,33 @@ class TestRows:
         assert group_of(fitted) == group_of(point) + " (fitted)"
 
 
+class TestBytes:
+    """Figure 2 of FlashAttention (arXiv:2205.14135): GPT-2 medium, forward and backward, batch 64, 1,024 tokens."""
+
+    def row(self, folder: Path, kernel: str, **found: float):
+        shape = {"B": 64, "Sq": 1024, "Skv": 1024, "Hq": 16, "Hkv": 16, "D": 64, "causal": False}
+        point = {
+            "id": "io",
+            "kind": "io_count",
+            "kernel": kernel,
+            "hw": "A100_SXM4_40G",
+            "dtype": "fp16",
+            "shape": shape,
+        }
+        (row,) = validate_gpu(write(folder, point | found)).rows
+        return row
+
+    def test_bytes_of_both_and_their_ratio(self, tmp_path):
+        eager = self.row(tmp_path, "PyTorch eager attention", hbm_gb=40.3)
+        flash = self.row(tmp_path, "FlashAttention-1", hbm_gb=4.4)
+        assert (eager.status, flash.status) == ("pass", "pass")
+        assert eager.expected == 40.3e9
+        assert eager.got / flash.got == pytest.approx(40.3 / 4.4, rel=0.15)
+
+    def test_a_point_without_bytes_is_named(self, tmp_path):
+        assert "gives no bytes" in self.row(tmp_path, "FlashAttention-1").why
+
+
 class TestReport:
     def test_groups_carry_their_limit_and_both_baselines(self, tmp_path):
         report = validate_gpu(write(tmp_path, PREFILL, PREFILL | {"id": "c", "confidence": "C"}))
