@@ -38,7 +38,7 @@ def _memory_bytes(evaluation: ChipEvaluation) -> Scalar:
     return evaluation.run.tier_bytes[evaluation.chip.accelerator.memory.name]
 
 
-@metric("io_bytes", "B", "bytes that cores load from and store to shared tiers", subject="chip")
+@metric("io_bytes", "B", "bytes that cores load from and store to shared tiers", goal="min", subject="chip")
 def _io_bytes(evaluation: ChipEvaluation) -> Scalar:
     return evaluation.plan.total("load_bytes") + evaluation.plan.total("store_bytes")
 

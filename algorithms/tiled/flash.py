@@ -94,7 +94,7 @@ def launch_of(
         matrix_format=workload.dtype,
         overlap=parameters.overlap,
         row_groups=max(parameters.row_groups, 1),
-        shared_by=len(tiling.query_tiles),
+        shared_by=len(tiling.query_tiles) * (workload.group_size // tiling.rows_per_token),
         kept_store_bytes=kept_store_bytes,
     )
 
