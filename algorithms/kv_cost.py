@@ -7,7 +7,7 @@ into requests to tiers and into work on units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -320,6 +320,19 @@ class StepCost:
             replace(moved, needed_by_layer=layer) if moved.needed_by_layer >= 0 else moved for moved in self.transfers
         )
         return replace(self, layer=layer, transfers=transfers)
+
+    def in_tiers(self, names: Mapping[str, str]) -> StepCost:
+        """The same cost with other names for the tiers."""
+        return replace(
+            self,
+            reads=tuple(replace(read, tier=names[read.tier]) for read in self.reads),
+            writes=tuple(replace(write, tier=names[write.tier]) for write in self.writes),
+            copies=tuple(replace(copy, tier=names[copy.tier]) for copy in self.copies),
+            transfers=tuple(
+                replace(moved, source=names[moved.source], target=names[moved.target]) for moved in self.transfers
+            ),
+            occupancy=tuple(replace(held, tier=names[held.tier]) for held in self.occupancy),
+        )
 
     def held(self, tier: str) -> Occupancy:
         """What the layer holds in `tier` after the step."""

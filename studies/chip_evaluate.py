@@ -99,7 +99,7 @@ class ChipEvaluation:
                 "compulsory_s": bounds.compulsory_s,
                 "useful_matrix_s": bounds.useful_matrix_s,
             },
-            "launches": [self._launch(i) for i in range(len(run.launches))],
+            "launches": self._launches(),
             "tier_bytes": dict(run.tier_bytes),
             "energy_j": dict(self.energy_j),
             "layers": self.layers,
@@ -110,24 +110,33 @@ class ChipEvaluation:
             "wall_s": self.wall_s,
         }
 
-    def _launch(self, number: int) -> dict[str, Json]:
-        run, planned = self.run.launches[number], self.plan.launches[number]
+    def _launches(self) -> list[Json]:
+        """All launches; those of layers that are alike are one entry, with the sum of their times, bytes and work."""
+        alike: dict[tuple[str, float, int], list[int]] = {}
+        for number, run in enumerate(self.run.launches):
+            alike.setdefault((run.name, run.seconds, run.items), []).append(number)
+        return [self._launch(numbers) for numbers in alike.values()]
+
+    def _launch(self, numbers: list[int]) -> dict[str, Json]:
+        runs = [self.run.launches[number] for number in numbers]
+        planned = [self.plan.launches[number] for number in numbers]
         return {
-            "name": run.name,
-            "seconds": run.seconds,
-            "gap_s": run.gap_s,
-            "cycles": run.cycles,
-            "items": run.items,
-            "steps": sum(item.step_count * times for item, times in planned.items),
-            "cores": run.cores,
-            "waves": run.waves,
-            "busy": dict(run.busy),
-            "stalled": dict(run.stalled),
-            "load_bytes": planned.total("load_bytes"),
-            "store_bytes": planned.total("store_bytes"),
-            "flops": planned.total("flops"),
-            "exps": planned.total("exps"),
-            "vector_ops": planned.total("vector_ops"),
+            "name": runs[0].name,
+            "times": len(numbers),
+            "seconds": sum(run.seconds for run in runs),
+            "gap_s": sum(run.gap_s for run in runs),
+            "cycles": sum(run.cycles for run in runs),
+            "items": runs[0].items,
+            "steps": sum(item.step_count * times for item, times in planned[0].items),
+            "cores": runs[0].cores,
+            "waves": runs[0].waves,
+            "busy": dict(runs[0].busy),
+            "stalled": dict(runs[0].stalled),
+            "load_bytes": sum(launch.total("load_bytes") for launch in planned),
+            "store_bytes": sum(launch.total("store_bytes") for launch in planned),
+            "flops": sum(launch.total("flops") for launch in planned),
+            "exps": sum(launch.total("exps") for launch in planned),
+            "vector_ops": sum(launch.total("vector_ops") for launch in planned),
         }
 
 
@@ -153,7 +162,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     parameters = algorithm.resolved(workload, algorithm.parameters(**dict(point.parameters)), chip)
     plan = algorithm.plan(workload, parameters, chip)
     _check_capacity(plan, setting)
-    run = time_plan(plan, chip, setting.profile, mode=setting.mapping)
+    run = time_plan(plan, chip, setting.profile, mode=setting.mapping, memory=setting.memory)
     decided: dict[str, Scalar] = {
         field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
     }

@@ -18,7 +18,7 @@ from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.parameters import knob
 from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.policy_plan import StepShape, attended_keys, policy_plan
-from algorithms.tiled.policy_run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost
+from algorithms.tiled.policy_run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost_in
 
 if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
@@ -78,10 +78,9 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         InputError
             A budget that does not fit, or a memory tier that the chip lacks.
         """
-        return step_cost(self._key(workload, parameters, chip))
-
-    def _key(self, workload: Workload, parameters: Policied, chip: Accelerator) -> RunKey:
-        return RunKey.of(self.stepped(workload, parameters), parameters, parameters.tiers_on(chip), self.frames)
+        tiers = parameters.tiers_on(chip)
+        stepped = self.stepped(workload, parameters)
+        return step_cost_in(RunKey.of(stepped, parameters, len(tiers), self.frames), tiers)
 
     def plan(self, workload: Workload, parameters: Policied, chip: Accelerator) -> TilePlan:
         """Layer after layer: decisions, attention over what is kept, what a fused kernel cannot give."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
 
 When = Literal["policy", "step", "prefill"]
+_NEUTRAL_TIERS = tuple(f"tier {number}" for number in range(8))
+"""Names in a run that chips with different tiers share."""
 MEASURED_STEPS = 2
 """The first step after the context still settles what the prompt left; the second is reported."""
 
@@ -98,9 +100,10 @@ class PolicyParameters(TileParameters):
         check_tiers(chip, named, "placement")
         return named or memory_tiers(chip)[:2]
 
-    def timing(self, tiers: tuple[str, ...]) -> TimingOptions:
-        """How the run is counted when keys lie in ``tiers``."""
-        cached = (self.cached, *(None for _ in tiers[2:])) if self.cached and len(tiers) > 1 else None
+    def timing(self, count: int) -> TimingOptions:
+        """How the run is counted when keys lie in ``count`` tiers, whose names do not matter to it."""
+        tiers = _NEUTRAL_TIERS[:count]
+        cached = (self.cached, *(None for _ in tiers[2:])) if self.cached and count > 1 else None
         return TimingOptions(
             accounting=Accounting(self.page_tokens, layout=self.layout, tier=tiers[0]),
             placement=Placement(tiers, cached),
@@ -135,7 +138,7 @@ class RunKey:
     options: TimingOptions
 
     @classmethod
-    def of(cls, workload: Workload, parameters: PolicyParameters, tiers: tuple[str, ...], frames: bool) -> RunKey:
+    def of(cls, workload: Workload, parameters: PolicyParameters, tiers: int, frames: bool) -> RunKey:
         """For a step that ends at `workload.kv_len` tokens."""
         context = workload.kv_len - MEASURED_STEPS * workload.q_len
         if context < 1:
@@ -160,7 +163,7 @@ class RunKey:
 
 @lru_cache(maxsize=256)
 def step_cost(key: RunKey) -> StackCost:
-    """Cost of the step that ends at the context's length, in the steady state.
+    """Cost of the step that ends at the context's length, in the steady state; tiers have neutral names.
 
     Raises
     ------
@@ -172,6 +175,13 @@ def step_cost(key: RunKey) -> StackCost:
     run = TimingRun(policy, key.shape, key.context_tokens, key.budget, more, key.options)
     *_, last = run.steps(MEASURED_STEPS, key.step_tokens, "frame" if key.frames else "decode")
     return last
+
+
+@lru_cache(maxsize=256)
+def step_cost_in(key: RunKey, tiers: tuple[str, ...]) -> StackCost:
+    """`step_cost` with the names of a chip's ``tiers``."""
+    names = dict(zip(_NEUTRAL_TIERS, tiers, strict=False))
+    return StackCost(tuple(layer.in_tiers(names) for layer in step_cost(key).layers))
 
 
 def policy_values(workload: Workload, parameters: PolicyParameters, tensors: Tensors, frames: bool) -> FloatArray:
