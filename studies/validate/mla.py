@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from algorithms.shape import DTYPE_BYTES, LatentAttention, Workload
 from algorithms.tiled.mla import BLOCKS
@@ -62,8 +62,8 @@ class MlaCase(BaseModel):
     batch: Count
     context: Count
     q: Count
-    causal: bool = False
-    model: str | None = None
+    causal: bool | None = None
+    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "dims"))
     element_bytes: Count = 2
     kv_heads: Count | None = None
     flops: int | None = None

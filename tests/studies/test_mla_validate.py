@@ -55,12 +55,13 @@ def test_intensities_are_compared_to_their_four_decimals(write):
 def test_other_models_batches_and_formats(write):
     rows = [
         {**SEQ, "model": "V2", "flops": 2 * 149225472 + 1140850688},
+        {**SEQ, "dims": "V2", "bytes_weights": 2 * 149225472, "flops": None, "causal": None},
         {**SEQ, "batch": 8, "flops": 8 * 1515061248, "bytes_cache_read": 8 * 4718592},
         {**SEQ, "element_bytes": 1, "bytes_weights": 187105280},
         {**SEQ, "phase": "extend", "q": 4, "flops": 4 * 1515061248},
         {**SEQ, "scheme": "gqa", "kv_heads": 4, "flops": None, "bytes_cache_read": 8388608},
     ]
-    assert [row.status for row in validate_mla(write(*rows)).rows] == ["pass"] * 5
+    assert [row.status for row in validate_mla(write(*rows)).rows] == ["pass"] * 6
 
 
 def test_foreign_rows_are_named_and_not_passed(write):
