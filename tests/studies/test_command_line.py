@@ -1,5 +1,6 @@
 """The command line as people and scripts use it: what it prints, and the exit codes."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -21,6 +22,7 @@ from studies.command import command_of
 from studies.evaluate import attempt, evaluate
 from studies.resolve import read_study
 from studies.space import ENGINES, DesignPoint
+from studies.value_pass import values_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "studies" / "configs").glob("*.yaml"))
 SMALL = ["--seq-len", "16", "--head-dim", "4"]
@@ -128,14 +130,15 @@ def test_shipped_captures_are_tensors_by_name(capsys):
 def test_a_wrong_value_would_be_seen(monkeypatch):
     """The comparison with the oracle is a real one: spoil one element and the error is there."""
     point = design_point("sdpa.naive", DesignOptions(seq_len=8, head_dim=4))
-    honest = simulator.simulate
+    honest = values_of
 
-    def spoilt(*arguments, **options):
-        result = honest(*arguments, **options)
-        result.outputs["out"][3] += 1e-3
-        return result
+    def spoilt(*arguments):
+        values = honest(*arguments)
+        out = values.outputs["out"].copy()
+        out[3] += 1e-3
+        return dataclasses.replace(values, outputs={"out": out})
 
-    monkeypatch.setattr(simulator, "simulate", spoilt)
+    monkeypatch.setattr("studies.evaluate.values_of", spoilt)
     assert evaluate(point).deviation.max_abs == pytest.approx(1e-3)
 
 
