@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from algorithms.tiled.fidelity import MEMORY_FIDELITIES
 from hwmodels.chip import Accelerator
 from hwmodels.errors import InputError, Problem
 from studies.parameters import CHIP_KNOBS
-from studies.space import ChipSetting, Scalar
+from studies.space import ChipSetting, Mapped, Scalar
 
 if TYPE_CHECKING:
     from algorithms.shape import Workload
@@ -53,30 +54,42 @@ def kernel_parameters(
 
 
 def chip_setting(
-    accelerator: Accelerator, changes: Mapping[str, Scalar], mapping: Scalar = None, kernel: Kernel | None = None
+    accelerator: Accelerator,
+    changes: Mapping[str, Scalar],
+    manner: Mapping[str, Scalar] | None = None,
+    kernel: Kernel | None = None,
 ) -> ChipSetting:
-    """``accelerator`` with fields changed (``{"hbm.bytes_per_second": "4 TB/s"}``) and the mapping, if given.
+    """``accelerator`` with fields changed (``{"hbm.bytes_per_second": "4 TB/s"}``), and the knobs of its use.
+
+    Parameters
+    ----------
+    manner
+        Values of `CHIP_KNOBS` by name; those that are missing or None take their defaults.
 
     Raises
     ------
     InputError
-        Unknown paths with the nearest one, bad values; each problem's field is the path or ``mapping``.
+        Unknown paths with the nearest one, bad values; each problem's field is the path or the knob.
     """
-    knob = CHIP_KNOBS["mapping"]
     problems = [
         Problem(f"must be a number or a text (got {value!r})", field=path)
         for path, value in changes.items()
         if isinstance(value, bool)
     ]
-    chosen, changed = knob.default, accelerator
-    try:
-        chosen = knob.read(knob.default if mapping is None else mapping)
-    except InputError as error:
-        problems += error.problems
+    chosen, changed = {name: knob.default for name, knob in CHIP_KNOBS.items()}, accelerator
+    for name, value in (manner or {}).items():
+        if value is None:
+            continue
+        try:
+            chosen[name] = CHIP_KNOBS[name].read(value)
+        except InputError as error:
+            problems += error.problems
     try:
         changed = accelerator.with_(**{path: value for path, value in changes.items() if not isinstance(value, bool)})
     except InputError as error:
         problems += error.problems
     if problems:
         raise InputError(problems)
-    return ChipSetting(changed, "exact" if chosen == "exact" else "symmetric", kernel.profile if kernel else None)
+    mapping: Mapped = "exact" if chosen["mapping"] == "exact" else "symmetric"
+    memory = next(known for known in MEMORY_FIDELITIES if known == chosen["memory"])
+    return ChipSetting(changed, mapping, kernel.profile if kernel else None, memory)

@@ -54,7 +54,7 @@ def _how_to_run(point: DesignPoint) -> list[str]:
         words += ["--set", f"chip.{path}={value}"]
     if point.chip.profile is not None:
         words += ["--kernel", point.chip.profile.name]
-    return [*words, "--mapping", point.chip.mapping]
+    return [*words, "--mapping", point.chip.mapping, "--memory", point.chip.memory]
 
 
 def _changed_knobs(base: Workload, workload: Workload) -> list[str]:

@@ -210,6 +210,7 @@ def _settings(point: DesignPoint, *, in_full: bool) -> Mapping[str, Json]:
     accelerator = point.chip.accelerator
     fields = accelerator.values() if in_full else dict(accelerator.changes)
     shown: dict[str, Json] = {"name": accelerator.name, **fields, "mapping": point.chip.mapping}
+    shown["memory"] = point.chip.memory
     return {**point.describe(), "chip": shown}
 
 

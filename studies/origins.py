@@ -98,6 +98,7 @@ def _of_chip(point: DesignPoint) -> Iterator[_Row]:
     name = point.chip.accelerator.name
     yield _Row("chip", "chip", name, "default", (("chip", "preset"), ("chip",)))
     yield _Row("mapping", "mapping", point.chip.mapping, "default", (("mapping",),))
+    yield _Row("memory", "memory", point.chip.memory, "default", (("memory",),))
     kernel = point.chip.profile.name if point.chip.profile else None
     yield _Row("run", "kernel", kernel, "default", (("kernel",),))
     for path, value, source in chip_origins(point.chip):

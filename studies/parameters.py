@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from algorithms.shape import DTYPE_BYTES, Mask, Phase, Workload
+from algorithms.tiled.fidelity import MemoryFidelity
 from hwmodels.complaints import complaint_about
 from hwmodels.documents import read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
@@ -137,6 +138,12 @@ RUN_KNOBS = {
 
 CHIP_KNOBS = {
     "mapping": Knob("mapping", Mapped, "symmetric", help="a few cores stand for all (symmetric), or all (exact)"),
+    "memory": Knob(
+        "memory",
+        MemoryFidelity,
+        "peak",
+        help="what the main memory sustains: its peak, closed forms (analytic), or its banks (cycle)",
+    ),
 }
 """How work is put on a chip."""
 

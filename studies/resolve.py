@@ -384,8 +384,9 @@ class _Resolver:
         simpy = choice.get("engine", self.text.engine) == "simpy"
         chip: ChipSetting | None = None
         if runs_on_chip(algorithm):
-            name, mapping = str(choice.get("chip") or self._preset("chip")), choice.get("mapping", self.text.mapping)
-            chip, simpy = self.chips.setting(name, chosen.get("field", {}), mapping, self.kernel), False
+            name = str(choice.get("chip") or self._preset("chip"))
+            manner = {knob: choice.get(knob, getattr(self.text, knob)) for knob in CHIP_KNOBS}
+            chip, simpy = self.chips.setting(name, chosen.get("field", {}), manner, self.kernel), False
         if chip is not None and self.kernel is not None:
             own = kernel_parameters(self.kernel, algorithm.name, self.shapes[shape_key], chip.accelerator)
             chosen["parameter"] = own | chosen["parameter"]

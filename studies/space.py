@@ -15,6 +15,7 @@ from typing import Literal, Self, TypeVar, get_args
 from pydantic import TypeAdapter
 
 from algorithms.shape import Workload
+from algorithms.tiled.fidelity import MemoryFidelity
 from algorithms.tiled.profile import KernelProfile
 from hwmodels.chip import Accelerator
 
@@ -76,18 +77,22 @@ class ChipSetting:
         ``"symmetric"``: a few cores stand for all; ``"exact"``: all cores in one simulation.
     profile
         Of a published kernel: its structure and overheads; None takes the chip's own figures without any.
+    memory
+        What the main memory sustains: its ``"peak"``, or what closed forms (``"analytic"``) or its banks (``"cycle"``)
+        say of the runs that are read.
     """
 
     accelerator: Accelerator
     mapping: Mapped = "symmetric"
     profile: KernelProfile | None = None
+    memory: MemoryFidelity = "peak"
 
     def describe(self) -> dict[str, Json]:
         """Plain JSON values; what only says where numbers come from is left out."""
         fields = dataclasses.asdict(self.accelerator)
         kept = {name: value for name, value in fields.items() if name not in _UNKEYED_CHIP_FIELDS}
         profile = dataclasses.asdict(self.profile) if self.profile else None
-        return {"accelerator": kept, "mapping": self.mapping, "profile": profile}
+        return {"accelerator": kept, "mapping": self.mapping, "memory": self.memory, "profile": profile}
 
     @cached_property
     def content(self) -> dict[str, Json]:

@@ -39,6 +39,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from algorithms.tiled.fidelity import MemoryFidelity
 from hwmodels.quantity import Hertz
 from studies.metrics import Goal
 from studies.space import Engine, Mapped, Scalar
@@ -127,6 +128,7 @@ class StudyText(_Strict):
     workload: str | dict[str, Scalar] | None = None
     chip: str | dict[str, Scalar] | None = None
     mapping: Mapped = "symmetric"
+    memory: MemoryFidelity = "peak"
     kernel: str | None = None
     parameters: dict[str, Scalar] = {}
     axes: dict[str, AxisText] = {}

@@ -38,13 +38,13 @@ class StudyChips:
         return value
 
     def setting(
-        self, name: str, changes: Mapping[str, Scalar], mapping: Scalar, kernel: Kernel | None = None
+        self, name: str, changes: Mapping[str, Scalar], manner: Mapping[str, Scalar], kernel: Kernel | None = None
     ) -> ChipSetting:
         """The chip called `name` with all changes, and the profile of a kernel."""
         merged = self.fixed | dict(changes)
-        key = (name, mapping, *merged.items())
+        key = (name, *manner.items(), *merged.items())
         if key not in self._made:
-            self._made[key] = chip_setting(self.named[name], merged, mapping, kernel)
+            self._made[key] = chip_setting(self.named[name], merged, manner, kernel)
         return self._made[key]
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, get_args
 
 import numpy as np
 
 from algorithms.memory_binding import dram_description
+from algorithms.tiled.fidelity import MemoryFidelity
 from algorithms.tiled.plan import Launch
 from algorithms.tiled.profile import KernelProfile
 from hwmodels.accelerator import Accelerator
@@ -23,9 +23,6 @@ from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
 from simulator.firing import IntArray
 from simulator.servers.dram import Requests, run_dram
-
-MemoryFidelity = Literal["peak", "analytic", "cycle"]
-MEMORY_FIDELITIES: tuple[MemoryFidelity, ...] = get_args(MemoryFidelity)
 
 REFRESH_INTERVALS = 2
 """Length of the sample: every bank is refreshed so often in it."""

@@ -56,6 +56,13 @@ class DesignOptions:
     mapping: Annotated[
         str | None, typer.Option(help="On a chip: symmetric (a few cores stand for all), or exact.", show_default=False)
     ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="On a chip: what its memory sustains, its peak, by closed forms (analytic), or by its banks (cycle).",
+            show_default=False,
+        ),
+    ] = None
     kernel: Annotated[
         str | None,
         typer.Option(
@@ -163,6 +170,7 @@ def _chip(
 ) -> ChipSetting | None:
     """The chip with its changes, if the algorithm runs on one; options that do not go together are problems."""
     from studies.chips import chip_setting
+    from studies.parameters import CHIP_KNOBS
     from studies.parts import find_chip, runs_on_chip
 
     accelerator = None
@@ -171,7 +179,8 @@ def _chip(
     if algorithm is None:
         return None
     if not runs_on_chip(algorithm):
-        options = {"--chip": design.chip, "--mapping": design.mapping, "--kernel": design.kernel}
+        options = {"--chip": design.chip, "--kernel": design.kernel}
+        options |= {f"--{knob}": getattr(design, knob) for knob in CHIP_KNOBS}
         options |= {f"--set chip.{path}": path for path in changes}
         message = f"{algorithm.name} is a graph of FIFOs and runs on no chip"
         problems.found += [Problem(message, field=name) for name, value in options.items() if value is not None]
@@ -185,15 +194,17 @@ def _chip(
     if accelerator is None:
         return None
     try:
-        return chip_setting(accelerator, changes, design.mapping, kernel)
+        return chip_setting(accelerator, changes, {knob: getattr(design, knob) for knob in CHIP_KNOBS}, kernel)
     except InputError as error:
         problems.found += [replace(problem, field=_option_of(problem.field)) for problem in error.problems]
         return None
 
 
 def _option_of(path: str | None) -> str:
-    """The option that set a field of the chip, or the mapping."""
-    return "--mapping" if path == "mapping" else f"--set chip.{path}"
+    """The option that set a field of the chip, or a knob of its use."""
+    from studies.parameters import CHIP_KNOBS
+
+    return f"--{path}" if path in CHIP_KNOBS else f"--set chip.{path}"
 
 
 class _Problems:

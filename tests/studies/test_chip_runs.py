@@ -31,7 +31,7 @@ SMALL = ONE_HEAD_ON_CHIP.with_(q_len=96, kv_len=96, mask="causal")
 
 def point_on(accelerator=H100, algorithm="flash.q_outer", workload=SMALL, changes=None, mapping=None, **parameters):
     values = complete_parameters(find_algorithm(algorithm), parameters)
-    return DesignPoint(algorithm, workload, values, chip=chip_setting(accelerator, changes or {}, mapping))
+    return DesignPoint(algorithm, workload, values, chip=chip_setting(accelerator, changes or {}, {"mapping": mapping}))
 
 
 def json_of(capsys, *arguments):
