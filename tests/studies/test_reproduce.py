@@ -44,7 +44,7 @@ def test_names_are_unique_and_near_ones_are_suggested():
     assert run_command_line(["reproduce", "sn40"]) == 2
 
 
-QUICK = ("flash-svd", "llm-in-a-flash", "mla-crossovers", "paged", "relay", "sn40l")
+QUICK = ("flash-attention", "flash-svd", "llm-in-a-flash", "mla-crossovers", "paged", "relay", "sn40l")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_sn40l_switches_as_published_and_keeps_its_misses(capsys):
 
 
 def test_serving_systems_move_the_bytes_of_their_formulas():
-    for name in ("relay", "flash-svd"):
+    for name in ("relay", "flash-svd", "flash-attention"):
         formulas = [row for row in get_reproduction(name).rows() if row.within_pct is not None]
         assert len(formulas) >= 3
         assert all(row.agrees for row in formulas)
