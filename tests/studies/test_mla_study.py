@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from algorithms.tiled.mapping import time_plan
+from algorithms.tiled.mla import BLOCKS
+from algorithms.tiled.mla_fit import BlockParameters
 from hwmodels.accelerator import load_accelerator
 from studies.mla_study import (
     CHIPS,
+    PERSISTENT,
     absorption_point,
     arithmetic_alone,
     cost,
@@ -83,3 +87,14 @@ def test_the_reproduction_keeps_claims_that_do_not_follow():
     assert recompute.ours is not None
     assert recompute.ours >= 6
     assert rows["chips on which seq is fastest"].ours == len(CHIPS)
+
+
+@pytest.mark.parametrize("order", ["mla.seq", "mla.rc", "mla.exp", "block.gqa"])
+def test_a_few_cores_stand_for_all_of_them(order):
+    share = 16 / H100.cores
+    rates = {f"{tier.name}.bytes_per_second": tier.bytes_per_second * share for tier in H100.tiers}
+    chip = H100.with_(cores=16, **rates)
+    for workload in (decode_step(2, 1024), decode_step(1, 512, 64)):
+        plan = BLOCKS[order].plan(workload, BlockParameters(), chip)
+        seconds = [time_plan(plan, chip, PERSISTENT, mode).seconds for mode in ("symmetric", "exact")]
+        assert seconds[0] == pytest.approx(seconds[1], rel=0.01)
