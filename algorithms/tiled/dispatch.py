@@ -55,7 +55,7 @@ def dispatch(launch: Launch, cores: int, items_per_core: int, estimate: Callable
     for item, times in order:
         length = estimate(item)
         rounds, rest = (0, times)
-        if len({end for end, _ in free}) == 1:
+        if times >= count and len({end for end, _ in free}) == 1:
             rounds, rest = divmod(times, count)  # all are free at once: whole rounds need no comparison
         if rounds:
             for taken in runs:

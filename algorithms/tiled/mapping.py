@@ -186,8 +186,12 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
     active = min(chip.cores, max(launch.item_count, 1))
     fair = _fabric(chip, pace, moved, active)
 
+    guesses: dict[int, float] = {}
+
     def estimate(item: WorkItem) -> float:
-        return pace.item_estimate(item, fair.memory.bytes_per_tick)
+        if id(item) not in guesses:  # the launch keeps its items alive
+            guesses[id(item)] = pace.item_estimate(item, fair.memory.bytes_per_tick)
+        return guesses[id(item)]
 
     slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
     working = len({slot.core for slot in slots})
