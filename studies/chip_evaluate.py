@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from algorithms.shape import Workload
     from algorithms.tiled.mapping import ChipRun
     from algorithms.tiled.plan import TilePlan
+    from algorithms.tiled.profile import KernelProfile
 
 LARGEST_CHECKED = 1 << 22
 """Scores, and elements of a tensor, up to which values are checked; they depend on no chip, and timing on no values."""
@@ -72,6 +73,12 @@ class ChipEvaluation:
     def seconds(self) -> float:
         """All launches and the gaps before them."""
         return self.run.seconds
+
+    @property
+    def idle_cores(self) -> int:
+        """Cores that have nothing to do in the launch that takes longest."""
+        longest = max(self.run.launches, key=lambda launch: launch.seconds, default=None)
+        return self.chip.accelerator.cores - (longest.cores if longest else 0)
 
     @property
     def chip(self) -> ChipSetting:
@@ -162,7 +169,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     parameters = algorithm.resolved(workload, algorithm.parameters(**dict(point.parameters)), chip)
     plan = algorithm.plan(workload, parameters, chip)
     _check_capacity(plan, setting)
-    run = time_plan(plan, chip, setting.profile, mode=setting.mapping, memory=setting.memory)
+    run = time_plan(plan, chip, _profile(setting, parameters), mode=setting.mapping, memory=setting.memory)
     decided: dict[str, Scalar] = {
         field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
     }
@@ -181,6 +188,15 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
         note=note,
         wall_s=time.perf_counter() - started,
     )
+
+
+def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:
+    """That of a published kernel, or no overheads and as many tiles on the way as the algorithm holds."""
+    from algorithms.tiled.profile import UNFITTED
+
+    if setting.profile is not None:
+        return setting.profile
+    return dataclasses.replace(UNFITTED, tiles_in_flight=getattr(parameters, "stages", UNFITTED.tiles_in_flight))
 
 
 def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:

@@ -19,12 +19,19 @@ def register(app: typer.Typer) -> None:
 def explain(
     algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
 ) -> None:
-    """Stalls by unit and cause, the critical path, the binding resource and a lever that was tried."""
+    """Stalls and the critical path, or on a chip the bounds; what binds; and levers that were tried."""
     point = design_point(algorithm, design)
     from studies.explain import explain as explain_point
     from studies.warm_up import announce_compilation
 
     announce_compilation("compiled", quiet=quiet)
+    if point.chip is not None:
+        from studies.chip_explain import explain_on_chip
+        from studies.cli.run_chip import chip_explanation
+
+        on_chip = explain_on_chip(point)
+        emit(on_chip.describe(), lambda: chip_explanation(on_chip), as_json=as_json)
+        return
     explanation = explain_point(point)
 
     def text() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from studies.chip_explain import IDLE_SHARE
 from studies.cli.output import table
 from studies.cli.run import changed_parameters, subject
 from studies.report.words import count, percent, quantity
@@ -12,6 +13,7 @@ from studies.report.words import count, percent, quantity
 if TYPE_CHECKING:
     from algorithms.tiled.mapping import LaunchRun
     from studies.chip_evaluate import ChipEvaluation
+    from studies.chip_explain import ChipExplanation
 
 _BOUNDS = {
     "memory": "bytes of this plan over the main memory",
@@ -33,6 +35,7 @@ def chip_summary(evaluation: ChipEvaluation) -> str:
         "",
         f"time      {quantity(evaluation.seconds, 's')} ({count(evaluation.cycles, 'cycle')})",
         f"bound by  {what_binds(evaluation)}",
+        *_idle(evaluation),
         *_rates(evaluation),
         f"values    {_values(evaluation)}",
         *(
@@ -49,6 +52,20 @@ def chip_summary(evaluation: ChipEvaluation) -> str:
     return "\n".join(lines)
 
 
+def chip_explanation(explanation: ChipExplanation) -> str:
+    """Bounds, launches and levers for people."""
+    evaluation = explanation.evaluation
+    time = f"time      {quantity(evaluation.seconds, 's')} ({count(evaluation.cycles, 'cycle')})"
+    parts = [f"{subject(evaluation.point)}\n{time}", _bound_table(evaluation), _launch_table(evaluation)]
+    for levers in (explanation.software, explanation.hardware):
+        rows = [
+            (lever.name, lever.before, lever.after, quantity(lever.seconds, "s"), f"{-100 * lever.gain:+.1f}%")
+            for lever in levers
+        ]
+        parts.append(table(("lever", "from", "to", "time", "change"), rows))
+    return "\n\n".join([*parts, explanation.sentence])
+
+
 def what_binds(evaluation: ChipEvaluation) -> str:
     """The largest lower bound, and how near the design comes to it."""
     bounds = evaluation.run.bounds
@@ -56,6 +73,13 @@ def what_binds(evaluation: ChipEvaluation) -> str:
         return "nothing: there is no work"
     least, share = quantity(bounds.seconds, "s"), percent(bounds.seconds / evaluation.seconds)
     return f"{bounds.binding}: {_BOUNDS[bounds.binding]} take at least {least}, {share} of the time"
+
+
+def _idle(evaluation: ChipEvaluation) -> Iterator[str]:
+    """A line if many cores have nothing to do."""
+    cores = evaluation.chip.accelerator.cores
+    if evaluation.idle_cores > IDLE_SHARE * cores:
+        yield f"idle      {evaluation.idle_cores:,} of {cores:,} cores have nothing to do in the longest launch"
 
 
 def _further(evaluation: ChipEvaluation) -> str:

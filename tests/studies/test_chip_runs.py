@@ -219,7 +219,6 @@ def test_a_run_reads_well(capsys):
             "run decode.split_kv --chip h100 --kernel fa3_hopper",
             "--kernel: fa3_hopper is a kernel of flash.q_outer, not of decode.split_kv",
         ),
-        ("explain flash.q_outer --chip h100", "flash.q_outer runs on a chip and is no graph of FIFOs"),
         ("advise depths flash.q_outer --chip h100", "flash.q_outer runs on a chip and is no graph of FIFOs"),
         ("trace flash.q_outer --chip h100", "flash.q_outer runs on a chip and is no graph of FIFOs"),
     ],
@@ -240,6 +239,27 @@ def test_tiles_that_do_not_fit_are_a_design_that_fails(capsys):
     arguments = ["run", "flash.q_outer", "--chip", "h100", "--set", "tile_rows=2048", "--set", "tile_columns=512", "-q"]
     (line,) = complaints(capsys, *arguments, code=3)
     assert line.startswith("tiles of 2048 queries and 2 x 512 keys need")
+
+
+def test_an_explanation_tries_levers_before_it_names_them(capsys):
+    """The best ones are those that the mapping demands, and gain what a run with them says."""
+    design = ["--chip", "h100", "--workload", "llama3-8b", "-q"]
+    told = json_of(capsys, "explain", "flash.q_outer", *design, "--seq-len", "1024", "--set", "overlap=serial")
+    best = told["levers"]["algorithm"][0]
+    assert (best["name"], best["before"], best["after"]) == ("overlap", "serial", "ping_pong")
+    again = json_of(
+        capsys, "run", "flash.q_outer", *design, "--seq-len", "1024", "--set", "overlap=ping_pong", "--timing-only"
+    )
+    assert best["seconds"] == pytest.approx(again["seconds"], rel=1e-9)
+    assert best["gain"] == pytest.approx(1 - again["seconds"] / told["seconds"], rel=1e-9)
+    told = json_of(capsys, "explain", "decode.split_kv", *design, "--context", "8192", "--set", "splits=1")
+    assert told["levers"]["algorithm"][0]["name"] == "splits"
+    assert "124 of 132 cores have nothing to do" in told["sentence"]
+    gains = [lever["gain"] for lever in told["levers"]["chip"]]
+    assert gains == sorted(gains, reverse=True)
+    assert "chip.hbm.bytes_per_second" in [lever["name"] for lever in told["levers"]["chip"]]
+    assert main(["explain", "decode.split_kv", *design, "--context", "8192"]) == 0
+    assert "lever" in capsys.readouterr().out
 
 
 # --- studies -------------------------------------------------------------------------------------------------
