@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 QUALITIES = {
     "heavy_hitter": "output error on the heavy-hitter stream, between random (0) and oracle (1)",
     "drift": "output error on the drift stream, between random (0) and oracle (1)",
+    "captured": "output error on tensors captured from a trained model, or on a user's, between random and oracle",
     "passkey_aware": "passkeys found when the question is known while the prompt is compressed",
     "passkey_agnostic": "passkeys found when the question comes after the prompt was compressed",
 }
