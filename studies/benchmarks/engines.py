@@ -7,6 +7,8 @@ import time
 
 from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
+from algorithms.streaming.memory import on_memory
+from algorithms.streaming.parameters import StreamingParameters
 from simulator import FrozenGraph, Graph, Server, Unit, operators
 from simulator.engines.compiled import run_compiled
 from simulator.engines.reference import run_reference
@@ -19,6 +21,9 @@ REFERENCE_SEQUENCE = 24
 REPEATS = 3
 SERVED_TOKENS = 400_000
 SERVED_TOKENS_REFERENCE = 4_000
+DRAM_SEQUENCE = 384
+DRAM_SEQUENCE_REFERENCE = 48
+CLOCK_HZ = 1e9
 
 
 def one_head(sequence: int, head_dim: int) -> Workload:
@@ -53,6 +58,13 @@ def served_graph(tokens: int) -> FrozenGraph:
     return graph.freeze()
 
 
+def loaded_graph(sequence: int) -> FrozenGraph:
+    """Memory-free streaming SDPA whose keys and values come from HBM2."""
+    algorithm, workload = get_algorithm("sdpa.memory_free"), one_head(sequence, 128)
+    parameters = StreamingParameters(kv_tier="hbm2")
+    return on_memory(algorithm.build(workload, parameters), workload, parameters, CLOCK_HZ).freeze()
+
+
 def _rate(graph: FrozenGraph, *, compiled: bool) -> float:
     """Firings per second of one engine without skipping: the best of several runs, since others share the machine."""
     best = 0.0
@@ -85,6 +97,17 @@ def naive_scalar() -> Figures:
 def with_server() -> Figures:
     """Both engines on a graph whose events a server orders."""
     return _compare(served_graph(SERVED_TOKENS), served_graph(SERVED_TOKENS_REFERENCE))
+
+
+@benchmark("with_dram", "memory-free SDPA, N = 384, d = 128, K and V loaded from HBM2 bank by bank; SimPy on N = 48")
+def with_dram() -> Figures:
+    """Both engines on a graph whose loads contend for the banks of a memory tier."""
+    large, small = loaded_graph(DRAM_SEQUENCE), loaded_graph(DRAM_SEQUENCE_REFERENCE)
+    figures = _compare(large, small)
+    begin = time.perf_counter()
+    (tier,) = run_compiled(large, digest=False).tiers
+    reads = 0 if tier is None else tier.reads
+    return figures | {"compiled_reads_per_s": reads / (time.perf_counter() - begin)}
 
 
 @benchmark("million_tokens", "memory-free SDPA, N = 1,048,576 rows, d = 128: 1.1e12 scores with exact skipping")
