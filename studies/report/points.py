@@ -187,7 +187,7 @@ class Points:
     @cached_property
     def selected_first(self) -> tuple[int, ...]:
         """The points that the page shows in detail to begin with: the best and, for contrast, the slowest."""
-        runs = [i for i, state in enumerate(self.states) if state in ("done", "deadlock")]
+        runs = [i for i, state in enumerate(self.states) if state in ("done", "infeasible", "deadlock")]
         if len(runs) <= _FEW:
             return tuple(runs)
         best = [best.point for best in self.best]

@@ -257,8 +257,8 @@ def own_sections(monkeypatch):
 def test_a_section_is_one_function_with_a_decorator(make_row, own_sections, tmp_path):
     (tmp_path / "own.html").write_text("<b>{{ text }}</b>")
 
-    @registry.section("roofline", "Roofline", order=55, lead="Measured & bound")
-    def roofline(points):
+    @registry.section("own", "Own", order=55, lead="Measured & bound")
+    def own(points):
         figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], customdata=[0, 1], name=plain("<b>")))
         yield plot(figure, caption="ceilings")
         yield breakdown(
@@ -268,13 +268,13 @@ def test_a_section_is_one_function_with_a_decorator(make_row, own_sections, tmp_
 
     page = page_of([make_row(), make_row(1, depth=2)])
     names = [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
-    assert names.index("stalls") < names.index("roofline") < names.index("fifos")
+    assert names.index("stalls") < names.index("own") < names.index("fifos")
     assert "Measured & bound" in page.text
     assert "<i>" in page.text
-    figure = page.chunks["data-roofline-0"]
+    figure = page.chunks["data-own-0"]
     assert figure["data"][0]["name"] == "&lt;b&gt;"
     assert "template" not in figure["layout"]
-    assert page.chunks["data-roofline-1-points"] == [[0, 1, 0, 5.0]] * 2
+    assert page.chunks["data-own-1-points"] == [[0, 1, 0, 5.0]] * 2
 
 
 def test_a_section_that_has_nothing_to_say_is_left_out(make_row, own_sections):
@@ -297,13 +297,44 @@ def row_on_chip(make_row) -> Row:
 
 
 def test_every_shipped_section_says_something(make_row):
-    lanes = [make_row(10 + i, cycles=700 + i, parameters={"lanes": i}) for i in range(2)]
+    lanes = [make_row(10 + i, cycles=700 + i, parameters={"lanes": i}, rel_l2=1e-3 * i) for i in range(2)]
     rows = [*mixed_rows(make_row), *lanes, row_on_chip(make_row)]
     goals = Goals(constraints={"made-up": (Constraint("cycles", "<=", 800, "cycle"),)})
     page = Page(render(Points.of(rows, goals), "A study"))
     shown = {attributes.get("id") for tag, attributes in page.elements if tag == "section"}
     assert {section.name for section in registry.report_sections()} == shown
     assert re.search(r"attnflow run sdpa\.naive", page.text)
+
+
+def test_the_roofline_has_all_ceilings_and_no_point_is_above_them(make_row):
+    row = row_on_chip(make_row)
+    figure = page_of([row]).chunks["data-roofline-0"]
+    lines = {trace["name"]: trace for trace in figure["data"] if trace.get("mode") == "lines"}
+    chip = row.point.chip.accelerator
+    named = [name.partition(": ")[2].partition(",")[0] for name in lines]
+    assert named == ["matrix", *(tier.name for tier in chip.tiers), "exp unit", "vector unit"]
+    metrics = row.outcome.metrics
+    for name, trace in lines.items():
+        if "unit" in name or "matrix" in name:
+            assert max(trace["y"]) == min(trace["y"]) >= metrics["flops_per_second"]
+    memory = next(trace for name, trace in lines.items() if f": {chip.memory.name}," in name)
+    at = min(max(memory["y"]), chip.memory.bytes_per_second * metrics["intensity"])
+    assert metrics["flops_per_second"] <= at * (1 + 1e-9)
+    assert memory["y"][0] == pytest.approx(chip.memory.bytes_per_second * memory["x"][0])
+
+
+def test_traffic_energy_and_area_of_a_chip_add_up(make_row):
+    row = row_on_chip(make_row)
+    chunks = page_of([row]).chunks
+
+    def total(name, bar):
+        labels, (flat,) = chunks[f"data-{name}-0"]["labels"], chunks[f"data-{name}-0-points"]
+        return sum(value for at, value in zip(flat[::4], flat[3::4], strict=True) if labels[at] == bar)
+
+    for tier, moved in row.outcome.detail["tier_bytes"].items():
+        assert total("traffic", tier) == moved
+    assert total("energy", "energy") == pytest.approx(row.outcome.metrics["energy_j"])
+    assert total("area", "die") == pytest.approx(row.outcome.metrics["area_mm2"])
 
 
 def test_designs_beyond_a_constraint_are_told_apart_and_never_the_best(make_row):

@@ -23,6 +23,9 @@ ENERGY_LEAD = (
     "table, so the sum is a lower estimate of what a programmable chip draws."
 )
 
+MOST_PARTS = 5
+"""Components of the energy that are told apart; all points together have to do with eight colours."""
+
 
 @section("chip-units", "What the units of the chip do", order=51, lead=UNITS_LEAD)
 def chip_units(points: Points) -> Iterable[Block]:
@@ -45,7 +48,8 @@ def energy(points: Points) -> Iterable[Block]:
     """Joules by component of the selected points."""
     parts = [list(_energy_bars(row.outcome)) for row in points.rows]
     if any(parts):
-        yield breakdown({"energy": "energy"}, "J", "joules", parts)
+        named = list(dict.fromkeys(bar.kind for bars in parts for bar in bars))
+        yield breakdown({kind: kind for kind in named}, "J", "joules", parts)
 
 
 def _unit_bars(outcome: Outcome) -> Iterator[Bar]:
@@ -66,8 +70,11 @@ def _bound_bars(outcome: Outcome) -> Iterator[Bar]:
 
 def _energy_bars(outcome: Outcome) -> Iterator[Bar]:
     run = chip_run_of(outcome)
-    for name, joules in _descending(run.energy_j) if run else ():
-        yield Bar(name, name, "energy", joules)
+    parts = _descending(run.energy_j) if run else []
+    for name, joules in parts[:MOST_PARTS]:
+        yield Bar("energy", name, name, joules)
+    if parts[MOST_PARTS:]:
+        yield Bar("energy", "the rest", "the rest", sum(joules for _, joules in parts[MOST_PARTS:]))
 
 
 def _descending(named: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -1,0 +1,163 @@
+"""Points under the ceilings of their chips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from studies.report.blocks import Block, plain, plot
+from studies.report.detail import chip_run_of
+from studies.report.points import Points
+from studies.report.registry import section
+from studies.report.words import quantity
+from studies.space import Json
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from hwmodels.accelerator import Accelerator
+
+LEAD = (
+    "Useful work per second over useful work per byte of the main memory; nothing can be above the ceilings. Slanted "
+    "lines are what a tier can deliver, flat ones what a unit can do of this work; they are drawn for the chips of the "
+    "first selected points. Diamonds place a selected point by the bytes of each of its other tiers."
+)
+MOST_CHIPS = 2
+_DASHES = ("solid", "dash")
+_RANGE = 4.0
+"""The lines go on beyond the outermost points by this factor."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A point on a roofline: FLOP per byte of the main memory and FLOP/s, and FLOP per byte of its other tiers."""
+
+    point: int
+    intensity: float
+    flops_per_second: float
+    elsewhere: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """A limit in FLOP/s: flat, or `bytes_per_second` times the intensity up to a flat one."""
+
+    name: str
+    flops_per_second: float
+    bytes_per_second: float | None = None
+
+    def at(self, intensity: float) -> float:
+        """Its height."""
+        if self.bytes_per_second is None:
+            return self.flops_per_second
+        return min(self.flops_per_second, self.bytes_per_second * intensity)
+
+
+@section("roofline", "Roofline", order=54, lead=LEAD)
+def roofline(points: Points) -> Iterable[Block]:
+    """All points with a result, and the ceilings of the chips of the first selected ones."""
+    placed = list(_placed(points))
+    if placed:
+        yield plot(_figure(points, placed))
+
+
+def _placed(points: Points) -> Iterator[Placed]:
+    intensity, rate = points.column("intensity"), points.column("flops_per_second")
+    if intensity is None or rate is None:
+        return
+    for i in (*points.done, *points.in_state("infeasible")):
+        across, up = intensity.values[i], rate.values[i]
+        if isinstance(across, int | float) and isinstance(up, int | float) and across > 0 and up > 0:
+            yield Placed(i, float(across), float(up), _elsewhere(points, i, float(up)))
+
+
+def _elsewhere(points: Points, point: int, flops_per_second: float) -> dict[str, float]:
+    """FLOP per byte of every tier but the main memory."""
+    setting, detail = points.rows[point].point.chip, points.rows[point].outcome.detail
+    moved = detail.get("tier_bytes")
+    if setting is None or not isinstance(moved, Mapping):
+        return {}
+    flops = flops_per_second * _number(detail.get("seconds"))
+    main = setting.accelerator.memory.name
+    return {name: flops / _number(moved[name]) for name in moved if name != main and _number(moved[name])}
+
+
+def _figure(points: Points, placed: list[Placed]) -> Figure:
+    import plotly.graph_objects as go
+
+    chosen = [each for each in placed if each.point in points.selected_first] or placed[:1]
+    span = [each.intensity for each in placed] + [value for each in chosen for value in each.elsewhere.values()]
+    least, most = min(span) / _RANGE, max(span) * _RANGE
+    figure = go.Figure()
+    for dash, (chip, one) in zip(_DASHES, _chips(points, chosen).items(), strict=False):
+        for ceiling in _ceilings(points, chip, one):
+            ridge = ceiling.flops_per_second / ceiling.bytes_per_second if ceiling.bytes_per_second else least
+            across = sorted({least, min(max(ridge, least), most), most})
+            label = plain(f"{chip.name}: {ceiling.name}")
+            line = {"dash": dash, "width": 1.5}
+            heights = [ceiling.at(value) for value in across]
+            figure.add_scatter(x=across, y=heights, mode="lines", name=label, line=line, hoverinfo="name")
+    scatter = go.Scattergl if len(placed) > 1500 else go.Scatter
+    dots = {"size": 6, "opacity": 0.55}
+    figure.add_trace(
+        scatter(
+            x=[each.intensity for each in placed],
+            y=[each.flops_per_second for each in placed],
+            customdata=[each.point for each in placed],
+            mode="markers",
+            name="points",
+            marker=dots,
+            hoverinfo="none",
+        )
+    )
+    _add_other_tiers(figure, chosen)
+    figure.update_layout(height=460, legend={"orientation": "h", "y": -0.18}, hovermode="closest")
+    figure.update_xaxes(type="log", title_text="useful FLOP per byte of the main memory")
+    figure.update_yaxes(type="log", title_text="useful FLOP/s", exponentformat="SI")
+    return figure
+
+
+def _add_other_tiers(figure: Figure, chosen: list[Placed]) -> None:
+    """Diamonds for the selected points, one trace per tier."""
+    for name in dict.fromkeys(name for each in chosen for name in each.elsewhere):
+        there = [each for each in chosen if name in each.elsewhere]
+        figure.add_scatter(
+            x=[each.elsewhere[name] for each in there],
+            y=[each.flops_per_second for each in there],
+            customdata=[each.point for each in there],
+            mode="markers",
+            name=plain(f"selected, by bytes of {name}"),
+            marker={"symbol": "diamond", "size": 9},
+            hoverinfo="none",
+        )
+
+
+def _chips(points: Points, chosen: Iterable[Placed]) -> dict[Accelerator, int]:
+    """The different chips of some points with one of their points, at most `MOST_CHIPS`."""
+    found: dict[Accelerator, int] = {}
+    for each in chosen:
+        setting = points.rows[each.point].point.chip
+        if setting is not None and len(found) < MOST_CHIPS:
+            found.setdefault(setting.accelerator, each.point)
+    return found
+
+
+def _ceilings(points: Points, chip: Accelerator, point: int) -> Iterator[Ceiling]:
+    """What tiers and units of a chip allow for the work of a point."""
+    row = points.rows[point]
+    peak = chip.peak_flops_per_second(row.point.workload.dtype)
+    yield Ceiling(f"matrix, {quantity(peak, 'FLOP/s')}", peak)
+    for tier in chip.tiers:
+        yield Ceiling(f"{tier.name}, {quantity(tier.bytes_per_second, 'B')}/s", peak, tier.bytes_per_second)
+    run, rate = chip_run_of(row.outcome), points.column("flops_per_second")
+    useful = rate.values[point] if rate else None
+    for unit in ("exp", "vector"):
+        seconds = run.bounds_s.get(unit) if run else None
+        if run and seconds and isinstance(useful, int | float):
+            limit = float(useful) * run.seconds / seconds
+            yield Ceiling(f"{unit} unit, {quantity(limit, 'FLOP/s')}", limit)
+
+
+def _number(value: Json) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
