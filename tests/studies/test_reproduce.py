@@ -44,7 +44,7 @@ def test_names_are_unique_and_near_ones_are_suggested():
     assert run_command_line(["reproduce", "sn40"]) == 2
 
 
-QUICK = ("flash-attention", "flash-svd", "llm-in-a-flash", "mla-crossovers", "paged", "relay", "sn40l")
+QUICK = ("flash-attention", "flash-svd", "llm-in-a-flash", "mla-crossovers", "paged", "relay", "sn40l", "tellme")
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,12 @@ def test_the_command_lists_names_and_prints_tables(capsys):
     assert "misses" in printed.out
     assert "quoted" in printed.out
     assert printed.err == ""
+
+
+def test_tellme_is_bound_by_look_ups_with_three_weights_each():
+    rows = {row.quantity: row for row in get_reproduction("tellme").rows()}
+    assert rows["weights per index with the most per cycle"].ours == 3
+    assert rows["decode rate"].agrees is True
+    bound = rows["time of look-ups over time of reading the weights"].ours
+    assert isinstance(bound, float)
+    assert 4 < bound < 5
