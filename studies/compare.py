@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from hwmodels.errors import InputError, Problem, did_you_mean
-from studies.evaluate import Deviation, Evaluation
+from studies.deviation import Deviation
+from studies.evaluate import Evaluation
 from studies.metrics import Metric, measure, metrics
 from studies.space import DesignPoint, Json, Scalar
 
@@ -187,7 +188,7 @@ def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[st
         tolerance_pct,
         changes=tuple(_changes(a.evaluation.point, b.evaluation.point)),
         deltas=tuple(
-            _delta(metric, *(each.get(metric.name) for each in values), tolerance_pct, metric.name in chosen)
+            _delta(metric, values[0].get(metric.name), values[1].get(metric.name), tolerance_pct, metric.name in chosen)
             for metric in metrics()
         ),
         stalls=tuple(_stalls(a.uses, b.uses)),

@@ -110,7 +110,8 @@ def _expand_queries(rows: FloatArray, factors: FloatArray, tile: QueryTile, *, p
     if not packed:
         return rows @ factors
     heads = np.arange(tile.rows.start, tile.rows.stop) % factors.shape[2]
-    return np.einsum("bgsnr,gnrd->bgsnd", rows, factors[0][:, heads])
+    expanded: FloatArray = np.einsum("bgsnr,gnrd->bgsnd", rows, factors[0][:, heads])
+    return expanded
 
 
 def _item(steps: Steps, tile: QueryTile, rank: int) -> WorkItem:

@@ -36,7 +36,7 @@ PACKING_GAIN = 0.9
 
 def knob(help_text: str, unit: str | None = None) -> dict[str, object]:
     """Metadata of a parameter."""
-    return {"help": help_text} | ({"unit": unit} if unit else {})
+    return {"help": help_text, **({"unit": unit} if unit else {})}
 
 
 @dataclass(frozen=True)
