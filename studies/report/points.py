@@ -18,6 +18,7 @@ from studies.space import Scalar
 from studies.store import Row
 
 _NAMES_ALONE = ("study", "algorithm", "workload", "engine")
+_UNITS_SHOWN = ("Hz", "B/s", "B", "s", "W", "mm2")
 _FEW = 4
 
 
@@ -246,5 +247,6 @@ def _setting(column: Column, value: Scalar) -> str:
     """A setting in a label; what a name alone makes clear goes without the name of the column."""
     if value is None or value == "":
         return ""
-    shown = quantity(value, column.unit) if column.unit == "Hz" and isinstance(value, float) else number(value)
+    measured = column.unit in _UNITS_SHOWN and isinstance(value, int | float) and not isinstance(value, bool)
+    shown = quantity(value, column.unit) if measured else number(value)
     return shown if column.name in _NAMES_ALONE else f"{column.name} {shown}"

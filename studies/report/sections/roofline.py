@@ -149,7 +149,7 @@ def _ceilings(points: Points, chip: Accelerator, point: int) -> Iterator[Ceiling
     peak = chip.peak_flops_per_second(row.point.workload.dtype)
     yield Ceiling(f"matrix, {quantity(peak, 'FLOP/s')}", peak)
     for tier in chip.tiers:
-        yield Ceiling(f"{tier.name}, {quantity(tier.bytes_per_second, 'B')}/s", peak, tier.bytes_per_second)
+        yield Ceiling(f"{tier.name}, {quantity(tier.bytes_per_second, 'B/s')}", peak, tier.bytes_per_second)
     run, rate = chip_run_of(row.outcome), points.column("flops_per_second")
     useful = rate.values[point] if rate else None
     for unit in ("exp", "vector"):

@@ -22,7 +22,7 @@
       const power = value < 1 ? 0 : Math.min(Math.floor(Math.log2(value) / 10), BINARY.length - 1);
       return `${Number((value / 1024 ** power).toPrecision(power ? 3 : 15))} ${BINARY[power]}`;
     }
-    if (unit === "s" || unit === "Hz" || unit === "J" || unit === "W") {
+    if (["s", "Hz", "J", "W", "B/s", "FLOP/s"].includes(unit)) {
       const power = value === 0 ? 0 : Math.max(-4, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3)));
       return `${Number((value / 1000 ** power).toPrecision(4))} ${PREFIXES[power]}${unit}`;
     }

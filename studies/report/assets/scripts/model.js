@@ -31,6 +31,9 @@ attnflow.makeModel = (data) => {
     commands.push((commands[i - 1] ?? "").slice(0, data.commands[2 * i]) + data.commands[2 * i + 1]);
   }
   const MOST_SELECTED = 6;
+  const UNITS_SHOWN = ["Hz", "B/s", "B", "s", "W", "mm2"];
+  const amount = ({ unit }, value) =>
+    UNITS_SHOWN.includes(unit) ? attnflow.quantity(value, unit) : attnflow.number(value);
 
   const model = {
     count: data.count,
@@ -55,7 +58,7 @@ attnflow.makeModel = (data) => {
       const parts = model.axes
         .filter((axis) => axis.values[point] !== null && axis.values[point] !== "")
         .map((axis) =>
-          axis.name === "algorithm" ? axis.values[point] : `${axis.name} ${attnflow.number(axis.values[point])}`,
+          axis.name === "algorithm" ? axis.values[point] : `${axis.name} ${amount(axis, axis.values[point])}`,
         );
       return parts.join(", ") || `#${point}`;
     },

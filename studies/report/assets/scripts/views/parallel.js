@@ -67,7 +67,7 @@ attnflow.view("parallel", async (element, data) => {
 
   const heading = (column) => attnflow.heading(column).replace(/^chip\./, "");
   const tick = (value, { unit }) =>
-    ["s", "Hz", "J", "W", "B"].includes(unit)
+    ["s", "Hz", "J", "W", "B", "B/s"].includes(unit)
       ? attnflow.quantity(Number(value.toPrecision(3)), unit)
       : attnflow.short(value);
 
