@@ -78,9 +78,13 @@ def paged() -> Iterable[Row]:
     pages, whole = run_paged(trace, slots // PAGE_TOKENS, PAGE_TOKENS), run_contiguous(trace, slots, LONGEST)
     setting = f"{REQUESTS} requests at once, means {MEAN_PROMPT} in and {MEAN_OUTPUT} out, {slots:,} slots"
     yield reproduced(
-        "slots set aside that hold no token, pages", "%", (0.0, 5.0), 100 * pages.waste, f"{VLLM}: 'near-zero'",
+        "slots set aside that hold no token, pages",
+        "%",
+        (0.0, 5.0),
+        100 * pages.waste,
+        f"{VLLM}: 'near-zero'",
         note=setting,
-    )  # fmt: skip
+    )
     yield reproduced("slots set aside that hold no token, contiguous", "%", None, 100 * whole.waste, VLLM)
     yield reproduced("mean batch over contiguous", "x", None, pages.mean_running / whole.mean_running, VLLM)
     bandwidth = chip.memory.bytes_per_second
@@ -117,9 +121,13 @@ def flash_svd() -> Iterable[Row]:
         )
         ratio = run.seconds / full_run.seconds
         yield reproduced(
-            f"time over full rank, rank {rank}", "x", 1.0, ratio, f"{FLASH_SVD}: 'no added latency'",
+            f"time over full rank, rank {rank}",
+            "x",
+            1.0,
+            ratio,
+            f"{FLASH_SVD}: 'no added latency'",
             note="keys and values are expanded again for every tile of queries" if rank == SVD_RANKS[0] else "",
-        )  # fmt: skip
+        )
     yield reproduced(
         "less transient activations, BERT-base",
         "%",

@@ -33,8 +33,14 @@ def tellme() -> Iterable[Row]:
     best = max(per_cycle, key=lambda group: per_cycle[group])
     listed = ", ".join(f"{weights} for G = {group}" for group, weights in per_cycle.items())
     yield reproduced(
-        "weights per index with the most per cycle", "", 3, best, NOTES, within_pct=0.0, note=f"weights per cycle: {listed}"
-    )  # fmt: skip
+        "weights per index with the most per cycle",
+        "",
+        3,
+        best,
+        NOTES,
+        within_pct=0.0,
+        note=f"weights per cycle: {listed}",
+    )
     lookup_s = TERNARY_PARAMETERS / per_cycle[best] / board.clock_hz
     yield reproduced(
         "decode rate",
