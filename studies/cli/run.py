@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from studies.space import DesignPoint
 
 
+TIER_FAMILY = "tier."
+"""Names that begin so ask a memory tier instead of attending to something."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command("run")(run)
@@ -22,6 +26,10 @@ def register(app: typer.Typer) -> None:
 @with_design_options
 def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""
+    if algorithm.startswith(TIER_FAMILY):
+        from studies.cli.run_probe import run_probe
+
+        return run_probe(algorithm, design, as_json=as_json, quiet=quiet)
     point = design_point(algorithm, design)
     from studies.evaluate import Evaluation, evaluate
     from studies.warm_up import announce_compilation

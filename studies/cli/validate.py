@@ -21,12 +21,21 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         help="Run the project's models on a file of known results; exit code 1 if any disagrees.", no_args_is_help=True
     )
+    group.command("analytic")(analytic)
     group.command("dam")(dam)
     group.command("dram")(dram)
     group.command("gpu")(gpu)
     group.command("kv")(kv)
     group.command("mla")(mla)
     app.add_typer(group, name="validate")
+
+
+def analytic(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
+    """Closed forms for DRAM against the cycle-level model, all presets and patterns: where they can be trusted."""
+    from studies.validate.analytic import validate_analytic
+
+    note("all DRAM presets and patterns, simulated and estimated (the first may compile for a minute) ...", quiet=quiet)
+    return show(validate_analytic(), as_json=as_json)
 
 
 def dam(
