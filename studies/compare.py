@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -37,10 +37,11 @@ class ChipRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run and the name it is shown under."""
+    """A stored run, the name it is shown under, and the document it was read from."""
 
     source: str
     evaluation: Evaluation | ChipRecord
+    document: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     @property
     def metrics(self) -> Mapping[str, Scalar]:
@@ -259,9 +260,10 @@ def read_run(source: str) -> Run:
     """
     path, colon, key = source.rpartition(":")
     if colon and not Path(source).exists() and Path(path).suffix in (".sqlite", ".db"):
-        return Run(source, _evaluation(_stored(path, key), source))
+        document = _stored(path, key)
+        return Run(source, _evaluation(document, source), document)
     try:
-        document = json.loads(Path(source).read_text(encoding="utf-8"))
+        document: Mapping[str, Json] = json.loads(Path(source).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(Problem(f"cannot be read: {error.strerror}", source)) from None
     except UnicodeDecodeError:
@@ -272,7 +274,7 @@ def read_run(source: str) -> Run:
         raise InputError(Problem("is nested too deeply", source)) from None
     if not isinstance(document, dict):
         raise InputError(Problem("is not a run: write one with `attnflow run ... --json`", source))
-    return Run(source, _evaluation(document, source))
+    return Run(source, _evaluation(document, source), document)
 
 
 def _stored(path: str, key: str) -> Mapping[str, Json]:

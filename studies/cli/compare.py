@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwmodels.errors import InputError
-from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
+from hwmodels.errors import InputError, Problem
+from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
     from studies.compare import Comparison, MetricDelta, Run
@@ -30,17 +31,31 @@ def compare(
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric to hold to the tolerance; repeatable; cycles if not given.")
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a page about both, too: HTML.", show_default=False)
+    ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
     """Show how two runs differ: settings, metrics, stalls. Exit code 1 if they differ by more than the tolerance."""
-    del quiet
     from studies.compare import compare as compare_runs
 
     first, second = _read((a, b))
     comparison = compare_runs(first, second, tolerance_pct=tolerance, compared=metric or ("cycles",))
+    if output is not None:
+        _write_page(comparison, output)
+        note(f"wrote {output}", quiet=quiet)
     emit(comparison.describe(), lambda: _text(comparison), as_json=as_json)
     return EXIT_OK if comparison.within else EXIT_CHECK_FAILED
+
+
+def _write_page(comparison: Comparison, path: Path) -> None:
+    from studies.report.comparison import write_comparison
+
+    try:
+        write_comparison(comparison, path)
+    except OSError as error:
+        raise InputError(Problem(f"cannot be written: {error.strerror}", str(path))) from None
 
 
 def _read(sources: tuple[str, str]) -> list[Run]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +77,12 @@ def write_report(rows: Iterable[Row], path: Path | str, title: str, goals: Goals
     OSError
         If the file cannot be written.
     """
+    write_page(render(Points.of(rows, goals), title), path)
+
+
+def write_page(text: str, path: Path | str) -> None:
+    """Write a page to a file, which is replaced only when the new one is complete; raises OSError if it cannot be."""
     target = Path(path)
-    text = render(Points.of(rows, goals), title)
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -87,11 +91,11 @@ def write_report(rows: Iterable[Row], path: Path | str, title: str, goals: Goals
         draft.unlink(missing_ok=True)
 
 
-def render(points: Points, title: str) -> str:
-    """The page as text."""
+def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
+    """The page as text; sections of `first` come before those that every page has."""
     sections: list[PlacedSection] = []
     chunks = [points_chunk(points)]
-    for section in report_sections():
+    for section in (*first, *report_sections()):
         blocks = tuple(_place(block, f"{section.name}-{i}", chunks) for i, block in enumerate(section.compose(points)))
         if blocks:
             sections.append(PlacedSection(section, blocks))

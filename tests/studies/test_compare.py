@@ -174,3 +174,18 @@ def test_a_spoilt_run_is_one_line(here, capsys, change, words):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("b.json: ")
     assert words in line
+
+
+def test_a_comparison_is_a_page_too(here, capsys):
+    write_run(here / "a.json")
+    write_run(here / "b.json", set_=["exp_cycles=3"])
+    (here / "a.json").rename(here / "<script>alert(1)<b>.json")
+    assert main(["compare", "<script>alert(1)<b>.json", "b.json", "-o", "page.html", "-q"]) == 1
+    page = (here / "page.html").read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)&lt;b&gt;.json" in page
+    assert "cycles differ by more than 0 %" in " ".join(page.split())
+    assert '<section id="difference"' in page
+    assert '<section id="stalls"' in page, "and all that a report says of runs"
+    assert main(["compare", "b.json", "b.json", "-o", "none/page.html"]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
