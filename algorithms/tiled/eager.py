@@ -16,7 +16,7 @@ from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.online import finite
 from algorithms.tiled.operators import Elementwise, OperatorParameters, Product, softmax_launch
-from algorithms.tiled.parameters import ACCUMULATOR_BYTES, bad_numbers, fitting_core_bytes, knob
+from algorithms.tiled.parameters import ACCUMULATOR_BYTES, bad_numbers, cached_bytes, fitting_core_bytes, knob
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.tiles import Tiling, spans
 from hwmodels.errors import InputError
@@ -49,9 +49,12 @@ class Eager(TiledAlgorithm[EagerParameters]):
 
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
         """QK, elementwise passes, softmax, PV."""
+        launches = forward_launches(workload, parameters)
+        passing = scores(workload) * workload.dtype_bytes
+        kept = cached_bytes(chip, 2 * passing) // 2  # a launch reads one array of scores and writes another
         return TilePlan(
             algorithm="eager.forward",
-            launches=forward_launches(workload, parameters),
+            launches=_passing_on(launches, kept),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
             compulsory_bytes=workload.compulsory_bytes,
@@ -80,10 +83,11 @@ class EagerTraining(Eager):
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
         """The forward launches, then the products and passes of algorithm 3."""
         forward = super().plan(workload, parameters, chip)
+        launches = forward_launches(workload, parameters)  # the backward pass needs the weights: nothing is dropped
         return replace(
             forward,
             algorithm="eager.training",
-            launches=forward.launches + _backward_launches(workload, parameters),
+            launches=launches + _backward_launches(workload, parameters),
             useful_flops=workload.attention_flops * TRAINING_FLOPS,
             compulsory_bytes=2 * workload.compulsory_bytes,
             capacity_bytes=2 * workload.compulsory_bytes + 4 * scores(workload) * workload.dtype_bytes,
@@ -107,6 +111,19 @@ def forward_launches(workload: Workload, parameters: EagerParameters) -> tuple[L
     one_pass = Elementwise("elementwise", scores(workload)).launch(parameters, workload.dtype)
     softmax = softmax_launch(heads * queries, keys, parameters, workload.dtype)
     return (first, *(one_pass,) * parameters.elementwise_passes, softmax, last)
+
+
+def _passing_on(launches: tuple[Launch, ...], kept: int) -> tuple[Launch, ...]:
+    """Launches of which each hands ``kept`` bytes of scores to the next one through a cache."""
+    last = len(launches) - 1
+    return tuple(
+        replace(
+            launch,
+            unique_load_bytes=launch.unique_load_bytes - (kept if i > 0 else 0),
+            kept_store_bytes=kept if i < last else 0,
+        )
+        for i, launch in enumerate(launches)
+    )
 
 
 def _backward_launches(workload: Workload, parameters: EagerParameters) -> tuple[Launch, ...]:

@@ -171,6 +171,17 @@ def test_eager_attention_moves_what_algorithms_0_and_3_say():
     assert distinct_bytes(forward.launches) / distinct_bytes(flash.launches) > 15
 
 
+def test_scores_that_fit_into_the_cache_twice_never_leave_it():
+    small = GQA.with_(q_len=512, kv_len=512, mask="full")
+    got = plan("eager.forward", small)
+    moved = sum(
+        launch.unique_load_bytes + launch.total("store_bytes") - launch.kept_store_bytes for launch in got.launches
+    )
+    assert moved == small.compulsory_bytes
+    none = plan("eager.forward", small, H100.with_(**{"l2.capacity_bytes": 1 << 20}))
+    assert distinct_bytes(none.launches) == small.compulsory_bytes + 4 * 512 * 512 * 16 * 2
+
+
 # --- split keys ---------------------------------------------------------------------------------------------
 
 
@@ -208,6 +219,15 @@ def test_one_part_needs_no_merge():
 )
 def test_automatic_splits_fill_the_last_wave(items, cores, tiles, splits):
     assert automatic_splits(items, cores, tiles) == splits
+
+
+def test_heads_that_share_keys_read_them_together():
+    """Packed or not, the keys come from the memory once; unpacked heads of a group meet in the cache."""
+    packed, apart = (plan("decode.split_kv", DECODE, pack_gqa=packing, splits=16) for packing in ("always", "never"))
+    assert (packed.launches[0].shared_by, apart.launches[0].shared_by) == (1, DECODE.group_size)
+    moved = [time_plan(each, H100).tier_bytes["hbm"] for each in (packed, apart)]
+    assert moved[1] < 1.1 * moved[0]
+    assert apart.total("load_bytes") > 3.9 * packed.total("load_bytes")
 
 
 def test_without_a_split_most_cores_are_idle():

@@ -10,7 +10,9 @@ import pytest
 from algorithms.chip_registry import ChipAlgorithm, chip_algorithm_names, get_chip_algorithm
 from algorithms.shape import Workload
 from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
+from algorithms.tiled.flash import softmax_over
 from algorithms.tiled.online import merged
+from algorithms.tiled.tiles import Tiling
 from algorithms.tiled.training import TrainingParameters, gradients
 from hwmodels.accelerator import load_accelerator
 from reference import metrics, oracle
@@ -128,6 +130,18 @@ def test_no_part_at_all_leaves_a_merge_unchanged():
     empty = np.concatenate([outputs, np.zeros((1, 3, 4))]), np.concatenate([lse, np.full((1, 3), -np.inf)])
     for got, expected in zip(merged(*empty), merged(outputs, lse), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+def test_a_tile_over_no_keys_is_the_neutral_element_of_merges():
+    workload = workload_of("grouped heads", "full")
+    q, k, v = draw_tensors(workload)
+    tiling = Tiling(workload, 4, 5, packed=False)
+    rows = tiling.laid_out(q)[..., :4, :]
+    state = softmax_over(tiling, tiling.query_tiles[0], rows, k, v, range(3, 3))
+    expected, lse = oracle.attention(q[:, :, :4], k[:, :, :0], v[:, :, :0])
+    assert np.array_equal(state.output().reshape(expected.shape), expected)
+    assert np.array_equal(state.log_sum_exp().reshape(lse.shape), lse)
+    assert np.all(np.isneginf(lse))
 
 
 def test_a_merge_does_not_depend_on_order():
