@@ -45,7 +45,7 @@ def _goal(mean_pct: float) -> Goal:
 
 
 GOALS = {
-    "FlashAttention-3": _goal(5),
+    "FlashAttention-3 on H100": _goal(5),
     "fused": _goal(8),
     "decode, large": _goal(8),
     "decode, small": _goal(15),
@@ -65,7 +65,8 @@ def goal_of(point: GpuPoint) -> Goal:
     if point.kind == "decode" and "eager" not in point.kernel.casefold():
         return GOALS["decode, large" if _cache_bytes(point) >= LARGE_CACHE_BYTES else "decode, small"]
     if point.kind.startswith("prefill") and "eager" not in point.kernel.casefold():
-        return GOALS["FlashAttention-3" if point.kernel.startswith("FlashAttention-3") else "fused"]
+        best = point.kind == "prefill_fwd" and point.kernel.startswith("FlashAttention-3") and "H100" in point.hw
+        return GOALS["FlashAttention-3 on H100" if best else "fused"]
     return GOALS["others"]
 
 
