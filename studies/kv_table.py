@@ -139,6 +139,13 @@ class Quality:
     values: Mapping[str, float]
     reasons: Mapping[str, str]
 
+    def notes(self) -> list[str]:
+        """A line per reason, with the streams it holds for."""
+        streams: dict[str, list[str]] = {}
+        for stream, why in self.reasons.items():
+            streams.setdefault(why, []).append(stream)
+        return [f"{', '.join(named)}: {why}" for why, named in streams.items()]
+
 
 def policy_table(request: Request, told: Callable[[str], None] = lambda line: None) -> list[Cell]:
     """All cells: context by context, chip by chip, policies by name.
@@ -220,7 +227,7 @@ def _cell(request: Request, work: Workload, entry: Entry, budget: int, setting: 
         "budget": budget if limited else 0,
         "sampled_layers": request.sampled_layers,
     }
-    notes = [f"{stream}: {why}" for stream, why in quality.reasons.items()]
+    notes = quality.notes()
     if not entry.budgeted:
         notes.append("no budget limits it")
     try:

@@ -13,11 +13,11 @@ from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 if TYPE_CHECKING:
     from studies.kv_table import Cell, Request
 
-SHOWN = (
-    ("attended", "kv.attended", 1.0),
+SHOWN: tuple[tuple[str, str, float], ...] = (
+    ("attended", "kv.attended", 1),
     ("near MB", "kv.near_bytes", 1e-6),
     ("far MB", "kv.far_bytes", 1e-6),
-    ("cycles", "cycles", 1.0),
+    ("cycles", "cycles", 1),
     ("tokens/s", "tokens_per_second", 1.0),
     ("energy mJ", "energy_j", 1e3),
     ("score MMAC", "kv.score_macs", 1e-6),
@@ -171,5 +171,7 @@ def _row(cell: Cell) -> list[object]:
     found: list[object] = [cell.name]
     for _, metric, factor in SHOWN:
         value = cell.metrics.get(metric)
+        if isinstance(value, float) and metric == "kv.attended":
+            value = round(value)
         found.append(value * factor if isinstance(value, int | float) else None)
     return found

@@ -192,11 +192,18 @@ def check_cell(name, wrapper, shape, kind, seed, tokens):
     mirrors = policy.split(stream.shape, 0) is None and not ("adakv" in wrapper and name in TIED)
     mirror = feed(mirrored, moved_data, kind) if mirrors else None
     arrived = 0
+    before = stream.kept()
     for result in feed(stream, data, kind):
+        kept, new = stream.kept(), np.arange(arrived, arrived + STEPS[kind])
         arrived += STEPS[kind]
-        for row in (*stream.kept(), *result.selected):
+        for row in (*kept, *result.selected):
             assert (np.diff(row) > 0).all()
             assert row.size == 0 or (row[0] >= 0 and row[-1] < arrived)
+        for was, now, seen in zip(before, kept, result.selected, strict=True):
+            # what was dropped never comes back, neither to the cache nor to a query
+            assert np.isin(now, np.concatenate([was, new])).all()
+            assert np.isin(seen, np.concatenate([was, new])).all()
+        before = kept
         check_budget(stream, result, name, wrapper, kind)
         check_cost(stream, result)
         if mirror is not None:
@@ -269,14 +276,40 @@ def test_evicting_nothing_is_exact(name, wrapper, shape, kind):
     np.testing.assert_allclose(np.concatenate(outputs, 1), exact(data, kind), atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", STEPS)
-def test_full_is_exact_and_keeps_everything(shape, kind):
-    data = tensors(1, shape, 40)
+ALWAYS_EXACT = sorted(
+    name
+    for name in SMALL
+    if policy_class(name).exact_when_unlimited
+    and name not in ("sink", "duo_attention", "per_head", "per_layer", "rekv", "specache", "streaming_vlm")
+)
+"""Policies that equal full attention as long as the budget is large, at any length."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(ALWAYS_EXACT),
+    shape=st.sampled_from(list(SHAPES)),
+    kind=st.sampled_from(list(STEPS)),
+    wrapper=st.sampled_from(WRAPPERS),
+    **any_stream,
+)
+def test_evicting_nothing_is_exact_on_any_stream(name, shape, kind, wrapper, seed, tokens):
+    assume(fits(name, wrapper) and tokens >= STEPS[kind])
+    data = tensors(seed, shape, tokens)
+    outputs = [result.output for result in feed(make(wrapped(name, wrapper), shape, budget=400), data, kind)]
+    np.testing.assert_allclose(np.concatenate(outputs, 1), exact(data, kind), atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(shape=st.sampled_from(list(SHAPES)), kind=st.sampled_from(list(STEPS)), **any_stream)
+def test_full_is_exact_and_keeps_everything(shape, kind, seed, tokens):
+    assume(tokens >= STEPS[kind])
+    data = tensors(seed, shape, tokens)
     stream = make(parse_policy("full"), shape)
     outputs = [result.output for result in feed(stream, data, kind)]
     np.testing.assert_allclose(np.concatenate(outputs, 1), exact(data, kind), atol=1e-12)
-    assert all(np.array_equal(row, np.arange(40)) for row in stream.kept())
+    whole = tokens // STEPS[kind] * STEPS[kind]
+    assert all(np.array_equal(row, np.arange(whole)) for row in stream.kept())
 
 
 @pytest.mark.parametrize("name", policy_names())
