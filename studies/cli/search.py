@@ -19,6 +19,8 @@ from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, 
 from studies.cli.sweep import StoreOption, StudyFile, store_path
 
 if TYPE_CHECKING:
+    from algorithms.tiled.fidelity import MemoryFidelity
+    from studies.confirm import Confirmation
     from studies.search import SearchSummary
     from studies.study import Study
 
@@ -35,6 +37,10 @@ def search(
     evaluations: Annotated[int, typer.Option("--evaluations", "-n", help="Most designs to evaluate.", min=1)],
     sampler: Annotated[str, typer.Option(help="nsga2, tpe, qmc or random.")] = "nsga2",
     seed: Annotated[int, typer.Option(help="Of the sampler.", min=0)] = 0,
+    confirm: Annotated[
+        str | None,
+        typer.Option(help="Evaluate the front again with this fidelity of the main memory: analytic or cycle."),
+    ] = None,
     store: StoreOption = None,
     jobs: JobsOption = None,
     scheduler: SchedulerOption = None,
@@ -54,6 +60,7 @@ def search(
     from studies.warm_up import compile_engine
 
     limits = read_limits(time_limit, memory_limit)
+    fidelity = _fidelity(confirm)
     study = read_study(study_file)
     path = store_path(store, study.name)
     compile_engine(quiet=quiet)
@@ -70,11 +77,57 @@ def search(
                 open_executor=where.open_executor,
                 limits=limits,
             )
+            confirmation = None
+            if fidelity is not None and summary.front:
+                from studies.confirm import confirm_front
+
+                confirmation = confirm_front(
+                    path,
+                    summary.study,
+                    fidelity,
+                    workers=where.workers,
+                    quiet=quiet,
+                    open_executor=where.open_executor,
+                )
     except KeyboardInterrupt:
         note(f"stopped; finished points are in {path}, the same command continues", quiet=False)
         raise
-    emit(summary.describe(), lambda: _text(study, summary), as_json=as_json)
+    document = summary.describe() | ({"confirmation": confirmation.describe()} if confirmation else {})
+
+    def text() -> str:
+        return _text(study, summary) + (f"\n\n{_confirmed(confirmation)}" if confirmation else "")
+
+    emit(document, text, as_json=as_json)
     return EXIT_OK if summary.front else EXIT_CHECK_FAILED
+
+
+def _fidelity(name: str | None) -> MemoryFidelity | None:
+    from algorithms.tiled.fidelity import MEMORY_FIDELITIES
+    from hwmodels.errors import InputError, Problem, did_you_mean
+
+    for fidelity in MEMORY_FIDELITIES:
+        if fidelity == name:
+            return fidelity
+    if name is None:
+        return None
+    raise InputError(
+        Problem(f"unknown fidelity {name!r}", field="--confirm", hint=did_you_mean(name, MEMORY_FIDELITIES))
+    )
+
+
+def _confirmed(confirmation: Confirmation) -> str:
+    """What became of the front under the better model."""
+    rows = [
+        (each.metric, each.rank_correlation, each.mean_change_pct, each.largest_change_pct)
+        for each in confirmation.agreements
+    ]
+    header = ("objective", "rank correlation", "mean change %", "largest change %")
+    stay = f"{len(confirmation.kept)} of {confirmation.front} stay on the front"
+    return (
+        f"memory {confirmation.confirmed} instead of {confirmation.screened}, on the front and"
+        f" {confirmation.sample} other designs: {stay}\n{table(header, rows)}\n"
+        f'stored as study "{confirmation.study}"'
+    )
 
 
 def _text(study: Study, summary: SearchSummary) -> str:
@@ -97,8 +150,9 @@ def _front(study: Study, summary: SearchSummary) -> str:
     with Store(summary.store) as store:
         by_key = {row.outcome.key: row for row in store.rows(summary.study)}
     rows = [by_key[key] for key in summary.front[:MOST_SHOWN]]
-    names = [axis.rpartition(".")[2] for axis in study.axes]
     settings = [flat_settings(row.point) for row in rows]
+    known = {name for flat in settings for name in flat}
+    names = [axis if axis in known else axis.rpartition(".")[2] for axis in study.axes]
     header = (*names, *(f"{each.metric} [{each.unit}]" if each.unit else each.metric for each in study.objectives))
     body = [
         (
