@@ -80,7 +80,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
         rows = tiling.heads * tiling.rows
         passing = rows * (workload.v_head_dim * parameters.partial_bytes(workload) + STATISTICS_BYTES)
         launch = launch_of("attention", tiling, parameters, [(item, 1)])
-        in_cache = cached_bytes(chip, passing * min(tiling.heads, chip.cores) // tiling.heads) > 0
+        in_cache = revisited_in_cache(chip, tiling.heads, passing + workload.q_bytes)
         rewritten = launch.total("store_bytes") - workload.out_bytes
         launch = replace(
             launch,
@@ -113,6 +113,11 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
                 visible = tiling.visible(tile, keys)
                 stored.update(rows, scores if visible is None else np.where(visible, scores, -np.inf), tile_v)
         return tiling.restored(stored.output)
+
+
+def revisited_in_cache(chip: Accelerator, heads: int, revisited_bytes: int) -> bool:
+    """Whether caches hold what the heads that are worked on at a time come back to in every pass."""
+    return cached_bytes(chip, revisited_bytes * min(heads, chip.cores) // heads) > 0
 
 
 class _Stored:

@@ -31,6 +31,7 @@ CASES = {
     "eager": ("eager.forward", {}),
     "eager training": ("eager.training", {}),
     "training": ("flash.training", {}),
+    "keys outside training": ("flash.kv_outer_training", {}),
     "relay without prefix": ("prefix.relay", {"splits": 2}),
     "relay": ("prefix.relay", {"prefix_len": 2}),
     "relay split": ("prefix.relay", {"prefix_len": 3, "splits": 2, "prefix_splits": 2, "prefix_tile_rows": 3}),
