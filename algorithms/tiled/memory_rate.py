@@ -41,12 +41,19 @@ def at_fidelity(launch: Launch, chip: Accelerator, profile: KernelProfile, fidel
     readers = min(launch.item_count, chip.cores * profile.items_per_core) * TENSORS // memory.count
     streams = _power_of_two(min(max(readers, 1), MOST_READERS))
     device_rate = memory.bytes_per_second / memory.count
-    share = sustained_share(memory.preset, device_rate, run_bytes(launch), streams, fidelity)
+    share = sustained_share(
+        memory.preset, device_rate, run_bytes(launch), streams, fidelity, scattered=launch.gather_bytes > 0
+    )
     return replace(profile, bandwidth_fraction=profile.bandwidth_fraction * share)
 
 
 def run_bytes(launch: Launch) -> int:
-    """Bytes that a work item reads of one tensor at a stretch, down to a power of two: half of its largest step."""
+    """Bytes that a work item reads of one tensor at a stretch, down to a power of two.
+
+    They are half of its largest step, or the pieces of a gather.
+    """
+    if launch.gather_bytes:
+        return _power_of_two(min(launch.gather_bytes, LARGEST_RUN_BYTES))
     largest = max((step.load_bytes for item, _ in launch.items for step, _ in item.steps), default=0)
     return _power_of_two(min(max(largest // TENSORS, 1), LARGEST_RUN_BYTES))
 
@@ -58,9 +65,16 @@ def _power_of_two(number: int) -> int:
 
 @lru_cache(maxsize=1024)
 def sustained_share(
-    preset: str, device_bytes_per_second: float, run: int, streams: int, fidelity: MemoryFidelity = "cycle"
+    preset: str,
+    device_bytes_per_second: float,
+    run: int,
+    streams: int,
+    fidelity: MemoryFidelity = "cycle",
+    scattered: bool = False,
 ) -> float:
     """Share of the peak that one device reaches for ``streams`` sequential readers of ``run`` bytes at a time.
+
+    Where runs are ``scattered`` each of them is anywhere, as the pieces of a gather are.
 
     Tiers without banks (SRAM, links) reach their peak.
     """
@@ -71,20 +85,24 @@ def sustained_share(
     run = max(run, tier.organisation.transaction_bytes)
     if fidelity == "analytic":
         unit = tier.organisation.transaction_bytes
-        address = _addresses(tier, run, streams, ANALYTIC_TRANSACTIONS * unit)
+        address = _addresses(tier, run, streams, ANALYTIC_TRANSACTIONS * unit, scattered)
         transactions = (address[:, None] + np.arange(0, run, unit, dtype=np.int64)).ravel()
         return estimate_dram(tier, DramTraffic(transactions, np.zeros_like(transactions))).utilisation
     timing, bus = tier.standard.timing, tier.standard.bus
     interval_s = timing.refi * bus.ticks_per_clock * tier.standard.tick_s
-    address = _addresses(tier, run, streams, round(REFRESH_INTERVALS * interval_s * tier.peak_bytes_per_second))
+    sample_bytes = round(REFRESH_INTERVALS * interval_s * tier.peak_bytes_per_second)
+    address = _addresses(tier, run, streams, sample_bytes, scattered)
     counters = run_dram(dram_description(tier), Requests.of(address, run)).counters
     return counters.busy_clocks / counters.bus_clocks
 
 
-def _addresses(tier: DramTier, run: int, streams: int, total_bytes: int) -> IntArray:
-    """Where sequential readers of ``run`` bytes at a time read, in turns, until they have read ``total_bytes``."""
+def _addresses(tier: DramTier, run: int, streams: int, total_bytes: int, scattered: bool = False) -> IntArray:
+    """Where readers of ``run`` bytes at a time read, in turns, until they have read ``total_bytes``."""
     organisation = tier.organisation
     rounds = max(1, total_bytes // (run * streams))
+    if scattered:
+        places = np.random.default_rng(run).integers(0, organisation.capacity_bytes // run, rounds * streams)
+        return places * run
     region = organisation.capacity_bytes // streams // run * run
     # regions that begin at the same bank would meet in it again and again, which allocators avoid
     skew = organisation.columns * organisation.transaction_bytes * organisation.channels

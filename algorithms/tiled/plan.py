@@ -129,6 +129,8 @@ class Launch:
         size serves all of them but one.
     kept_store_bytes
         Of what items store, the bytes that stay in a shared cache until a later launch has read them.
+    gather_bytes
+        Length of the pieces that items read at scattered addresses; 0 where they read on from where they are.
     order
         How items are handed to cores: in the given order, or longest first.
     matrix_format, vector_format
@@ -152,6 +154,7 @@ class Launch:
     reused_bytes: int | None = None
     shared_by: int = 1
     kept_store_bytes: int = 0
+    gather_bytes: int = 0
 
     def total(self, name: Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops"]) -> int:
         """Sum of one count over all items."""

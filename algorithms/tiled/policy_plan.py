@@ -131,8 +131,18 @@ class _Attention:
             overlap=self.shape.tiles.overlap,
             row_groups=self.shape.tiles.row_groups,
             kept_store_bytes=kept,
+            gather_bytes=self._gather_bytes(),
         )
         return [attention, merge_launch(work, self.splits, partial)] if self.splits > 1 else [attention]
+
+    def _gather_bytes(self) -> int:
+        """Mean length of a run of keys, or 0 where runs are as long as tiles."""
+        runs = sum(read.runs.count for read in self.cost.reads)
+        tokens = sum(read.runs.tokens for read in self.cost.reads)
+        if not runs or tokens / runs >= self.shape.tiles.tile_columns:
+            return 0
+        moved = sum(read.bytes for read in self.cost.reads)
+        return max(1, round(moved / 2 / runs))
 
     def _parts(self, keys: int) -> list[int]:
         """Keys of each part of a head's keys: whole tiles, the last one ragged; heads without keys have one part."""

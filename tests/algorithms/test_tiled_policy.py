@@ -10,6 +10,8 @@ from algorithms.kv_registry import policy_names
 from algorithms.tensors import draw_tensors
 from algorithms.tiled.exchange import HOST, TierTransfer, exchange, memory_tiers, path_of
 from algorithms.tiled.mapping import time_plan
+from algorithms.tiled.memory_rate import at_fidelity
+from algorithms.tiled.profile import UNFITTED
 from algorithms.workload import load_workload
 from hwmodels.accelerator import load_accelerator
 from hwmodels.errors import InputError
@@ -123,6 +125,22 @@ def test_scattered_low_bit_keys_pay_for_whole_accesses():
     window_plan = DECODE.plan(work, parameters("window", 64), H100)
     gathered, streamed = (launches(plan, "attention")[0].unique_load_bytes for plan in (random_plan, window_plan))
     assert gathered > 1.5 * streamed
+
+
+def test_banks_serve_scattered_keys_slower_than_a_window():
+    work = llama(8192)
+    policies = {name: DECODE.plan(work, parameters(name, 1024), H100) for name in ("oracle", "window")}
+    attention = {name: launches(plan, "attention")[0] for name, plan in policies.items()}
+    assert attention["window"].gather_bytes == 0
+    pieces = attention["oracle"].gather_bytes
+    runs = DECODE.details(work, parameters("oracle", 1024), H100)["run_tokens"]
+    assert pieces == pytest.approx(runs * 256, rel=0.05)
+    shares = {
+        name: at_fidelity(launch, H100, UNFITTED, "cycle").bandwidth_fraction for name, launch in attention.items()
+    }
+    assert shares["oracle"] < shares["window"] <= 1
+    peak, banks = (time_plan(policies["oracle"], H100, memory=fidelity).seconds for fidelity in ("peak", "cycle"))
+    assert banks > peak
 
 
 def test_missed_blocks_wait_for_the_link_and_a_faster_link_waits_less():
