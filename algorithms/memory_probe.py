@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import fields, replace
 
 import numpy as np
 
 from algorithms.memory_binding import dram_description, dram_energy_j
 from algorithms.memory_patterns import AddressSpace, Stream, make_stream, random_below
-from algorithms.tier_report import Fidelity, TierReport
+from algorithms.probe_parameters import GENERATORS, ProbeParameters
+from algorithms.request_probe import probe_requests
+from algorithms.tier_report import TierReport
 from hwmodels.errors import InputError, Problem
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.standard import DramMapping
@@ -20,65 +21,23 @@ from simulator.servers.dram import Requests, run_dram
 from simulator.servers.dram_mapping import channels_of
 
 PROBE = "tier.probe"
+ANY_TIER = frozenset(
+    {
+        "tier",
+        "count",
+        "pattern",
+        "transactions",
+        "run_bytes",
+        "stride_bytes",
+        "streams",
+        "read_fraction",
+        "load",
+        "seed",
+    }
+)
+"""Settings that make sense for tiers without banks, too."""
 LARGEST_ASYMMETRY = 0.05
 """Difference of load up to which one of N channels may stand for all of them."""
-Pattern = Literal["sequential", "random", "stride", "gather", "streams"]
-
-_GENERATORS: dict[Pattern, str] = {
-    "sequential": "seq_read",
-    "random": "gather",
-    "stride": "stride",
-    "gather": "gather",
-    "streams": "streams",
-}
-
-
-@dataclass(frozen=True)
-class ProbeParameters:
-    """What to ask of a tier, and how; 0 or an empty text leaves a setting to the tier."""
-
-    tier: str = field(default="hbm2", metadata={"help": "preset name or YAML file of a DRAM tier"})
-    count: int = field(default=0, metadata={"help": "stacks or channels; 0: as in the preset"})
-    pattern: Pattern = field(
-        default="sequential",
-        metadata={"help": "random: single transactions; gather: runs at random places; streams: e.g. K and V in turn"},
-    )
-    transactions: int = field(default=100_000, metadata={"help": "reads and writes of the tier's smallest size"})
-    run_bytes: int = field(default=256, metadata={"help": "length of a run (gather, streams)", "unit": "B"})
-    stride_bytes: int = field(default=4096, metadata={"help": "distance of a stride", "unit": "B"})
-    streams: int = field(default=2, metadata={"help": "sequential streams that take turns; 2: keys and values"})
-    read_fraction: float = field(default=1.0, metadata={"help": "share of reads; the rest are writes, drawn at random"})
-    load: float = field(default=0.0, metadata={"help": "offered rate as a share of the peak; 0: as fast as accepted"})
-    mapping: str = field(
-        default="",
-        metadata={"help": "coordinates of an address, least significant first, e.g. 'group column bank rank row'"},
-    )
-    accepts_per_clock: int = field(default=0, metadata={"help": "transactions a channel (or shared source) accepts"})
-    shared_source: bool = field(default=False, metadata={"help": "one in-order source feeds all channels"})
-    queue_depth: int = field(default=0, metadata={"help": "reads, and writes, a channel can queue"})
-    outstanding: int = field(default=0, metadata={"help": "transactions a source may have under way; 0: no limit"})
-    refresh: bool = field(default=True, metadata={"help": "false: the tier is never refreshed"})
-    sample_channels: int = field(
-        default=1, metadata={"help": "simulate one of so many channels and let it stand for all; 1: all of them"}
-    )
-    fidelity: Fidelity = field(default="cycle", metadata={"help": "analytic: closed forms instead of simulation"})
-    seed: int = field(default=1, metadata={"help": "of random addresses and directions"})
-
-    def __post_init__(self) -> None:
-        at_least = {"count": 0, "transactions": 1, "run_bytes": 1, "stride_bytes": 1, "streams": 1, "seed": 0}
-        at_least |= {"accepts_per_clock": 0, "queue_depth": 0, "outstanding": 0, "sample_channels": 1}
-        problems = [
-            Problem(f"must be at least {low} (got {getattr(self, name)})", field=name)
-            for name, low in at_least.items()
-            if getattr(self, name) < low
-        ]
-        for name in ("read_fraction", "load"):
-            if not 0 <= getattr(self, name) <= 1:
-                problems.append(Problem(f"must be from 0 to 1 (got {getattr(self, name)})", field=name))
-        if self.sample_channels > 1 and self.shared_source:
-            problems.append(Problem("channels behind one source depend on each other", field="sample_channels"))
-        if problems:
-            raise InputError(problems)
 
 
 def probe(parameters: ProbeParameters) -> TierReport:
@@ -87,19 +46,36 @@ def probe(parameters: ProbeParameters) -> TierReport:
     Raises
     ------
     InputError
-        Unknown tier, one without banks, or a mapping that does not fit it.
+        Unknown tier, settings that do not apply to it, or a mapping that does not fit it.
     simulator.errors.GraphError
         Settings beyond the limits of the DRAM kernels.
     """
+    loaded = load_tier(parameters.tier, parameters.count or None)
+    if not isinstance(loaded, DramTier):
+        _refuse_what_needs_banks(loaded.kind, parameters)
+        return probe_requests(loaded, parameters)
     tier = probed_tier(parameters)
     return _estimated(tier, parameters) if parameters.fidelity == "analytic" else _simulated(tier, parameters)
+
+
+def _refuse_what_needs_banks(kind: str, parameters: ProbeParameters) -> None:
+    """Raise InputError for settings that only DRAM has."""
+    problems = [
+        Problem(f"does not apply to a tier of kind {kind}", field=field.name)
+        for field in fields(parameters)
+        if field.name not in ANY_TIER and getattr(parameters, field.name) != field.default
+    ]
+    if parameters.read_fraction not in (0, 1):
+        problems.append(Problem(f"must be 0 or 1 for a tier of kind {kind}", field="read_fraction"))
+    if problems:
+        raise InputError(problems)
 
 
 def probed_tier(parameters: ProbeParameters) -> DramTier:
     """The tier of a probe, with mapping, controller and refresh as the probe asks for."""
     tier = load_tier(parameters.tier, parameters.count or None)
     if not isinstance(tier, DramTier):
-        raise InputError(Problem(f"{tier.name} is a tier of kind {tier.kind}; only DRAM can be probed", field="tier"))
+        raise InputError(Problem(f"{tier.name} is a tier of kind {tier.kind}: it has no banks", field="tier"))
     standard = tier.standard
     changes: dict[str, int | bool | str] = {"shared_source": parameters.shared_source}
     if parameters.accepts_per_clock:
@@ -134,7 +110,7 @@ def traffic(tier: DramTier, parameters: ProbeParameters, transactions: int) -> S
         "k": parameters.streams,
         "chunk": parameters.run_bytes,
     }
-    stream = make_stream(_GENERATORS[parameters.pattern], space, transactions, settings)
+    stream = make_stream(GENERATORS[parameters.pattern], space, transactions, settings)
     index = np.arange(transactions)
     if parameters.read_fraction < 1:
         drawn = random_below(parameters.seed + 1, index, 1 << 30)

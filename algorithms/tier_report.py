@@ -17,14 +17,18 @@ Fidelity = Literal["cycle", "analytic"]
 
 SMALLEST_SHARE = 1e-9
 """Of the peak: what is less is rounding."""
-MEANINGS: Mapping[LossCause, str] = {
+Cause = Literal[LossCause, "overhead"]
+CAUSES: tuple[Cause, ...] = (*LOSS_CAUSES, "overhead")
+
+MEANINGS: Mapping[Cause, str] = {
     "source": "no request was there",
-    "queue": "queues were full, or another command had the slot",
+    "queue": "queues, places for requests under way, planes or banks were taken, or the command slot was",
     "command_spacing": "distance between column commands or activations, bank groups included (tCCD, tRRD)",
     "turnaround": "between reads and writes, or between ranks",
     "faw": "four-activation window (tFAW)",
     "row_cycle": "closing and opening rows (tRP, tRCD, tRC)",
     "refresh": "banks were refreshed",
+    "overhead": "protocol, and the rest of the last chunk, sector or word of a request",
 }
 
 
@@ -44,8 +48,8 @@ class TierReport:
         Clocks of all data buses, and those in which they moved data; whole numbers when simulated.
     lost_clocks : Mapping
         Clocks by cause; with `busy_clocks` they make up `bus_clocks` exactly.
-    row_hit_rate : float
-        Share of column commands that needed no activation of their own.
+    row_hit_rate : float or None
+        Share of column commands that needed no activation of their own; None without rows.
     mean_latency_s : float
         From the acceptance of a read transaction to its data.
     p99_latency_s : float or None
@@ -69,8 +73,8 @@ class TierReport:
     seconds: float
     bus_clocks: float
     busy_clocks: float
-    lost_clocks: Mapping[LossCause, float]
-    row_hit_rate: float
+    lost_clocks: Mapping[Cause, float]
+    row_hit_rate: float | None
     mean_latency_s: float
     p99_latency_s: float | None = None
     simulated_channels: int = 1
@@ -138,16 +142,14 @@ class TierReport:
         return self._share(self.busy_clocks)
 
     @property
-    def lost_bytes_per_second(self) -> dict[LossCause, float]:
+    def lost_bytes_per_second(self) -> dict[Cause, float]:
         """What each cause cost; achieved plus all of them is the peak."""
-        return {
-            cause: self.peak_bytes_per_second * self._share(self.lost_clocks.get(cause, 0)) for cause in LOSS_CAUSES
-        }
+        return {cause: self.peak_bytes_per_second * self._share(self.lost_clocks.get(cause, 0)) for cause in CAUSES}
 
     @property
-    def limiter(self) -> LossCause | None:
+    def limiter(self) -> Cause | None:
         """The cause that cost most; None when nothing was lost."""
-        worst = max(LOSS_CAUSES, key=lambda cause: self.lost_clocks.get(cause, 0))
+        worst = max(CAUSES, key=lambda cause: self.lost_clocks.get(cause, 0))
         return worst if self.lost_clocks.get(worst, 0) > 0 else None
 
     def _share(self, clocks: float) -> float:
@@ -180,17 +182,24 @@ class TierReport:
         """Figure, value, remark: for tables."""
         peak = self.peak_bytes_per_second
         rows = [
-            ("peak", format_quantity(peak, "B/s", 4), "all data buses"),
+            ("peak", format_quantity(peak, "B/s", 4), "of all data buses or interfaces"),
             ("achieved", format_quantity(self.achieved_bytes_per_second, "B/s", 4), f"{100 * self.utilisation:.1f} %"),
         ]
         for cause, rate in sorted(self.lost_bytes_per_second.items(), key=lambda item: -item[1]):
             if rate > SMALLEST_SHARE * peak:
                 label = f"lost to {cause.replace('_', ' ')}"
                 rows.append((label, format_quantity(rate, "B/s", 4), f"{100 * rate / peak:.1f} %: {MEANINGS[cause]}"))
-        rows.append(("row hits", f"{100 * self.row_hit_rate:.1f} %", "of column commands"))
-        rows.append(("mean latency", format_quantity(self.mean_latency_s, "s", 4), "of a read transaction"))
+        if self.row_hit_rate is not None:
+            rows.append(("row hits", f"{100 * self.row_hit_rate:.1f} %", "of column commands"))
+        rows.append(
+            (
+                "mean latency",
+                format_quantity(self.mean_latency_s, "s", 4),
+                "of a read transaction" if self.row_hit_rate is not None else "of a request",
+            )
+        )
         if self.p99_latency_s is not None:
-            rows.append(("p99 latency", format_quantity(self.p99_latency_s, "s", 4), "of a read request"))
+            rows.append(("p99 latency", format_quantity(self.p99_latency_s, "s", 4), "of a request"))
         if self.energy_j is not None:
             rows.append(("energy", format_quantity(self.energy_j, "J", 4), "with refresh and background"))
         if self.remark:

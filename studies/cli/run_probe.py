@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from algorithms.memory_probe import PROBE, ProbeParameters, probe
+from algorithms.memory_probe import PROBE, probe
+from algorithms.probe_parameters import ProbeParameters
 from hwmodels.errors import InputError, Problem, did_you_mean
 from studies.cli.options import DesignOptions
 from studies.cli.output import EXIT_OK, emit, note, table

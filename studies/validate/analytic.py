@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from algorithms.memory_probe import ProbeParameters, probe
+from algorithms.memory_probe import probe
+from algorithms.probe_parameters import ProbeParameters
 from algorithms.tier_report import TierReport
 from hwmodels.tiers.text import load_tier, tier_names
 from hwmodels.tiers.tier import DramTier

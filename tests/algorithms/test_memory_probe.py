@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from algorithms.memory_binding import dram_description
-from algorithms.memory_probe import ProbeParameters, probe, probed_tier, traffic
+from algorithms.memory_probe import probe, probed_tier, traffic
+from algorithms.probe_parameters import ProbeParameters
 from algorithms.tier_report import TierReport
 from hwmodels.errors import InputError
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
+from hwmodels.tiers.text import load_tier
 from simulator.servers.dram_layout import K_CHANNEL
 from simulator.servers.dram_mapping import channels_of, decode
 
@@ -153,7 +155,7 @@ def test_the_share_of_writes_is_drawn_as_asked():
     ("changes", "message"),
     [
         ({"tier": "hbm22"}, "hbm2"),
-        ({"tier": "pcie5_x16"}, "only DRAM can be probed"),
+        ({"tier": "pcie5_x16", "refresh": False}, "does not apply to a tier of kind link"),
         ({"mapping": "row bank"}, "address bits are lost"),
         ({"mapping": "rows bank group rank column channel"}, "no coordinate of an address is called 'rows'"),
         ({"queue_depth": 4096}, "read_depth"),
@@ -177,3 +179,36 @@ def test_a_notebook_shows_the_figures():
     for text in ("achieved", "lost to row cycle", "p99 latency", "tRCD", "GB/s"):
         assert text in html
     assert isinstance(report, TierReport)
+
+
+@pytest.mark.parametrize("tier", ["pcie5_x16", "nvlink4", "nvme_gen5", "scratchpad_1mb", "sn40l_ddr"])
+@pytest.mark.parametrize("changes", [{}, {"pattern": "random"}, {"load": 0.01}, {"read_fraction": 0.0}])
+def test_tiers_without_banks_account_for_their_peak_too(tier, changes):
+    report = probe(ProbeParameters(tier=tier, transactions=3000, **changes))
+    lost = sum(report.lost_bytes_per_second.values())
+    assert report.achieved_bytes_per_second + lost == pytest.approx(report.peak_bytes_per_second, rel=1e-9)
+    assert min(report.lost_clocks.values()) >= -1e-9
+    assert report.row_hit_rate is None
+    assert report.p99_latency_s > 0
+    if changes.get("read_fraction", 1) > 0 and tier != "scratchpad_1mb":
+        assert report.mean_latency_s >= 0.9 * load_tier(tier).read_latency_s
+
+
+def test_a_link_moves_whole_chunks_and_a_drive_whole_pages():
+    link, drive = load_tier("pcie5_x16"), load_tier("nvme_gen5")
+    fast = probe(ProbeParameters(tier="pcie5_x16", run_bytes=1 << 20, transactions=200_000))
+    assert fast.achieved_bytes_per_second == pytest.approx(link.usable_bytes_per_second, rel=0.02)
+    assert fast.limiter == "overhead"
+    large = ProbeParameters(tier="nvme_gen5", pattern="gather", run_bytes=1 << 17, transactions=100_000)
+    small = replace(large, run_bytes=512)
+    assert probe(large).achieved_bytes_per_second == pytest.approx(drive.random_bytes_per_second(1 << 17), rel=0.1)
+    assert probe(small).achieved_bytes_per_second < 0.1 * probe(large).achieved_bytes_per_second
+
+
+def test_a_scratchpad_reaches_the_rate_of_the_banks_of_one_buffer():
+    tier = load_tier("scratchpad_1mb")
+    words = min(tier.lanes, tier.banks // tier.buffers * tier.ports)
+    wide = ProbeParameters(tier="scratchpad_1mb", run_bytes=words * tier.width_bytes, transactions=4000)
+    assert probe(wide).utilisation == pytest.approx(words / tier.lanes, rel=0.02)
+    narrow = replace(wide, run_bytes=tier.width_bytes)
+    assert probe(narrow).utilisation == pytest.approx(1 / tier.lanes, rel=0.02)
