@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
     from studies.validate.records import ValidationReport
 
 CasesOption = Annotated[Path, typer.Option("--cases", metavar="FILE", help="JSON file of cases.", show_default=False)]
+PageOption = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Also write a page: errors by group, measured/predicted."),
+]
 EngineOption = Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")]
 
 
@@ -61,7 +66,7 @@ def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False
     return show(validate_cases(loaded), as_json=as_json)
 
 
-def gpu(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
+def gpu(cases: CasesOption, output: PageOption = None, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Times and bytes of measured GPU kernels: public collections, or records of `attnflow measure`."""
     from studies.validate.gpu import validate_points
     from studies.validate.gpu_cases import load_points
@@ -69,7 +74,16 @@ def gpu(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False)
 
     loaded = load_points(cases)
     announce_compilation("compiled", quiet=quiet)
-    return show(validate_points(loaded), as_json=as_json)
+    report = validate_points(loaded)
+    if output is not None:
+        from studies.report.validation import write_validation
+
+        try:
+            write_validation(report, output)
+        except OSError as error:
+            raise InputError(Problem(error.strerror or "cannot be written", str(output))) from None
+        note(f"{output}: {len(report.rows)} cases", quiet=quiet)
+    return show(report, as_json=as_json)
 
 
 def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:

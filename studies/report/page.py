@@ -92,10 +92,11 @@ def write_page(text: str, path: Path | str) -> None:
 
 
 def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
-    """The page as text; sections of `first` come before those that every page has."""
+    """The page as text; sections of `first` come before those that every page about points has."""
     sections: list[PlacedSection] = []
     chunks = [points_chunk(points)]
-    for section in (*first, *report_sections()):
+    about_points = report_sections() if points.rows or not first else ()
+    for section in (*first, *about_points):
         blocks = tuple(_place(block, f"{section.name}-{i}", chunks) for i, block in enumerate(section.compose(points)))
         if blocks:
             sections.append(PlacedSection(section, blocks))

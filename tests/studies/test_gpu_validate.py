@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import reference.records
 from hwmodels.errors import InputError
 from reference.cases import standard_cases
 from reference.measure import KERNEL_NAMES, Record
 from reference.timing import TimingProtocol
-from studies.cli.app import app
+from studies.cli import main
 from studies.validate.gpu import group_of, validate_gpu
 from studies.validate.gpu_cases import GpuPoint
 
@@ -122,12 +121,24 @@ class TestReport:
         assert report.count("fail") == 0
         assert not report.ok
 
-    def test_command_line(self, tmp_path):
-        result = CliRunner().invoke(app, ["validate", "gpu", "--cases", str(write(tmp_path, PREFILL)), "--json"])
-        assert result.exit_code == 0
-        document = json.loads(result.stdout)
+    def test_command_line(self, tmp_path, capsys):
+        assert main(["validate", "gpu", "--cases", str(write(tmp_path, PREFILL)), "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
         assert (document["kind"], document["cases"], document["passed"]) == ("gpu", 1, 1)
         assert {"id", "group", "status", "expected", "got", "error_pct", "why"} <= document["rows"][0].keys()
+
+    def test_a_page_shows_groups_and_what_did_not_pass(self, tmp_path, capsys):
+        cases = write(tmp_path, PREFILL, PREFILL | {"id": "slow<er>", "latency_us": 300.0})
+        page = tmp_path / "page.html"
+        assert main(["validate", "gpu", "--cases", str(cases), "--output", str(page), "--quiet"]) == 1
+        text = page.read_text(encoding="utf-8")
+        assert "Not within all limits" in text
+        assert "prefill_fwd FlashAttention-3 H100_SXM5_80G" in text
+        assert "slow&lt;er&gt;" in text
+        assert "slow<er>" not in text
+        missing = tmp_path / "no" / "page.html"
+        assert main(["validate", "gpu", "--cases", str(cases), "--output", str(missing)]) == 2
+        assert "page.html: No such file" in capsys.readouterr().err
 
     def test_a_file_that_is_not_one_is_refused(self, tmp_path):
         path = tmp_path / "bad.json"
