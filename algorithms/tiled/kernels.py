@@ -75,6 +75,7 @@ class KernelText(_Strict):
     structure: StructureText = StructureText()
     fitted: dict[str, float] = {}
     calibration: tuple[str, ...] = ()
+    not_modelled: str = Field("", description="what is known to take time and is left out")
 
 
 @dataclass(frozen=True)

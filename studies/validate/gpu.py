@@ -119,6 +119,9 @@ def _time_row(point: GpuPoint, group: str, measured: float, found: Prediction) -
     error = _error_pct(found.microseconds, measured)
     goal = goal_of(point)
     chip = point.chip()
+    why = f"limit {goal.worst_pct:g} %; {found.kernel.name}: {found.dominating}"
+    if _verdict(error, goal.worst_pct) == "fail" and found.kernel.text.not_modelled:
+        why += f"; not modelled: {found.kernel.text.not_modelled}"
     simple = {"roofline": roofline_s(point, chip), "serial_sum": serial_sum_s(point, chip)}
     return ValidationRow(
         point.id,
@@ -127,7 +130,7 @@ def _time_row(point: GpuPoint, group: str, measured: float, found: Prediction) -
         measured,
         round(found.microseconds, 3),
         error,
-        f"limit {goal.worst_pct:g} %; {found.kernel.name}: {found.dominating}",
+        why,
         tuple((name, _error_pct(seconds * 1e6, measured)) for name, seconds in simple.items() if seconds is not None),
     )
 
