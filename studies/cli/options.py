@@ -104,43 +104,25 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     InputError
         With every problem of every option.
     """
-    from studies.chips import find_kernel, kernel_parameters
-    from studies.parameters import complete_parameters
-    from studies.parts import find_algorithm, find_tensors, shaped_workload
+    from studies.parts import find_algorithm
     from studies.space import DesignPoint
 
     problems = _Problems()
     algorithm = problems.attempt("ALGORITHM", lambda: find_algorithm(algorithm_name))
-    base = _base_workload(design, algorithm, problems)
-    tensors: Tensors | None = None
-    if design.tensors is not None:
-        tensors = problems.attempt("--tensors", partial(find_tensors, design.tensors, Path()))
+    tensors = _tensors(design, problems)
     engine = problems.attempt("--engine", partial(read_engine, design.engine))
     clock_hz = problems.attempt("--clock", partial(_clock, design.clock))
     given = _read_assignments(design, algorithm, problems)
-    kernel: Kernel | None = None
-    if design.kernel is not None:
-        kernel = problems.attempt("--kernel", partial(find_kernel, design.kernel, Path()))
+    kernel = _kernel(design, problems)
     chip = _chip(design, algorithm, given.chip, kernel, problems)
-    parameters = workload = None
-    if base is not None and (tensors is not None or design.tensors is None):
-        workload = problems.attempt(None, partial(shaped_workload, base, given.workload, tensors))
-    if kernel is not None and algorithm is not None and workload is not None and chip is not None:
-        own = partial(kernel_parameters, kernel, algorithm.name, workload, chip.accelerator)
-        given.parameters = (problems.attempt("--kernel", own) or {}) | given.parameters
+    workload = _workload(design, algorithm, given.workload, tensors, problems)
+    parameters = None
     if algorithm is not None:
-        parameters = problems.attempt("--set", partial(complete_parameters, algorithm, given.parameters))
-    if (
-        problems.found
-        or algorithm is None
-        or workload is None
-        or parameters is None
-        or engine is None
-        or clock_hz is None
-    ):
+        parameters = _parameters(algorithm, given.parameters, workload, chip, kernel, problems)
+    if problems.found or None in (algorithm, workload, parameters, engine, clock_hz):
         raise InputError(problems.found)
     return DesignPoint(
-        algorithm=algorithm.name,
+        algorithm=algorithm_name,
         workload=workload,
         parameters=parameters,
         engine=engine,
@@ -150,6 +132,60 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
         clock_hz=chip.accelerator.clock_hz if chip else clock_hz,
         chip=chip,
     )
+
+
+def _tensors(design: DesignOptions, problems: _Problems) -> Tensors | None:
+    """Real tensors, if any are named."""
+    from studies.parts import find_tensors
+
+    if design.tensors is None:
+        return None
+    return problems.attempt("--tensors", partial(find_tensors, design.tensors, Path()))
+
+
+def _kernel(design: DesignOptions, problems: _Problems) -> Kernel | None:
+    """The published kernel, if one is named."""
+    from studies.chips import find_kernel
+
+    if design.kernel is None:
+        return None
+    return problems.attempt("--kernel", partial(find_kernel, design.kernel, Path()))
+
+
+def _workload(
+    design: DesignOptions,
+    algorithm: AnyAlgorithm | None,
+    changes: dict[str, Scalar],
+    tensors: Tensors | None,
+    problems: _Problems,
+) -> Workload | None:
+    """The workload with its changes, in the shape of the tensors if there are any."""
+    from studies.parts import shaped_workload
+
+    base = _base_workload(design, algorithm, problems)
+    if base is None or (tensors is None and design.tensors is not None):
+        return None
+    return problems.attempt(None, partial(shaped_workload, base, changes, tensors))
+
+
+def _parameters(
+    algorithm: AnyAlgorithm,
+    given: dict[str, Scalar],
+    workload: Workload | None,
+    chip: ChipSetting | None,
+    kernel: Kernel | None,
+    problems: _Problems,
+) -> tuple[tuple[str, Scalar], ...] | None:
+    """All parameters: what is given, over what the kernel has, over the defaults."""
+    from studies.chips import kernel_parameters
+    from studies.parameters import complete_parameters
+
+    own: dict[str, Scalar] | None = {}
+    if kernel is not None and workload is not None and chip is not None:
+        own = problems.attempt(
+            "--kernel", partial(kernel_parameters, kernel, algorithm.name, workload, chip.accelerator)
+        )
+    return problems.attempt("--set", partial(complete_parameters, algorithm, (own or {}) | given))
 
 
 def _base_workload(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> Workload | None:
