@@ -18,7 +18,7 @@ from algorithms.kv_cost import (
     StepCost,
     Write,
 )
-from algorithms.kv_policy import PolicyState, Selection, Step
+from algorithms.kv_policy import Need, PolicyState, Selection, Step
 from algorithms.kv_ranking import IntArray
 
 
@@ -65,6 +65,8 @@ class HeadRecord:
         Positions of the queries answered.
     dropped
         Evictions.
+    wanted
+        What the policy looked at in this step.
     """
 
     heads: IntArray
@@ -77,6 +79,7 @@ class HeadRecord:
     written: IntArray
     answered: IntArray
     dropped: list[Dropped] = field(default_factory=list)
+    wanted: frozenset[Need] = frozenset()
     output: Array | None = None
     positions: IntArray | None = None
 
@@ -90,6 +93,7 @@ class HeadRecord:
         written: IntArray,
         answered: IntArray,
         dropped: list[Dropped],
+        wanted: frozenset[Need],
     ) -> HeadRecord:
         """A record made after selection, before anything is dropped."""
         m = written.shape[1]
@@ -104,7 +108,9 @@ class HeadRecord:
             ranks = selection.indices
             positions = ranks if cache.intact else np.take_along_axis(cache.positions, ranks, 1)
             runs = _runs_of_selection(cache, selection)
-        return cls(heads, state, cache, selection, attended, new, runs, written, answered, dropped, None, positions)
+        return cls(
+            heads, state, cache, selection, attended, new, runs, written, answered, dropped, wanted, None, positions
+        )
 
     def selected_positions(self, row: int) -> IntArray:
         """Positions head `row` attended, ascending."""
@@ -216,7 +222,7 @@ def _export(shape: CacheShape, records: Sequence[HeadRecord]) -> ScoreExport | N
     rows = macs = 0
     key_bytes = column_bytes = 0.0
     for record in records:
-        wanted = record.state.policy.wanted()
+        wanted = record.wanted
         if not wanted & {"last_probs", "col_sums"} or not record.answered.size:
             continue
         needed = record.answered.size if "col_sums" in wanted else 1

@@ -21,6 +21,7 @@ from algorithms.kv_policy import (
     HeadPart,
     KVPolicy,
     LayerContext,
+    Need,
     PolicyState,
     Schedule,
     Seen,
@@ -72,6 +73,14 @@ class _Part:
         self.cache = cache
         self.when = when
         self.every_head = False
+
+    def learns(self, step: Step) -> bool:
+        """Whether what attention shows can still decide anything: not once a policy that chooses once has chosen."""
+        return self.when == "step" or step.phase == "prefill"
+
+    def wanted(self, step: Step) -> frozenset[Need]:
+        """What the policy looks at in this step."""
+        return self.state.policy.wanted() if self.learns(step) else frozenset()
 
     def query_rows(self, step: Step) -> IntArray:
         """Rows of `step.q` that belong to these heads; `q` may have fewer heads per group than the model."""
@@ -284,13 +293,14 @@ class KVStream:
         q, positions = state.queries(step)
         selection = state.select(step, cache)
         answered = step.positions if step.sampled else positions
-        record = HeadRecord.of(part.heads, state, cache, selection, written, answered, dropped)
-        wanted = state.policy.wanted()
+        wanted = part.wanted(step)
+        record = HeadRecord.of(part.heads, state, cache, selection, written, answered, dropped, wanted)
         if q.shape[1] and (self.outputs or state.combines or wanted & {"last_probs", "col_sums"}):
-            attended = self._attention(q, positions, step, cache, selection, state)
+            attended = self._attention(q, positions, step, cache, selection, wanted)
             output = state.combine(step, q, attended.output)
             record.output = output if self.outputs else None
-            state.observe(step, cache, Seen(attended, selection, cache.heads))
+            if part.learns(step):
+                state.observe(step, cache, Seen(attended, selection, cache.heads))
         return record
 
     def _attention(
@@ -300,9 +310,8 @@ class KVStream:
         step: Step,
         cache: KVCache,
         selection: Selection | None,
-        state: PolicyState,
+        wanted: frozenset[Need],
     ) -> Attended:
-        wanted = state.policy.wanted()
         waited = positions[-1] < step.positions[-1]
         return attend(
             q,

@@ -60,9 +60,11 @@ def _score_macs(evaluation: ChipEvaluation) -> Scalar:
     return _detail(evaluation, "score_macs")
 
 
-@metric("kv.score_bytes", "B", "scores and metadata that the policy moves, all layers", subject="chip")
+@metric("kv.score_bytes", "B", "metadata, scores and exported probabilities of the policy, all layers", subject="chip")
 def _score_bytes(evaluation: ChipEvaluation) -> Scalar:
-    return _detail(evaluation, "score_bytes")
+    details = evaluation.details
+    parts = [details[name] for name in ("score_bytes", "exported_bytes") if name in details]
+    return sum(float(part) for part in parts) if parts else None
 
 
 @metric("kv.hit_rate", "", "share of fetched blocks that were in the main memory", subject="chip")

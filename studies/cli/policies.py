@@ -21,6 +21,7 @@ SHOWN: tuple[tuple[str, str, float], ...] = (
     ("tokens/s", "tokens_per_second", 1.0),
     ("energy mJ", "energy_j", 1e3),
     ("score MMAC", "kv.score_macs", 1e-6),
+    ("score MB", "kv.score_bytes", 1e-6),
     ("heavy", "quality.heavy_hitter", 1.0),
     ("drift", "quality.drift", 1.0),
     ("captured", "quality.captured", 1.0),

@@ -102,6 +102,8 @@ def test_a_fused_kernel_exports_scores_of_one_query_and_runs_twice_for_many():
     token = DECODE.plan(work, parameters("h2o", BUDGET), H100)
     assert len(launches(token, "probabilities")) == 4
     assert token.total("store_bytes") > alone.total("store_bytes")
+    chosen_once = DECODE.plan(work, parameters("h2o_oneshot", BUDGET), H100)
+    assert not launches(chosen_once, "probabilities")  # it has looked at the prompt, and at nothing since
     frame = FRAMES.plan(llama(q_len=64), FRAMES.parameters(policy="h2o", budget=BUDGET), H100)
     assert len(launches(frame, "second pass")) == 4
     keys = sum(launch.total("load_bytes") for launch in launches(frame, "second pass"))
