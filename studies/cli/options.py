@@ -104,18 +104,21 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     InputError
         With every problem of every option.
     """
-    from studies.parts import find_algorithm
+    from studies.parts import find_algorithm, shaped_workload
     from studies.space import DesignPoint
 
     problems = _Problems()
     algorithm = problems.attempt("ALGORITHM", lambda: find_algorithm(algorithm_name))
+    base = _base_workload(design, algorithm, problems)
     tensors = _tensors(design, problems)
     engine = problems.attempt("--engine", partial(read_engine, design.engine))
     clock_hz = problems.attempt("--clock", partial(_clock, design.clock))
     given = _read_assignments(design, algorithm, problems)
     kernel = _kernel(design, problems)
     chip = _chip(design, algorithm, given.chip, kernel, problems)
-    workload = _workload(design, algorithm, given.workload, tensors, problems)
+    workload = None
+    if base is not None and (tensors is not None or design.tensors is None):
+        workload = problems.attempt(None, partial(shaped_workload, base, given.workload, tensors))
     parameters = None
     if algorithm is not None:
         parameters = _parameters(algorithm, given.parameters, workload, chip, kernel, problems)
@@ -150,22 +153,6 @@ def _kernel(design: DesignOptions, problems: _Problems) -> Kernel | None:
     if design.kernel is None:
         return None
     return problems.attempt("--kernel", partial(find_kernel, design.kernel, Path()))
-
-
-def _workload(
-    design: DesignOptions,
-    algorithm: AnyAlgorithm | None,
-    changes: dict[str, Scalar],
-    tensors: Tensors | None,
-    problems: _Problems,
-) -> Workload | None:
-    """The workload with its changes, in the shape of the tensors if there are any."""
-    from studies.parts import shaped_workload
-
-    base = _base_workload(design, algorithm, problems)
-    if base is None or (tensors is None and design.tensors is not None):
-        return None
-    return problems.attempt(None, partial(shaped_workload, base, changes, tensors))
 
 
 def _parameters(
