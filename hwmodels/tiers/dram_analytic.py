@@ -34,6 +34,8 @@ NINE_IN_TEN_ERROR_PCT = 20.5
 """Bandwidth against the cycle-level model on patterns that were not used for fitting: median, and 9 of 10 cases."""
 CHANCE = 3.0
 """Standard deviations by which the load of channels may differ in a sample that is balanced in the long run."""
+CHANNELS_LOOKED_AT = 4
+"""Of all channels, which do much the same."""
 SATURATED = 0.98
 """Share of the limit from which on queues are full."""
 
@@ -83,9 +85,12 @@ class DramEstimate:
 
 @dataclass(frozen=True)
 class _Windows:
-    """Counts per window, first axis: transactions by bus, bank and group, rows opened by bank."""
+    """Counts per window, first axis: transactions by bus, bank and group, rows opened by bank.
 
-    channel: IntArray
+    `by_channel` are the transactions of the whole sample, also those of channels without windows.
+    """
+
+    by_channel: IntArray
     by_bus: IntArray
     by_group: IntArray
     by_bank: IntArray
@@ -97,6 +102,11 @@ class _Windows:
         """Of every window."""
         total: IntArray = self.by_bank.sum(axis=1)
         return total
+
+    @property
+    def rows_per_transaction(self) -> float:
+        """Activations over transactions."""
+        return float(self.rows_by_bank.sum() / self.by_bank.sum())
 
 
 def estimate_dram(tier: DramTier, traffic: DramTraffic) -> DramEstimate:
@@ -115,29 +125,30 @@ def estimate_dram(tier: DramTier, traffic: DramTraffic) -> DramEstimate:
     worst = np.max(np.stack(list(needs.values())), axis=0)
     turns = windows.transactions * _turnaround_clocks(standard, float(np.mean(traffic.is_write)))
     available = 1 - _refresh_share(standard)
+    # what the channels looked at do, as if every channel of the tier did its mean share
+    looked_at = channels * float(windows.transactions.sum() / windows.by_channel.sum())
     # the busiest channel decides how long a traffic that all of them share takes
-    length = float((worst + turns).sum()) / channels * _imbalance(windows, channels) / available
+    length = float((worst + turns).sum()) / looked_at * _imbalance(windows) / available
     busy = windows.transactions * standard.timing.burst / _buses(standard)
-    limit = float(busy.sum()) / channels / length
+    limit = float(busy.sum()) / looked_at / length
     utilisation = min(limit, _source_limit(tier, _unloaded_clocks(tier, windows)), traffic.load or 1.0)
-    lost: dict[Cause, float] = {"refresh": 1 - available, "turnaround": float(turns.sum()) / channels / length}
+    lost: dict[Cause, float] = {"refresh": 1 - available, "turnaround": float(turns.sum()) / looked_at / length}
     binding = np.argmax(np.stack(list(needs.values())), axis=0)
     for index, cause in enumerate(needs):
-        gap = float(np.sum((worst - busy)[binding == index])) / channels / length
+        gap = float(np.sum((worst - busy)[binding == index])) / looked_at / length
         lost[cause] = lost.get(cause, 0.0) + gap
     shares = {cause: share * utilisation / limit for cause, share in lost.items() if share > 0}
     shares["source"] = 1 - utilisation - sum(shares.values())
-    hit_rate = 1 - float(windows.rows_by_bank.sum() / windows.transactions.sum())
-    active = np.unique(windows.channel).size
+    active = np.count_nonzero(windows.by_channel)
     interval = standard.timing.burst / _buses(standard) / utilisation * active / channels
     latency = _latency_clocks(tier, windows, interval, utilisation / limit, traffic) * standard.clock_s
-    return DramEstimate(utilisation, latency, hit_rate, tuple(shares.items()))
+    return DramEstimate(utilisation, latency, 1 - windows.rows_per_transaction, tuple(shares.items()))
 
 
-def _imbalance(windows: _Windows, channels: int) -> float:
+def _imbalance(windows: _Windows) -> float:
     """Transactions of the busiest channel over the mean, unless that may be chance in so small a sample."""
-    counts = np.bincount(windows.channel, windows.transactions, channels)
-    events = np.maximum(1, np.bincount(windows.channel, windows.rows_by_bank.sum(axis=1), channels))
+    counts = windows.by_channel
+    events = np.maximum(1, counts * windows.rows_per_transaction)
     certain = counts * (1 - CHANCE * np.sqrt((1 - counts / counts.sum()) / events))
     return max(1.0, float(certain.max() / counts.mean()))
 
@@ -175,43 +186,40 @@ def _places(tier: DramTier, transactions: IntArray) -> tuple[IntArray, IntArray,
 
 
 def _windows(tier: DramTier, transactions: IntArray) -> _Windows:
-    """The sample cut into windows."""
-    organisation = tier.organisation
+    """The sample cut into windows; of many channels a few are looked at."""
+    organisation, banks = tier.organisation, tier.organisation.banks
     channel, bank, row = _places(tier, transactions)
+    by_channel = np.bincount(channel, minlength=organisation.channels)
+    chosen = np.flatnonzero(by_channel)
+    chosen = chosen[:: -(-chosen.size // CHANNELS_LOOKED_AT)]
+    order = np.concatenate([np.flatnonzero(channel == number) for number in chosen])
+    bank, row = bank[order], row[order]
+    size = by_channel[chosen]
+    number = np.repeat(np.arange(chosen.size), size)
+    place = np.arange(order.size) - np.repeat(np.cumsum(size) - size, size)
     # an odd length is out of step with rows and runs, as the controller's view is
     length = int(WINDOW_OF_LOOK_AHEAD * _look_ahead(tier.standard)) | 1
-    order = np.argsort(channel, kind="stable")
-    channel, bank, row = channel[order], bank[order], row[order]
-    first = np.searchsorted(channel, np.arange(organisation.channels))
-    position = (np.arange(channel.size) - first[channel]) // length
-    most = int(position.max()) + 1
-    cell = channel * most + position
-    count, banks = organisation.channels * most, organisation.banks
+    most = int(place.max()) // length + 1
+    cell, count = number * most + place // length, chosen.size * most
     by_bank = np.bincount(cell * banks + bank, minlength=count * banks).reshape(count, banks)
-    rows = _rows_opened(tier, channel, bank, row, (np.arange(channel.size) - first[channel]), length, most)
+    rows = _rows_opened(tier, cell * banks + bank, number, bank, row, place, count)
     used = by_bank.any(axis=1)
-    groups = by_bank.reshape(count, -1, organisation.banks_per_group).sum(axis=2)
-    buses = by_bank.reshape(count, _buses(tier.standard), -1).sum(axis=2)
-    return _Windows(
-        (np.arange(count) // most)[used],
-        buses[used],
-        groups[used],
-        by_bank[used],
-        rows[used],
-        organisation.banks_per_group,
-    )
+    by_bank, rows = by_bank[used], rows[used]
+    groups = by_bank.reshape(len(by_bank), -1, organisation.banks_per_group).sum(axis=2)
+    buses = by_bank.reshape(len(by_bank), _buses(tier.standard), -1).sum(axis=2)
+    return _Windows(by_channel, buses, groups, by_bank, rows, organisation.banks_per_group)
 
 
 def _rows_opened(
-    tier: DramTier, channel: IntArray, bank: IntArray, row: IntArray, place: IntArray, length: int, most: int
+    tier: DramTier, cell: IntArray, channel: IntArray, bank: IntArray, row: IntArray, place: IntArray, count: int
 ) -> IntArray:
-    """Activations per window and bank.
+    """Activations per window and bank, shape ``(count, banks)``; ``cell`` numbers the entries.
 
     Of what the controller holds at a time, all accesses of a row are served together: a bank opens each of their rows
     once, but for the row that is open from before.
     """
     organisation, ahead = tier.organisation, max(1, int(ROW_VIEW * _look_ahead(tier.standard)))
-    views = (most * length) // ahead + 2
+    views = int(place.max()) // ahead + 2
     view = (channel * views + place // ahead) * organisation.banks + bank
     opened, first = np.unique(view * organisation.rows + row, return_index=True)
     kept = np.isin(opened - organisation.banks * organisation.rows, opened)
@@ -219,10 +227,8 @@ def _rows_opened(
     _, carried = np.unique((opened // organisation.rows)[kept], return_index=True)
     counted = np.ones(opened.size, dtype=np.int64)
     counted[np.flatnonzero(kept)[carried]] = 0
-    cell = (channel * most + place // length)[first] * organisation.banks + bank[first]
-    shape = (organisation.channels * most, organisation.banks)
-    weighted = np.bincount(cell, counted, minlength=shape[0] * shape[1])
-    return weighted.astype(np.int64).reshape(shape)
+    weighted = np.bincount(cell[first], counted, minlength=count * organisation.banks)
+    return weighted.astype(np.int64).reshape(count, organisation.banks)
 
 
 def _clocks(standard: DramStandard, windows: _Windows) -> dict[Cause, FloatArray]:
@@ -267,7 +273,7 @@ def _refresh_share(standard: DramStandard) -> float:
 
 def _unloaded_clocks(tier: DramTier, windows: _Windows) -> float:
     """Mean latency of a read on an idle tier, with as many open rows as the traffic finds."""
-    hits = 1 - float(windows.rows_by_bank.sum() / windows.transactions.sum())
+    hits = 1 - windows.rows_per_transaction
     ticks = hits * tier.read_latency_ticks("open") + (1 - hits) * tier.read_latency_ticks("conflict")
     return ticks / tier.standard.bus.ticks_per_clock
 
