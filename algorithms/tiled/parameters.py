@@ -170,20 +170,22 @@ def automatic_row_groups(blocks: int) -> int:
 def _well_shared_rows(workload: Workload, chip: Accelerator, most: int, packed: bool) -> int:
     """The largest tile of up to ``most`` query rows with which the work takes hardly longer than with the best.
 
-    Small tiles share the work evenly among cores, large ones read keys and values less often: what is compared is the
-    larger of the time for the products of all waves and that for all loads from the nearest shared tier.
+    Small tiles share the work evenly among cores and waste little at the diagonal of a causal mask, large ones read
+    keys and values less often: what is compared is the larger of the time for the products of all waves and that for
+    all loads from the nearest shared tier, of tiles that see the mean number of keys.
     """
     group = workload.group_size if packed else 1
     heads, rows_of_head = workload.batch * workload.heads // group, workload.q_len * group
-    key_bytes = (workload.k_bytes + workload.v_bytes) // (workload.batch * workload.kv_heads)
-    row_flops = 2 * workload.kv_len * (workload.head_dim + workload.v_head_dim)
+    widths = workload.head_dim + workload.v_head_dim
+    hidden = min(workload.q_len, workload.kv_len) / 2 if workload.mask == "causal" else 0.0
     rate = chip.core.matrix_rate(workload.dtype) * chip.clock_hz
     nearest = min((chip.caches or (chip.memory,)), key=lambda tier: tier.bytes_per_second)
 
     def seconds(rows: int) -> float:
         tiles = heads * ceil_div(rows_of_head, rows)
-        products = ceil_div(tiles, chip.cores) * rows * row_flops / rate
-        return max(products, tiles * key_bytes / nearest.bytes_per_second)
+        keys = min(workload.kv_len - hidden + rows / group / 2, workload.kv_len)
+        products = ceil_div(tiles, chip.cores) * rows * 2 * keys * widths / rate
+        return max(products, tiles * keys * widths * workload.dtype_bytes / nearest.bytes_per_second)
 
     step = chip.core.matrix_rows * ceil_div(most, chip.core.matrix_rows * MOST_CANDIDATES)
     candidates = {rows: seconds(rows) for rows in range(most, 0, -step)}
