@@ -14,7 +14,7 @@ from simulator.servers.dram import Requests, run_dram
 from simulator.servers.dram_parameters import DramDescription
 from studies.bench import Figures, benchmark
 
-TRANSACTIONS = 1 << 19
+TRANSACTIONS = 1 << 20
 BLOCK_BYTES = 4096
 REPEATS = 5
 

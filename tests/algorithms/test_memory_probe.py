@@ -127,8 +127,31 @@ def test_one_bank_with_a_new_row_every_time_costs_a_row_cycle(tier):
     parameters = ProbeParameters(tier=tier, pattern="stride", stride_bytes=row_distance, transactions=4000)
     t = asked.standard.timing
     expected = t.burst / t.rc * (1 - t.rfc / t.refi) / asked.organisation.channels
-    for fidelity in ("cycle", "analytic"):
-        assert probe(replace(parameters, fidelity=fidelity)).utilisation == pytest.approx(expected, rel=0.04)
+    assert probe(parameters).utilisation == pytest.approx(expected, rel=0.025)
+    assert probe(replace(parameters, fidelity="analytic")).utilisation == pytest.approx(expected, rel=0.025)
+
+
+def test_random_reads_of_hbm2_are_bound_by_four_activations_a_window():
+    t = probed_tier(HBM2).standard.timing
+    report = probe(replace(HBM2, pattern="random", refresh=False, transactions=160_000))
+    assert report.utilisation == pytest.approx(4 * t.burst / t.faw, rel=0.025)
+
+
+@pytest.mark.parametrize("tier", ["hbm2", "hbm3", "ddr5_4800", "lpddr5_6400"])
+def test_streams_reach_the_refresh_ceiling(tier):
+    t = probed_tier(ProbeParameters(tier=tier)).standard.timing
+    ceiling = 1 - (t.rtp + t.rp + t.rfc + t.rcd_read) / t.refi
+    channels = load_tier(tier).organisation.channels
+    asked = ProbeParameters(tier=tier, transactions=60_000 * channels, sample_channels=max(1, channels // 2))
+    assert probe(asked).utilisation == pytest.approx(ceiling, rel=0.025)
+
+
+@pytest.mark.parametrize("tier", ["hbm2", "ddr4_3200"])
+def test_an_idle_tier_answers_in_its_unloaded_latency(tier):
+    asked = ProbeParameters(tier=tier, pattern="random", load=0.0005, refresh=False, transactions=400)
+    slowest = probed_tier(asked)
+    expected = [slowest.read_latency_ticks(row) * slowest.standard.tick_s for row in ("closed", "conflict")]
+    assert expected[0] * 0.975 <= probe(asked).mean_latency_s <= expected[1] * 1.025
 
 
 @pytest.mark.parametrize("tier", ["ddr4_2400", "hbm2", "ddr5_4800", "hbm3"])
