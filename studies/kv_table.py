@@ -246,7 +246,7 @@ def _cell(request: Request, work: Workload, entry: Entry, budget: int, setting: 
         budget if limited else None,
         point,
         metrics,
-        evaluation.describe() | {"metrics": metrics},
+        evaluation.describe() | {"metrics": metrics, "notes": list(notes)},
         tuple(notes),
     )
 
@@ -263,4 +263,4 @@ def report_rows(cells: Sequence[Cell]) -> list[Row]:
 
 def title_of(request: Request) -> str:
     """Heading of the page."""
-    return f"KV policies on {request.workload.name}, {request.share:.4g} of the tokens kept"
+    return f"KV policies on {request.workload.name}, {100 * request.share:.4g} % of the tokens kept"

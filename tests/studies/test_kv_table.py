@@ -86,6 +86,8 @@ def test_the_report_draws_fronts_of_quality_and_cost(cells, tmp_path):
     write_report(rows, page, "policies", GOALS)
     text = page.read_text()
     assert "quality.heavy_hitter" in text
+    assert "not a claim about model accuracy" in text
+    assert "rests on a property of trained keys or values" in text
     assert "http://" not in text.split("<body")[0]
 
 
