@@ -8,7 +8,7 @@ import pytest
 from studies.benchmarks.kv import BUDGET, LLAMA3_8B, step_seconds, stream_seconds
 from studies.kv_line_up import line_up
 
-BOUNDED = ("streaming_llm", "h2o", "snapkv | adakv", "xmem_like")
+BOUNDED = ("h2o", "snapkv | adakv")
 NOISE_BYTES = 150_000
 """Far below the 400 kB of keys and values that 1,500 steps bring."""
 MOST_SECONDS = 0.5

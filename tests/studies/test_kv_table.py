@@ -24,7 +24,7 @@ def cells():
     work = load_workload("llama3-8b").with_(dtype="bfloat16", layers=4)
     chips = tuple(ChipSetting(load_accelerator(name)) for name in ("h100", "sn40l"))
     policies = (*ORDER, "full", "knorm", "sirllm", "quest", "streaming_llm(sink=300)")
-    return policy_table(Request(work, chips, (2048,), samples=16, policies=policies))
+    return policy_table(Request(work, chips, (2048,), samples=6, policies=policies))
 
 
 def by_name(cells, chip="h100_sxm5_80g"):

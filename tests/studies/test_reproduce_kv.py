@@ -24,12 +24,19 @@ def test_weights_of_the_models():
     assert llama3_8b().parameters == pytest.approx(8.030e9, rel=1e-3)
 
 
-@pytest.mark.parametrize(("context", "ratio"), [(100_000, 2.47), (110_000, 2.54)])
+@pytest.mark.parametrize(("context", "ratio"), [(100_000, 2.47), pytest.param(110_000, 2.54, marks=pytest.mark.slow)])
 def test_duo_attention_on_multi_head_attention(context, ratio):
     assert duo_memory_ratio(llama2_7b(), 0.25, context) == pytest.approx(ratio, abs=0.005)
 
 
-@pytest.mark.parametrize(("context", "ratio"), [(245_000, 1.50), (320_000, 1.57), (500_000, 1.67)])
+@pytest.mark.parametrize(
+    ("context", "ratio"),
+    [
+        (245_000, 1.50),
+        pytest.param(320_000, 1.57, marks=pytest.mark.slow),
+        pytest.param(500_000, 1.67, marks=pytest.mark.slow),
+    ],
+)
 def test_duo_attention_on_grouped_queries(context, ratio):
     assert duo_memory_ratio(llama3_8b(), 0.5, context) == pytest.approx(ratio, abs=0.006)
 
