@@ -21,7 +21,7 @@ from algorithms.kv_policy import KVPolicy, Schedule
 from algorithms.kv_stream import KVStream
 from algorithms.kv_text import parse_policy
 from algorithms.kv_timing import TimingOptions, TimingRun
-from algorithms.placement import Placement
+from algorithms.placement import Placement, Replacement
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.exchange import check_tiers, memory_tiers
@@ -62,12 +62,15 @@ class PolicyParameters(TileParameters):
         default="", metadata=knob("memory tiers from near to far, e.g. hbm,host; empty: all that the chip has")
     )
     cached: int = field(default=0, metadata=knob("blocks held in the nearest of several tiers; 0: the policy's own"))
+    replacement: Replacement = field(
+        default="lru", metadata=knob("which of these blocks leaves first: lru, or the least attended (score_decay)")
+    )
     host_seconds: float = field(
         default=10e-6, metadata=knob("from a question to the host to its answer, an assumption", "s")
     )
 
     def __post_init__(self) -> None:
-        problems = bad_choices(self, {"when": When, "layout": Layout})
+        problems = bad_choices(self, {"when": When, "layout": Layout, "replacement": Replacement})
         if not 0 <= self.kept <= 1:
             problems.append(Problem(f"must lie between 0 and 1 (got {self.kept})", field="kept"))
         if self.kept and self.budget:
@@ -106,7 +109,7 @@ class PolicyParameters(TileParameters):
         cached = (self.cached, *(None for _ in tiers[2:])) if self.cached and count > 1 else None
         return TimingOptions(
             accounting=Accounting(self.page_tokens, layout=self.layout, tier=tiers[0]),
-            placement=Placement(tiers, cached),
+            placement=Placement(tiers, cached, self.replacement),
             when=None if self.when == "policy" else self.when,
             sampled_layers=self.sampled_layers,
         )

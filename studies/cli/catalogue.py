@@ -13,6 +13,7 @@ from hwmodels.errors import InputError, Problem
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
+    from algorithms.kv_policy import KVPolicy
     from studies.space import Json
 
 
@@ -21,6 +22,7 @@ class Kind(StrEnum):
 
     ALGORITHMS = "algorithms"
     WORKLOADS = "workloads"
+    POLICIES = "policies"
     CHIPS = "chips"
     TIERS = "tiers"
     STANDARDS = "standards"
@@ -63,6 +65,16 @@ def list_names(
     emit(document, text, as_json=as_json)
 
 
+def policy_line(policy: type[KVPolicy]) -> str:
+    """Parameters with their defaults, and the first line of what is said of a policy."""
+    fields = ", ".join(
+        entry.name if entry.default in (dataclasses.MISSING, None) else f"{entry.name}={entry.default}"
+        for entry in dataclasses.fields(policy)
+    )
+    first = (policy.__doc__ or "").strip().splitlines()[0]
+    return f"({fields}) {first}" if fields else first
+
+
 def _entries(kind: Kind) -> list[tuple[str, str]]:
     """Name and summary of everything of a kind."""
     if kind is Kind.ALGORITHMS:
@@ -73,6 +85,10 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
         from algorithms.workload import workload_names
 
         return [(name, _workload_line(name)) for name in workload_names()]
+    if kind is Kind.POLICIES:
+        from algorithms.kv_registry import policy_class, policy_names
+
+        return [(name, policy_line(policy_class(name))) for name in policy_names()]
     if kind is Kind.CHIPS:
         from hwmodels.accelerator import accelerator_names
         from studies.cli.show_chip import chip_line

@@ -158,6 +158,8 @@ def test_missed_blocks_wait_for_the_link_and_a_faster_link_waits_less():
     assert run.tier_bytes["pcie"] >= fetched
     faster = H100.with_(**{"pcie.bytes_per_second": 10 * pcie})
     assert time_plan(plan, faster).exchange.exposed_s < 0.2 * run.exchange.exposed_s
+    decayed = DECODE.details(work, replace(chosen, replacement="score_decay", cached=40), H100)
+    assert 0 < decayed["hit_rate"] < 1
     in_one_tier = DECODE.plan(work, parameters("retroinfer(local=64)", 1024, placement="hbm"), H100)
     assert in_one_tier.transfers == ()
 

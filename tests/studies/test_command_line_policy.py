@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from algorithms.kv_registry import policy_names
 from studies.cli import main
 
 RUN = ["run", "decode.policy", "--chip", "h100", "--workload", "llama3-8b", "--timing-only", "--quiet"]
@@ -70,3 +71,10 @@ def test_mistakes_are_one_line_and_exit_2(capsys, settings, message):
     assert message in printed.err
     assert len(printed.err.strip().splitlines()) == 1
     assert "Traceback" not in printed.err
+
+
+def test_policies_are_listed_with_parameters(capsys):
+    assert main(["list", "policies", "--json"]) == 0
+    rows = {row["name"]: row["summary"] for row in json.loads(capsys.readouterr().out)["policies"]}
+    assert set(rows) == set(policy_names())
+    assert rows["streaming_llm"].startswith("(sink=4, recent")
