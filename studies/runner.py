@@ -12,6 +12,7 @@ import dataclasses
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -169,7 +170,9 @@ class Runner:
             try:
                 while waiting and not suspects and len(in_flight) < limit:
                     task = [waiting[i] for i in range(1 if alone else self._task_size(len(waiting)))]
-                    in_flight[self._open().submit(_evaluate_all, self._evaluate, self._limits, task)] = task
+                    with _main_hidden(self._evaluate):
+                        future = self._open().submit(_evaluate_all, self._evaluate, self._limits, task)
+                    in_flight[future] = task
                     self._submitted = time.monotonic()
                     for _ in task:
                         waiting.popleft()
@@ -274,6 +277,24 @@ def _outcomes(task: Sequence[DesignPoint], future: Future[list[Outcome]]) -> lis
         return future.result()
     # a result that could not travel, for example
     return [Outcome(point.key, "failed", {}, {}, f"{type(error).__name__}: {error}") for point in task]
+
+
+@contextmanager
+def _main_hidden(evaluate: Evaluate) -> Iterator[None]:
+    """Processes that start within do not run the caller's script again, so that it needs no guard against that.
+
+    They have to when the evaluation is defined there.
+    """
+    main = sys.modules["__main__"]
+    if getattr(evaluate, "__module__", None) == "__main__":
+        yield
+        return
+    kept = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -189,3 +191,23 @@ def test_quick_points_travel_together():
     _, recorded = collect(1000, square, workers=1, open_executor=open_counting)
     assert sorted(outcome.metrics["square"] for outcome in recorded) == [i * i for i in range(1000)]
     assert 1000 / 64 <= executors[0].tasks < 100
+
+
+def test_a_script_needs_no_guard_against_being_run_again(tmp_path):
+    """Processes that are spawned import the main module, unless it is kept from them."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "print('run', flush=True)\n"
+        "from studies import Study\n"
+        "study = Study.from_yaml(sys.argv[1])\n"
+        "print(study.sweep(sys.argv[2], jobs=2).summary['done'], __file__ == sys.argv[0])\n"
+    )
+    study = tmp_path / "s.yaml"
+    study.write_text(
+        "algorithm: sdpa.naive\nworkload: {seq_len: 8, head_dim: 4}\ntiming_only: true\naxes: {exp_cycles: [1, 2, 3]}\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(script), str(study), str(tmp_path / "s.sqlite")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert (result.returncode, result.stdout.split()) == (0, ["run", "3", "True"]), result.stderr
