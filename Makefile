@@ -28,11 +28,13 @@ reference_extras := [torch,nvrtc,dev]
 lock_torch := torch==2.13.0
 
 demo: .venv/installed-core
-	mkdir -p out && rm -f out/demo.sqlite out/demo.sqlite-*
-	$(bin)/attnflow sweep studies/configs/llama3-8b.yaml --store out/demo.sqlite
-	$(bin)/attnflow sweep studies/configs/minilm-capture.yaml --store out/demo.sqlite
-	$(bin)/attnflow report out/demo.sqlite --output out/demo.html --title "Streaming attention: demo"
-	@echo "the report is out/demo.html: open it in a browser"
+	mkdir -p out && rm -f out/demo.sqlite out/demo.sqlite-* out/demo-streaming.sqlite out/demo-streaming.sqlite-*
+	$(bin)/attnflow sweep studies/configs/chips-prefill.yaml --store out/demo.sqlite
+	$(bin)/attnflow report out/demo.sqlite --output out/demo.html
+	$(bin)/attnflow sweep studies/configs/llama3-8b.yaml --store out/demo-streaming.sqlite
+	$(bin)/attnflow sweep studies/configs/minilm-capture.yaml --store out/demo-streaming.sqlite
+	$(bin)/attnflow report out/demo-streaming.sqlite --output out/demo-streaming.html --title "Streaming attention: demo"
+	@echo "open these in a browser: out/demo.html (Llama-3-8B on ten chips), out/demo-streaming.html (its FIFOs, cycle by cycle)"
 
 test: .venv/installed-dev
 	$(venv) -m pytest -n $(WORKERS) --dist worksteal -rfEs $(PYTEST)

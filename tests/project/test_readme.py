@@ -2,7 +2,7 @@
 
 ``console`` blocks hold commands behind ``$`` and what they print on stdout; ``...`` stands for anything, and
 ``echo $?`` prints the exit code of the command before. A ``python`` block is followed by a ``text`` block with
-what it prints. Make targets and links must exist.
+what it prints. A ``yaml`` block is a file whose name is its first line. Make targets and links must exist.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(match.group(1), match.group(2)) for match in BLOCK.finditer(README)]
 CONSOLES = [text for kind, text in BLOCKS if kind == "console"]
 PROGRAMS = [(text, BLOCKS[i + 1]) for i, (kind, text) in enumerate(BLOCKS) if kind == "python"]
+FILES = {text.partition("\n")[0][2:]: text for kind, text in BLOCKS if kind == "yaml"}
 TIMEOUT_S = 120
 
 
 @pytest.fixture
 def here(root, tmp_path):
     """A folder that looks like the top of a clone, so that nothing is written into this one."""
-    (tmp_path / "studies").symlink_to(root / "studies")
+    for folder in ("studies", "tests"):
+        (tmp_path / folder).symlink_to(root / folder)
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
 
 
