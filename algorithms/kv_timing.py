@@ -9,6 +9,7 @@ head sizes. Positions are as good as the surrogate, and the numbers of keys are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -21,7 +22,7 @@ from algorithms.kv_cache import Array
 from algorithms.kv_cost import CacheShape, StackCost
 from algorithms.kv_policy import KVPolicy, Schedule
 from algorithms.kv_ranking import IntArray
-from algorithms.kv_stream import KVStack, stack_cost
+from algorithms.kv_stream import KVStack, StepResult, stack_cost
 from algorithms.placement import Placement
 from hwmodels.errors import InputError, Problem
 
@@ -121,6 +122,25 @@ class TimingOptions:
         return max(n for n in range(1, layers + 1) if layers % n == 0 and n <= max(1, self.sampled_layers))
 
 
+@dataclass(frozen=True)
+class StepWorth:
+    """How near attention over the keys that were seen comes to full attention, on the surrogate stream.
+
+    Entries that stand for keys (summaries, low-bit copies, merged values) are left out, so of a policy that has them
+    more is right than this says.
+
+    Parameters
+    ----------
+    mass_recall
+        Probability that full attention puts on the keys seen, mean over heads.
+    relative_error
+        Norm of the difference of the outputs over that of full attention's, mean over heads.
+    """
+
+    mass_recall: float
+    relative_error: float
+
+
 class TimingRun:
     """A model's caches at a context length, ready to take steps.
 
@@ -158,6 +178,8 @@ class TimingRun:
         self._surrogate = SurrogateStream(shape.kv_heads, total, shape.layers, options.seed)
         self._end = 0
         self._total = total
+        self._queries: list[Array] = []
+        self._results: list[StepResult] = []
         self._rng = np.random.default_rng([6, options.seed])
         self.stack = KVStack(
             policy,
@@ -183,6 +205,21 @@ class TimingRun:
         """`steps` decode steps of one token."""
         return self.steps(steps, 1)
 
+    def worth(self) -> StepWorth:
+        """What the keys that the last step saw are worth to its last query, over all heads and layers run."""
+        keys, values = (rows[:, : self._end] for rows in (self._surrogate.keys, self._surrogate.values))
+        recalls, errors = [], []
+        for q, result in zip(self._queries, self._results, strict=True):
+            for head, seen in enumerate(result.selected):
+                logits = keys[head] @ q[head, -1] / math.sqrt(SURROGATE_DIM)
+                weight = np.exp(logits - logits.max())
+                full = weight @ values[head] / weight.sum()
+                kept = weight[seen]
+                partial = kept @ values[head, seen] / kept.sum() if seen.size else np.zeros_like(full)
+                recalls.append(float(kept.sum() / weight.sum()))
+                errors.append(float(np.linalg.norm(partial - full) / np.linalg.norm(full)))
+        return StepWorth(float(np.mean(recalls)), float(np.mean(errors)))
+
     def _advance(self, tokens: int, rows: int, phase: Phase, closes: bool = False, causal: bool = True) -> StackCost:
         start, end = self._end, self._end + tokens
         if end > self._total:
@@ -190,8 +227,9 @@ class TimingRun:
         self._end = end
         new = slice(start, end)
         keys, values = self._surrogate.keys[:, new], self._surrogate.values[:, new]
-        layers = [(q, keys, values) for q in self._surrogate.queries(end, min(rows, tokens))]
-        results = self.stack.step(
+        self._queries = self._surrogate.queries(end, min(rows, tokens))
+        layers = [(q, keys, values) for q in self._queries]
+        results = self._results = self.stack.step(
             layers,
             phase=phase,
             closes=closes,

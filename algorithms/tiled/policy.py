@@ -18,7 +18,7 @@ from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.parameters import knob
 from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.policy_plan import StepShape, attended_keys, policy_plan
-from algorithms.tiled.policy_run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost_in
+from algorithms.tiled.policy_run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost_in, step_record
 
 if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
@@ -79,8 +79,10 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
             A budget that does not fit, or a memory tier that the chip lacks.
         """
         tiers = parameters.tiers_on(chip)
-        stepped = self.stepped(workload, parameters)
-        return step_cost_in(RunKey.of(stepped, parameters, len(tiers), self.frames), tiers)
+        return step_cost_in(self._key(workload, parameters, len(tiers)), tiers)
+
+    def _key(self, workload: Workload, parameters: Policied, tiers: int) -> RunKey:
+        return RunKey.of(self.stepped(workload, parameters), parameters, tiers, self.frames)
 
     def plan(self, workload: Workload, parameters: Policied, chip: Accelerator) -> TilePlan:
         """Layer after layer: decisions, attention over what is kept, what a fused kernel cannot give."""
@@ -98,8 +100,15 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         return cache_shape(workload, parameters.layers).layers
 
     def details(self, workload: Workload, parameters: Policied, chip: Accelerator) -> dict[str, float | str]:
-        """Keys and bytes kept, score work, gathers and fetches; see `cost_details`."""
-        return cost_details(self.cost(workload, parameters, chip), workload.batch)
+        """Keys and bytes kept, score work, gathers and fetches (see `cost_details`), and what the keys seen are worth.
+
+        ``attention_recall`` and ``attention_error`` are of the same run, on its surrogate stream; see `StepWorth`.
+        """
+        details = cost_details(self.cost(workload, parameters, chip), workload.batch)
+        if parameters.chosen().exact_when_unlimited:
+            worth = step_record(self._key(workload, parameters, len(parameters.tiers_on(chip))))[1]
+            details |= {"attention_recall": worth.mass_recall, "attention_error": worth.relative_error}
+        return details
 
 
 @chip_algorithm("decode.policy", PolicyParameters)

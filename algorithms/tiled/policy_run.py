@@ -20,7 +20,7 @@ from algorithms.kv_cost import CacheShape, StackCost
 from algorithms.kv_policy import KVPolicy, Schedule
 from algorithms.kv_stream import KVStream
 from algorithms.kv_text import parse_policy
-from algorithms.kv_timing import TimingOptions, TimingRun
+from algorithms.kv_timing import StepWorth, TimingOptions, TimingRun
 from algorithms.placement import Placement, Replacement
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
@@ -165,8 +165,8 @@ class RunKey:
 
 
 @lru_cache(maxsize=256)
-def step_cost(key: RunKey) -> StackCost:
-    """Cost of the step that ends at the context's length, in the steady state; tiers have neutral names.
+def step_record(key: RunKey) -> tuple[StackCost, StepWorth]:
+    """The step that ends at the context's length, in the steady state: its cost, in tiers of neutral names, its worth.
 
     Raises
     ------
@@ -177,14 +177,14 @@ def step_cost(key: RunKey) -> StackCost:
     policy = parse_policy(key.policy)
     run = TimingRun(policy, key.shape, key.context_tokens, key.budget, more, key.options)
     *_, last = run.steps(MEASURED_STEPS, key.step_tokens, "frame" if key.frames else "decode")
-    return last
+    return last, run.worth()
 
 
 @lru_cache(maxsize=256)
 def step_cost_in(key: RunKey, tiers: tuple[str, ...]) -> StackCost:
-    """`step_cost` with the names of a chip's ``tiers``."""
+    """Cost of a step, with the names of a chip's ``tiers``."""
     names = dict(zip(_NEUTRAL_TIERS, tiers, strict=False))
-    return StackCost(tuple(layer.in_tiers(names) for layer in step_cost(key).layers))
+    return StackCost(tuple(layer.in_tiers(names) for layer in step_record(key)[0].layers))
 
 
 def policy_values(workload: Workload, parameters: PolicyParameters, tensors: Tensors, frames: bool) -> FloatArray:

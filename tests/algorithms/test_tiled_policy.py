@@ -52,6 +52,18 @@ def test_the_full_policy_moves_what_split_attention_moves():
     assert all_layers.seconds == pytest.approx(4 * one.seconds, rel=0.05)
 
 
+def test_one_run_says_what_the_kept_keys_are_worth():
+    work = llama(8192)
+    found = {name: DECODE.details(work, parameters(name, 1024), H100) for name in ("oracle", "h2o", "window", "random")}
+    recalls = [found[name]["attention_recall"] for name in ("oracle", "h2o", "random")]
+    assert recalls == sorted(recalls, reverse=True)
+    assert found["oracle"]["attention_error"] < found["window"]["attention_error"]
+    full = DECODE.details(work, parameters("full"), H100)
+    assert full["attention_recall"] == pytest.approx(1)
+    assert full["attention_error"] == pytest.approx(0, abs=1e-6)
+    assert "attention_error" not in DECODE.details(work, parameters("linear_attention"), H100)
+
+
 def test_bytes_follow_the_keys_that_are_kept():
     work = llama(131072, layers=32)
     details = DECODE.details(work, parameters("streaming_llm(sink=4,recent=1020)"), H100)

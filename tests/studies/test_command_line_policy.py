@@ -21,6 +21,8 @@ def test_one_run_gives_bytes_cycles_joules_and_error(capsys):
     assert sum(document["energy_j"].values()) > 0
     assert document["tier_bytes"]["hbm"] > 0
     assert document["details"]["attended"] == 257
+    assert 0 < document["details"]["attention_recall"] < 1
+    assert document["details"]["attention_error"] > 0.01
     assert document["details"]["kept_bytes.hbm"] == 256 * 32 * 2 * 2 * 32 * 2
     assert document["metrics"]["tokens_per_second"] == pytest.approx(1 / document["seconds"])
 
