@@ -35,13 +35,19 @@ WARM_QUERIES = 8
 
 _HEAVY_SHARE = 0.04
 _HEAVY_RUN = 8
+_SINKS = 4
+_SINK_VALUE = 0.05
+_QUERY = 4.0
+_HEAVY = 4.0
 
 
 class SurrogateStream:
     """Keys, values and queries of small dimension.
 
-    Along one direction queries get 4, the first four keys 6 and runs of eight heavy keys (4 % of all) 4; a
-    slow process common to queries and keys makes neighbours alike.
+    Along one direction queries get 4 and runs of eight heavy keys (4 % of all) 4. The first four keys get as much as
+    makes them weigh about as much as all heavy ones, and values next to nothing, since sinks take a large part of the
+    attention of trained models at any length (Xiao et al., arXiv:2309.17453). A slow process common to queries and
+    keys makes neighbours alike.
 
     Parameters
     ----------
@@ -66,8 +72,13 @@ class SurrogateStream:
         for head in range(heads):
             starts = self._rng.integers(0, max(1, tokens - _HEAVY_RUN), runs)
             heavy = np.minimum(starts[:, None] + np.arange(_HEAVY_RUN), tokens - 1).ravel()
-            self.keys[head, np.unique(heavy)] += 4 * self._direction[head]
-        self.keys[:, :4] += 6 * self._direction
+            self.keys[head, np.unique(heavy)] += _HEAVY * self._direction[head]
+        # many keys profit from the spread of their logits, whose variance is about |q|^2 / dim; four do not
+        spread = (_QUERY**2 + 1.5 * SURROGATE_DIM) / SURROGATE_DIM
+        more = math.log(max(runs * _HEAVY_RUN, _SINKS) / _SINKS) + spread / 2
+        heavier = more * math.sqrt(SURROGATE_DIM) / _QUERY
+        self.keys[:, :_SINKS] += (_HEAVY + heavier) * self._direction
+        self.values[:, :_SINKS] *= _SINK_VALUE
         self.keys += self._locality(tokens)
         self._layers = layers
 
@@ -85,7 +96,9 @@ class SurrogateStream:
         heads = len(self.keys)
         follow = 0.5 * self.keys[:, end - rows : end]
         return [
-            4 * self._direction + follow + self._rng.standard_normal((heads, rows, SURROGATE_DIM), dtype=np.float32)
+            _QUERY * self._direction
+            + follow
+            + self._rng.standard_normal((heads, rows, SURROGATE_DIM), dtype=np.float32)
             for _ in range(self._layers)
         ]
 
