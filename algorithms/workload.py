@@ -5,8 +5,6 @@ A workload file is one of the cited presets of this package or a user's own in t
 
 from __future__ import annotations
 
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from algorithms.shape import DTYPE_BYTES, LatentAttention, Mask, Phase, Workload
 from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
 from hwmodels.cited import Cited
-from hwmodels.documents import read_document, read_text
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.errors import InputError
+from hwmodels.shipped import Shipped
 
 __all__ = [
     "DTYPE_BYTES",
@@ -96,11 +94,12 @@ class WorkloadText(_Strict):
         )
 
 
+_SHIPPED = Shipped("algorithms", "workloads", "workload")
+
+
 def workload_names() -> tuple[str, ...]:
     """Names of the shipped presets, sorted."""
-    return tuple(
-        sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
-    )
+    return _SHIPPED.names()
 
 
 def load_workload(name_or_path: str | Path) -> Workload:
@@ -113,13 +112,7 @@ def load_workload(name_or_path: str | Path) -> Workload:
     InputError
         An unknown name (with the nearest one), or every problem of the file with its line.
     """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
-        document = read_document(Path(name_or_path))
-    elif text in workload_names():
-        document = read_text((_folder() / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
-    else:
-        raise InputError(Problem(f"unknown workload {text!r}", hint=did_you_mean(text, workload_names())))
+    document = _SHIPPED.open(name_or_path)
     parsed = document.validate(WorkloadText)
     try:
         return parsed.workload()
@@ -127,10 +120,6 @@ def load_workload(name_or_path: str | Path) -> Workload:
         raise InputError(
             [document.problem(tuple((p.field or "").split(".")), p.message, p.hint) for p in error.problems]
         ) from None
-
-
-def _folder() -> Traversable:
-    return resources.files("algorithms") / "workloads"
 
 
 def _source_text(value: Cited[int]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from hwmodels.chip import Accelerator, Link, Resources, SharedTier
@@ -19,6 +18,7 @@ from hwmodels.chip_text import AcceleratorText, BibliographyText
 from hwmodels.compute import Core, Rates
 from hwmodels.documents import Document, Value, read_document, read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.shipped import Shipped, is_path
 
 __all__ = [
     "Accelerator",
@@ -34,13 +34,12 @@ __all__ = [
 ]
 
 _DEEPEST_BASE = 8
+_SHIPPED = Shipped("hwmodels", "presets", "chip")
 
 
 def accelerator_names() -> tuple[str, ...]:
     """Names of the shipped chips, sorted."""
-    return tuple(
-        sorted(path.name.removesuffix(".yaml") for path in _presets().iterdir() if path.name.endswith(".yaml"))
-    )
+    return _SHIPPED.names()
 
 
 @cache
@@ -57,7 +56,7 @@ def accelerator_aliases() -> dict[str, str]:
 
 def _aliases(name: str) -> tuple[str, ...]:
     """Aliases of a preset from their one line, so that a name is found without parsing every chip."""
-    for line in _preset_text(name).splitlines():
+    for line in _SHIPPED.text(name).splitlines():
         if line.startswith("aliases:"):
             listed = _mapping(read_text(line, f"{name}.yaml"))["aliases"]
             return tuple(str(alias) for alias in listed) if isinstance(listed, list) else ()
@@ -74,14 +73,9 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
     InputError
         An unknown name (with the nearest one), or every problem of the file with its line.
     """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+    if is_path(name_or_path):
         return _accelerator(read_document(Path(name_or_path)))
-    return _preset(_preset_name(text))
-
-
-def _presets() -> Traversable:
-    return resources.files("hwmodels") / "presets"
+    return _preset(_preset_name(str(name_or_path)))
 
 
 def _preset_name(text: str) -> str:
@@ -102,11 +96,7 @@ def _preset(name: str) -> Accelerator:
 
 @cache
 def _preset_document(name: str) -> Document:
-    return read_text(_preset_text(name), f"{name}.yaml")
-
-
-def _preset_text(name: str) -> str:
-    return (_presets() / f"{name}.yaml").read_text(encoding="utf-8")
+    return _SHIPPED.document(name)
 
 
 @cache

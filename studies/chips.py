@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from algorithms.tiled.fidelity import MEMORY_FIDELITIES
 from hwmodels.chip import Accelerator
 from hwmodels.errors import InputError, Problem
+from hwmodels.shipped import is_path
 from studies.parameters import CHIP_KNOBS
 from studies.space import ChipSetting, Mapped, Scalar
 
@@ -28,7 +29,7 @@ def find_kernel(text: str, folder: Path) -> Kernel:
     """
     from algorithms.tiled.kernels import load_kernel
 
-    return load_kernel(folder / text if "/" in text or text.endswith((".yaml", ".yml")) else text)
+    return load_kernel(folder / text if is_path(text) else text)
 
 
 def refuse_kernel(kernel: Kernel, algorithm_name: str, accelerator: Accelerator) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from algorithms.shape import FloatArray, Workload
 from algorithms.workload import load_workload
 from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.shipped import is_path
 from studies.parameters import SEQUENCE_LENGTH, change_workload
 from studies.space import Scalar, TensorFile
 
@@ -78,7 +79,7 @@ def find_chip(text: str, folder: Path) -> Accelerator:
     """
     from hwmodels.accelerator import load_accelerator
 
-    if "/" not in text and not text.endswith((".yaml", ".yml")):
+    if not is_path(text):
         return load_accelerator(text)
     if not (folder / text).exists():
         raise InputError(f"no such file: {folder / text}")
@@ -93,7 +94,7 @@ def find_workload(text: str, folder: Path) -> Workload:
     InputError
         As `algorithms.workload.load_workload`.
     """
-    if "/" not in text and not text.endswith((".yaml", ".yml")):
+    if not is_path(text):
         return load_workload(text)
     if not (folder / text).exists():
         raise InputError(f"no such file: {folder / text}")

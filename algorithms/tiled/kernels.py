@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,8 +17,9 @@ from algorithms.chip_registry import ChipAlgorithm, get_chip_algorithm
 from algorithms.shape import Mask, Workload
 from algorithms.tiled.profile import KernelProfile, NextItem
 from hwmodels.accelerator import Accelerator
-from hwmodels.documents import read_document, read_text
+from hwmodels.documents import read_document
 from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.shipped import Shipped, is_path
 
 Setting = int | float | str | bool
 
@@ -140,9 +139,12 @@ class Kernel:
         )
 
 
+_SHIPPED = Shipped("algorithms.tiled", "profiles", "kernel profile")
+
+
 def kernel_names() -> tuple[str, ...]:
     """Names of all profiles shipped, sorted."""
-    return tuple(sorted(path.name.removesuffix(".yaml") for path in _folder().iterdir() if path.name.endswith(".yaml")))
+    return _SHIPPED.names()
 
 
 def load_kernel(name_or_path: str | Path) -> Kernel:
@@ -153,12 +155,9 @@ def load_kernel(name_or_path: str | Path) -> Kernel:
     InputError
         An unknown name (with the nearest one), or every problem of the file with its line.
     """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+    if is_path(name_or_path):
         return _kernel(read_document(Path(name_or_path)).validate(KernelText))
-    if text not in kernel_names():
-        raise InputError(Problem(f"unknown kernel profile {text!r}", hint=did_you_mean(text, kernel_names())))
-    return _shipped(text)
+    return _shipped(_SHIPPED.known(str(name_or_path)))
 
 
 def find_kernel(kind: str, kernel: str, chip: Accelerator) -> Kernel | None:
@@ -172,17 +171,12 @@ def find_kernel(kind: str, kernel: str, chip: Accelerator) -> Kernel | None:
 
 def profile_path(name: str) -> Path:
     """Where the profile called ``name`` lies, for the script that fits it."""
-    return Path(str(_folder() / f"{name}.yaml"))
-
-
-def _folder() -> Traversable:
-    return resources.files("algorithms.tiled") / "profiles"
+    return Path(str(_SHIPPED.path(name)))
 
 
 @cache
 def _shipped(name: str) -> Kernel:
-    file = f"{name}.yaml"
-    return _kernel(read_text((_folder() / file).read_text(encoding="utf-8"), file).validate(KernelText))
+    return _kernel(_SHIPPED.document(name).validate(KernelText))
 
 
 def _kernel(text: KernelText) -> Kernel:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields, replace
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from hwmodels.documents import Document, in_order, read_document, read_text
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.documents import Document, in_order, read_document
+from hwmodels.errors import InputError, Problem
+from hwmodels.shipped import Shipped, is_path
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.sections import SECTIONS, DramSections, citation
 from hwmodels.standards.standard import DramStandard
@@ -29,11 +28,12 @@ class StandardText(DramSections):
     derived_from: str | None = None
 
 
+_SHIPPED = Shipped("hwmodels", "standards", "DRAM standard")
+
+
 def standard_names() -> tuple[str, ...]:
     """Names of the shipped standards, sorted."""
-    return tuple(
-        sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
-    )
+    return _SHIPPED.names()
 
 
 def load_standard(name_or_path: str | Path) -> DramStandard:
@@ -44,17 +44,14 @@ def load_standard(name_or_path: str | Path) -> DramStandard:
     InputError
         An unknown name (with the nearest one), or every problem of the file with its line.
     """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+    if is_path(name_or_path):
         return _read(read_document(Path(name_or_path)))
-    if text not in standard_names():
-        raise InputError(Problem(f"unknown DRAM standard {text!r}", hint=did_you_mean(text, standard_names())))
-    return _shipped(text)
+    return _shipped(_SHIPPED.known(str(name_or_path)))
 
 
 @cache
 def _shipped(name: str) -> DramStandard:
-    return _read(read_text((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"))
+    return _read(_SHIPPED.document(name))
 
 
 def _read(document: Document) -> DramStandard:
@@ -133,7 +130,3 @@ def _check(standard: DramStandard, document: Document) -> None:
     problems = [document.problem(place, message, hint) for place, message, hint in check_standard(standard)]
     if problems:
         raise InputError(in_order(problems))
-
-
-def _folder() -> Traversable:
-    return resources.files("hwmodels") / "standards"

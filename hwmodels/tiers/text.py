@@ -9,13 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from hwmodels.documents import Document, FieldPath, Value, in_order, read_document, read_text
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.documents import Document, FieldPath, Value, in_order, read_text
+from hwmodels.errors import InputError, did_you_mean
+from hwmodels.shipped import Shipped
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.text import load_standard, overlay
 from hwmodels.tiers.models import DramTierText, FlashTierText, LinkTierText, SramTierText
@@ -37,10 +36,12 @@ _KINDS: dict[str, type[AnyTierText]] = {
 }
 
 
+_SHIPPED = Shipped("hwmodels.tiers", "presets", "tier")
+
+
 def tier_names(kind: str | None = None) -> tuple[str, ...]:
     """Names of the shipped presets, sorted; of one kind if it is given."""
-    names = sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
-    return tuple(name for name in names if kind is None or load_tier(name).kind == kind)
+    return tuple(name for name in _SHIPPED.names() if kind is None or load_tier(name).kind == kind)
 
 
 def load_tier(name_or_path: str | Path, count: int | None = None, changes: Mapping[str, Value] | None = None) -> Tier:
@@ -61,15 +62,7 @@ def load_tier(name_or_path: str | Path, count: int | None = None, changes: Mappi
     InputError
         An unknown name (with the nearest one), or every problem of the file with its line.
     """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
-        document = read_document(Path(name_or_path))
-    elif text in tier_names():
-        document = read_text((_folder() / f"{text}.yaml").read_text(encoding="utf-8"), f"{text}.yaml")
-    else:
-        raise InputError(
-            Problem(f"unknown tier {text!r}", hint=did_you_mean(text, tier_names()) or "see 'attnflow list tiers'")
-        )
+    document = _SHIPPED.open(name_or_path, "see 'attnflow list tiers'")
     given = dict(changes or {}) | ({} if count is None else {"count": count})
     document = _changed(document, given)
     parsed, problems = document.validate_partly(_kind(document))
@@ -257,7 +250,3 @@ def _plain(text: SramTierText | LinkTierText | FlashTierText, names: dict[str, s
     fields = {key: (names | _SRAM_ENERGIES).get(key, key) for key in (name.lstrip(".") for name in cited)}
     citations = tuple((field, cited[f".{key}"]) for key, field in fields.items())
     return {"name": text.name, "summary": text.summary, **values, "citations": citations}
-
-
-def _folder() -> Traversable:
-    return resources.files("hwmodels") / "tiers" / "presets"

@@ -1,0 +1,75 @@
+"""Folders of shipped YAML files, whose entries are known by name, and files of a user's own beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from hwmodels.documents import Document, read_document, read_text
+from hwmodels.errors import InputError, Problem, did_you_mean
+
+SUFFIX = ".yaml"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A folder of a package with one YAML file per name.
+
+    Parameters
+    ----------
+    package, folder
+        Where it lies.
+    what
+        What its files describe, for messages.
+    """
+
+    package: str
+    folder: str
+    what: str
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, sorted."""
+        found = (entry.name for entry in self._path().iterdir() if entry.name.endswith(SUFFIX))
+        return tuple(sorted(name.removesuffix(SUFFIX) for name in found))
+
+    def path(self, name: str) -> Traversable:
+        """The file of ``name``."""
+        return self._path() / f"{name}{SUFFIX}"
+
+    def text(self, name: str) -> str:
+        """What the file of ``name`` says."""
+        return self.path(name).read_text(encoding="utf-8")
+
+    def document(self, name: str) -> Document:
+        """The parsed file of ``name``, one of `names`."""
+        return read_text(self.text(name), f"{name}{SUFFIX}")
+
+    def open(self, name_or_path: str | Path, hint: str | None = None) -> Document:
+        """The parsed file of a name, or of a path; see `is_path`.
+
+        Raises
+        ------
+        InputError
+            An unknown name, with the nearest one or else ``hint``; or a file that cannot be read or parsed.
+        """
+        if is_path(name_or_path):
+            return read_document(Path(name_or_path))
+        return self.document(self.known(str(name_or_path), hint))
+
+    def known(self, name: str, hint: str | None = None) -> str:
+        """``name`` if there is a file of that name; raises as `open`."""
+        names = self.names()
+        if name not in names:
+            raise InputError(Problem(f"unknown {self.what} {name!r}", hint=did_you_mean(name, names) or hint))
+        return name
+
+    def _path(self) -> Traversable:
+        return resources.files(self.package) / self.folder
+
+
+def is_path(name_or_path: str | Path) -> bool:
+    """Whether this is a path: text with a separator or the suffix ``.yaml`` or ``.yml``; anything else is a name."""
+    text = str(name_or_path)
+    return isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml"))
