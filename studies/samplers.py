@@ -7,6 +7,7 @@ each sampler has a seed of its own.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -120,7 +121,9 @@ class Proposer:
     """
 
     def __init__(self, space: Space, objectives: int, kind: SamplerKind, seed: int, evaluations: int) -> None:
-        import optuna
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # in a notebook, its progress bars ask for widgets that nothing here uses
+            import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space

@@ -27,6 +27,18 @@ assert cycles.loc[4, 8] < 1.02 * cycles.loc[4, 16], "the exponential sets the ra
 assert cycles.loc[8, 8] > cycles.loc[8, 16]
 assert report.stat().st_size > 1e6
 """,
+    "design_space": """
+assert (table["state"].isin(["done", "infeasible"])).all() and len(table) == study.space.size
+assert effect.index[0] == "chip.hbm.bytes_per_second", "decoding is bound by the memory"
+assert len(front) >= 3
+assert (found["evaluated again"] == 0).all(), "searches take what the sweep has stored"
+assert found.loc["nsga2", "share of the hypervolume"] >= 0.95
+assert agreement.loc["seconds", "rank_correlation"] > 0.9
+assert confirmation.kept
+assert decision["seconds"] == table.loc[table["state"] == "done", "seconds"].min()
+assert decision["bound.binding"] == "memory"
+assert report.stat().st_size > 1e6
+""",
     "latent_attention": """
 assert orders.loc["mla.exp", "GFLOP"] > 90 * orders.loc["mla.seq", "GFLOP"], "a hundred times the FLOP"
 assert (times.idxmin(axis=1) == "mla.seq").all(), "wins everywhere"
