@@ -236,6 +236,15 @@ class ReferenceRun:
             return True
         return False
 
+    def _wait_for_tokens_and_slots(self, number: int, segment: Segment) -> Generator[simpy.Event, object, int]:
+        """Wait for everything that a unit which reserves its slots needs; return the code of what decided."""
+        cause = yield from self._wait_for_inputs(number, segment)
+        unit = self.graph.units[number]
+        for port in range(unit.outputs):
+            if (yield from self._wait_for_slot(number, segment, port)):
+                cause = 1 + unit.inputs + port
+        return cause
+
     def _pop(self, number: int, segment: Segment) -> None:
         for port, index in enumerate(self.graph.input_channels[number]):
             self.channels[index].pop(segment.take[port], self.environment.cycle)
@@ -247,21 +256,17 @@ class ReferenceRun:
     def _reserve(self, number: int) -> Process:
         """A unit that starts a firing only when its output slots are free."""
         unit, trace, environment = self.graph.units[number], self.traces[number], self.environment
-        first_output = 1 + unit.inputs
         for iteration, segment, count in self.graph.table(number).runs_by_iteration():
             trace.segment = segment
             for index in range(count):
-                cause = yield from self._wait_for_inputs(number, segment)
-                for port in range(unit.outputs):
-                    if (yield from self._wait_for_slot(number, segment, port)):
-                        cause = first_output + port
+                cause = yield from self._wait_for_tokens_and_slots(number, segment)
                 completion = arrival = environment.cycle
                 trace.add_stall(cause, arrival - trace.clock)
                 if segment.request_bytes and unit.server is not None:
                     yield self.servers[unit.server].request(number, segment, segment.address_of(iteration, index))
                     completion = self.servers[unit.server].completion[number]
                     if environment.cycle > arrival:
-                        cause = first_output + unit.outputs
+                        cause = 1 + unit.inputs + unit.outputs
                         trace.add_stall(cause, environment.cycle - arrival)
                 start = environment.cycle
                 trace.start.append(start)
@@ -277,15 +282,11 @@ class ReferenceRun:
     def _request(self, number: int, tier: TierState) -> Process:
         """A unit that uses a memory tier: its firings start without a grant and are answered later."""
         unit, trace, environment = self.graph.units[number], self.traces[number], self.environment
-        first_output = 1 + unit.inputs
-        server_cause, window = first_output + unit.outputs, tier.server.outstanding
+        server_cause, window = 1 + unit.inputs + unit.outputs, tier.server.outstanding
         for iteration, segment, count in self.graph.table(number).runs_by_iteration():
             trace.segment = segment
             for index in range(count):
-                cause = yield from self._wait_for_inputs(number, segment)
-                for port in range(unit.outputs):
-                    if (yield from self._wait_for_slot(number, segment, port)):
-                        cause = first_output + port
+                cause = yield from self._wait_for_tokens_and_slots(number, segment)
                 if len(trace.start) >= window:
                     answer = yield from tier.answer(number, len(trace.start) - window)
                     if answer > environment.cycle:
