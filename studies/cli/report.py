@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,10 @@ def report(
         str | None, typer.Option(help="One study; all in the store if not given.", show_default=False)
     ] = None,
     title: Annotated[str | None, typer.Option(help="Of the page.", show_default=False)] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(help="Output of `attnflow validate ... --json` to show beside the points; repeatable."),
+    ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -46,11 +51,12 @@ def report(
     from studies.goals import Goals
 
     goals = Goals.of(told)
+    checks = [_read_validation(path) for path in validation or ()]
     try:
         if output.suffix in (".html", ".htm"):
             from studies.report import write_report
 
-            write_report(rows, output, title or ", ".join(_titles(told)), goals)
+            write_report(rows, output, title or ", ".join(_titles(told)), goals, checks)
         else:
             from studies.frame import frame, write_frame
 
@@ -59,6 +65,20 @@ def report(
         raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
     document: Json = {"report": str(output), "points": len(rows), "bytes": output.stat().st_size}
     emit(document, lambda: f"{output}: {len(rows)} points", as_json=as_json)
+
+
+def _read_validation(path: Path) -> dict[str, Json]:
+    from hwmodels.errors import InputError, Problem
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read: {error.strerror}", str(path))) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(Problem(f"is not JSON: {error}", str(path))) from None
+    if not isinstance(document, dict) or not {"kind", "cases", "groups"} <= set(document):
+        raise InputError(Problem("is no output of `attnflow validate ... --json`", str(path)))
+    return document
 
 
 def _titles(told: Mapping[str, Mapping[str, Json]]) -> list[str]:

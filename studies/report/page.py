@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from studies.report.blocks import ASSETS, Block, Html, environment
 from studies.report.payload import Chunk, points_chunk, view_chunks
 from studies.report.points import Points
 from studies.report.registry import Section, report_sections
+from studies.space import Json
 from studies.store import Row
 
 
@@ -58,7 +59,13 @@ class Script:
         return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def write_report(rows: Iterable[Row], path: Path | str, title: str, goals: Goals | None = None) -> None:
+def write_report(
+    rows: Iterable[Row],
+    path: Path | str,
+    title: str,
+    goals: Goals | None = None,
+    validations: Sequence[Mapping[str, Json]] = (),
+) -> None:
     """Write a report about `rows` to one HTML file.
 
     Parameters
@@ -71,13 +78,15 @@ def write_report(rows: Iterable[Row], path: Path | str, title: str, goals: Goals
         Heading of the page.
     goals
         What its studies are after.
+    validations
+        What ``attnflow validate --json`` said of the models.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    write_page(render(Points.of(rows, goals), title), path)
+    write_page(render(Points.of(rows, goals, validations), title), path)
 
 
 def write_page(text: str, path: Path | str) -> None:

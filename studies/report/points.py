@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from studies.goals import Goals
 from studies.pareto import non_dominated
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
 from studies.report.words import number, quantity
-from studies.space import Scalar
+from studies.space import Json, Scalar
 from studies.store import Row
 
 _NAMES_ALONE = ("study", "algorithm", "workload", "engine")
@@ -61,20 +61,25 @@ class Points:
         Settings, then metrics.
     goals
         What the studies are after.
+    validations
+        What ``attnflow validate --json`` said of the models.
     """
 
     rows: tuple[Row, ...]
     states: tuple[State, ...]
     columns: tuple[Column, ...]
     goals: Goals = field(default_factory=Goals)
+    validations: tuple[Mapping[str, Json], ...] = ()
 
     @classmethod
-    def of(cls, rows: Iterable[Row], goals: Goals | None = None) -> Points:
+    def of(
+        cls, rows: Iterable[Row], goals: Goals | None = None, validations: Sequence[Mapping[str, Json]] = ()
+    ) -> Points:
         """The points of `rows`."""
         kept = tuple(rows)
         states = tuple(state_of(row, goals) for row in kept)
         columns = (*setting_columns(kept), *metric_columns(kept, states, goals))
-        return cls(kept, states, columns, goals or Goals())
+        return cls(kept, states, columns, goals or Goals(), tuple(validations))
 
     def __len__(self) -> int:
         return len(self.rows)

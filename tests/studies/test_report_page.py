@@ -302,7 +302,8 @@ def test_every_shipped_section_says_something(make_row):
     judged = dataclasses.replace(on_chip.outcome, metrics=on_chip.outcome.metrics | {"quality.heavy_hitter": 0.9})
     rows = [*mixed_rows(make_row), *lanes, dataclasses.replace(on_chip, outcome=judged)]
     goals = Goals(constraints={"made-up": (Constraint("cycles", "<=", 800, "cycle"),)})
-    page = Page(render(Points.of(rows, goals), "A study"))
+    check = {"kind": "gpu", "cases": 2, "passed": 2, "failed": 0, "unsupported": 0, "groups": []}
+    page = Page(render(Points.of(rows, goals, [check]), "A study"))
     shown = {attributes.get("id") for tag, attributes in page.elements if tag == "section"}
     assert {section.name for section in registry.report_sections()} == shown
     assert re.search(r"attnflow run sdpa\.naive", page.text)
@@ -361,6 +362,25 @@ def test_the_objectives_of_the_study_decide_what_is_best(make_row):
     page = Page(render(Points.of(rows, goals), "A study"))
     assert "The design of highest fifo.capacity_bytes has 720 B with fifo_depth 90" in page.text
     assert page.chunks["data-points"]["objectives"] == ["fifo.capacity_bytes", "cycles"]
+
+
+def test_validations_are_shown_beside_the_points(make_row, tmp_path, capsys):
+    path, check = tmp_path / "s.sqlite", tmp_path / "gpu.json"
+    group = {"group": HOSTILE, "n": 3, "passed": 2, "mean_abs_error_pct": 4.25, "max_abs_error_pct": None}
+    check.write_text(
+        json.dumps({"kind": "gpu", "cases": 3, "passed": 2, "failed": 1, "unsupported": 0, "groups": [group]})
+    )
+    with Store(path, write=True) as store:
+        store.enter_grid("s", [make_row().point])
+    target = tmp_path / "page.html"
+    command = ["report", str(path), "-o", str(target), "--validation"]
+    assert main([*command, str(check)]) == 0
+    page = Page(target.read_text(encoding="utf-8"))
+    assert "gpu , 3 cases: 2 passed, 1 failed, 0 unsupported" in page.text.replace("gpu,", "gpu ,")
+    assert f"{HOSTILE}324.25–" in page.text, "cells follow each other"
+    check.write_text("[]")
+    assert main([*command, str(check)]) == 2
+    assert "is no output of `attnflow validate" in capsys.readouterr().err
 
 
 def test_the_command_takes_the_title_of_the_study(make_row, tmp_path, capsys):
