@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import sqlite3
@@ -96,3 +97,29 @@ def test_no_worker_outlives_a_killed_sweep(tmp_path):
     while running(victim.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert running(victim.pid) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs limits of file sizes")
+def test_a_sweep_that_runs_out_of_disk_says_so_and_continues_when_there_is_room(tmp_path):
+    """A limit on the size of files is met like a full disk, and needs no other disk."""
+    study, store = tmp_path / "s.yaml", tmp_path / "s.sqlite"
+    study.write_text(
+        "name: s\nalgorithm: sdpa.naive\nworkload: {seq_len: 8, head_dim: 4}\ntiming_only: true\n"
+        "axes: {exp_cycles: {from: 1, to: 60, step: 1}}\n"
+    )
+    sweep = [sys.executable, "-m", "studies", "sweep", str(study), "--store", str(store), "--jobs", "0", "-q"]
+    limited = [
+        sys.executable,
+        "-c",
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        "os.execv(sys.argv[1], sys.argv[1:])",
+        *sweep,
+    ]
+    first = subprocess.run(limited, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    assert first.returncode == 2, first.stderr
+    assert "points stored so far are safe: make room and repeat the command" in first.stderr
+    assert "Traceback" not in first.stderr
+    assert 0 < (survived := stored(store)) < 60
+    second = subprocess.run([*sweep, "--json"], capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    summary = json.loads(second.stdout)
+    assert (summary["done"], summary["skipped"], summary["evaluated"]) == (60, survived, 60 - survived)
