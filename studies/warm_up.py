@@ -12,7 +12,7 @@ def engine_is_compiled() -> bool:
     """Whether the cache of the present sources holds the engine, so that it starts at once."""
     from simulator.servers.kernel import cache_folder
 
-    return any(cache_folder("engines").rglob("compiled.run-*.nbi"))
+    return any(cache_folder("engines").rglob("run_ahead.run-*.nbi"))
 
 
 def announce_compilation(engine: str, *, quiet: bool) -> None:

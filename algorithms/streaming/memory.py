@@ -33,7 +33,8 @@ class MemoryBounds:
     compute_cycles
         The same graph with K and V at hand.
     transfer_cycles
-        All bytes at the tier's peak rate.
+        All bytes that have to cross the tier's buses, at their peak rate. Loads of the same keys that are under way at
+        the same time count once, since a controller may answer them together.
     serial_cycles
         The same requests one at a time, with nothing else going on.
     """
@@ -88,11 +89,25 @@ def memory_bounds(graph: Graph, workload: Workload, parameters: StreamingParamet
     """Bounds on the cycles of `on_memory`'s graph, given the `graph` it starts from."""
     compute = simulate(graph, timing_only=True, digest=False, explain=False).cycles
     tables = _tables(workload, _rows_per_load(workload, parameters))
-    moved = sum(table.requested_bytes for table in tables.values())
+    moved = sum(_distinct_bytes(table, parameters.kv_outstanding) for table in tables.values())
     tier = _tier(parameters.kv_tier)
     transfer = Fraction(moved) / Fraction(tier.peak_bytes_per_second) * Fraction(clock_hz)
     serial = sum(_alone(replace(_server(parameters, clock_hz), outstanding=1), table) for table in tables.values())
     return MemoryBounds(compute, int(-(-transfer // 1)), serial)
+
+
+def _distinct_bytes(table: FiringTable, outstanding: int) -> int:
+    """Bytes of loads that no other load of the same data can be under way beside.
+
+    The same keys are loaded again one row later; both loads can only be under way if a row has fewer of them.
+    """
+    total, per_ramp = 0, table.ramp_length or table.iterations
+    for row in range(min(per_ramp, table.iterations)):
+        rows = (table.iterations - row - 1) // per_ramp + 1
+        segments = [(s, s.count + s.growth * row) for block in table.blocks for s in block.segments]
+        copies = 1 if sum(count for _, count in segments) >= outstanding else outstanding
+        total += rows * sum(s.request_bytes * count for s, count in segments) // copies
+    return total
 
 
 def _alone(server: DramServer, table: FiringTable) -> int:
