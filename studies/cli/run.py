@@ -10,6 +10,8 @@ from studies.cli.options import AlgorithmName, DesignOptions, design_point, with
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
+    from algorithms.tier_report import TierReport
+    from simulator.result import ServerResult
     from studies.evaluate import Evaluation
     from studies.space import DesignPoint
 
@@ -64,35 +66,50 @@ def summary(evaluation: Evaluation) -> str:
     if result.deadlock is not None:
         lines += ["", f"DEADLOCK  {result.deadlock}"]
     lines += [f"note      {lint}" for lint in result.lints]
-    lines += ["", unit_table(evaluation), "", channel_table(evaluation)]
+    for text in (unit_table(evaluation), channel_table(evaluation), *tier_tables(evaluation)):
+        lines += ["", text]
     return "\n".join(lines)
 
 
 def memory_lines(evaluation: Evaluation) -> list[str]:
-    """What a design on a memory tier cannot beat, what it would take without overlap, and what the tier did."""
-    bounds, result = evaluation.memory, evaluation.result
+    """What a design on a memory tier cannot beat, and what it would take without overlap."""
+    bounds = evaluation.memory
     if bounds is None:
         return []
-    lines = [
+    return [
         f"at least  {bounds.lower_cycles:,} cycles: the larger of computing ({bounds.compute_cycles:,}) and moving all "
         f"bytes at the tier's peak ({bounds.transfer_cycles:,})",
         f"at most   {bounds.upper_cycles:,} cycles without any overlap: each load alone ({bounds.serial_cycles:,}), "
         "then the computing",
     ]
-    for server in result.servers:
-        tier = server.tier
-        if tier is None or not tier.bus_clocks or not result.seconds:
-            continue
-        lost = ", ".join(
-            f"{cause.replace('_', ' ')} {100 * clocks / tier.bus_clocks:.1f}%"
-            for cause, clocks in sorted(tier.lost_clocks.items(), key=lambda item: -item[1])
-            if clocks
-        )
-        lines.append(
-            f"{server.name:<9} {server.bytes / result.seconds / 1e9:.4g} GB/s, data buses busy "
-            f"{100 * tier.busy_clocks / tier.bus_clocks:.1f}%, lost to {lost or 'nothing'}"
-        )
-    return lines
+
+
+def tier_report(server: ServerResult) -> TierReport | None:
+    """What limited a memory tier of a run; None for other servers."""
+    if server.tier is None or not server.tier.bus_clocks:
+        return None
+    from algorithms.memory_binding import dram_energy_j
+    from algorithms.tier_report import TierReport
+    from hwmodels.tiers.text import load_tier
+    from hwmodels.tiers.tier import DramTier
+
+    tier = load_tier(server.name)
+    if not isinstance(tier, DramTier):
+        return None
+    return TierReport.from_counters(
+        tier.name,
+        tier.peak_bytes_per_second,
+        tier.standard.tick_s,
+        server.tier,
+        channels=tier.organisation.channels,
+        energy_j=sum(dram_energy_j(tier, server.tier).values()),
+    )
+
+
+def tier_tables(evaluation: Evaluation) -> list[str]:
+    """Achieved and peak rate of every memory tier, and where the rest went."""
+    reports = filter(None, (tier_report(server) for server in evaluation.result.servers))
+    return [f"{report.tier}\n" + table(("figure", "value", "remark"), report.rows()) for report in reports]
 
 
 def subject(point: DesignPoint) -> str:
