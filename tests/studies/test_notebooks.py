@@ -51,6 +51,41 @@ assert absorb["equal FLOP"].between(140, 171).all() and absorb["H100"].between(1
 assert (reuse["one roofline"] < reuse["roofline by launch"]).all()
 assert (reuse["roofline by launch"] < reuse["simulated"]).all()
 """,
+    "predicted_and_measured": """
+assert len(points) == 103 and all(point.split == "validate" for point in points)
+assert not calibration & {point.id for point in points} and fitted.max() == 2
+assert len(far) == 24 and {(point.kind, point.hw) for point in far} == {
+    ("prefill_fwdbwd", "A100_SXM4_80G"), ("e2e_decode_token", "A100_SXM4_80G")
+}
+assert fitted[["fa2_training_ampere", "duo_decode"]].sum() == 0, "nothing fitted at all"
+simple = groups.dropna(subset=["roofline"])
+assert len(simple) == len(groups) - 2
+assert (simple["simulated"] < simple[["roofline", "serial sum"]].min(axis=1)).all()
+assert (rows["roofline, %"].dropna() < 0).all()
+assert 7 < groups.loc["prefill_fwd FlashAttention-3 H100_SXM5_80G", "serial sum"] < 8
+assert 28.5 < groups.loc["prefill_fwd FlashAttention-2 H100_SXM5_80G", "serial sum"] < 29.5
+assert set(groups.index[groups["within limit"] != True]) == {
+    "decode FlashAttention-3 FP8 decode H200_SXM_141G KV < 64 MB",
+    "decode FlashAttention-3 FP8 decode H200_SXM_141G KV >= 64 MB",
+}
+assert rows["predicted, µs"].between(10, 55_000).all() and rows["measured, µs"].between(10, 55_000).all()
+fp8 = missed[missed.index.str.startswith("to2132-h200-fa3-fp8")]
+assert len(fp8) == len(missed) - 1 == 4
+assert fp8["error, %"].between(-77, -41).all()
+assert fp8["missing, µs"].iloc[:3].between(31.5, 36).all() and 52.5 < fp8["missing, µs"].iloc[3] < 53.5
+assert fp8["why"].str.contains("not modelled").all()
+assert -31.5 < missed.loc["fa3fig-h100-triton-d64-c-s512", "error, %"] < -30.5
+assert pair["measured, µs"].is_monotonic_increasing and not pair["predicted, µs"].is_monotonic_increasing
+passed = signed.drop(index=groups.index[groups["within limit"] != True], level="group")
+biased = passed[(passed["size"] > 1) & (passed["max"] < 0)]
+assert set(biased["mean"].round().astype(int)) == {-2, -6, -10}
+assert [(name.split()[1], causal) for name, causal in biased.index] == [
+    ("cuDNN", True), ("FlashAttention-2", False), ("FlashAttention-2", True), ("FlashMLA", True)
+]
+assert list(prefill["mean"].round().astype(int)) == [8, 6, 5, 3, 3, 4]
+assert prefill["mean"].iloc[:5].is_monotonic_decreasing
+assert {point.shape["D"] for point in points if lengths.get(point.id) == 16384} == {64}
+""",
 }
 
 
