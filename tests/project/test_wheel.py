@@ -75,9 +75,22 @@ def run_command(installed, *arguments):
     return json.loads(result.stdout)
 
 
-def test_finds_its_own_presets_and_captures(installed, root):
-    presets = {path.stem for path in (root / "algorithms" / "workloads").glob("*.yaml")}
-    assert {row["name"] for row in run_command(installed, "list", "workloads")["workloads"]} == presets
+@pytest.mark.parametrize(
+    ("kind", "folder"),
+    [
+        ("workloads", "algorithms/workloads"),
+        ("chips", "hwmodels/presets"),
+        ("tiers", "hwmodels/tiers/presets"),
+        ("standards", "hwmodels/standards"),
+        ("kernels", "algorithms/tiled/profiles"),
+    ],
+)
+def test_finds_its_own_presets(installed, root, kind, folder):
+    presets = {path.stem for path in (root / folder).glob("*.yaml")}
+    assert {row["name"] for row in run_command(installed, "list", kind)[kind]} == presets
+
+
+def test_finds_its_own_captures(installed, root):
     captures = {path.stem for path in (root / "reference" / "captures").glob("*.npz")}
     assert {row["name"] for row in run_command(installed, "list", "captures")["captures"]} == captures
 
