@@ -39,6 +39,47 @@ assert decision["seconds"] == table.loc[table["state"] == "done", "seconds"].min
 assert decision["bound.binding"] == "memory"
 assert report.stat().st_size > 1e6
 """,
+    "memory_tiers": """
+for report in [*in_order.values(), *at_random.values(), *streams.values()]:
+    assert report.bus_clocks == report.busy_clocks + sum(report.lost_clocks.values()), "causes make up the gap"
+hbm, ddr4 = order.loc[["hbm2", "hbm3"]], order.loc["ddr4_3200"]
+assert (hbm["at random, %"] < 100 / 3).all() and (hbm["at random, lost to"] == "row_cycle").all()
+assert max(at_random[tier].row_hit_rate for tier in TIERS) < 0.001, "every one opens a row"
+assert 64 < ddr4["in order, %"] < 68 and ddr4["in order, lost to"] == "command_spacing"
+assert ddr4["at random, %"] > ddr4["in order, %"]
+spacing = [found["ddr4_3200"].lost_clocks["command_spacing"] for found in (in_order, at_random)]
+assert spacing[1] < 0.02 * spacing[0], "random addresses spread over the groups"
+timing = load_tier("ddr4_3200").standard.timing
+assert timing.ccd_l == 2 * timing.burst, "every second burst"
+cycle, hits = gather["cycle"], gather["row hits"]
+assert cycle.loc[256, "hbm2"] > 85 and hits.loc[256, "hbm2"] > 70
+assert (hits.loc[:1024, "hbm3"] < 1).all() and (hits.loc[4096:, "hbm3"] > 45).all()
+assert in_order["hbm3"].utilisation > 0.95
+assert cycle["ddr4_3200"].idxmax() == 256 and cycle.loc[16384:, "ddr4_3200"].max() < cycle.loc[64, "ddr4_3200"]
+assert gain > 2
+row_bytes = load_tier("ddr4_3200").organisation.transaction_bytes
+for part in load_tier("ddr4_3200").fields[:-1]:
+    row_bytes *= part.size
+assert load_tier("ddr4_3200").capacity_bytes // 2 % row_bytes == 0, "both streams start in one bank"
+first, second = shares["columns lowest"].nlargest(2).index
+assert {first, second} == {"row_cycle", "command_spacing"}
+assert shares.loc[["row_cycle", "command_spacing"], "bank groups lowest"].max() < 0.5
+assert error.median() < 5 and error.quantile(0.9) < 10
+assert error.idxmax() == ("ddr4_3200", "streams 256 B")
+assert (attended["cycles"].between(attended["at least"], attended["at most"])).all()
+assert (attended["computing"] < attended["at least"]).all()
+demand = {tier: 2 * workload.head_dim * 2 * 1e9 / load_tier(tier).peak_bytes_per_second for tier in ATTENDED}
+assert round(demand["hbm2"], 6) == 2 and 20 < demand["ddr4_3200"] < 20.5
+eager, alone = attended.xs(8, level=1), attended.xs(1, level=1)
+assert 4 < alone.loc["hbm2", "cycles"] / eager.loc["hbm2", "cycles"]
+over = eager["cycles"] / eager["at least"]
+assert over["hbm2"] < 1.1 and over["ddr4_3200_group_low"] < 1.1 and over["ddr4_3200"] > 1.3
+assert alone.loc["ddr4_3200", "cycles"] < 1.1 * eager.loc["ddr4_3200", "cycles"]
+lost = {tier: attention(tier, 8).result.servers[0].tier.lost_clocks for tier in ATTENDED}
+assert lost["hbm2"]["refresh"] > 0.5 * sum(lost["hbm2"].values())
+turns = lost["ddr4_3200"]["command_spacing"] + lost["ddr4_3200"]["turnaround"]
+assert turns > 0.5 * sum(lost["ddr4_3200"].values())
+""",
     "latent_attention": """
 assert orders.loc["mla.exp", "GFLOP"] > 90 * orders.loc["mla.seq", "GFLOP"], "a hundred times the FLOP"
 assert (times.idxmin(axis=1) == "mla.seq").all(), "wins everywhere"
