@@ -16,16 +16,15 @@ import simpy
 
 from simulator.engines.clock import Clock
 from simulator.engines.outcome import Outcome
+from simulator.engines.reference_server import ServerState
 from simulator.engines.reference_tier import Client, TierState
 from simulator.fingerprint import fingerprint
 from simulator.firing import IntArray, Segment
 from simulator.graph import AnyServer, Channel, FrozenGraph
 from simulator.machine import cause_count
 from simulator.result import Trace
-from simulator.servers.contract import ARBITRATIONS, Server, choose
 from simulator.servers.dram import DramCounters
 from simulator.servers.dram_server import DramServer
-from simulator.servers.memory_server import MemoryServer, serve
 
 Process = Generator[simpy.Event, object, None]
 
@@ -113,61 +112,6 @@ class UnitTrace:
             self.stall[cause] = self.stall.get(cause, 0) + cycles
 
 
-class _ServerState:
-    """A server process: decides at the end of a cycle, when every request of that cycle has arrived (I4)."""
-
-    def __init__(self, server: Server | MemoryServer, environment: Clock) -> None:
-        self.server = server
-        self.clients: list[int] = []
-        self.grants = 0
-        self.busy = 0
-        self.bytes = 0
-        self.completion: dict[int, int] = {}
-        self._environment = environment
-        self._requests: dict[int, tuple[int, Segment, int, simpy.Event]] = {}
-        self._state = np.zeros(server.state_words, np.int64)
-        self._free = [0] * server.ports
-        self._arrived = environment.event()
-        self._last = -1
-
-    def request(self, unit: int, segment: Segment, address: int) -> simpy.Event:
-        """An event that happens at the grant; ``completion[unit]`` then says when the data is there."""
-        granted = self._environment.event()
-        self._requests[unit] = (self._environment.cycle, segment, address, granted)
-        if not self._arrived.triggered:
-            self._arrived.succeed()
-        return granted
-
-    def serve(self) -> Process:
-        """Grant requests for ever."""
-        environment, parameters = self._environment, self.server.parameters()
-        while True:
-            while not self._requests:
-                self._arrived = environment.event()
-                yield self._arrived
-            port = self._free.index(min(self._free))
-            if self._free[port] > environment.cycle:
-                yield environment.timeout(self._free[port] - environment.cycle)
-            yield environment.end_of_cycle()
-            unit = self._choose()
-            _, segment, address, granted = self._requests.pop(unit)
-            now, size, is_write = environment.cycle, segment.request_bytes, int(segment.is_write)
-            busy_until, completion = serve(self.server.kind, parameters, self._state, now, address, size, is_write)
-            self._free[port] = int(busy_until)
-            self.grants += 1
-            self.busy += int(busy_until) - now
-            self.bytes += size
-            self.completion[unit] = int(completion)
-            granted.succeed()
-
-    def _choose(self) -> int:
-        waiting = np.array([client in self._requests for client in self.clients], dtype=np.int64)
-        arrival = np.array([self._requests[c][0] if c in self._requests else 0 for c in self.clients], np.int64)
-        policy = ARBITRATIONS.index(self.server.arbitration)
-        self._last = int(choose(policy, self._environment.cycle, waiting, arrival, self._last))
-        return self.clients[self._last]
-
-
 class ReferenceRun:
     """One run of a frozen graph; afterwards ``traces``, ``channels`` and ``servers`` hold the complete schedule."""
 
@@ -176,7 +120,7 @@ class ReferenceRun:
         self.environment = Clock()
         self.channels = [_ChannelState(channel, self.environment) for channel in graph.channels]
         self.traces = [UnitTrace() for _ in graph.units]
-        self.servers: dict[str, _ServerState] = {}
+        self.servers: dict[str, ServerState] = {}
         self.tiers: dict[str, TierState] = {}
         for server in graph.servers:
             if isinstance(server, DramServer):
@@ -184,7 +128,7 @@ class ReferenceRun:
                 firings = sum(graph.table(number).firings for number in users)
                 self.tiers[server.name] = TierState(server, firings, self.environment, self._receive)
             else:
-                self.servers[server.name] = _ServerState(server, self.environment)
+                self.servers[server.name] = ServerState(server, self.environment)
         for number, unit in enumerate(graph.units):
             if unit.server is None or not graph.table(number).uses_server:
                 continue
