@@ -14,7 +14,7 @@ from algorithms.tier_report import TierReport
 from hwmodels.errors import InputError, Problem
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.standard import DramMapping
-from hwmodels.tiers.dram_analytic import NINE_IN_TEN_ERROR_PCT, TYPICAL_ERROR_PCT, DramTraffic, estimate_dram
+from hwmodels.tiers.dram_analytic import ERROR_REMARK, DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
 from simulator.servers.dram import Requests, run_dram
@@ -177,8 +177,5 @@ def _estimated(tier: DramTier, parameters: ProbeParameters) -> TierReport:
         found.mean_latency_s,
         channels=tier.organisation.channels,
         simulated_channels=0,
-        remark=(
-            f"closed forms: bandwidth within {TYPICAL_ERROR_PCT:g} % of the simulation in half of all cases, within "
-            f"{NINE_IN_TEN_ERROR_PCT:g} % in nine of ten; see attnflow validate analytic"
-        ),
+        remark=ERROR_REMARK,
     )

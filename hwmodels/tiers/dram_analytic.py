@@ -32,6 +32,10 @@ ROW_VIEW = 0.5
 TYPICAL_ERROR_PCT = 3.0
 NINE_IN_TEN_ERROR_PCT = 20.5
 """Bandwidth against the cycle-level model on patterns that were not used for fitting: median, and 9 of 10 cases."""
+ERROR_REMARK = (
+    f"closed forms: bandwidth within {TYPICAL_ERROR_PCT:g} % of the simulation in half of all cases, within "
+    f"{NINE_IN_TEN_ERROR_PCT:g} % in nine of ten; see attnflow validate analytic"
+)
 CHANCE = 3.0
 """Standard deviations by which the load of channels may differ in a sample that is balanced in the long run."""
 CHANNELS_LOOKED_AT = 4

@@ -37,11 +37,9 @@ def chip_summary(evaluation: ChipEvaluation) -> str:
         f"bound by  {what_binds(evaluation)}",
         *_idle(evaluation),
         *_rates(evaluation),
+        *_memory(evaluation),
         f"values    {_values(evaluation)}",
-        *(
-            f"{name:<9} {value if isinstance(value, str) else f'{value:,.4g}'}"
-            for name, value in evaluation.details.items()
-        ),
+        *_details(evaluation),
         "",
         _bound_table(evaluation),
         "",
@@ -50,6 +48,26 @@ def chip_summary(evaluation: ChipEvaluation) -> str:
         _traffic_table(evaluation),
     ]
     return "\n".join(lines)
+
+
+def _memory(evaluation: ChipEvaluation) -> list[str]:
+    """How the main memory was modelled, unless its peak was taken."""
+    if evaluation.chip.memory == "peak":
+        return []
+    if evaluation.chip.memory == "cycle":
+        return ["memory    sustains what its banks do for the runs that are read"]
+    from hwmodels.tiers.dram_analytic import ERROR_REMARK
+
+    return [f"memory    {ERROR_REMARK}"]
+
+
+def _details(evaluation: ChipEvaluation) -> list[str]:
+    """Further figures, one below the other."""
+    width = max(9, *map(len, evaluation.details), 0)
+    return [
+        f"{name:<{width}} {value if isinstance(value, str) else f'{value:,.4g}'}"
+        for name, value in evaluation.details.items()
+    ]
 
 
 def chip_explanation(explanation: ChipExplanation) -> str:
