@@ -127,6 +127,31 @@ assert list(prefill["mean"].round().astype(int)) == [8, 6, 5, 3, 3, 4]
 assert prefill["mean"].iloc[:5].is_monotonic_decreasing
 assert {point.shape["D"] for point in points if lengths.get(point.id) == 16384} == {64}
 """,
+    "kv_policies": """
+dropping = ["snapkv", "h2o", "tova", "streaming_llm"]
+looking = ["quest", "snapkv", "h2o", "tova"]
+assert names == ["full", *looking, "streaming_llm"] and work.layers == 32
+assert costs.loc[[*looking, "streaming_llm"], "keys read"].between(4096, 4098).all(), "an equal budget"
+assert costs.loc["full", "keys read"] == 32768
+assert costs.loc["full", "moved, GB"].round(1) == 4.3
+assert 7.95 < gains.loc[1, "fewer bytes"] < 8.05 and 6.25 < gains.loc[1, "speed-up"] < 6.35
+assert chip.accelerator.cores == 132 and (cores["full"], cores["snapkv"]) == (120, 88)
+assert costs.loc["quest", "kept, GB"] == costs.loc["full", "kept, GB"]
+assert (costs.loc["quest", "moved, GB"] / costs.loc[dropping, "moved, GB"]).between(1.45, 1.55).all()
+slower = 100 * (costs["time, µs"] / costs.loc["snapkv", "time, µs"] - 1)
+assert (round(slower["h2o"]), round(slower["tova"])) == (15, 12) and abs(slower["streaming_llm"]) < 1
+assert qualities.loc[looking, "heavy hitter"].min() > 0.8
+assert 0.5 < qualities.loc["streaming_llm", "heavy hitter"] < 0.65
+assert (qualities.loc["full"] >= 1).all()
+assert (qualities.loc[["snapkv", "h2o", "tova"], "passkey aware"] == 1).all()
+assert (qualities.loc[["snapkv", "h2o", "tova"], "passkey agnostic"] <= 0.2).all()
+assert qualities.loc["quest", ["passkey aware", "passkey agnostic"]].between(0.7, 0.8).all()
+assert (apart[looking] < 2).all() and apart["streaming_llm"] > 2
+assert front.loc[["full", "snapkv"]].all(axis=None)
+assert front.loc["quest"].to_list() == [False, True, True]
+assert gains.loc[16, "cores"] > gains.loc[1, "cores"]
+assert gains.loc[16, "speed-up"] > 0.95 * gains.loc[16, "fewer bytes"]
+""",
 }
 
 
