@@ -117,6 +117,25 @@ def units_of(outcome: Outcome) -> tuple[UnitUse, ...]:
     )
 
 
+@dataclass(frozen=True)
+class TierUse:
+    """Clocks of all data buses of a memory tier: moving data, and lost by cause."""
+
+    name: str
+    busy_clocks: float
+    lost_clocks: dict[str, float]
+
+
+def tiers_of(outcome: Outcome) -> tuple[TierUse, ...]:
+    """The memory tiers of a pipeline that were simulated bank by bank; none for other points."""
+    found = []
+    for server in _mappings(outcome.detail.get("servers")):
+        tier = server.get("tier")
+        if isinstance(tier, Mapping):
+            found.append(TierUse(str(server["name"]), _number(tier.get("busy_clocks")), _numbers(tier["lost_clocks"])))
+    return tuple(found)
+
+
 def fifos_of(outcome: Outcome) -> tuple[FifoUse, ...]:
     """The FIFOs of a point, in the order of its graph; none for a failed point."""
     return tuple(
