@@ -276,15 +276,8 @@ def _may_move(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _move_one(p: IntArray, s: IntArray) -> None:
-    """Move the oldest transaction whose bank has room from the shared queue to the bank."""
-    if _drain_starts(p, s):
-        s[H_DRAINING] = s[H_WRITES]
-    draining = s[H_DRAINING] > 0
-    banks = s[H_MOVABLE_WRITES] if draining else s[H_MOVABLE_READS]
-    if banks == 0:
-        return
-    heads = B_WAIT_WRITE if draining else B_WAIT_READ
+def _oldest_waiting(s: IntArray, banks: int, heads: int) -> int:
+    """Bank of the oldest transaction at the heads of the lists of ``banks``."""
     oldest, bank = FAR, 0
     while banks:
         other = lowest_bank(banks)
@@ -292,15 +285,35 @@ def _move_one(p: IntArray, s: IntArray) -> None:
         age = s[(s[heads + other] & OFFSET) + S_AGE]
         if age < oldest:
             oldest, bank = age, other
-    if draining:
-        record = s[B_WAIT_WRITE + bank] & OFFSET
-        if _read_before(p, s, record):
-            s[H_DRAINING] = 0
+    return bank
+
+
+@inlined
+def _move_one(p: IntArray, s: IntArray) -> None:
+    """Move the oldest transaction whose bank has room from the shared queue to the bank.
+
+    A write waits for an earlier read of its address. When no command is queued that read is still in the shared queue,
+    and goes first; DRAMsim3, which begins to drain anew at the next clock, would then wait for ever.
+    """
+    if _drain_starts(p, s):
+        s[H_DRAINING] = s[H_WRITES]
+    draining = s[H_DRAINING] > 0
+    banks = s[H_MOVABLE_WRITES] if draining else s[H_MOVABLE_READS]
+    if banks == 0:
+        return
+    bank = _oldest_waiting(s, banks, B_WAIT_WRITE if draining else B_WAIT_READ)
+    if draining and _read_before(p, s, s[B_WAIT_WRITE + bank] & OFFSET):
+        s[H_DRAINING] = 0
+        if s[H_COMMANDS] or s[H_MOVABLE_READS] == 0:
             return
+        draining = False
+        bank = _oldest_waiting(s, s[H_MOVABLE_READS], B_WAIT_READ)
+    heads = B_WAIT_WRITE if draining else B_WAIT_READ
+    record = s[heads + bank] & OFFSET
+    if draining:
         s[H_DRAINING] -= 1
         s[H_WRITES] -= 1
     else:
-        record = s[B_WAIT_READ + bank] & OFFSET
         s[H_READS] -= 1
     enter_queue(s, bank, record)
     s[record + S_WAITING] -= 1

@@ -47,7 +47,7 @@ def _blocks(report: ValidationReport, points: Points) -> Iterable[Block]:
     groups = report.groups()
     columns = [name for name in COLUMNS if any(group.get(name) is not None for group in groups)]
     yield html(
-        "validation.html",
+        "validation_page.html",
         ok=report.ok,
         counts=[(status, report.count(status)) for status in ("pass", "fail", "unsupported")],
         columns=[COLUMNS[name] for name in columns],

@@ -475,3 +475,18 @@ def test_what_is_too_large_for_the_kernels_is_refused(changes, message):
 def test_a_field_that_is_no_power_of_two_cannot_be_xored():
     with pytest.raises(GraphError, match="cannot be XORed"):
         describe(organisation=replace(ORGANISATION, channels=5), xor=("channel",))
+
+
+def test_a_full_write_buffer_behind_a_read_of_the_same_address_lets_that_read_go_first():
+    """The writes are urgent, the oldest of them waits for a read, and no command is queued that could clear the way."""
+    blocks = [
+        (0, 33, 0), (1, 4, 0), (0, 5, 1), (0, 28, 0), (1, 29, 1), (1, 21, 0), (0, 1, 1), (0, 15, 1), (1, 32, 0),
+        (1, 24, 1), (0, 33, 1), (0, 5, 0), (1, 19, 1),
+    ]  # fmt: skip
+    block, length, is_write = (np.array(column) for column in zip(*blocks, strict=True))
+    tier = DramTier(describe(BANK_QUEUES), len(blocks))
+    tier.rings = np.zeros((4, 8 * tier.rings.shape[1]), dtype=np.int64)
+    for number in range(len(blocks)):
+        tier.offer(number, int(block[number]) * 4096, int(length[number]) * 64, 0, 0, bool(is_write[number]))
+    tier.advance(1000)
+    assert all(tier.done_clock(number) is not None for number in range(len(blocks)))

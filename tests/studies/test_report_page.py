@@ -15,6 +15,7 @@ from algorithms.shape import Workload
 from hwmodels.accelerator import load_accelerator
 from hwmodels.errors import InputError
 from studies.cli import main
+from studies.cli.options import DesignOptions, design_point
 from studies.evaluate import attempt
 from studies.goals import Constraint, Goals, Objective
 from studies.parameters import complete_parameters
@@ -296,11 +297,17 @@ def row_on_chip(make_row) -> Row:
     return dataclasses.replace(make_row(), point=point, outcome=attempt(point))
 
 
+def row_on_memory(make_row):
+    options = DesignOptions(seq_len=16, head_dim=32, timing_only=True, set_=["kv_tier=hbm2"])
+    point = design_point("sdpa.memory_free", options)
+    return dataclasses.replace(make_row(), point=point, outcome=attempt(point))
+
+
 def test_every_shipped_section_says_something(make_row):
     lanes = [make_row(10 + i, cycles=700 + i, parameters={"lanes": i}, rel_l2=1e-3 * i) for i in range(2)]
     on_chip = row_on_chip(make_row)
     judged = dataclasses.replace(on_chip.outcome, metrics=on_chip.outcome.metrics | {"quality.heavy_hitter": 0.9})
-    rows = [*mixed_rows(make_row), *lanes, dataclasses.replace(on_chip, outcome=judged)]
+    rows = [*mixed_rows(make_row), *lanes, dataclasses.replace(on_chip, outcome=judged), row_on_memory(make_row)]
     goals = Goals(constraints={"made-up": (Constraint("cycles", "<=", 800, "cycle"),)})
     check = {"kind": "gpu", "cases": 2, "passed": 2, "failed": 0, "unsupported": 0, "groups": []}
     page = Page(render(Points.of(rows, goals, [check]), "A study"))
