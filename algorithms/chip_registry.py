@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from algorithms.registry import Tensors, discover, refuse_taken, share_names
-from hwmodels.errors import InputError, Problem, did_you_mean
+from algorithms.registry import ALGORITHMS, Tensors, check_parameters, first_line
 
 if TYPE_CHECKING:
     from algorithms.shape import FloatArray, Workload
@@ -130,9 +129,6 @@ class ChipAlgorithm(Generic[Parameters]):
         return self.tiles.details(workload, parameters, chip)
 
 
-_chip_algorithms: dict[str, ChipAlgorithm] = {}
-share_names(_chip_algorithms)
-
 Tiles = TypeVar("Tiles", bound=TiledAlgorithm)
 
 
@@ -146,11 +142,9 @@ def chip_algorithm(name: str, parameters: type[Parameters]) -> Callable[[type[Ti
     """
 
     def register(tiles: type[Tiles]) -> type[Tiles]:
-        refuse_taken(name, tiles.__module__)
-        if not is_dataclass(parameters):
-            raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=tiles.__module__))
-        summary = (tiles.__doc__ or name).strip().splitlines()[0]
-        _chip_algorithms[name] = ChipAlgorithm(name, summary, parameters, tiles(), tiles.__module__)
+        module = tiles.__module__
+        check_parameters(name, parameters, module)
+        ALGORITHMS.add(name, ChipAlgorithm(name, first_line(tiles, name), parameters, tiles(), module))
         return tiles
 
     return register
@@ -158,8 +152,7 @@ def chip_algorithm(name: str, parameters: type[Parameters]) -> Callable[[type[Ti
 
 def chip_algorithm_names() -> tuple[str, ...]:
     """Names of all algorithms that run on a chip, sorted."""
-    discover()
-    return tuple(sorted(_chip_algorithms))
+    return ALGORITHMS.names(ChipAlgorithm)
 
 
 def get_chip_algorithm(name: str) -> ChipAlgorithm:
@@ -170,8 +163,4 @@ def get_chip_algorithm(name: str) -> ChipAlgorithm:
     InputError
         If there is none, with the nearest name.
     """
-    discover()
-    if name not in _chip_algorithms:
-        hint = did_you_mean(name, _chip_algorithms)
-        raise InputError(Problem(f"no algorithm on a chip is called {name!r}", field="algorithm", hint=hint))
-    return _chip_algorithms[name]
+    return ALGORITHMS.get_kind(name, ChipAlgorithm, "algorithm on a chip")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
 from typing import TypeVar, dataclass_transform
 
 from algorithms.kv_policy import KVPolicy
+from algorithms.register import load_all
 from hwmodels.errors import InputError, Problem, did_you_mean
 
 P = TypeVar("P", bound=KVPolicy)
@@ -18,7 +17,6 @@ ENTRY_POINTS = "attnflow.kv_policies"
 
 _policies: dict[str, type[KVPolicy]] = {}
 _aliases: dict[str, str] = {}
-_discovered = False
 
 
 @dataclass_transform(frozen_default=True)
@@ -47,26 +45,10 @@ def kv_policy(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[type[P]]
     return register
 
 
+@cache
 def discover() -> None:
-    """Import every built-in policy and every plug-in, once.
-
-    Raises
-    ------
-    InputError
-        A plug-in cannot be imported.
-    """
-    global _discovered
-    if _discovered:
-        return
-    package = importlib.import_module("algorithms.policies")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"algorithms.policies.{module.name}")
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except Exception as error:
-            raise InputError(Problem(f"plug-in {entry.value} cannot be imported: {error}")) from error
-    _discovered = True
+    """Import every built-in policy and every plug-in, once; raises as `algorithms.register.load_all`."""
+    load_all("algorithms.policies", ENTRY_POINTS)
 
 
 def policy_names() -> tuple[str, ...]:

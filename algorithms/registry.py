@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-import algorithms
-from hwmodels.errors import InputError, Problem, did_you_mean
+from algorithms.register import Register, Registered
+from hwmodels.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from algorithms.shape import FloatArray, Workload
@@ -63,28 +59,20 @@ class Algorithm(Generic[Parameters]):
         return self.builder(workload, parameters, tensors)
 
 
-class Named(Protocol):
-    """Anything with a name in this name space."""
-
-    @property
-    def source(self) -> str:
-        """Module that registered it."""
+ALGORITHMS: Register[Registered] = Register("algorithm", "algorithms", ENTRY_POINT_GROUP, field="algorithm")
+"""Algorithms of all kinds: graphs, those that run on a chip, and traffic on a memory tier; they share their names."""
 
 
-_algorithms: dict[str, Algorithm] = {}
-_registers: list[Mapping[str, Named]] = [_algorithms]
+def first_line(documented: object, name: str) -> str:
+    """The first line of a docstring, which is what lists say of an algorithm; its name if it has none."""
+    return (documented.__doc__ or name).strip().splitlines()[0]
 
 
-def share_names(register: Mapping[str, Named]) -> None:
-    """Make the names of another register and those of this one exclude each other."""
-    _registers.append(register)
-
-
-def refuse_taken(name: str, module: str) -> None:
-    """Raise InputError, naming both modules, if any kind of algorithm is called ``name`` already."""
-    for register in _registers:
-        if name in register:
-            raise InputError(Problem(f"algorithm {name!r} is registered by both {register[name].source} and {module}"))
+def check_parameters(name: str, parameters: type[object], module: str) -> None:
+    """Raise InputError, naming the module, if the parameters of an algorithm are no dataclass or its name is taken."""
+    ALGORITHMS.refuse_taken(name, module)
+    if not is_dataclass(parameters):
+        raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=module))
 
 
 def algorithm(name: str, parameters: type[Parameters]) -> Callable[[Build[Parameters]], Build[Parameters]]:
@@ -98,50 +86,16 @@ def algorithm(name: str, parameters: type[Parameters]) -> Callable[[Build[Parame
 
     def register(builder: Build[Parameters]) -> Build[Parameters]:
         module = getattr(builder, "__module__", "?")
-        refuse_taken(name, module)
-        if not is_dataclass(parameters):
-            raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=module))
-        summary = (builder.__doc__ or name).strip().splitlines()[0]
-        _algorithms[name] = Algorithm(name, summary, parameters, builder, module)
+        check_parameters(name, parameters, module)
+        ALGORITHMS.add(name, Algorithm(name, first_line(builder, name), parameters, builder, module))
         return builder
 
     return register
 
 
-@functools.cache
-def _discover() -> None:
-    """Import every module of this package and every entry point; one that fails is an error that names it."""
-    names = [
-        module.name
-        for module in pkgutil.walk_packages(algorithms.__path__, f"{algorithms.__name__}.")
-        if not module.ispkg
-    ]
-    for name in names:
-        importlib.import_module(name)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            point.load()
-        except Exception as error:
-            raise InputError(
-                Problem(f"plug-in {point.name} ({point.value}) does not load: {error}", file=point.value)
-            ) from error
-
-
-def discover() -> None:
-    """Import whatever registers algorithms, once.
-
-    Raises
-    ------
-    InputError
-        A plug-in that does not load, by name.
-    """
-    _discover()
-
-
 def algorithm_names() -> tuple[str, ...]:
     """Names of all algorithms that are graphs, sorted; `algorithms.chip_registry` has those that run on a chip."""
-    discover()
-    return tuple(sorted(_algorithms))
+    return ALGORITHMS.names(Algorithm)
 
 
 def get_algorithm(name: str) -> Algorithm:
@@ -152,9 +106,4 @@ def get_algorithm(name: str) -> Algorithm:
     InputError
         If there is none, with the nearest name.
     """
-    discover()
-    if name not in _algorithms:
-        raise InputError(
-            Problem(f"no algorithm is called {name!r}", field="algorithm", hint=did_you_mean(name, _algorithms))
-        )
-    return _algorithms[name]
+    return ALGORITHMS.get_kind(name, Algorithm, "algorithm")

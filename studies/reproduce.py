@@ -16,16 +16,12 @@ settings, never against a setting chosen to meet it.
 
 from __future__ import annotations
 
-import functools
-import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Literal
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from algorithms.register import Register
 
 ENTRY_POINT_GROUP = "attnflow.reproductions"
 PACKAGE = "studies.reproductions"
@@ -116,7 +112,7 @@ class Reproduction:
         return tuple(self.compute())
 
 
-_reproductions: dict[str, Reproduction] = {}
+_REPRODUCTIONS: Register[Reproduction] = Register("reproduction", PACKAGE, ENTRY_POINT_GROUP)
 
 
 def reproduced(
@@ -147,34 +143,16 @@ def reproduction(name: str, title: str) -> Callable[[Callable[[], Iterable[Row]]
     """
 
     def register(compute: Callable[[], Iterable[Row]]) -> Callable[[], Iterable[Row]]:
-        module = compute.__module__
-        if name in _reproductions:
-            both = f"{_reproductions[name].source} and {module}"
-            raise InputError(Problem(f"reproduction {name!r} is registered by both {both}"))
         summary = " ".join((compute.__doc__ or title).split())
-        _reproductions[name] = Reproduction(name, title, summary, compute, module)
+        _REPRODUCTIONS.add(name, Reproduction(name, title, summary, compute, compute.__module__))
         return compute
 
     return register
 
 
-@functools.cache
-def _discover() -> None:
-    package = importlib.import_module(PACKAGE)
-    for module in pkgutil.iter_modules(package.__path__, f"{PACKAGE}."):
-        importlib.import_module(module.name)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            point.load()
-        except Exception as error:
-            problem = Problem(f"plug-in {point.name} ({point.value}) does not load: {error}", file=point.value)
-            raise InputError(problem) from error
-
-
 def reproductions() -> tuple[Reproduction, ...]:
     """All, by name."""
-    _discover()
-    return tuple(_reproductions[name] for name in sorted(_reproductions))
+    return tuple(map(_REPRODUCTIONS.get, _REPRODUCTIONS.names()))
 
 
 def get_reproduction(name: str) -> Reproduction:
@@ -185,7 +163,4 @@ def get_reproduction(name: str) -> Reproduction:
     InputError
         If there is none, with the nearest name.
     """
-    _discover()
-    if name not in _reproductions:
-        raise InputError(Problem(f"no reproduction is called {name!r}", hint=did_you_mean(name, _reproductions)))
-    return _reproductions[name]
+    return _REPRODUCTIONS.get(name)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from algorithms import chip_registry, registry
+from algorithms import register
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm, chip_algorithm_names, get_chip_algorithm
-from algorithms.registry import algorithm
+from algorithms.registry import ALGORITHMS, ENTRY_POINT_GROUP, algorithm
 from hwmodels.errors import InputError
 
 
@@ -37,16 +36,11 @@ def tiles_of(module: str) -> type[TiledAlgorithm]:
 
 
 @pytest.fixture
-def fresh() -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what a test registers or discovers."""
-    chip_algorithm_names()
-    known = [(each, dict(each)) for each in (registry._algorithms, chip_registry._chip_algorithms)]
-    registry._discover.cache_clear()
-    yield
-    for register, before in known:
-        register.clear()
-        register.update(before)
-    registry._discover.cache_clear()
+    ALGORITHMS.discover()
+    monkeypatch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
+    monkeypatch.setattr(ALGORITHMS, "_complete", False)
 
 
 def test_a_taken_name_names_both_modules(fresh):
@@ -96,7 +90,7 @@ def test_an_entry_point_may_bring_one(fresh, monkeypatch, tmp_path):
         "    def values(self, workload, parameters, tensors): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    point = importlib.metadata.EntryPoint("outside", "chip_attention_plug_in", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINT_GROUP else [])
+    point = importlib.metadata.EntryPoint("outside", "chip_attention_plug_in", ENTRY_POINT_GROUP)
+    monkeypatch.setattr(register, "entry_points", lambda group: [point] if group == ENTRY_POINT_GROUP else [])
     assert "outside.tiles" in chip_algorithm_names()
     assert get_chip_algorithm("outside.tiles").source == "chip_attention_plug_in"

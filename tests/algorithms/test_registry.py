@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
 
-from algorithms import registry
-from algorithms.registry import algorithm, algorithm_names, get_algorithm
+from algorithms import register
+from algorithms.registry import ALGORITHMS, ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
 from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from hwmodels.errors import InputError
@@ -24,15 +23,11 @@ class Nothing:
 
 
 @pytest.fixture
-def fresh() -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what a test registers or discovers."""
-    algorithm_names()
-    known = dict(registry._algorithms)
-    registry._discover.cache_clear()
-    yield
-    registry._algorithms.clear()
-    registry._algorithms.update(known)
-    registry._discover.cache_clear()
+    ALGORITHMS.discover()
+    monkeypatch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
+    monkeypatch.setattr(ALGORITHMS, "_complete", False)
 
 
 def named(name: str, module: str):
@@ -49,8 +44,8 @@ def named(name: str, module: str):
 
 def offer(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Pretend that an installed package has an entry point with this value."""
-    point = importlib.metadata.EntryPoint("outside", value, registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINT_GROUP else [])
+    point = importlib.metadata.EntryPoint("outside", value, ENTRY_POINT_GROUP)
+    monkeypatch.setattr(register, "entry_points", lambda group: [point] if group == ENTRY_POINT_GROUP else [])
 
 
 class TestNames:

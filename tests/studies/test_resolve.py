@@ -31,8 +31,8 @@ class OtherParameters:
 
 @pytest.fixture(autouse=True)
 def algorithms(monkeypatch):
-    registry.algorithm_names()
-    monkeypatch.setattr(registry, "_algorithms", {})
+    registry.ALGORITHMS.discover()
+    monkeypatch.setattr(registry.ALGORITHMS, "_entries", {})
     registry.algorithm("test.pipe", PipeParameters)(lambda workload, parameters, tensors: None)
     registry.algorithm("test.other", OtherParameters)(lambda workload, parameters, tensors: None)
 
