@@ -1,12 +1,13 @@
 """Unfused attention: every operator is a launch of its own, and all N^2 scores pass through the shared memory.
 
-Algorithm 0 of FlashAttention (arXiv:2205.14135) and, for training, its algorithm 3. Scores are computed for all pairs,
-masked or not, as matrix libraries do.
+Which launches there are is the program's to say, see `algorithms.tiled.eager_programs`. Scores are computed for all
+pairs, masked or not, as matrix libraries do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,12 @@ import numpy as np
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
+from algorithms.tiled.eager_programs import PROGRAMS, EagerParameters, scores
 from algorithms.tiled.online import finite
-from algorithms.tiled.operators import Elementwise, OperatorParameters, Product, softmax_launch
-from algorithms.tiled.parameters import ACCUMULATOR_BYTES, bad_numbers, cached_bytes, fitting_core_bytes, knob
+from algorithms.tiled.operators import OperatorParameters
+from algorithms.tiled.parameters import ACCUMULATOR_BYTES, cached_bytes, fitting_core_bytes
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.tiles import Tiling, spans
-from hwmodels.errors import InputError
 
 if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
@@ -28,37 +29,23 @@ TRAINING_FLOPS = 3
 """Products of forward and backward pass, 2 and 4, over those of a forward pass."""
 
 
-@dataclass(frozen=True)
-class EagerParameters(OperatorParameters):
-    """`OperatorParameters`, and how often scores are read and written besides."""
-
-    elementwise_passes: int = field(
-        default=0, metadata=knob("further launches that read and write all scores (mask, scale, dropout)")
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        problems = bad_numbers(self, {})
-        if problems:
-            raise InputError(problems)
-
-
 @chip_algorithm("eager.forward", EagerParameters)
 class Eager(TiledAlgorithm[EagerParameters]):
     """Unfused attention: QK, softmax and PV as launches of their own."""
 
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
-        """QK, elementwise passes, softmax, PV."""
-        launches = forward_launches(workload, parameters)
+        """The forward launches of the program."""
+        program = PROGRAMS[parameters.program]
+        launches = tuple(program.forward(workload, parameters, chip))
         passing = scores(workload) * workload.dtype_bytes
         kept = cached_bytes(chip, 2 * passing) // 2  # a launch reads one array of scores and writes another
         return TilePlan(
             algorithm="eager.forward",
-            launches=_passing_on(launches, kept),
+            launches=_passing_on(launches, program.passing, kept),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
             compulsory_bytes=workload.compulsory_bytes,
-            capacity_bytes=workload.compulsory_bytes + 2 * scores(workload) * workload.dtype_bytes,
+            capacity_bytes=workload.compulsory_bytes + program.kept_tensors[0] * passing,
             core_bytes=tile_core_bytes(workload, parameters, chip),
         )
 
@@ -81,65 +68,30 @@ class EagerTraining(Eager):
     """Unfused attention, forward and backward pass; values are those of the forward pass."""
 
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
-        """The forward launches, then the products and passes of algorithm 3."""
+        """The forward launches, then the backward ones."""
         forward = super().plan(workload, parameters, chip)
-        launches = forward_launches(workload, parameters)  # the backward pass needs the weights: nothing is dropped
+        program = PROGRAMS[parameters.program]
+        # the backward pass needs the weights: nothing is dropped
+        launches = (*program.forward(workload, parameters, chip), *program.backward(workload, parameters, chip))
+        kept = program.kept_tensors[1] * scores(workload) * workload.dtype_bytes
         return replace(
             forward,
             algorithm="eager.training",
-            launches=launches + _backward_launches(workload, parameters),
+            launches=launches,
             useful_flops=workload.attention_flops * TRAINING_FLOPS,
             compulsory_bytes=2 * workload.compulsory_bytes,
-            capacity_bytes=2 * workload.compulsory_bytes + 4 * scores(workload) * workload.dtype_bytes,
+            capacity_bytes=2 * workload.compulsory_bytes + kept,
         )
 
 
-def scores(workload: Workload) -> int:
-    """Pairs of queries and keys of all heads, masked or not."""
-    return workload.batch * workload.heads * workload.q_len * workload.kv_len
-
-
-def forward_launches(workload: Workload, parameters: EagerParameters) -> tuple[Launch, ...]:
-    """QK, elementwise passes, softmax, PV."""
-    heads = workload.batch * workload.heads
-    group, queries, keys = workload.group_size, workload.q_len, workload.kv_len
-    products = (
-        Product("qk", heads, queries, keys, workload.head_dim, shared=group),
-        Product("pv", heads, queries, workload.v_head_dim, keys, shared=group),
-    )
-    first, last = (product.launch(parameters, workload.dtype) for product in products)
-    one_pass = Elementwise("elementwise", scores(workload)).launch(parameters, workload.dtype)
-    softmax = softmax_launch(heads * queries, keys, parameters, workload.dtype)
-    return (first, *(one_pass,) * parameters.elementwise_passes, softmax, last)
-
-
-def _passing_on(launches: tuple[Launch, ...], kept: int) -> tuple[Launch, ...]:
-    """Launches of which each hands ``kept`` bytes of scores to the next one through a cache."""
-    last = len(launches) - 1
-    return tuple(
-        replace(
-            launch,
-            unique_load_bytes=launch.unique_load_bytes - (kept if i > 0 else 0),
-            kept_store_bytes=kept if i < last else 0,
-        )
-        for i, launch in enumerate(launches)
-    )
-
-
-def _backward_launches(workload: Workload, parameters: EagerParameters) -> tuple[Launch, ...]:
-    """Gradients of V, P, S, Q and K in turn; every query head has its own gradient of K and V."""
-    heads = workload.batch * workload.heads
-    group, queries, keys, width = workload.group_size, workload.q_len, workload.kv_len, workload.head_dim
-    one_pass = Elementwise("elementwise_backward", scores(workload)).launch(parameters, workload.dtype)
-    return (
-        Product("dv", heads, keys, workload.v_head_dim, queries).launch(parameters, workload.dtype),
-        Product("dp", heads, queries, keys, workload.v_head_dim, shared=group).launch(parameters, workload.dtype),
-        # P * (dP - sum(P * dP)): two operands in, one result out
-        Elementwise("ds", scores(workload), reads=2, ops=4).launch(parameters, workload.dtype),
-        *(one_pass,) * parameters.elementwise_passes,
-        Product("dq", heads, queries, width, keys, shared=group).launch(parameters, workload.dtype),
-        Product("dk", heads, keys, width, queries).launch(parameters, workload.dtype),
-    )
+def _passing_on(launches: tuple[Launch, ...], passing: tuple[str, ...], kept: int) -> tuple[Launch, ...]:
+    """Launches of which those that are ``passing`` on scores leave ``kept`` bytes of them in a cache for the next."""
+    chain = [number for number, launch in enumerate(launches) if launch.name in passing]
+    found = list(launches)
+    for giver, taker in pairwise(chain):
+        found[giver] = replace(found[giver], kept_store_bytes=kept)
+        found[taker] = replace(found[taker], unique_load_bytes=found[taker].unique_load_bytes - kept)
+    return tuple(found)
 
 
 def tile_core_bytes(workload: Workload, parameters: OperatorParameters, chip: Accelerator) -> int:

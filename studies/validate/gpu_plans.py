@@ -134,7 +134,8 @@ def _softmax(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
     del chip
     rows, columns = point.size("rows", "M"), point.size("cols", "columns", "N")
     parameters = OperatorParameters(**_operator_settings(kernel))
-    return _one_launch("operator.softmax", softmax_launch(rows, columns, parameters, point.number_format))
+    plan = _one_launch("operator.softmax", softmax_launch(rows, columns, parameters, point.number_format))
+    return dataclasses.replace(plan, useful_exps=rows * columns)
 
 
 def _product(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
@@ -152,8 +153,9 @@ def _product(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
 
 
 def _operator_settings(kernel: Kernel) -> dict[str, int]:
+    """Of the profile's parameters those of single operators; they are whole numbers or yes and no."""
     known = {field.name for field in dataclasses.fields(OperatorParameters)}
-    return {name: int(value) for name, value in kernel.text.parameters.items() if name in known}
+    return {name: value for name, value in kernel.text.parameters.items() if name in known and isinstance(value, int)}
 
 
 PlanMaker = Callable[[GpuPoint, Kernel, Accelerator], TilePlan]

@@ -11,7 +11,14 @@ import pytest
 from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import Workload
 from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.operators import Elementwise, OperatorParameters, Product, softmax_launch
+from algorithms.tiled.operators import (
+    Elementwise,
+    OperatorParameters,
+    Product,
+    softmax_backward_launch,
+    softmax_launch,
+    strided_ops,
+)
 from algorithms.tiled.parameters import automatic_row_groups
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.splits import automatic_splits
@@ -338,12 +345,131 @@ def test_products_read_each_operand_once_per_tile_of_the_other_dimension():
 
 
 def test_softmax_and_elementwise_passes_touch_every_element_once():
-    launch = softmax_launch(1001, 77, OperatorParameters(softmax_reads=2), "float16")
-    assert (launch.total("load_bytes"), launch.total("store_bytes")) == (2 * 1001 * 77 * 2, 1001 * 77 * 2)
+    launch = softmax_launch(1001, 77, OperatorParameters(), "float16")
+    assert (launch.total("load_bytes"), launch.total("store_bytes")) == (1001 * 77 * 2, 1001 * 77 * 2)
     assert launch.total("exps") == 1001 * 77
     launch = Elementwise("mask", 100_001, reads=2, ops=3).launch(OperatorParameters(), "float32")
     assert (launch.total("load_bytes"), launch.total("store_bytes")) == (800_008, 400_004)
     assert launch.total("vector_ops") == 300_003
+
+
+@pytest.mark.parametrize(("reads", "exps"), [(1, 1), (2, 2), (3, 2)])
+def test_rows_that_are_not_kept_are_read_and_their_exponentials_evaluated_again(reads, exps):
+    given = OperatorParameters(softmax_reads=reads, kept_columns=64)
+    elements = 1001 * 77
+    launch = softmax_launch(1001, 77, given, "float16")
+    assert launch.total("load_bytes") == reads * launch.unique_load_bytes == reads * elements * 2
+    assert launch.total("store_bytes") == elements * 2
+    assert launch.total("exps") == exps * elements
+    assert {item.step_count for item, _ in launch.items} == {reads}
+    for item, _ in launch.items:
+        assert [step.store_bytes > 0 for step, _ in item.steps] == [False] * (reads - 1) + [True]
+    kept = softmax_launch(1001, 64, given, "float16")
+    assert kept.total("load_bytes") == kept.unique_load_bytes
+    # the maximum is known before the first exponential, where there are three passes
+    assert (launch.items[0][0].steps[0][0].exps == 0) == (reads == 3)
+
+
+def test_exact_exponentials_and_divisions_take_more_operations():
+    """As compiled: expf has 7 beside the exp unit's, a division 9 and a reciprocal of that unit."""
+    plain, exact = (
+        softmax_launch(10, 100, OperatorParameters(softmax_reads=3, exact_math=exact), "float16")
+        for exact in (False, True)
+    )
+    assert exact.total("vector_ops") - plain.total("vector_ops") == 1000 * (2 * 7 + 9 - 1)
+    assert exact.total("exps") - plain.total("exps") == 1000
+
+
+def test_gradients_of_a_softmax_read_two_tensors_and_one_of_them_twice():
+    given = OperatorParameters(softmax_reads=3, kept_columns=64)
+    size = 1001 * 77 * 2
+    launch = softmax_backward_launch(1001, 77, given, "float16")
+    assert (launch.total("load_bytes"), launch.unique_load_bytes) == (3 * size, 2 * size)
+    assert (launch.total("store_bytes"), launch.total("exps")) == (size, 0)
+    kept = softmax_backward_launch(1001, 64, given, "float16")
+    assert kept.total("load_bytes") == kept.unique_load_bytes == 2 * 1001 * 64 * 2
+
+
+def test_a_scattered_read_moves_a_sector_and_an_address_costs_integer_operations():
+    copy = Elementwise("copy", 1000, ops=0, integer_ops=strided_ops(3, 2), scattered=1)
+    free = copy.launch(OperatorParameters(), "float16")
+    assert (free.total("load_bytes"), free.total("vector_ops")) == (2000, 0)
+    launch = copy.launch(OperatorParameters(sector_bytes=32, integer_ops=2), "float16")
+    assert (launch.total("load_bytes"), launch.unique_load_bytes, launch.total("store_bytes")) == (32000, 2000, 2000)
+    assert launch.total("vector_ops") == 1000 * 2 * (7 + 2 * 2 + 3 * (7 + 2))
+    shared = Elementwise("add", 1000, reads=2, distinct=1010).launch(OperatorParameters(), "float16")
+    assert (shared.total("load_bytes"), shared.unique_load_bytes) == (4000, 2020)
+
+
+# --- unfused attention as a benchmark has it ------------------------------------------------------------------
+
+
+PYTORCH = {
+    "program": "attention_pytorch", "softmax_reads": 3, "kept_columns": 1024, "sector_bytes": 32, "exact_math": True,
+    "integer_ops": 1,
+}  # fmt: skip
+BENCHMARK = Workload("fa2", "prefill", 32, 32, 2048, 2048, 64, mask="full", batch=8)
+"""A shape of flash-attention's benchmarks: 16,384 tokens, hidden size 2,048."""
+
+
+def test_launches_are_those_of_the_benchmark():
+    full, causal = (plan("eager.training", BENCHMARK.with_(mask=mask), **PYTORCH) for mask in ("full", "causal"))
+    forward = ["copy_q", "copy_k", "qk", "softmax", "copy_v", "pv"]
+    backward = [
+        "dp", "dv", "softmax_product", "softmax_backward", "dq", "scale_dq", "dk", "scale_dk", "stack",
+    ]  # fmt: skip
+    assert [launch.name for launch in full.launches] == forward + backward
+    masked = [*forward[:3], "full", "triu", "to", "add_mask", *forward[3:]]
+    assert [launch.name for launch in causal.launches] == masked + backward
+    assert [launch.name for launch in plan("eager.forward", BENCHMARK, **PYTORCH).launches] == forward
+    assert full.useful_flops == 3 * plan("eager.forward", BENCHMARK, **PYTORCH).useful_flops
+
+
+def test_bytes_of_the_benchmark_are_passes_over_scores_and_over_operands():
+    """14 N^2 where algorithms 0 and 3 have 11; the mask adds two, and passes over the square of one head."""
+    squares = BENCHMARK.batch * BENCHMARK.heads * BENCHMARK.q_len * BENCHMARK.kv_len * 2
+    operand = BENCHMARK.q_bytes
+    got = plan("eager.training", BENCHMARK, **PYTORCH)
+    copies, products = 3 * 2, 2 * 2
+    backward_products, scales, stack = 4 * 2, 2 * 2, 3 * 2
+    forward = plan("eager.forward", BENCHMARK, **PYTORCH)
+    assert distinct_bytes(forward.launches) == 4 * squares + (copies + products) * operand
+    backward_operands = backward_products + scales + stack
+    assert distinct_bytes(got.launches) == 14 * squares + (copies + products + backward_operands) * operand
+    causal = plan("eager.forward", BENCHMARK.with_(mask="causal"), **PYTORCH)
+    square = 2048 * 2048
+    mask = square * (4 + 8 + 6 + 2)  # full; triu; to; add
+    assert distinct_bytes(causal.launches) == distinct_bytes(forward.launches) + 2 * squares + mask
+
+
+def test_a_mask_that_does_not_stay_in_the_cache_is_read_for_every_head():
+    long = BENCHMARK.with_(batch=2, q_len=8192, kv_len=8192, mask="causal")
+    (added,) = [each for each in plan("eager.forward", long, **PYTORCH).launches if each.name == "add_mask"]
+    squares = 2 * 32 * 8192 * 8192 * 2
+    assert added.unique_load_bytes == added.total("load_bytes") == 2 * squares
+    roomy = H100.with_(**{"l2.capacity_bytes": 1 << 30})
+    (kept,) = [each for each in plan("eager.forward", long, roomy, **PYTORCH).launches if each.name == "add_mask"]
+    assert kept.unique_load_bytes == squares + 8192 * 8192 * 2
+
+
+def test_bytes_that_are_timed_are_those_of_the_plan():
+    work = BENCHMARK.with_(mask="causal", batch=1)
+    got = plan("eager.training", work, **PYTORCH)
+    run = time_plan(got, H100)
+    assert run.tier_bytes["l2"] == got.total("load_bytes") + got.total("store_bytes")
+    assert run.tier_bytes["hbm"] == distinct_bytes(got.launches)
+
+
+def test_small_scores_pass_through_the_cache_from_launch_to_launch():
+    small = BENCHMARK.with_(batch=1, heads=2, kv_heads=2, q_len=512, kv_len=512, mask="causal")
+    squares = 2 * 512 * 512 * 2
+    got, none = (
+        plan("eager.forward", small, H100.with_(**{"l2.capacity_bytes": size}), **PYTORCH)
+        for size in (50 << 20, 3 << 19)
+    )
+    kept = sum(launch.kept_store_bytes for launch in got.launches)
+    assert kept == 3 * squares  # products to mask, to softmax, to product
+    assert distinct_bytes(none.launches) - distinct_bytes(got.launches) == kept
 
 
 # --- what cannot be -----------------------------------------------------------------------------------------
@@ -383,6 +509,15 @@ def test_all_bad_parameters_come_at_once():
     ]
     with pytest.raises(InputError, match="acceptance: must lie between 0 and 1"):
         get_chip_algorithm("decode.verify").parameters(acceptance=1.5)
+
+
+def test_bad_parameters_of_operators_and_programs_are_named():
+    with pytest.raises(InputError, match=r"softmax_reads: must be at most 3 \(got 4\)"):
+        OperatorParameters(softmax_reads=4)
+    with pytest.raises(InputError, match="softmax_rows: must be at least 1"):
+        OperatorParameters(softmax_rows=0)
+    with pytest.raises(InputError, match="program: must be one of algorithms, attention_pytorch"):
+        get_chip_algorithm("eager.forward").parameters(program="attention")
 
 
 def test_row_groups_share_a_tile_evenly_up_to_three():

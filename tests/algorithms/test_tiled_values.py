@@ -30,6 +30,7 @@ CASES = {
     "verify": ("decode.verify", {"splits": 2}),
     "eager": ("eager.forward", {}),
     "eager training": ("eager.training", {}),
+    "eager as benchmarked": ("eager.training", {"program": "attention_pytorch"}),
     "training": ("flash.training", {}),
     "keys outside training": ("flash.kv_outer_training", {}),
     "relay without prefix": ("prefix.relay", {"splits": 2}),
