@@ -11,6 +11,7 @@ from hwmodels.errors import InputError
 from studies.chip_evaluate import ChipEvaluation, evaluate_on_chip
 from studies.parameters import parameter_knobs
 from studies.parts import find_algorithm
+from studies.report.words import number, quantity
 from studies.space import DesignPoint, Json, Scalar
 
 DOUBLED = 2
@@ -43,6 +44,13 @@ class ChipLever:
     seconds: float
     gain: float
 
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The values before and after as people read them: bandwidths with their unit."""
+        if self.name.endswith(".bytes_per_second"):
+            return quantity(float(self.before or 0), "B/s"), quantity(float(self.after or 0), "B/s")
+        return number(self.before), number(self.after)
+
     def describe(self) -> dict[str, Json]:
         """Plain JSON values."""
         return dataclasses.asdict(self)
@@ -70,7 +78,7 @@ class ChipExplanation:
             if best is None:
                 text += f". No lever {what} helps"
             else:
-                change = f"{best.name} from {best.before} to {best.after}"
+                change = f"{best.name} from {' to '.join(best.shown)}"
                 text += f". Best lever {what}: {change} saves {100 * best.gain:.1f} % of the time"
         return text + "."
 

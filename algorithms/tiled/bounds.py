@@ -1,4 +1,4 @@
-"""Lower bounds beside every time: no order of work on this chip is faster than the largest of them."""
+"""Lower bounds beside every time: however its work overlaps, a plan is not faster than the largest of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Bounds:
     compulsory_s
         Inputs read once and outputs written once, over the main memory.
     traffic_s
-        All bytes that this plan moves through the main memory at least: per launch, distinct bytes once and stores.
+        All bytes that this plan moves through the main memory of this chip, what its caches cannot keep again.
     useful_matrix_s
         Useful FLOP on all matrix arrays.
     issued_matrix_s
@@ -62,20 +62,20 @@ class Bounds:
         return max(self.by_name().values())
 
 
-def bounds_of(plan: TilePlan, chip: Accelerator) -> Bounds:
-    """Bounds of ``plan`` on ``chip``; raises InputError for a number format that the chip's arrays cannot take."""
+def bounds_of(plan: TilePlan, chip: Accelerator, memory_bytes: int) -> Bounds:
+    """Bounds of `plan` on `chip`, where it moves `memory_bytes` through the main memory.
+
+    Raises
+    ------
+    InputError
+        A number format that the chip's arrays cannot take.
+    """
     launches = plan.launches
     memory = chip.memory.bytes_per_second
-    moved = sum(
-        min(launch.unique_load_bytes, launch.total("load_bytes"))
-        + launch.total("store_bytes")
-        - launch.kept_store_bytes
-        for launch in launches
-    )
     widest = launches[0].matrix_format if launches else "float16"
     return Bounds(
         compulsory_s=plan.compulsory_bytes / memory,
-        traffic_s=moved / memory,
+        traffic_s=memory_bytes / memory,
         useful_matrix_s=plan.useful_flops / chip.peak_flops_per_second(widest),
         issued_matrix_s=sum(_matrix_seconds(launch, chip) for launch in launches),
         exp_s=plan.total("exps") / chip.exp_per_second,

@@ -88,7 +88,7 @@ class ChipRun:
     clock_hz
         Sustained clock of the cores.
     bounds
-        What no order of work can beat.
+        What no overlap of this work can beat.
     exchange
         Transfers between memory tiers; what they keep launches waiting is part of the gaps.
     """
@@ -170,11 +170,13 @@ def time_plan(
     )
     near = chip.caches[0].name if chip.caches else chip.memory.name
     moved = {near: sum(run.traffic.load_bytes + run.traffic.store_bytes for run in launches)}
+    memory_bytes = sum(run.traffic.memory_bytes for run in launches)
     if chip.caches:
-        moved[chip.memory.name] = sum(run.traffic.memory_bytes for run in launches)
+        moved[chip.memory.name] = memory_bytes
     moved |= far.moved_bytes
     clock_hz = chip.clock_hz * kernel.clock_fraction
-    return ChipRun(chip.name, plan.algorithm, kernel.name, mode, launches, clock_hz, bounds_of(plan, chip), moved, far)
+    bounds = bounds_of(plan, chip, memory_bytes)
+    return ChipRun(chip.name, plan.algorithm, kernel.name, mode, launches, clock_hz, bounds, moved, far)
 
 
 @lru_cache(maxsize=256)

@@ -77,7 +77,7 @@ def chip_explanation(explanation: ChipExplanation) -> str:
     parts = [f"{subject(evaluation.point)}\n{time}", _bound_table(evaluation), _launch_table(evaluation)]
     for levers in (explanation.software, explanation.hardware):
         rows = [
-            (lever.name, lever.before, lever.after, quantity(lever.seconds, "s"), f"{-100 * lever.gain:+.1f}%")
+            (lever.name, *lever.shown, quantity(lever.seconds, "s"), f"{round(-100 * lever.gain, 1) + 0.0:+.1f}%")
             for lever in levers
         ]
         parts.append(table(("lever", "from", "to", "time", "change"), rows))

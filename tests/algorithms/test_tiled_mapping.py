@@ -72,6 +72,21 @@ class TestManyCores:
         assert run.tier_bytes["l2"] == plan.total("load_bytes") + plan.total("store_bytes")
         assert run.tier_bytes["hbm"] == 32768 + plan.total("store_bytes")
 
+    def test_memory_binds_when_nothing_keeps_what_is_read_again(self):
+        plan = attention(64, 50, unique=32768)
+        cached, bare = (time_plan(plan, chip) for chip in (H100, load_accelerator("tpu_v5e")))
+        assert cached.bounds.binding == "matrix"
+        assert bare.tier_bytes["hbm"] == plan.total("load_bytes") + plan.total("store_bytes")
+        assert bare.bounds.by_name()["memory"] == pytest.approx(bare.tier_bytes["hbm"] / 819e9)
+
+    @pytest.mark.parametrize("name", ["kv260", "tpu_v5e", "tpu_v5p"])
+    def test_what_is_busy_all_the_time_binds(self, name):
+        chip = load_accelerator(name)
+        slow = chip.with_(**{f"{chip.memory.name}.bytes_per_second": chip.memory.bytes_per_second / 50})
+        run = time_plan(attention(2 * chip.cores, 50, unique=32768), slow)
+        assert run.launches[0].busy["memory"] > 0.9
+        assert run.bounds.binding == "memory" and run.bounds.seconds > 0.9 * run.seconds
+
     def test_time_is_never_below_the_bounds(self):
         for items, steps, groups in ((1, 1, 1), (132, 3, 2), (500, 7, 3)):
             run = time_plan(attention(items, steps, groups=groups), H100)
