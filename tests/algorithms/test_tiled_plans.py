@@ -10,6 +10,7 @@ import pytest
 
 from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import Workload
+from algorithms.tiled.kernels import load_kernel
 from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.operators import (
     Elementwise,
@@ -458,6 +459,15 @@ def test_bytes_that_are_timed_are_those_of_the_plan():
     run = time_plan(got, H100)
     assert run.tier_bytes["l2"] == got.total("load_bytes") + got.total("store_bytes")
     assert run.tier_bytes["hbm"] == distinct_bytes(got.launches)
+
+
+@pytest.mark.parametrize("tokens", [512, 1536])
+def test_few_cores_stand_for_all_of_them(tokens):
+    kernel, chip = load_kernel("eager_training_ampere"), load_accelerator("a100").with_(cores=16)
+    work = BENCHMARK.with_(batch=1, heads=4, kv_heads=4, q_len=tokens, kv_len=tokens, mask="causal")
+    got = kernel.algorithm.plan(work, kernel.parameters(work), chip)
+    symmetric, exact = (time_plan(got, chip, kernel.profile, mode=mode) for mode in ("symmetric", "exact"))
+    assert symmetric.seconds == pytest.approx(exact.seconds, rel=0.01)
 
 
 def test_small_scores_pass_through_the_cache_from_launch_to_launch():
