@@ -2,17 +2,18 @@
 
 Per item slot of a core: ``fetch`` (from the main memory) -> ``load`` (through the caches; one unit where they cannot
 bind) -> one chain per row group ->
-``finish`` -> ``store`` -> ``drain`` (to the main memory); a chain is ``scores`` -> ``exp`` -> ``vector`` -> ``values``.
-Products of all chains of a core share its matrix array, a server; exp unit and vector lanes are servers too, and the
-tiers are servers shared by all cores of the graph. A group begins the scores of a step when its values of the step
-before have begun; when an item's loads begin is the profile's to say.
+``finish`` -> ``store`` -> ``drain`` (to the main memory); a chain is ``scores`` -> ``exp`` -> ``vector`` -> ``values``,
+and ``exchange`` where warps pass partial results to each other.
+Products of all chains of a core share its matrix array, a server; exp unit, vector lanes and local memory are servers
+too, and the tiers are servers shared by all cores of the graph. A group begins the scores of a step when its values of
+the step before have begun, or when they are exchanged; when an item's loads begin is the profile's to say.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from algorithms.tiled.dispatch import ItemRuns, Slot
@@ -112,9 +113,12 @@ def cores_graph(name: str, slots: Sequence[Slot], pace: Pace, fabric: Fabric) ->
         if tier is not None:
             rate = max(1, round(tier.bytes_per_tick * SHARE_SCALE))
             graph.add_server(Server(tier.name, rate, tier.latency_ticks, arbitration="oldest_first"))
+    exchanges = any(_exchanged(item) for slot in slots for item, _ in slot.items)
     for core in dict.fromkeys(slot.core for slot in slots):
         for unit in ("matrix", "exp", "vector"):
             graph.add_server(Server(f"{unit}.{core}", 1, arbitration="oldest_first"))
+        if exchanges:
+            graph.add_server(Server(f"local.{core}", 1, arbitration="oldest_first"))
     tables: dict[ItemRuns, dict[str, FiringTable]] = {}
     for number, slot in enumerate(slots):
         _SlotGraph(graph, slot, f"{slot.core}.{number}", pace, fabric, tables.setdefault(slot.items, {})).build()
@@ -144,6 +148,7 @@ class _SlotGraph:
         parts = {item: tuple(phases(item, pace)) for item, _ in slot.items}
         self.runs = [([_At(item, phase) for phase in parts[item]], times) for item, times in slot.items]
         self.holds = any(at.phase.step.hold for places, _ in self.runs for at in places)
+        self.exchanges = any(_exchanged(item) for item, _ in slot.items)
 
     def build(self) -> None:
         """All units and channels."""
@@ -151,10 +156,10 @@ class _SlotGraph:
         fetch, load = self._loader()
         finish, store = self._writer()
         for group in range(self.groups):
-            scores, values = self._chain(group)
+            scores, values, last = self._chain(group)
             connect(load, scores, output=2 * group, input=0, depth=profile.tiles_in_flight + 1)
             connect(load, values, output=2 * group + 1, input=1, depth=profile.tiles_in_flight)
-            connect(values, finish, output=1, input=group, depth=4)
+            connect(last, finish, output=1, input=group, depth=4)
         gap = self.pace.ticks(profile.item_gap_s)
         ahead = 2 if profile.next_item == "ahead" else 1
         done, port = (finish, 1) if profile.next_item == "finished" else (store, 0)
@@ -196,10 +201,16 @@ class _SlotGraph:
     def _load(self, tier: TierPace, take: int, take_first: int, share: float, latency: int = 0) -> Unit:
         """Tiles go to scores and values, what an item needs first to the scores alone."""
         tile, first = (1, 1) * self.groups, (1, 0) * self.groups
+
+        def tiles(at: _At) -> Segment:
+            step = at.phase.step
+            moved = self._moves(tier, at.phase.times, (take,), tile, step.load_bytes * share, latency + step.rearrange)
+            return replace(moved, ii=max(moved.ii, step.rearrange)) if step.rearrange else moved
+
         return self._unit(
             "load",
             tier.name,
-            lambda at: self._moves(tier, at.phase.times, (take,), tile, at.phase.step.load_bytes * share, latency),
+            tiles,
             lambda at: self._moves(tier, 1, (take_first,), first, at.item.first_load_bytes * share, latency),
         )
 
@@ -219,8 +230,8 @@ class _SlotGraph:
         """One token in, one token out, per step."""
         return self._unit(name, server, lambda at: self._computes(at.phase.times, (1,), (1,), ticks(at.phase.step)))
 
-    def _chain(self, group: int) -> tuple[Unit, Unit]:
-        """The scores and the values of one row group, everything between them connected."""
+    def _chain(self, group: int) -> tuple[Unit, Unit, Unit]:
+        """The scores, the values and the last unit of one row group, everything between them connected."""
         core, connect = self.slot.core, self.graph.connect
         hold_port = (1,) if self.holds else ()
         scores = self._unit(
@@ -233,21 +244,29 @@ class _SlotGraph:
             softmax.append(self._stage(f"exp{group}", f"exp.{core}", lambda step: step.exp))
         if any(at.phase.step.vector for places, _ in self.runs for at in places):
             softmax.append(self._stage(f"vector{group}", f"vector.{core}", lambda step: step.vector))
+
+        def made(at: _At) -> tuple[int, int]:
+            return 1, int(at.phase.emits)
+
         values = self._unit(
             f"values{group}",
             f"matrix.{core}",
             lambda at: self._computes(
-                at.phase.times, (1, 1, *hold_port), (1, int(at.phase.emits)), at.phase.step.values
+                at.phase.times, (1, 1, *hold_port), (1,) if self.exchanges else made(at), at.phase.step.values
             ),
         )
+        last = values
+        if self.exchanges:
+            last = self._unit(f"exchange{group}", f"local.{core}", lambda at: _exchange(at.phase, made(at)))
+            connect(values, last, output=0, input=0)
         for before, after in pairwise([*softmax, values]):
             connect(before, after, output=0, input=0)
-        connect(values, scores, output=0, input=1, initial_tokens=1)
+        connect(last, scores, output=0, input=1, initial_tokens=1)
         if self.holds:
             hold = self._stage(f"hold{group}", f"matrix.{core}", lambda step: step.hold)
             connect(scores, hold, output=1, input=0)
             connect(hold, values, output=0, input=2)
-        return scores, values
+        return scores, values, last
 
     # stores
 
@@ -282,6 +301,17 @@ class _SlotGraph:
 
     def _last_ticks(self, at: _At) -> int:
         return self.pace.vector_ticks(at.item.last_vector_ops) if at.phase.last else 0
+
+
+def _exchange(phase: Phase, make: tuple[int, int]) -> Segment:
+    """Warps pass on what they have, and wait for each other."""
+    ticks, latency = phase.step.exchange, 1 + phase.step.exchange_wait
+    return Segment(phase.times, (1,), make, latency, max(ticks, 1), request_bytes=ticks)
+
+
+def _exchanged(item: WorkItem) -> bool:
+    """Whether warps have anything to pass to each other."""
+    return any(step.exchange_bytes or step.exchanges for step, _ in item.steps)
 
 
 def _stores(at: _At) -> int:

@@ -15,7 +15,14 @@ from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.flash import core_bytes, launch_of
 from algorithms.tiled.parameters import TileParameters, bad_numbers, cached_bytes, knob, resolved_tiles, tiling_of
 from algorithms.tiled.plan import TilePlan
-from algorithms.tiled.splits import Split, automatic_splits, merge_launch, partial_bytes
+from algorithms.tiled.splits import (
+    Split,
+    automatic_splits,
+    merge_launch,
+    partial_bytes,
+    prepare_launch,
+    prepared_splits,
+)
 from algorithms.tiled.tiles import ceil_div
 from hwmodels.errors import InputError, Problem
 
@@ -29,6 +36,9 @@ class SplitParameters(TileParameters):
 
     splits: int = field(default=0, metadata=knob("parts of the keys; 0: as many as fill the cores"))
     items_per_core: int = field(default=1, metadata=knob("work items per core that automatic splits aim at"))
+    prepared: bool = field(
+        default=False, metadata=knob("whether a launch before the attention decides on splits from lengths on the chip")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,7 +70,10 @@ def resolved_splits(workload: Workload, parameters: Splitting, chip: Accelerator
     tiling = tiling_of(workload, parameters)
     items = tiling.heads * len(tiling.query_tiles)
     key_tiles = ceil_div(workload.kv_len, tiling.tile_columns)
-    return replace(parameters, splits=automatic_splits(items, chip.cores * parameters.items_per_core, key_tiles))
+    places = chip.cores * parameters.items_per_core
+    if parameters.prepared:
+        return replace(parameters, splits=prepared_splits(items, workload.batch, places, key_tiles))
+    return replace(parameters, splits=automatic_splits(items, places, key_tiles))
 
 
 def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip: Accelerator) -> TilePlan:
@@ -71,9 +84,11 @@ def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip:
     passing = partial_bytes(workload, parts) if parts > 1 else 0
     kept = cached_bytes(chip, passing)
     attention = launch_of("attention", tiling, parameters, split.items(parameters, partial=parts > 1), kept)
+    before = (prepare_launch(workload),) if parameters.prepared else ()
+    after = (merge_launch(workload, parts, kept),) if parts > 1 else ()
     return TilePlan(
         algorithm=name,
-        launches=(attention, merge_launch(workload, parts, kept)) if parts > 1 else (attention,),
+        launches=(*before, attention, *after),
         useful_flops=workload.attention_flops,
         useful_exps=workload.exponentials,
         compulsory_bytes=workload.compulsory_bytes,

@@ -15,8 +15,8 @@ def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], 
     """Joules by component: ``matrix``, ``exp``, ``vector``, ``sram``, every tier by its name, ``static``.
 
     Products count as the array issues them. Local memory is written once by every load, and read once per product for
-    both operands. Instructions and clocks are not in the table, so the sum is a lower estimate of what a programmable
-    chip draws.
+    both operands; what warps exchange in it, or write to it again in another order, comes on top. Instructions and
+    clocks are not in the table, so the sum is a lower estimate of what a programmable chip draws.
 
     Parameters
     ----------
@@ -62,4 +62,4 @@ def _sram_bytes(launch: Launch) -> int:
         for step, times in item.steps
         for product in (*step.scores, *step.values)
     )
-    return launch.total("load_bytes") + read
+    return launch.total("load_bytes") + launch.total("exchange_bytes") + launch.total("rearranged_bytes") + read

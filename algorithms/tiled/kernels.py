@@ -39,13 +39,15 @@ class StructureText(_Strict):
     item_gap_s: float | None = None
     tiles_in_flight: int | None = None
     items_per_core: int | None = None
+    barrier_cycles: float | None = None
     next_item: NextItem | None = None
 
 
 class TilesText(_Strict):
-    """One line of ``tiles``: parameters for workloads up to a head dimension, with a mask, of a format."""
+    """One line of ``tiles``: parameters for workloads up to a head dimension and a length, with a mask, of a format."""
 
     head_dim: int
+    kv_len: int | None = None
     mask: Mask | None = None
     dtype: str | None = None
     set: dict[str, Setting]
@@ -54,6 +56,7 @@ class TilesText(_Strict):
         """Whether this line is for ``workload``."""
         return (
             workload.head_dim <= self.head_dim
+            and (self.kv_len is None or workload.kv_len <= self.kv_len)
             and self.mask in (None, workload.mask)
             and self.dtype in (None, workload.dtype)
         )

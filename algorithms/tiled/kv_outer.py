@@ -2,6 +2,10 @@
 
 A work item is a whole head. For every tile of keys it passes over all query tiles, and reads and writes back their
 outputs, maxima and sums each time: the shared memory sees Theta(N^2 d^2 / M) bytes for M bytes in the core.
+
+Its kernel shares the keys of a tile among the warps of a thread block, so that each warp has maxima, sums and outputs
+of all rows over its own keys; they pass them to each other through local memory in every step (flash-attention v0.2,
+csrc/flash_attn/src/fmha_fprop_kernel_1xN.h, fmha/softmax.h, fmha/smem_tile.h).
 """
 
 from __future__ import annotations
@@ -21,20 +25,22 @@ from algorithms.tiled.parameters import (
     ACCUMULATOR_BYTES,
     TileParameters,
     bad_choices,
+    bad_numbers,
     cached_bytes,
     knob,
     resolved_tiles,
     tiling_of,
 )
 from algorithms.tiled.plan import TilePlan, TileStep, WorkItem, run_lengths
-from algorithms.tiled.steps import Steps
-from algorithms.tiled.tiles import Tiling
+from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, Steps
+from algorithms.tiled.tiles import QueryTile, Tiling
 from hwmodels.errors import InputError
 
 if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
 
 Storage = Literal["stored", "float32"]
+Masking = Literal["edge", "every_step"]
 
 STATISTICS_BYTES = 2 * ACCUMULATOR_BYTES
 """Maximum and sum of a row."""
@@ -42,6 +48,12 @@ OPS_PER_OUTPUT = 3
 """Rescale what was there, add what is new, divide by the new sum."""
 OPS_PER_ROW = 6
 """New maximum and sum from the old ones and those of the tile, and the factors for the output."""
+STATISTICS_READS = 3
+"""Every warp reads the maxima of all warps before the exponentials, and both statistics for the rows that it writes."""
+EXCHANGES_PER_STEP = 2
+"""Barriers behind the maxima, and behind sums and outputs."""
+EXCHANGES_PER_PASS = 4
+"""Behind queries and values, before keys take the place of values, behind keys, before maxima take their place."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +64,17 @@ class KeyOuterParameters(TileParameters):
     partial_output: Storage = field(
         default="stored", metadata=knob("format of outputs between passes: as the result (stored), or float32")
     )
+    warps: int = field(
+        default=1, metadata=knob("warps that share the keys of a tile, and exchange partial results in every step")
+    )
+    masked: Masking = field(
+        default="edge", metadata=knob("whether positions are compared at the edge of the mask, or in every_step")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        problems = bad_choices(self, {"partial_output": Storage})
+        problems = bad_numbers(self, {"stages": 1, "warps": 1})
+        problems += bad_choices(self, {"partial_output": Storage, "masked": Masking})
         if problems:
             raise InputError(problems)
 
@@ -143,29 +162,56 @@ class _Stored:
 
 def _steps(tiling: Tiling, parameters: KeyOuterParameters) -> Iterator[TileStep]:
     """The steps of one head, in order."""
-    work = tiling.workload
-    base = Steps(tiling, parameters)
-    partial = work.v_head_dim * parameters.partial_bytes(work) + STATISTICS_BYTES
+    passing = _Passing(tiling, parameters)
     made: dict[tuple[TileStep, int, int], TileStep] = {}
     for keys, tiles in tiling.passes():
-        to_load = len(keys) * (work.head_dim + work.v_head_dim) * work.dtype_bytes
+        first = True
         for tile in tiles:
-            kind = (base.step(tile, keys), len(tile.rows), to_load)
+            step, loaded = passing.base.step(tile, keys), len(keys) if first else 0
+            kind = step, len(tile.rows), loaded
             if kind not in made:
-                made[kind] = _with_passing_output(tiling, *kind, base.rows_issued(tile), partial)
+                made[kind] = passing.added_to(step, tile, keys, loaded)
             yield made[kind]
-            to_load = 0
+            first = False
 
 
-def _with_passing_output(
-    tiling: Tiling, step: TileStep, rows: int, key_bytes: int, rows_issued: int, partial: int
-) -> TileStep:
-    """``step`` with its queries and outputs coming and going; ``partial`` bytes go with each row, each way."""
-    work = tiling.workload
-    return replace(
-        step,
-        load_bytes=key_bytes + rows * (work.head_dim * work.dtype_bytes + partial),
-        exps=step.exps + rows_issued,  # two factors per row, for what was there and for what is new
-        vector_ops=step.vector_ops + rows_issued * ((OPS_PER_OUTPUT - 1) * work.v_head_dim + OPS_PER_ROW),
-        store_bytes=rows * partial,
-    )
+class _Passing:
+    """What keys outside add to a step: queries and outputs that come and go, and what warps pass to each other."""
+
+    def __init__(self, tiling: Tiling, parameters: KeyOuterParameters) -> None:
+        self.base = Steps(tiling, parameters)
+        self.work, self.parameters = tiling.workload, parameters
+        self.row_bytes = self.work.v_head_dim * parameters.partial_bytes(self.work) + STATISTICS_BYTES
+
+    def added_to(self, step: TileStep, tile: QueryTile, keys: range, loaded: int) -> TileStep:
+        """``step``, whose first ``loaded`` keys come along with it."""
+        work, rows, issued = self.work, len(tile.rows), self.base.rows_issued(tile)
+        compared = 0 if self.parameters.masked == "edge" or self.base.masked(tile, keys) else OPS_PER_MASKED_SCORE
+        per_row = (OPS_PER_OUTPUT - 1 + self.parameters.warps - 1) * work.v_head_dim + OPS_PER_ROW
+        key_bytes = loaded * (work.head_dim + work.v_head_dim) * work.dtype_bytes
+        return replace(
+            step,
+            load_bytes=key_bytes + rows * (work.head_dim * work.dtype_bytes + self.row_bytes),
+            exps=step.exps + issued,  # two factors per row, for what was there and for what is new
+            vector_ops=step.vector_ops + issued * (per_row + compared * self.base.columns_issued(keys)),
+            store_bytes=rows * self.row_bytes,
+            **self._exchanged(issued, key_bytes),
+        )
+
+    def _exchanged(self, rows: int, key_bytes: int) -> dict[str, int]:
+        """Through local memory; nothing where one warp has all keys.
+
+        Every warp reads all queries, its own part of keys and values (once per pass: they stay in registers), the
+        statistics of all warps, and its rows of all partial outputs, which are float32.
+        """
+        work, warps = self.work, self.parameters.warps
+        if warps == 1:
+            return {}
+        queries = rows * work.head_dim * work.dtype_bytes * (1 + warps)
+        of_all_warps = rows * warps * ACCUMULATOR_BYTES
+        statistics = of_all_warps * (STATISTICS_BYTES // ACCUMULATOR_BYTES + STATISTICS_READS * warps)
+        outputs = 2 * of_all_warps * work.v_head_dim
+        return {
+            "exchange_bytes": queries + statistics + outputs + 2 * key_bytes,
+            "exchanges": EXCHANGES_PER_STEP + (EXCHANGES_PER_PASS if key_bytes else 0),
+        }

@@ -52,7 +52,8 @@ class LaunchRun:
         Of the launch.
     busy
         Share of the time that a unit works, on the core with most to do: ``matrix``, ``exp``, ``vector``, ``cache``,
-        ``memory``; ``exposed`` is the time in which the matrix array waits for a softmax.
+        ``memory``, and ``local`` where warps exchange results; ``exposed`` is the time in which the matrix array waits
+        for a softmax.
     stalled
         Share of the time that score products wait, by what they wait for: ``loads``, ``softmax`` (the step before
         of their own group), ``matrix`` (products of others).
@@ -248,7 +249,7 @@ def _busy(result: Result, cores: int) -> dict[str, float]:
     for server in result.servers:
         name, _, core = server.name.partition(".")
         if core:
-            found[name] += server.busy_cycles / result.cycles / cores
+            found[name] = found.get(name, 0.0) + server.busy_cycles / result.cycles / cores
     held = sum(unit.busy_cycles for unit in result.units if unit.kind.startswith("hold"))
     found["exposed"] = held / result.cycles / cores
     return found | {"matrix": found["matrix"] - found["exposed"]}

@@ -28,6 +28,10 @@ class StepTicks:
         On the exp unit and the vector lanes.
     hold
         During the softmax, while the matrix array serves nobody.
+    exchange, exchange_wait
+        On the local memory, for what warps pass to each other, and waiting for it beside that.
+    rearrange
+        On the local memory, for what is reordered before it is handed on; of the whole item.
     load_bytes, store_bytes
         Of the whole item.
     """
@@ -39,6 +43,9 @@ class StepTicks:
     hold: int
     load_bytes: int
     store_bytes: int
+    exchange: int = 0
+    exchange_wait: int = 0
+    rearrange: int = 0
 
     @property
     def matrix(self) -> int:
@@ -97,6 +104,15 @@ class Pace:
         flops = sum(padded_flops(product, self.core, self.groups) for product in products)
         return math.ceil(flops / rate * TICKS_PER_CYCLE)
 
+    def local_ticks(self, count: float) -> int:
+        """Bytes through the core's local memory, reads and writes alike."""
+        return math.ceil(count / self.core.sram_bytes_per_cycle * TICKS_PER_CYCLE)
+
+    def wait_ticks(self, exchanges: int) -> int:
+        """Exchanges between warps, each of which is a barrier and a read after it."""
+        cycles = self.profile.barrier_cycles + (self.core.sram_latency_cycles or 0.0)
+        return round(exchanges * cycles * TICKS_PER_CYCLE)
+
     def step(self, step: TileStep) -> StepTicks:
         """One row group's share of a step."""
         exp, vector = self.exp_ticks(step.exps / self.groups), self.vector_ticks(step.vector_ops / self.groups)
@@ -108,6 +124,9 @@ class Pace:
             hold=round(self.profile.exposed_softmax * (exp + vector)) if self.groups > 1 else 0,
             load_bytes=step.load_bytes,
             store_bytes=step.store_bytes,
+            exchange=self.local_ticks(step.exchange_bytes / self.groups),
+            exchange_wait=self.wait_ticks(step.exchanges),
+            rearrange=self.local_ticks(step.rearranged_bytes),
         )
 
     def step_estimate(self, step: TileStep, memory_bytes_per_tick: float) -> float:
@@ -116,7 +135,7 @@ class Pace:
         matrix, softmax = self.groups * (part.matrix + part.hold), self.groups * (part.exp + part.vector)
         moving = (step.load_bytes + step.store_bytes) / memory_bytes_per_tick
         compute = matrix + softmax if self.groups == 1 else max(matrix, self.groups * max(part.exp, part.vector))
-        return max(compute, moving)
+        return max(compute + part.exchange + part.exchange_wait, moving)
 
     def item_estimate(self, item: WorkItem, memory_bytes_per_tick: float) -> float:
         """Ticks of an item, likewise."""

@@ -63,6 +63,9 @@ class TileParameters:
         default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
     )
     row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: up to 3 of equal size"))
+    rearranged_values: bool = field(
+        default=False, metadata=knob("whether tiles of V are written to local memory again, transposed (FP8 on Hopper)")
+    )
     order: TileOrder = field(
         default="longest_first", metadata=knob("work items in the order of tiles (static), or longest_first")
     )

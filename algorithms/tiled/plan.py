@@ -16,7 +16,9 @@ from algorithms.tiled.exchange import TierTransfer
 
 TileOrder = Literal["static", "longest_first"]
 Overlap = Literal["serial", "ping_pong"]
-Counted = TypeVar("Counted")
+Count = Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops", "exchange_bytes", "rearranged_bytes"]
+"""What can be added up over a plan."""
+Equal = TypeVar("Equal")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class TileStep:
         Products that need the softmax part.
     store_bytes
         Written to the shared tiers in this step (0 for a query-outer loop).
+    exchange_bytes
+        What the warps of the core pass to each other through its local memory, writes and reads together; the next
+        step waits for it.
+    exchanges
+        How often all of them wait for each other on the way.
+    rearranged_bytes
+        Of the loaded tile, written to local memory again in another order, writes and reads together, before it is
+        handed to the products.
     """
 
     load_bytes: int = 0
@@ -65,6 +75,9 @@ class TileStep:
     vector_ops: int = 0
     values: tuple[Matmul, ...] = ()
     store_bytes: int = 0
+    exchange_bytes: int = 0
+    exchanges: int = 0
+    rearranged_bytes: int = 0
 
     @property
     def flops(self) -> int:
@@ -93,7 +106,7 @@ class WorkItem:
     last_vector_ops: int = 0
     last_store_bytes: int = 0
 
-    def total(self, name: Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops"]) -> int:
+    def total(self, name: Count) -> int:
         """Sum of one count over all steps, what comes first and last included."""
         extra = {
             "load_bytes": self.first_load_bytes,
@@ -156,7 +169,7 @@ class Launch:
     kept_store_bytes: int = 0
     gather_bytes: int = 0
 
-    def total(self, name: Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops"]) -> int:
+    def total(self, name: Count) -> int:
         """Sum of one count over all items."""
         return sum(item.total(name) * times for item, times in self.items)
 
@@ -197,14 +210,14 @@ class TilePlan:
     core_bytes: int
     transfers: tuple[TierTransfer, ...] = ()
 
-    def total(self, name: Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops"]) -> int:
+    def total(self, name: Count) -> int:
         """Sum of one count over all launches."""
         return sum(launch.total(name) for launch in self.launches)
 
 
-def run_lengths(sequence: Iterable[Counted]) -> tuple[tuple[Counted, int], ...]:
+def run_lengths(sequence: Iterable[Equal]) -> tuple[tuple[Equal, int], ...]:
     """Neighbours that are equal, counted: the form that `Launch.items` and `WorkItem.steps` take."""
-    runs: list[tuple[Counted, int]] = []
+    runs: list[tuple[Equal, int]] = []
     for each in sequence:
         if runs and (runs[-1][0] is each or runs[-1][0] == each):
             runs[-1] = (runs[-1][0], runs[-1][1] + 1)

@@ -51,6 +51,8 @@ class KernelProfile:
         Key and value tiles that a work item may have on the way or in local memory.
     items_per_core
         Work items that share a core.
+    barrier_cycles
+        From the last warp's arrival at a barrier until all go on; counts where warps exchange partial results.
     next_item
         When a place on a core begins to load for its next item: when the results of the one before are ``stored`` (a
         new thread block), when they are ``finished`` (persistent kernels whose stores run on), or ``ahead``, while that
@@ -73,13 +75,14 @@ class KernelProfile:
     item_gap_s: float = 0.0
     tiles_in_flight: int = 2
     items_per_core: int = 1
+    barrier_cycles: float = 0.0
     next_item: NextItem = "stored"
     fitted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
             *_bad_shares(self),
-            *_too_small(self, ("launch_gap_s", "item_gap_s", "exposed_softmax"), 0),
+            *_too_small(self, ("launch_gap_s", "item_gap_s", "exposed_softmax", "barrier_cycles"), 0),
             *_too_small(self, ("tiles_in_flight", "items_per_core"), 1),
             *_bad_fit(self.fitted),
         ]

@@ -24,6 +24,12 @@ FEWEST_TILES = 4
 """Up to so many tiles of keys are not split (ibidem)."""
 MOST_SPLITS = 128
 """Ibidem."""
+SHARE_MARGIN = 1.1
+"""Tiles that a core may take over its even share (flash-attention, hopper/flash_prepare_scheduler.cu)."""
+WORD_BYTES = 4
+"""Of a length or a count."""
+PREPARED_WORDS = 4
+"""Of 32 bits, per sequence: its length is read, and its tiles of queries and of keys and its splits are written."""
 MERGED_ELEMENTS = 512
 """Elements of output that a work item of the merge holds: 4 rows of 128 as in flash-attention's combine kernel."""
 OPS_PER_PART = 2
@@ -42,6 +48,17 @@ def automatic_splits(items: int, cores: int, key_tiles: int) -> int:
     waves = [items * splits / cores for splits in range(1, most + 1)]
     filled = [wave / math.ceil(wave) for wave in waves]
     return next(i for i, fill in enumerate(filled, start=1) if fill >= GOOD_ENOUGH * max(filled))
+
+
+def prepared_splits(items: int, sequences: int, cores: int, key_tiles: int) -> int:
+    """Splits of equally long sequences when a launch on the chip shares out the key tiles of all of them.
+
+    The rule of FlashAttention-3 where cache lengths lie on the device (hopper/flash_prepare_scheduler.cu): as many
+    splits as give every core its share of all tiles and a margin, and at most those of a single sequence.
+    """
+    most = automatic_splits(ceil_div(items, sequences), cores, key_tiles)
+    per_core = math.ceil(SHARE_MARGIN * items * key_tiles / cores)
+    return max(min(ceil_div(key_tiles, per_core), most), 1)
 
 
 @dataclass(frozen=True)
@@ -99,6 +116,14 @@ def partial_row_bytes(workload: Workload) -> int:
 def partial_bytes(workload: Workload, parts: int) -> int:
     """All partial results that a merge of ``parts`` parts reads."""
     return parts * workload.batch * workload.heads * workload.q_len * partial_row_bytes(workload)
+
+
+def prepare_launch(workload: Workload) -> Launch:
+    """One item that reads the length of every sequence and writes how its keys are split."""
+    words = workload.batch * WORD_BYTES
+    item = WorkItem(((TileStep(load_bytes=words), 1),), last_store_bytes=(PREPARED_WORDS - 1) * words)
+    kept = item.total("store_bytes")  # the next launch reads them from a cache
+    return Launch("prepare", ((item, 1),), unique_load_bytes=words, matrix_format=workload.dtype, kept_store_bytes=kept)
 
 
 def merge_launch(workload: Workload, parts: int, kept: int) -> Launch:

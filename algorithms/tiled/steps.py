@@ -40,11 +40,13 @@ class Steps:
         """Keys that are computed for ``keys``, likewise."""
         return self.tiling.tile_columns if self.parameters.edge == "padded" else len(keys)
 
+    def masked(self, tile: QueryTile, keys: range) -> bool:
+        """Whether some of the scores that are computed do not count."""
+        return self.tiling.crosses_mask(tile, keys) or self.columns_issued(keys) > len(keys)
+
     def step(self, tile: QueryTile, keys: range) -> TileStep:
         """One tile of keys against a tile of queries."""
-        rows, columns = self.rows_issued(tile), self.columns_issued(keys)
-        masked = self.tiling.crosses_mask(tile, keys) or columns > len(keys)
-        made = (rows, columns, len(keys), masked)
+        made = (self.rows_issued(tile), self.columns_issued(keys), len(keys), self.masked(tile, keys))
         if made not in self._made:
             self._made[made] = self._make(*made)
         return self._made[made]
@@ -58,6 +60,7 @@ class Steps:
             exps=rows * (columns + 1),  # one more per row: by what the sums so far are rescaled
             vector_ops=rows * (per_score * columns + work.v_head_dim + OPS_PER_ROW),
             values=(Matmul(rows, work.v_head_dim, columns),),
+            rearranged_bytes=2 * columns * work.v_head_dim * work.dtype_bytes * self.parameters.rearranged_values,
         )
 
     def item(self, tile: QueryTile, keys: range | None = None, *, store_bytes: int) -> WorkItem:
