@@ -87,6 +87,13 @@ def test_long_caches_are_bound_by_softmax_and_products_not_by_the_memory():
     assert busy["matrix"] + busy["exposed"] > 0.95 > busy["memory"]
 
 
+def test_device_time_of_a_short_cache():
+    """16.2 us of kernels for FP16 and 1,024 tokens on an H200 at 1,500 MHz (tile-ai/TileOPs PR 2084)."""
+    work = FP8.with_(dtype="float16", kv_len=1024)
+    run = time_plan(planned(work), H200, FA3.profile.fitted_to(clock_fraction=1.5e9 / H200.clock_hz))
+    assert run.seconds * 1e6 == pytest.approx(16.2, rel=0.08)
+
+
 def test_preparing_changes_no_value():
     work = Workload("values", "decode", 8, 2, 1, 700, 16, mask="full", batch=2)
     random = np.random.default_rng(5)
