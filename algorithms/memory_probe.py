@@ -10,6 +10,7 @@ from algorithms.memory_binding import dram_description, dram_energy_j
 from algorithms.memory_patterns import AddressSpace, Stream, make_stream, random_below
 from algorithms.probe_parameters import GENERATORS, ProbeParameters
 from algorithms.request_probe import probe_requests
+from algorithms.tier_registry import tier_algorithm
 from algorithms.tier_report import TierReport
 from hwmodels.errors import InputError, Problem
 from hwmodels.standards.checks import check_standard
@@ -40,8 +41,9 @@ LARGEST_ASYMMETRY = 0.05
 """Difference of load up to which one of N channels may stand for all of them."""
 
 
+@tier_algorithm(PROBE, ProbeParameters)
 def probe(parameters: ProbeParameters) -> TierReport:
-    """Send the traffic to the tier.
+    """Traffic of one address pattern on an idle memory tier: what it sustains, and where the rest goes.
 
     Raises
     ------

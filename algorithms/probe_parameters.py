@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from algorithms.tier_report import Fidelity
-from hwmodels.errors import InputError, Problem
+from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.shipped import is_path
+from hwmodels.tiers.text import tier_names
 
 Pattern = Literal["sequential", "random", "stride", "gather", "streams"]
 
@@ -58,6 +60,9 @@ class ProbeParameters:
             for name, low in at_least.items()
             if getattr(self, name) < low
         ]
+        if not is_path(self.tier) and self.tier not in tier_names():
+            hint = did_you_mean(self.tier, tier_names())
+            problems.append(Problem(f"unknown tier {self.tier!r}", field="tier", hint=hint))
         for name in ("read_fraction", "load"):
             if not 0 <= getattr(self, name) <= 1:
                 problems.append(Problem(f"must be from 0 to 1 (got {getattr(self, name)})", field=name))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
-from algorithms.register import Register, Registered
+from algorithms.register import Register
 from hwmodels.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    from algorithms.chip_registry import ChipAlgorithm
     from algorithms.shape import FloatArray, Workload
+    from algorithms.tier_registry import TierAlgorithm
     from simulator import Graph
+
+    AnyAlgorithm: TypeAlias = "Algorithm | ChipAlgorithm | TierAlgorithm"
 
 ENTRY_POINT_GROUP = "attnflow.algorithms"
 Parameters = TypeVar("Parameters")
@@ -59,7 +63,7 @@ class Algorithm(Generic[Parameters]):
         return self.builder(workload, parameters, tensors)
 
 
-ALGORITHMS: Register[Registered] = Register("algorithm", "algorithms", ENTRY_POINT_GROUP, field="algorithm")
+ALGORITHMS: Register[AnyAlgorithm] = Register("algorithm", "algorithms", ENTRY_POINT_GROUP, field="algorithm")
 """Algorithms of all kinds: graphs, those that run on a chip, and traffic on a memory tier; they share their names."""
 
 

@@ -58,6 +58,8 @@ class TierReport:
         Fewer than `channels` are simulated when one of N channels stands for all.
     energy_j : float or None
         Activations, bits, refresh and background.
+    activations : int or None
+        Rows that were opened in the simulated channels; None without rows, or from closed forms.
     remark : str
         How far the figures can be trusted.
 
@@ -80,6 +82,7 @@ class TierReport:
     simulated_channels: int = 1
     channels: int = 1
     energy_j: float | None = None
+    activations: int | None = None
     remark: str = ""
 
     def __post_init__(self) -> None:
@@ -129,6 +132,7 @@ class TierReport:
             channels if simulated_channels is None else simulated_channels,
             channels,
             energy_j,
+            counters.activations,
         )
 
     @property
@@ -142,9 +146,19 @@ class TierReport:
         return self._share(self.busy_clocks)
 
     @property
+    def moved_bytes(self) -> float:
+        """Bytes that all channels moved, those that one of N stands for included."""
+        return self.achieved_bytes_per_second * self.seconds
+
+    @property
+    def lost_shares(self) -> dict[Cause, float]:
+        """Share of the peak that each cause cost; `utilisation` and all of them make 1."""
+        return {cause: self._share(self.lost_clocks.get(cause, 0)) for cause in CAUSES}
+
+    @property
     def lost_bytes_per_second(self) -> dict[Cause, float]:
         """What each cause cost; achieved plus all of them is the peak."""
-        return {cause: self.peak_bytes_per_second * self._share(self.lost_clocks.get(cause, 0)) for cause in CAUSES}
+        return {cause: self.peak_bytes_per_second * share for cause, share in self.lost_shares.items()}
 
     @property
     def limiter(self) -> Cause | None:
@@ -175,6 +189,7 @@ class TierReport:
             "channels": self.channels,
             "simulated_channels": self.simulated_channels,
             "energy_j": self.energy_j,
+            "activations": self.activations,
             "remark": self.remark,
         }
 
@@ -191,6 +206,8 @@ class TierReport:
                 rows.append((label, format_quantity(rate, "B/s", 4), f"{100 * rate / peak:.1f} %: {MEANINGS[cause]}"))
         if self.row_hit_rate is not None:
             rows.append(("row hits", f"{100 * self.row_hit_rate:.1f} %", "of column commands"))
+        if self.activations is not None:
+            rows.append(("rows opened", f"{self.activations:,}", "in the simulated channels"))
         rows.append(
             (
                 "mean latency",

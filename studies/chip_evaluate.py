@@ -7,10 +7,11 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hwmodels.errors import InputError, Problem
 from studies.deviation import Deviation, deviation_of
+from studies.metrics import Subject, measure
 from studies.parts import find_algorithm, runs_on_chip
 from studies.space import ChipSetting, DesignPoint, Json, Scalar, TensorFile
 from studies.value_pass import remembered
@@ -52,6 +53,8 @@ class ChipEvaluation:
         Time the evaluation took on this computer.
     """
 
+    subject: ClassVar[Subject] = "chip"
+
     point: DesignPoint
     decided: Mapping[str, Scalar]
     plan: TilePlan
@@ -89,8 +92,6 @@ class ChipEvaluation:
 
     def describe(self) -> dict[str, Json]:
         """Everything as plain JSON values: what ``attnflow run --json`` prints."""
-        from studies.metrics import measure
-
         run, bounds, deviation = self.run, self.run.bounds, self.deviation
         return {
             "key": self.point.key,

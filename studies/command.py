@@ -20,22 +20,29 @@ def command_of(point: DesignPoint) -> str:
     Starts from the shipped preset of the workload's name, or from one head; whatever no option can set (the
     latent projections of a workload file) has to come from the preset.
     """
-    preset = point.workload.name in _workload_names()
-    one_head = ONE_HEAD if point.chip is None else ONE_HEAD_ON_CHIP
-    base = _preset(point.workload.name) if preset else one_head
-    words = ["attnflow", "run", point.algorithm]
-    if preset:
-        words += ["--workload", point.workload.name]
-    if point.tensors is not None:
-        words += ["--tensors", point.tensors.path]
-    for name in _changed_knobs(base, point.workload):
-        words += ["--set", f"workload.{name}={getattr(point.workload, name)}"]
+    words = ["attnflow", "run", point.algorithm, *_what_attends(point)]
     for name, value in point.parameters:
         words += ["--set", f"{name}={'null' if value is None else value}"]
-    words += _how_to_run(point)
-    words += ["--timing-only"] if point.timing_only else []
-    words += [] if point.skip else ["--no-skip"]
+    if point.workload is not None:
+        words += _how_to_run(point)
+        words += ["--timing-only"] if point.timing_only else []
+        words += [] if point.skip else ["--no-skip"]
     return shlex.join(words)
+
+
+def _what_attends(point: DesignPoint) -> list[str]:
+    """Options for the workload and its tensors; none where nothing attends."""
+    workload = point.workload
+    if workload is None:
+        return []
+    preset = workload.name in _workload_names()
+    words = ["--workload", workload.name] if preset else []
+    if point.tensors is not None:
+        words += ["--tensors", point.tensors.path]
+    base = _preset(workload.name) if preset else ONE_HEAD if point.chip is None else ONE_HEAD_ON_CHIP
+    for name in _changed_knobs(base, workload):
+        words += ["--set", f"workload.{name}={getattr(workload, name)}"]
+    return words
 
 
 # a report writes the commands of 10^4 points: files are looked at once

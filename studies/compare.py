@@ -27,8 +27,8 @@ ALWAYS_COMPARED = "deadlock"
 
 
 @dataclass(frozen=True)
-class ChipRecord:
-    """What is stored of a run on a chip: its point, its metrics, and cycles by launch and unit."""
+class Record:
+    """What is stored of a run that is no graph: its point, its metrics, and on a chip cycles by launch and unit."""
 
     point: DesignPoint
     metrics: Mapping[str, Scalar]
@@ -40,20 +40,20 @@ class Run:
     """A stored run, the name it is shown under, and the document it was read from."""
 
     source: str
-    evaluation: Evaluation | ChipRecord
+    evaluation: Evaluation | Record
     document: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     @property
     def metrics(self) -> Mapping[str, Scalar]:
         """All metrics by name."""
-        if isinstance(self.evaluation, ChipRecord):
+        if isinstance(self.evaluation, Record):
             return self.evaluation.metrics
         return measure(self.evaluation)
 
     @property
     def uses(self) -> Mapping[str, Mapping[str, int]]:
         """Cycles that each unit spends on each use."""
-        return self.evaluation.uses if isinstance(self.evaluation, ChipRecord) else _uses(self.evaluation.result)
+        return self.evaluation.uses if isinstance(self.evaluation, Record) else _uses(self.evaluation.result)
 
 
 @dataclass(frozen=True)
@@ -158,19 +158,22 @@ class Comparison:
         }
 
 
-def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[str] = ("cycles",)) -> Comparison:
+def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[str] = ()) -> Comparison:
     """Compare two runs.
 
     Parameters
     ----------
     compared
-        Names of the metrics that the verdict depends on.
+        Names of the metrics that the verdict depends on; if there are none, cycles, or for memory tiers the rate.
 
     Raises
     ------
     InputError
         For an unknown metric or a negative tolerance.
     """
+    if not compared:
+        on_tiers = a.evaluation.point.workload is None and b.evaluation.point.workload is None
+        compared = ("tier.bytes_per_second",) if on_tiers else ("cycles",)
     names = [metric.name for metric in metrics()]
     problems = [
         Problem(f"no metric is called {name!r}", field="--metric", hint=did_you_mean(name, names))
@@ -291,8 +294,8 @@ def _stored(path: str, key: str) -> Mapping[str, Json]:
     return outcome.detail
 
 
-def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | ChipRecord:
-    """The evaluation that `Evaluation.describe` or `ChipEvaluation.describe` described.
+def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | Record:
+    """The evaluation that the `describe` of an evaluation of some kind described.
 
     Raises
     ------
@@ -303,6 +306,8 @@ def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | ChipR
 
     try:
         point = DesignPoint.from_description(_part(document, "point"))
+        if point.workload is None:
+            return Record(point, _metrics(document), {})
         if point.chip is not None:
             return _chip_record(document, point)
         error = document["error"]
@@ -322,14 +327,18 @@ def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | ChipR
         raise InputError(Problem(f"is not a run: {broken}", source)) from None
 
 
-def _chip_record(document: Mapping[str, Json], point: DesignPoint) -> ChipRecord:
+def _chip_record(document: Mapping[str, Json], point: DesignPoint) -> Record:
     launches = _adapter(tuple[_Launch, ...]).validate_python(document["launches"])
     uses = {
         f"{launch.name}: {unit}": {"busy": round(share * launch.cycles)}
         for launch in launches
         for unit, share in launch.busy.items()
     }
-    return ChipRecord(point, _adapter(dict[str, Scalar]).validate_python(document["metrics"]), uses)
+    return Record(point, _metrics(document), uses)
+
+
+def _metrics(document: Mapping[str, Json]) -> dict[str, Scalar]:
+    return _adapter(dict[str, Scalar]).validate_python(document["metrics"])
 
 
 def _part(document: Mapping[str, Json], name: str) -> Mapping[str, Json]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hwmodels.errors import InputError
 from studies.deviation import Deviation, deviation_of, oracle_of, tensors_of
-from studies.metrics import measure
-from studies.parts import find_algorithm, runs_on_chip
+from studies.metrics import Subject, measure
+from studies.parts import find_algorithm, kind_of
 from studies.space import DesignPoint, Json
 from studies.store import Outcome
 from studies.value_pass import values_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from algorithms.streaming.memory import MemoryBounds
     from algorithms.streaming.parameters import StreamingParameters
     from simulator import Graph, Result
-    from studies.chip_evaluate import ChipEvaluation
+    from studies.metrics import AnyEvaluation
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Evaluation:
     memory
         Bounds on the cycles of a design whose keys and values come from a memory tier, else None.
     """
+
+    subject: ClassVar[Subject] = "graph"
 
     point: DesignPoint
     result: Result
@@ -122,15 +124,14 @@ def _graph_algorithm(point: DesignPoint) -> Algorithm:
 
     algorithm = find_algorithm(point.algorithm)
     if not isinstance(algorithm, Algorithm):
-        raise InputError(
-            f"{point.algorithm} runs on a chip and is no graph of FIFOs: `attnflow run` says what binds it there"
-        )
+        what = "runs on a chip" if kind_of(algorithm) == "chip" else "measures a memory tier"
+        raise InputError(f"{point.algorithm} {what} and is no graph of FIFOs: `attnflow run` says what binds it there")
     if point.chip is not None:
         raise InputError(f"{point.algorithm} is a graph of FIFOs and takes no chip")
     return algorithm
 
 
-def evaluate(point: DesignPoint) -> Evaluation | ChipEvaluation:
+def evaluate(point: DesignPoint) -> AnyEvaluation:
     """Simulate `point`, whatever kind of algorithm it is of.
 
     Raises
@@ -138,10 +139,15 @@ def evaluate(point: DesignPoint) -> Evaluation | ChipEvaluation:
     InputError, simulator.errors.SimulatorError
         When it cannot be built or simulated. A deadlock is a result, not an error.
     """
-    if runs_on_chip(find_algorithm(point.algorithm)):
+    kind = kind_of(find_algorithm(point.algorithm))
+    if kind == "chip":
         from studies.chip_evaluate import evaluate_on_chip
 
         return evaluate_on_chip(point)
+    if kind == "tier":
+        from studies.tier_evaluate import evaluate_tier
+
+        return evaluate_tier(point)
     return evaluate_graph(point)
 
 

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from simulator.result import ChannelResult
     from studies.chip_evaluate import ChipEvaluation
     from studies.evaluate import Evaluation
+    from studies.tier_evaluate import TierEvaluation
 
-    AnyEvaluation = Evaluation | ChipEvaluation
+    AnyEvaluation = Evaluation | ChipEvaluation | TierEvaluation
 
 Measured = TypeVar("Measured")
 Measure = Callable[[Measured], Scalar]
 Goal = Literal["min", "max"]
-Subject = Literal["graph", "chip", "any"]
+Subject = Literal["graph", "chip", "tier", "any"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Metric:
     static
         It belongs to the design, not to the run, and so holds even where the design deadlocks.
     subject
-        What has it: graphs of FIFOs, designs on a chip, or any.
+        What has it: graphs of FIFOs, designs on a chip, memory tiers, or any.
     """
 
     name: str
@@ -87,29 +88,27 @@ def metric(
 
 def metrics() -> tuple[Metric, ...]:
     """All metrics, in the order of their declaration."""
-    from studies import chip_metrics, kv_metrics
+    from studies import chip_metrics, kv_metrics, tier_metrics
 
-    del chip_metrics, kv_metrics  # they register their own
+    del chip_metrics, kv_metrics, tier_metrics  # they register their own
     return tuple(_METRICS.values())
 
 
 def measure(evaluation: AnyEvaluation) -> dict[str, Scalar]:
     """All metrics of an evaluation by name; None where one does not apply or is not finite."""
-    from studies.evaluate import Evaluation
-
-    subjects = ("any", "graph" if isinstance(evaluation, Evaluation) else "chip")
+    subjects = ("any", evaluation.subject)
     values = {entry.name: entry.measure(evaluation) if entry.subject in subjects else None for entry in metrics()}
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
     }
 
 
-@metric("cycles", "cycle", "simulated time until all work is done", goal="min", subject="any")
+@metric("cycles", "cycle", "simulated cycles until all work is done", goal="min", subject="any")
 def _cycles(evaluation: AnyEvaluation) -> Scalar:
     return evaluation.cycles
 
 
-@metric("seconds", "s", "cycles divided by the clock", goal="min", subject="any")
+@metric("seconds", "s", "simulated time until all work is done", goal="min", subject="any")
 def _seconds(evaluation: AnyEvaluation) -> Scalar:
     return evaluation.seconds
 

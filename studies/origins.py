@@ -46,7 +46,7 @@ class Origins:
             else:
                 found = [self._line(path) for path in row.places if path in self.document.lines]
                 yield Setting(name, row.value, found[0] if found else row.default)
-        for name in ("timing_only", "skip", "tensors"):
+        for name in ("timing_only", "skip", "tensors") if first.workload else ():
             found = [self._line((name,))] if (name,) in self.document.lines else ["default"]
             yield Setting(name, first.describe()[name], found[0])
         for name in ("objectives", "constraints"):
@@ -76,6 +76,8 @@ def _of_algorithm(point: DesignPoint) -> Iterator[_Row]:
 
 def _of_workload(point: DesignPoint) -> Iterator[_Row]:
     workload = point.workload
+    if workload is None:
+        return
     yield _Row("workload", "workload", workload.name, "default", (("workload", "preset"), ("workload",)))
     origin = f"tensors {point.tensors.path}" if point.tensors else f"workload {workload.name}"
     for name in WORKLOAD_KNOBS:
@@ -87,6 +89,8 @@ def _of_workload(point: DesignPoint) -> Iterator[_Row]:
 
 
 def _of_run(point: DesignPoint) -> Iterator[_Row]:
+    if point.workload is None:
+        return
     yield _Row("run", "engine", point.engine, "default", (("engine",),))
     clock_origin = f"chip {point.chip.accelerator.name}" if point.chip else "default"
     yield _Row("run", "clock", point.clock_hz, clock_origin, (("clock",),))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from algorithms.shape import FloatArray, Workload
 from algorithms.workload import load_workload
@@ -16,11 +16,11 @@ from studies.parameters import SEQUENCE_LENGTH, change_workload
 from studies.space import Scalar, TensorFile
 
 if TYPE_CHECKING:
-    from algorithms.chip_registry import ChipAlgorithm
-    from algorithms.registry import Algorithm
+    from algorithms.registry import AnyAlgorithm
     from hwmodels.chip import Accelerator
 
-    AnyAlgorithm = Algorithm | ChipAlgorithm
+Kind = Literal["graph", "chip", "tier"]
+"""What an algorithm is: a graph of FIFOs, something that runs on a chip, or traffic on a memory tier."""
 
 ONE_HEAD = Workload(
     name="one-head",
@@ -42,31 +42,32 @@ ONE_HEAD_ON_CHIP = ONE_HEAD.with_(dtype="float16")
 
 
 def all_algorithm_names() -> tuple[str, ...]:
-    """Names of algorithms of both kinds, sorted."""
-    from algorithms.chip_registry import chip_algorithm_names
-    from algorithms.registry import algorithm_names
+    """Names of algorithms of all kinds, sorted."""
+    from algorithms.registry import ALGORITHMS
 
-    return tuple(sorted((*algorithm_names(), *chip_algorithm_names())))
+    return ALGORITHMS.names()
 
 
 def find_algorithm(name: str) -> AnyAlgorithm:
     """The registered algorithm `name`; raises InputError with the nearest name for an unknown one."""
-    from algorithms.chip_registry import chip_algorithm_names, get_chip_algorithm
-    from algorithms.registry import algorithm_names, get_algorithm
+    from algorithms.registry import ALGORITHMS
 
-    if name in algorithm_names():
-        return get_algorithm(name)
-    if name in chip_algorithm_names():
-        return get_chip_algorithm(name)
-    hint = did_you_mean(name, all_algorithm_names())
-    raise InputError(Problem(f"no algorithm is called {name!r}", field="algorithm", hint=hint))
+    return ALGORITHMS.get(name)
+
+
+def kind_of(algorithm: AnyAlgorithm) -> Kind:
+    """What an algorithm is."""
+    from algorithms.chip_registry import ChipAlgorithm
+    from algorithms.tier_registry import TierAlgorithm
+
+    if isinstance(algorithm, ChipAlgorithm):
+        return "chip"
+    return "tier" if isinstance(algorithm, TierAlgorithm) else "graph"
 
 
 def runs_on_chip(algorithm: AnyAlgorithm) -> bool:
-    """Whether an algorithm needs a chip (and is no graph of FIFOs)."""
-    from algorithms.chip_registry import ChipAlgorithm
-
-    return isinstance(algorithm, ChipAlgorithm)
+    """Whether an algorithm needs a chip."""
+    return kind_of(algorithm) == "chip"
 
 
 def find_chip(text: str, folder: Path) -> Accelerator:

@@ -110,7 +110,7 @@ class DesignPoint:
     algorithm
         Registered name, e.g. ``sdpa.naive``.
     workload
-        What attends.
+        What attends; None for measurements of a memory tier, where nothing does.
     parameters
         Pairs (name, value) of *all* parameters of the algorithm, sorted by name.
     engine
@@ -128,7 +128,7 @@ class DesignPoint:
     """
 
     algorithm: str
-    workload: Workload
+    workload: Workload | None
     parameters: tuple[tuple[str, Scalar], ...]
     engine: Engine = "compiled"
     timing_only: bool = False
@@ -139,12 +139,9 @@ class DesignPoint:
 
     def describe(self) -> dict[str, Json]:
         """The point as plain JSON values; `from_description` is the way back."""
-        workload = dataclasses.asdict(self.workload)
-        for field in _UNKEYED_FIELDS:
-            del workload[field]
         return {
             "algorithm": self.algorithm,
-            "workload": workload,
+            "workload": _described(self.workload),
             "parameters": dict(self.parameters),
             "engine": self.engine,
             "timing_only": self.timing_only,
@@ -169,8 +166,9 @@ class DesignPoint:
         description = self.describe() | {
             "tensors": self.tensors.sha256 if self.tensors else None,
             "format": KEY_FORMAT,
-            # how graphs are run means nothing on a chip, which has its own clock
-            **({"chip": self.chip.content, "engine": None, "skip": None, "clock_hz": None} if self.chip else {}),
+            # how graphs are run means nothing on a chip or a memory tier, which have their own clocks
+            **({"engine": None, "skip": None, "clock_hz": None} if self.chip or self.workload is None else {}),
+            **({"chip": self.chip.content} if self.chip else {}),
         }
         return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -182,14 +180,23 @@ class DesignPoint:
     @property
     def seed(self) -> int | None:
         """Seed of the drawn tensors; None when real ones are given or no values are computed."""
-        return None if self.tensors or self.timing_only else self.workload.seed
+        return None if self.tensors or self.timing_only or self.workload is None else self.workload.seed
 
     def _repr_html_(self) -> str:
         from algorithms.cards import html_table
 
-        rows = [("algorithm", self.algorithm), ("workload", self.workload.name), ("engine", self.engine)]
+        rows = [("algorithm", self.algorithm)]
+        if self.workload is not None:
+            rows += [("workload", self.workload.name), ("engine", self.engine)]
         rows += [(name, str(value)) for name, value in self.parameters]
         return html_table(f"Design point {self.key[:12]}", ("field", "value"), rows)
+
+
+def _described(workload: Workload | None) -> dict[str, Json] | None:
+    """What decides a result about a workload."""
+    if workload is None:
+        return None
+    return {name: value for name, value in dataclasses.asdict(workload).items() if name not in _UNKEYED_FIELDS}
 
 
 def _named_chip(description: Mapping[str, Json]) -> Json:

@@ -30,6 +30,13 @@ takes tiles and overheads of a published kernel::
       chip: [h100, h200, b200]
       chip.cores: [66, 132]
       mapping: [symmetric, exact]
+
+Where a memory tier is measured nothing attends, and parameters say all there is to say::
+
+    algorithm: tier.probe
+    axes:
+      tier: [ddr4_3200, hbm2]
+      pattern: [streams, gather, random]
 """
 
 from __future__ import annotations

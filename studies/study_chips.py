@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hwmodels.chip import Accelerator
 from hwmodels.errors import InputError
 from studies.chips import chip_setting
+from studies.parts import Kind
 from studies.space import ChipSetting, Scalar
 
 if TYPE_CHECKING:
@@ -57,16 +58,21 @@ def chip_origins(setting: ChipSetting) -> Iterator[tuple[str, Scalar, str]]:
             yield path, value, sources.get(path, f"chip {accelerator.name}")
 
 
-def refuse_mismatch(algorithms: Mapping[str, bool], has_chip: bool) -> None:
+WITHOUT_CHIP: dict[Kind, str] = {"graph": "is a graph of FIFOs", "tier": "measures a memory tier"}
+"""What algorithms are that run on no chip."""
+
+
+def refuse_mismatch(algorithms: Mapping[str, Kind], has_chip: bool) -> None:
     """Raise InputError when a chip is missing for algorithms that need one, or when none needs it.
 
     Parameters
     ----------
     algorithms
-        Whether each algorithm runs on a chip.
+        What each algorithm is, by name.
     """
-    needing = [name for name, needs in algorithms.items() if needs]
+    needing = [name for name, kind in algorithms.items() if kind == "chip"]
     if needing and not has_chip:
         raise InputError(f"required key is missing (here or as an axis): {needing[0]} runs on a chip")
     if algorithms and has_chip and not needing:
-        raise InputError(f"{next(iter(algorithms))} is a graph of FIFOs and runs on no chip")
+        name, kind = next(iter(algorithms.items()))
+        raise InputError(f"{name} {WITHOUT_CHIP[kind]} and runs on no chip")

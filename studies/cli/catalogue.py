@@ -121,10 +121,11 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
 
 
 def _algorithm_line(name: str) -> str:
-    from studies.parts import find_algorithm, runs_on_chip
+    from studies.parts import find_algorithm, kind_of
 
     algorithm = find_algorithm(name)
-    return f"[chip] {algorithm.summary}" if runs_on_chip(algorithm) else algorithm.summary
+    kind = kind_of(algorithm)
+    return algorithm.summary if kind == "graph" else f"[{kind}] {algorithm.summary}"
 
 
 def _workload_line(name: str) -> str:
@@ -164,14 +165,16 @@ def show(
 
 def _show_algorithm(name: str, as_json: bool) -> None:
     from studies.parameters import parameter_knobs
-    from studies.parts import find_algorithm, runs_on_chip
+    from studies.parts import find_algorithm, kind_of
 
     algorithm = find_algorithm(name)
+    kind = kind_of(algorithm)
     knobs = parameter_knobs(algorithm).values()
     document: Json = {
         "name": algorithm.name,
         "summary": algorithm.summary,
-        "runs_on_chip": runs_on_chip(algorithm),
+        "kind": kind,
+        "runs_on_chip": kind == "chip",
         "parameters": [
             {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help} for k in knobs
         ],

@@ -29,7 +29,8 @@ def compare(
         float, typer.Option(metavar="PCT", help="Largest difference that is fine, in percent of A.")
     ] = 0.0,
     metric: Annotated[
-        list[str] | None, typer.Option(help="Metric to hold to the tolerance; repeatable; cycles if not given.")
+        list[str] | None,
+        typer.Option(help="Metric to hold to the tolerance; repeatable; cycles, or a tier's rate."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write a page about both, too: HTML.", show_default=False)
@@ -41,7 +42,7 @@ def compare(
     from studies.compare import compare as compare_runs
 
     first, second = _read((a, b))
-    comparison = compare_runs(first, second, tolerance_pct=tolerance, compared=metric or ("cycles",))
+    comparison = compare_runs(first, second, tolerance_pct=tolerance, compared=metric or ())
     if output is not None:
         _write_page(comparison, output)
         note(f"wrote {output}", quiet=quiet)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from studies.space import ChipSetting, DesignPoint, Engine, Scalar
 
 T = TypeVar("T")
+_SETTING = "--set"
+"""The option that sets what has no option of its own, which problems therefore name, too."""
 
 AlgorithmName = Annotated[str, typer.Argument(metavar="ALGORITHM", help="For example sdpa.naive; see `attnflow list`.")]
 
@@ -104,11 +106,13 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     InputError
         With every problem of every option.
     """
-    from studies.parts import find_algorithm, shaped_workload
+    from studies.parts import find_algorithm, kind_of, shaped_workload
     from studies.space import DesignPoint
 
     problems = _Problems()
     algorithm = problems.attempt("ALGORITHM", lambda: find_algorithm(algorithm_name))
+    if algorithm is not None and kind_of(algorithm) == "tier":
+        return _tier_point(algorithm, design, problems)
     base = _base_workload(design, algorithm, problems)
     tensors = _tensors(design, problems)
     engine = problems.attempt("--engine", partial(read_engine, design.engine))
@@ -135,6 +139,23 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
         clock_hz=chip.accelerator.clock_hz if chip else clock_hz,
         chip=chip,
     )
+
+
+def _tier_point(algorithm: AnyAlgorithm, design: DesignOptions, problems: _Problems) -> DesignPoint:
+    """The point of a measurement of a memory tier: what its parameters do not say does not apply to it."""
+    from studies.space import DesignPoint
+
+    # that nothing is computed but time is true of it, whether said or not
+    own = DesignOptions(set_=design.set_, timing_only=design.timing_only)
+    unused = [f"--{each.name}" for each in fields(design) if getattr(design, each.name) != getattr(own, each.name)]
+    given = _read_assignments(own, algorithm, problems)
+    unused += [f"--set {owner}.{name}" for owner in ("workload", "chip") for name in getattr(given, owner)]
+    message = f"does not apply to {algorithm.name}"
+    problems.found += [Problem(message, field=name.replace("_", "-")) for name in unused]
+    parameters = _parameters(algorithm, given.parameters, None, None, None, problems)
+    if problems.found or parameters is None:
+        raise InputError(problems.found)
+    return DesignPoint(algorithm.name, None, parameters)
 
 
 def _tensors(design: DesignOptions, problems: _Problems) -> Tensors | None:
@@ -172,7 +193,7 @@ def _parameters(
         own = problems.attempt(
             "--kernel", partial(kernel_parameters, kernel, algorithm.name, workload, chip.accelerator)
         )
-    return problems.attempt("--set", partial(complete_parameters, algorithm, (own or {}) | given))
+    return problems.attempt(_SETTING, partial(complete_parameters, algorithm, (own or {}) | given))
 
 
 def _base_workload(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> Workload | None:
@@ -197,30 +218,38 @@ def _chip(
     from studies.parts import find_chip, runs_on_chip
 
     accelerator = None
+    manner = {knob: getattr(design, knob) for knob in CHIP_KNOBS}
     if design.chip is not None:
         accelerator = problems.attempt("--chip", partial(find_chip, design.chip, Path()))
-    if algorithm is None:
-        return None
-    if not runs_on_chip(algorithm):
-        options = {"--chip": design.chip, "--kernel": design.kernel}
-        options |= {f"--{knob}": getattr(design, knob) for knob in CHIP_KNOBS}
-        options |= {f"--set chip.{path}": path for path in changes}
+    if algorithm is not None and not runs_on_chip(algorithm):
+        options = {"chip": design.chip, "kernel": design.kernel, **manner}
+        used = [f"--{name}" for name, value in options.items() if value is not None]
+        used += [f"--set chip.{path}" for path in changes]
         message = f"{algorithm.name} is a graph of FIFOs and runs on no chip"
-        problems.found += [Problem(message, field=name) for name, value in options.items() if value is not None]
+        problems.found += [Problem(message, field=name) for name in used]
         return None
-    message = f"{algorithm.name} runs on a chip, which has its own"
-    given = {"--clock": design.clock, "--engine": None if design.engine == "compiled" else design.engine}
-    problems.found += [Problem(message, field=name) for name, value in given.items() if value is not None]
-    if design.chip is None:
-        hint = "for example --chip h100; see `attnflow list chips`"
-        problems.found.append(Problem(f"{algorithm.name} runs on a chip: name one", field="--chip", hint=hint))
+    if algorithm is not None:
+        problems.found += _unfit_for_chip(algorithm, design)
     if accelerator is None:
+        for knob, value in manner.items():  # right or wrong whatever the chip is
+            if value is not None:
+                problems.attempt(f"--{knob}", partial(CHIP_KNOBS[knob].read, value))
         return None
     try:
-        return chip_setting(accelerator, changes, {knob: getattr(design, knob) for knob in CHIP_KNOBS}, kernel)
+        return chip_setting(accelerator, changes, manner, kernel)
     except InputError as error:
         problems.found += [replace(problem, field=_option_of(problem.field)) for problem in error.problems]
         return None
+
+
+def _unfit_for_chip(algorithm: AnyAlgorithm, design: DesignOptions) -> Iterator[Problem]:
+    """What is given though a chip has its own, and a chip that is not named."""
+    given = {"--clock": design.clock, "--engine": None if design.engine == "compiled" else design.engine}
+    message = f"{algorithm.name} runs on a chip, which has its own"
+    yield from (Problem(message, field=name) for name, value in given.items() if value is not None)
+    if design.chip is None:
+        hint = "for example --chip h100; see `attnflow list chips`"
+        yield Problem(f"{algorithm.name} runs on a chip: name one", field="--chip", hint=hint)
 
 
 def _option_of(path: str | None) -> str:
@@ -243,7 +272,8 @@ class _Problems:
         except InputError as error:
             for problem in error.problems:
                 if problem.file is None and option is not None:
-                    problem = replace(problem, field=option)
+                    named = option == _SETTING and problem.field is not None
+                    problem = replace(problem, field=f"{option} {problem.field}" if named else option)
                 elif problem.file is None and problem.field is not None:
                     problem = replace(problem, field=f"--{problem.field.replace('_', '-')}")
                 self.found.append(problem)

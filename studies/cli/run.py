@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from simulator.result import ServerResult
     from studies.evaluate import Evaluation
     from studies.space import DesignPoint
-
-
-TIER_FAMILY = "tier."
-"""Names that begin so ask a memory tier instead of attending to something."""
+    from studies.tier_evaluate import TierEvaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -28,17 +25,18 @@ def register(app: typer.Typer) -> None:
 @with_design_options
 def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""
-    if algorithm.startswith(TIER_FAMILY):
-        from studies.cli.run_probe import run_probe
-
-        return run_probe(algorithm, design, as_json=as_json, quiet=quiet)
     point = design_point(algorithm, design)
-    from studies.evaluate import Evaluation, evaluate
+    from studies.chip_evaluate import ChipEvaluation
+    from studies.evaluate import evaluate
+    from studies.tier_evaluate import TierEvaluation
     from studies.warm_up import announce_compilation
 
     announce_compilation(point.engine, quiet=quiet)
     evaluation = evaluate(point)
-    if not isinstance(evaluation, Evaluation):
+    if isinstance(evaluation, TierEvaluation):
+        emit(evaluation.describe(), lambda: probe_summary(evaluation), as_json=as_json)
+        return EXIT_OK
+    if isinstance(evaluation, ChipEvaluation):
         from studies.cli.run_chip import chip_summary
 
         emit(evaluation.describe(), lambda: chip_summary(evaluation), as_json=as_json)
@@ -69,6 +67,13 @@ def summary(evaluation: Evaluation) -> str:
     for text in (unit_table(evaluation), channel_table(evaluation), *tier_tables(evaluation)):
         lines += ["", text]
     return "\n".join(lines)
+
+
+def probe_summary(evaluation: TierEvaluation) -> str:
+    """What a memory tier sustained, for people."""
+    report = evaluation.report
+    title = f"{report.tier}, {report.channels} channels, {report.fidelity}: {changed_parameters(evaluation.point)}"
+    return "\n\n".join((title, table(("figure", "value", "remark"), report.rows())))
 
 
 def memory_lines(evaluation: Evaluation) -> list[str]:

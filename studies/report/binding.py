@@ -16,7 +16,7 @@ def what_binds(outcome: Outcome) -> str:
     """The units that limit a design, or the wait that keeps its busiest unit from work; empty without units."""
     units = [unit for unit in units_of(outcome) if unit.total_cycles]
     if not units:
-        return _what_binds_on_chip(outcome)
+        return _what_binds_on_chip(outcome) or _what_limits_a_tier(outcome)
     units.sort(key=lambda unit: -unit.busy_cycles)
     saturated = [unit for unit in units if _busy(unit) >= SATURATED]
     if len(saturated) == 1:
@@ -39,6 +39,15 @@ def _what_binds_on_chip(outcome: Outcome) -> str:
         return ""
     least = run.bounds_s.get(run.binding, 0.0)
     return f"{run.binding}, which takes at least {quantity(least, 's')}: {percent(least / run.seconds)} of the time"
+
+
+def _what_limits_a_tier(outcome: Outcome) -> str:
+    """What costs a measured memory tier most of its peak; empty for other points, and where nothing is lost."""
+    limiter = outcome.metrics.get("tier.limiter")
+    share = outcome.metrics.get(f"tier.lost.{limiter}")
+    if not isinstance(limiter, str) or not isinstance(share, int | float):
+        return ""
+    return f"{limiter.replace('_', ' ')}, which costs {percent(share)} of the peak"
 
 
 def _busy(unit: UnitUse) -> float:

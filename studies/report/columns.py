@@ -90,11 +90,11 @@ def state_of(row: Row, goals: Goals | None = None) -> State:
 
 def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
     """Every setting of `point` by name, with its role; a parameter named like a workload's field gets a prefix."""
+    flat: dict[str, tuple[Role, Scalar]] = {"algorithm": ("design", point.algorithm)}
     shape = point.workload
-    flat: dict[str, tuple[Role, Scalar]] = {
-        "algorithm": ("design", point.algorithm),
-        "workload": ("workload", shape.name),
-    }
+    if shape is None:  # a memory tier is measured: parameters say all there is to say
+        return flat | {name: ("design", value) for name, value in point.parameters}
+    flat["workload"] = ("workload", shape.name)
     for field in fields(Workload):
         if field.name not in ("name", *_UNSHOWN_FIELDS):
             value = getattr(shape, field.name)
@@ -130,7 +130,7 @@ def setting_columns(rows: Sequence[Row]) -> list[Column]:
     values = {name: tuple(each[name][1] if name in each else None for each in flat) for name in roles}
     varied = {name: len({each[name][1] for each in flat if name in each}) > 1 for name in roles}
     for kept, dropped, merged in _MERGED:
-        if values[kept] == values[dropped]:
+        if kept in values and values[kept] == values[dropped]:
             del values[dropped]
             values = {merged if name == kept else name: column for name, column in values.items()}
             roles[merged], varied[merged] = roles[kept], varied[kept]
@@ -168,7 +168,8 @@ def _unit_in(name: str) -> str:
 
 def _knobs(rows: Sequence[Row]) -> dict[str, Knob]:
     """What is known about settings: of the workload, of the run, and of every algorithm that is still registered."""
-    knobs = WORKLOAD_KNOBS | RUN_KNOBS | CHIP_KNOBS
+    attending = any(row.point.workload is not None for row in rows)
+    knobs = WORKLOAD_KNOBS | RUN_KNOBS | CHIP_KNOBS if attending else {}
     for name in dict.fromkeys(row.point.algorithm for row in rows):
         try:
             knobs = parameter_knobs(find_algorithm(name)) | knobs

@@ -166,9 +166,9 @@ def test_a_kernel_brings_its_tiles_and_overheads(capsys):
 # --- the command line ----------------------------------------------------------------------------------------
 
 
-def test_both_kinds_of_algorithms_are_listed(capsys):
+def test_all_kinds_of_algorithms_are_listed(capsys):
     listed = {entry["name"]: entry["summary"] for entry in json_of(capsys, "list", "algorithms")["algorithms"]}
-    assert set(listed) == {*algorithm_names(), *chip_algorithm_names()}
+    assert set(listed) == {*algorithm_names(), *chip_algorithm_names(), "tier.probe"}
     assert listed["flash.q_outer"].startswith("[chip] ")
     shown = json_of(capsys, "show", "algorithm", "flash.q_outer")
     assert shown["runs_on_chip"] is True

@@ -25,6 +25,10 @@ def complaints(capsys, *arguments):
     return output.err.splitlines()
 
 
+NO_CHIP = "--chip: flash.q_outer runs on a chip: name one; for example --chip h100; see `attnflow list chips`"
+UNKNOWN_FIDELITY = "--memory: must be 'peak', 'analytic' or 'cycle' (got 'cycl'); did you mean 'cycle'?"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -82,6 +86,25 @@ def complaints(capsys, *arguments):
                 "--set: must be NAME=VALUE (got 'x')",
             ],
         ),
+        (
+            ["flash.q_outer", "--chip", "h10", "--memory", "cycl", "--mapping", "x", "--kernel", "fa3_hoper"],
+            [
+                "--kernel: unknown kernel profile 'fa3_hoper'; did you mean 'fa3_hopper'?",
+                "--chip: unknown chip 'h10'; did you mean 'h100'?",
+                "--mapping: must be 'symmetric' or 'exact' (got 'x'); known: exact, symmetric",
+                UNKNOWN_FIDELITY,
+            ],
+        ),
+        (
+            ["flash.q_oute", "--chip", "h100", "--memory", "cycl", "--set", "chip.corse=3"],
+            [
+                "ALGORITHM: no algorithm is called 'flash.q_oute'; did you mean 'flash.q_outer'?",
+                UNKNOWN_FIDELITY,
+                "--set chip.corse: h100_sxm5_80g has no such field; did you mean 'cores'?",
+            ],
+        ),
+        (["flash.q_outer", "--memory", "cycl"], [NO_CHIP, UNKNOWN_FIDELITY]),
+        (["sdpa.naive", "--set", "fifo_depth=0"], ["--set fifo_depth: must be at least 1 (got 0)"]),
     ],
 )
 def test_options(here, capsys, arguments, expected):

@@ -67,15 +67,17 @@ def headline(points: Points) -> Iterable[Block]:
 
 
 def subject(points: Points) -> str:
-    """What was simulated: algorithms, workloads, and what was varied."""
+    """What was simulated: algorithms, workloads (nothing attends where a memory tier is measured), what was varied."""
     algorithms = [str(name) for name in _values(points, "algorithm")]
     by_name: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(points.rows):
-        by_name[row.point.workload.name].append(i)
+        if row.point.workload is not None:
+            by_name[row.point.workload.name].append(i)
     workloads = list(by_name)
     if len(workloads) <= _DESCRIBED:
         workloads = [f"{name} ({', '.join(_shape(points, members))})" for name, members in by_name.items()]
-    text = f"{count(len(points), 'design point')} of {listing(algorithms)} on {listing(workloads)}."
+    on = f" on {listing(workloads)}" if workloads else ""
+    text = f"{count(len(points), 'design point')} of {listing(algorithms)}{on}."
     names = ("algorithm", "workload")
     varied = [f"{column.name} ({spread(column.values)})" for column in points.axes if column.name not in names]
     return f"{text} Varied: {', '.join(varied)}." if varied else text
@@ -192,7 +194,13 @@ def tiles(points: Points) -> Iterator[Tile]:
     if len(points.objectives) > 1:
         owner = " of their workload" if len(points.workload_labels) > 1 else ""
         yield Tile(number(sum(points.front)), f"on the Pareto front{owner}", href="#tradeoff")
-    yield _error_tile(points)
+    if _attending(points):
+        yield _error_tile(points)
+
+
+def _attending(points: Points) -> bool:
+    """Whether anything attends: values that could be off."""
+    return any(row.point.workload is not None for row in points.rows)
 
 
 def _error_tile(points: Points) -> Tile:
@@ -233,7 +241,7 @@ def _facts(points: Points, point: int, wins: list[Best]) -> Iterator[tuple[str, 
         yield "Best on", listing([f"{best.wins:,} of {best.workloads:,} workloads" + _by(best, wins) for best in wins])
     yield "Bound by", what_binds(outcome)
     yield "FIFOs", fifo_needs(outcome)
-    yield "Error", _error(points, point)
+    yield "Error", _error(points, point) if points.rows[point].point.workload is not None else ""
     ties = [f"{count(best.ties - 1, 'other point')}" + _by(best, wins) for best in wins if best.ties > 1]
     yield "Ties", f"{listing(ties)}; shown is the best otherwise" if ties else ""
 
