@@ -22,7 +22,7 @@ from algorithms.tiled.plan import Launch, TilePlan, WorkItem
 from algorithms.tiled.profile import UNFITTED, KernelProfile
 from algorithms.tiled.traffic import Traffic, traffic
 from hwmodels.accelerator import Accelerator
-from simulator import Result, simulate
+from simulator import Graph, Result, simulate
 
 Mode = Literal["symmetric", "exact"]
 
@@ -59,6 +59,8 @@ class LaunchRun:
         of their own group), ``matrix`` (products of others).
     traffic
         Bytes by tier.
+    graph
+        What was simulated: the cores that stand for all, or all of them.
     result
         Of the simulator, in ticks of a sixteenth of a cycle.
     """
@@ -73,6 +75,7 @@ class LaunchRun:
     busy: dict[str, float]
     stalled: dict[str, float]
     traffic: Traffic
+    graph: Graph
     result: Result
 
 
@@ -202,9 +205,8 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
     simulated = slots if mode == "exact" else sample_cores(slots, representatives)
     sampled = len({slot.core for slot in simulated})
     fabric = _fabric(chip, pace, moved, working / sampled if sampled else 1)
-    result = simulate(
-        cores_graph(launch.name, simulated, pace, fabric), timing_only=True, digest=False, clock_hz=pace.tick_hz
-    )
+    graph = cores_graph(launch.name, simulated, pace, fabric)
+    result = simulate(graph, timing_only=True, digest=False, clock_hz=pace.tick_hz)
     return LaunchRun(
         name=launch.name,
         seconds=result.seconds,
@@ -216,6 +218,7 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
         busy=_busy(result, sampled) | _tier_busy(chip, moved, profile, result.seconds),
         stalled=_stalled(result),
         traffic=moved,
+        graph=graph,
         result=result,
     )
 

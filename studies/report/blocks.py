@@ -105,7 +105,14 @@ class Bar:
     value: float
 
 
-def breakdown(kinds: Mapping[str, str], unit: str, whole: str, per_point: Sequence[Sequence[Bar]]) -> View:
+def breakdown(
+    kinds: Mapping[str, str],
+    unit: str,
+    whole: str,
+    per_point: Sequence[Sequence[Bar]],
+    words: Mapping[int, str] | None = None,
+    missing: str = "",
+) -> View:
     """Stacked horizontal bars for each selected point: where something went.
 
     Parameters
@@ -119,6 +126,11 @@ def breakdown(kinds: Mapping[str, str], unit: str, whole: str, per_point: Sequen
         What all parts of a bar together are, e.g. ``cycles``, for the axis that shows shares.
     per_point
         The parts of each point, bars in drawing order; an empty list where a point has none.
+    words
+        A sentence below the bars of a point, or in their place, by the number of the point.
+    missing
+        Said of a selected point without bars and words, before the command that explains it; without this text such
+        points are left out.
     """
     labels: dict[str, int] = {}
     order = {kind: i for i, kind in enumerate(kinds)}
@@ -134,10 +146,14 @@ def breakdown(kinds: Mapping[str, str], unit: str, whole: str, per_point: Sequen
             ]
         return flat
 
-    packed_points = [packed(bars) for bars in per_point]
+    told = words or {}
+    packed_points: list[Json] = [
+        {"parts": packed(bars), "words": told[point]} if point in told else packed(bars)
+        for point, bars in enumerate(per_point)
+    ]
     described: list[Json] = [{"name": kind, "label": label} for kind, label in kinds.items()]
     return View(
         "breakdown",
-        {"labels": list(labels), "kinds": described, "unit": unit, "whole": whole},
+        {"labels": list(labels), "kinds": described, "unit": unit, "whole": whole, "missing": missing},
         packed_points,
     )

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from markupsafe import Markup
@@ -15,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from studies.goals import Goals
 from studies.provenance import versions
 from studies.report.blocks import ASSETS, Block, Html, environment
-from studies.report.payload import Chunk, points_chunk, view_chunks
+from studies.report.payload import Chunk, chunk, points_chunk, view_chunks
 from studies.report.points import Points
 from studies.report.registry import Section, report_sections
 from studies.space import Json
@@ -47,7 +48,7 @@ class Script:
 
     @classmethod
     def of(cls, code: str) -> Script:
-        """A script from this project or from Plotly; neither may end its own element."""
+        """A script of this project, which may not end its own element."""
         if "</script" in code.lower():
             raise ValueError("a script must not contain the end of a script element")
         return cls(Markup(f"\n{code}\n"))
@@ -109,7 +110,8 @@ def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
         blocks = tuple(_place(block, f"{section.name}-{i}", chunks) for i, block in enumerate(section.compose(points)))
         if blocks:
             sections.append(PlacedSection(section, blocks))
-    scripts = [Script.of(get_plotlyjs()), Script.of(_scripts())]
+    plotly, packed = _plotly()
+    chunks.append(packed)
     return (
         environment()
         .get_template("page.html")
@@ -117,7 +119,8 @@ def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
             title=title,
             sections=sections,
             chunks=chunks,
-            scripts=scripts,
+            script=Script.of(_scripts()),
+            plotly=plotly,
             style=Markup((ASSETS / "style.css").read_text(encoding="utf-8")),
             version=versions()["attnflow"],
         )
@@ -130,6 +133,13 @@ def _place(block: Block, name: str, chunks: list[Chunk]) -> PlacedBlock:
         return PlacedBlock(block.markup)
     chunks += view_chunks(name, block)
     return PlacedBlock(None, block.kind, name)
+
+
+@cache
+def _plotly() -> tuple[Script, Chunk]:
+    """Plotly as its element will have it, and packed: the page runs it when it draws its first chart."""
+    code = get_plotlyjs()
+    return Script(Markup(code)), chunk("plotly", code)
 
 
 def _scripts() -> str:

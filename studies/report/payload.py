@@ -50,6 +50,7 @@ def points_chunk(points: Points) -> Chunk:
         "reasons": {str(i): reason for i, reason in points.reasons.items()},
         "objectives": [column.name for column in points.objectives],
         "selected": list(points.selected_first),
+        "roles": {str(i): role for i, role in points.roles.items()},
     }
     return chunk("data-points", data)
 

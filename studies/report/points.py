@@ -20,6 +20,10 @@ from studies.store import Row
 _NAMES_ALONE = ("study", "algorithm", "workload", "engine")
 _UNITS_SHOWN = ("Hz", "B/s", "B", "s", "W", "mm2")
 _FEW = 4
+"""Points that are all shown in detail if there are no more of them."""
+_MOST_SHOWN = 5
+"""Points shown in detail to begin with if there are more."""
+_TIMES = ("cycles", "seconds")
 
 
 @dataclass(frozen=True)
@@ -191,14 +195,44 @@ class Points:
         return min(rivals, key=lambda i: (-_cost(objective, i), self._costs(others, i), i))
 
     @cached_property
+    def knee(self) -> int | None:
+        """The point of the front that gives up least in all objectives together, on the largest workload.
+
+        Each objective is scaled from its best (0) to its worst (1) value on the front; the sum is least at the point
+        that lies farthest from the plane through the ends of the front (Das, Structural Optimization 18, 1999,
+        doi:10.1007/BF01195985). None where the front has no point between its ends, or all of it lies beyond the plane.
+        """
+        front = [i for i in self.done if self.front[i] and self.workload_of[i] == self._largest_workload]
+        if len(self.objectives) < 2 or len(front) < 3:
+            return None
+        costs = np.array([self._costs(self.objectives, i) for i in front])
+        least, extent = costs.min(axis=0), np.ptp(costs, axis=0)
+        scaled = ((costs - least) / np.where(extent > 0, extent, 1.0)).sum(axis=1)
+        place = int(scaled.argmin())
+        return front[place] if scaled[place] < 1 else None
+
+    @cached_property
+    def roles(self) -> dict[int, str]:
+        """Why points are shown in detail to begin with, in words; the best, the knee and the slowest in this order."""
+        told: dict[int, list[str]] = {}
+        for best in self.best:
+            extreme = "highest" if best.objective.goal == "max" else "lowest"
+            told.setdefault(best.point, []).append(f"{extreme} {best.objective.name}")
+        if self.knee is not None:
+            told.setdefault(self.knee, []).append("knee of the front")
+        if self.slowest is not None:
+            objective = self.objectives[0]
+            worst = "slowest" if objective.name in _TIMES else f"worst {objective.name}"
+            told.setdefault(self.slowest, []).append(worst)
+        return {point: ", ".join(texts) for point, texts in told.items()}
+
+    @cached_property
     def selected_first(self) -> tuple[int, ...]:
-        """The points that the page shows in detail to begin with: the best and, for contrast, the slowest."""
+        """The points that the page shows in detail to begin with: the best, the knee and, for contrast, the slowest."""
         runs = [i for i, state in enumerate(self.states) if state in ("done", "infeasible", "deadlock")]
         if len(runs) <= _FEW:
             return tuple(runs)
-        best = [best.point for best in self.best]
-        contrast = [self.slowest] if self.slowest is not None else []
-        return tuple(dict.fromkeys([*best, *contrast, *self.in_state("deadlock")[:1]]))[:_FEW]
+        return tuple(dict.fromkeys([*self.roles, *self.in_state("deadlock")[:1]]))[:_MOST_SHOWN]
 
     def _best_by(self, objective: Column) -> Best | None:
         winners = self._winners(objective)

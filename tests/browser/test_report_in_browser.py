@@ -72,8 +72,29 @@ def test_real_points_show_stalls_and_fifos(visit, real_rows):
     opened = visit(real_rows)
     assert "deadlock" in opened.text("#selected")
     assert "weights_fifo" in opened.text("#fifos")
-    ticks = opened.page.locator("#stalls .plot").first.locator(".ytick text").all_text_contents()
-    assert ticks == [unit["name"] for unit in real_rows[1].outcome.detail["units"]]
+    stacks = opened.page.locator("#stalls .stack")
+    names = stacks.first.locator(".stack-name").all_text_contents()
+    assert names == [unit["name"] for unit in real_rows[1].outcome.detail["units"]]
+    filled = "each => [...each.children].reduce((sum, part) => sum + part.offsetWidth, 0) / each.clientWidth"
+    widths = stacks.first.locator(".track").evaluate_all(f"tracks => tracks.map({filled})")
+    assert widths == pytest.approx([1.0] * len(names), abs=0.02), "every bar is all cycles"
+    stacks.first.locator(".part").first.hover()
+    busy = real_rows[1].outcome.detail["units"][0]["busy_cycles"]
+    assert f"busy {busy:,} cycles" in opened.text("#card")
+
+
+def test_critical_paths_are_bars_and_words_and_others_a_command(visit, make_row, real_rows):
+    later = [dataclasses.replace(row, position=3 + i) for i, row in enumerate(sweep(make_row))]
+    opened = visit(real_rows)
+    said = opened.text("#critical-path")
+    assert "No critical path: the design deadlocks." in said
+    bars = opened.page.locator("#critical-path .track")
+    assert bars.count() == 2, "one for each point that runs"
+    assert "% row_sum at work" in said
+    many = visit(later)
+    many.page.click('tr[data-point="5"] td:nth-child(4)')
+    many.page.wait_for_selector("#critical-path .command")
+    assert many.text("#critical-path .command code").startswith("attnflow explain sdpa.naive")
 
 
 @pytest.fixture
@@ -271,7 +292,8 @@ def test_a_dot_shows_the_whole_point_and_its_command(visit, make_row):
 
 
 def test_axes_and_scales_can_be_chosen(visit, make_row):
-    page = visit(sweep(make_row)).page
+    rows = sweep(make_row)
+    page = visit(rows).page
     page.locator("#tradeoff select").nth(0).select_option("lanes")
     page.locator("#tradeoff").get_by_label("log across").check()
     page.wait_for_function("document.querySelector('#tradeoff .plot')._fullLayout.xaxis.type === 'log'")
@@ -279,7 +301,9 @@ def test_axes_and_scales_can_be_chosen(visit, make_row):
     page.locator("#sensitivity select").select_option("mode")
     page.wait_for_function("document.querySelector('#sensitivity .legend').textContent === 'scalarrow'")
     page.locator("#stalls select").select_option("value")
-    page.wait_for_function("document.querySelector('#stalls .plot')._fullLayout.xaxis.title.text === 'cycles [cycle]'")
+    most = max(rows[point].outcome.metrics["cycles"] for point in page.evaluate("attnflow.model.selected"))
+    end = "document.querySelector('#stalls .ticks').lastChild.textContent"
+    page.wait_for_function(f"{end} === '{float(f'{most:.3g}'):g}'")
 
 
 def test_the_theme_changes_and_is_remembered(visit, make_row):
@@ -347,7 +371,7 @@ def test_hostile_labels_are_shown_as_text(visit, make_row):
     assert page.locator("h1").inner_text() == HOSTILE
     for place in ("#card", "#selected", "#fifos", "#trouble", "#notes", "#points", "#answer"):
         assert HOSTILE in page.locator(place).inner_text(), place
-    for chart in ("#tradeoff .legend", "#sensitivity .plot", "#stalls .ytick"):
+    for chart in ("#tradeoff .legend", "#sensitivity .plot", "#stalls .stack-name"):
         texts = "".join(page.locator(chart).all_text_contents())
         assert "<b>bold</b>" in texts, chart
     assert page.locator("b", has_text=re.compile("^bold$")).count() == 0

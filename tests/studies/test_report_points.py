@@ -93,6 +93,33 @@ def test_best_slowest_and_ties(make_row):
     assert points.selected_first == (2, 3, 0, 4), "the best, and for contrast the slowest and a deadlock"
 
 
+def test_the_knee_gives_up_least_in_all_objectives(make_row):
+    # depth is 8 bytes each: along the front (0, 1), (0.1, 0.4), (0.5, 0.2), (1, 0) of cycles and bytes
+    front = ((1000, 22), (1100, 10), (1500, 6), (2000, 2))
+    rows = [make_row(i, cycles=cycles, depth=depth) for i, (cycles, depth) in enumerate(front)]
+    points = Points.of([*rows, make_row(4, cycles=5000, depth=30)])
+    assert points.front == (True, True, True, True, False)
+    assert points.knee == 1
+    assert points.selected_first == (0, 3, 1, 4)
+    assert points.roles == {
+        0: "lowest cycles",
+        3: "lowest fifo.capacity_bytes",
+        1: "knee of the front",
+        4: "slowest",
+    }
+
+
+@pytest.mark.parametrize(
+    "front",
+    [((1000, 22), (2000, 2)), ((1000, 22), (1900, 20), (2000, 2)), ((1000, 22),)],
+    ids=["two ends", "bulging outwards", "one point"],
+)
+def test_a_front_without_a_bend_has_no_knee(make_row, front):
+    points = Points.of([make_row(i, cycles=cycles, depth=depth) for i, (cycles, depth) in enumerate(front)])
+    assert all(points.front)
+    assert points.knee is None
+
+
 def test_designs_are_compared_on_the_same_workload(make_row):
     rows = [
         make_row(0, cycles=100, depth=4),

@@ -9,9 +9,9 @@ from studies.report.points import Points
 from studies.report.registry import section
 
 LEAD = (
-    "To begin with, the best by each objective and, for contrast, the slowest and a deadlocked one; a click on "
-    "a dot or on a row of the table selects others. The sections below show where their cycles and their memory "
-    "go."
+    "To begin with, the best by each objective, the knee of the Pareto front (where one objective cannot gain much "
+    "without great loss in another) and, for contrast, the slowest and a deadlocked one. A click on a dot or on a row "
+    "of the table selects others. The sections below show where the cycles, bytes and joules of these points go."
 )
 
 

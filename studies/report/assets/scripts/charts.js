@@ -40,6 +40,7 @@
   });
 
   attnflow.draw = async (element, traces, layout, config = {}) => {
+    await attnflow.plotly();
     await Plotly.react(element, traces, attnflow.layout(layout), { ...CONFIG, ...config });
     if (!element.dataset.bound) {
       element.dataset.bound = "yes";

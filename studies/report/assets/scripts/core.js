@@ -1,13 +1,16 @@
 "use strict";
 // One namespace; every other script adds to it. A view is registered once and made for each of its elements:
 // attnflow.view("kind", async (element, data, perPoint) => ({ select() {}, filter() {}, theme() {} })),
-// all three methods optional, called when the selection, the filter or the colours change.
+// all three methods optional, called when the selection, the filter or the colours change. A third argument
+// { charts: true } says that it draws with Plotly; unless they are in sight, such views wait for all others.
 const attnflow = {
   makers: {},
+  charting: new Set(),
   views: [],
 
-  view(kind, make) {
+  view(kind, make, { charts = false } = {}) {
     attnflow.makers[kind] = make;
+    if (charts) attnflow.charting.add(kind);
   },
 
   /** Tell every view that something has changed. */
@@ -19,11 +22,30 @@ const attnflow = {
 
   /** Unpack the data of an element: base64, gzip, JSON. */
   async unpack(name) {
-    const text = document.getElementById(name).textContent;
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const letters = atob(document.getElementById(name).textContent);
+    const bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < letters.length; i += 1) bytes[i] = letters.charCodeAt(i);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).json();
   },
+
+  /** Run Plotly: it takes longer than all else on the page, so text and tables are there before. */
+  plotly() {
+    const run = async () => {
+      const code = await attnflow.unpack("plotly");
+      await attnflow.pause();
+      const script = document.createElement("script");
+      script.textContent = code; // runs at once, if it matches its hash in the security policy
+      document.head.append(script);
+      if (!window.Plotly) throw new Error("charts cannot be drawn");
+      await attnflow.pause();
+    };
+    attnflow.started ??= run();
+    return attnflow.started;
+  },
+
+  /** Let the browser show what is there, and answer clicks. */
+  pause: () => new Promise((resolve) => setTimeout(resolve)),
 
   /** An element with attributes and children; text is always set as text. */
   make(tag, attributes = {}, ...children) {
@@ -92,7 +114,7 @@ async function makeView(element) {
   element.dataset.ready = "yes";
 }
 
-/** Make all views, those in sight first; the page stays responsive in between. */
+/** Make all views: those in sight, those without charts, the others; the page stays responsive in between. */
 async function makeViews(elements) {
   const waiting = new Set(elements);
   const inSight = (element) => {
@@ -100,10 +122,12 @@ async function makeViews(elements) {
     return bottom > 0 && top < window.innerHeight;
   };
   while (waiting.size) {
-    const element = [...waiting].find(inSight) ?? [...waiting][0];
+    const order = [...waiting];
+    const isLight = (each) => !attnflow.charting.has(each.dataset.view);
+    const element = order.find(inSight) ?? order.find(isLight) ?? order[0];
     waiting.delete(element);
     await makeView(element);
-    await new Promise((resolve) => setTimeout(resolve));
+    await attnflow.pause();
   }
   document.documentElement.dataset.complete = "yes";
 }

@@ -4,6 +4,7 @@
   const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
   const PREFIXES = { "-4": "p", "-3": "n", "-2": "µ", "-1": "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T" };
   const COUNTED = ["cycle", "token", "element"];
+  const SCALED = ["s", "Hz", "J", "W", "B/s", "FLOP/s"];
   const BINARY = ["B", "KiB", "MiB", "GiB", "TiB"];
 
   attnflow.number = (value) => {
@@ -22,7 +23,7 @@
       const power = value < 1 ? 0 : Math.min(Math.floor(Math.log2(value) / 10), BINARY.length - 1);
       return `${Number((value / 1024 ** power).toPrecision(power ? 3 : 15))} ${BINARY[power]}`;
     }
-    if (["s", "Hz", "J", "W", "B/s", "FLOP/s"].includes(unit)) {
+    if (SCALED.includes(unit)) {
       const power = value === 0 ? 0 : Math.max(-4, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3)));
       return `${Number((value / 1000 ** power).toPrecision(4))} ${PREFIXES[power]}${unit}`;
     }
@@ -36,6 +37,12 @@
     const power = size < 1e4 ? 0 : Math.min(Math.floor(Math.log10(size) / 3), 4);
     return `${Number((value / 1000 ** power).toPrecision(3))}${PREFIXES[power]}`;
   };
+
+  /** A quantity in few characters, for the ends of a scale. */
+  attnflow.rounded = (value, unit) =>
+    SCALED.includes(unit) || unit === "B"
+      ? attnflow.quantity(Number(value.toPrecision(3)), unit)
+      : attnflow.short(value);
 
   /** Name of a column with its unit, unless the name says it. */
   attnflow.heading = ({ name, unit }) => {

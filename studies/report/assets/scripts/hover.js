@@ -28,13 +28,27 @@
       make("code", {}, model.commands[point]),
       make("p", {}, letter ? "Click to remove it from the comparison." : "Click to compare it."),
     );
+    card.classList.remove("tip");
+    place(card, event);
+  };
+
+  /** A few lines beside the pointer, the first of them as a heading. */
+  attnflow.showTip = ([heading, ...lines], event) => {
+    const card = document.getElementById("card");
+    const texts = lines.map((line) => attnflow.make("div", {}, line));
+    card.replaceChildren(attnflow.make("h4", {}, heading), ...texts);
+    card.classList.add("tip");
+    place(card, event);
+  };
+
+  function place(card, event) {
     card.hidden = false;
     const { innerWidth, innerHeight } = window;
     const { width, height } = card.getBoundingClientRect();
     const left = event.clientX + 18 + width < innerWidth ? event.clientX + 18 : event.clientX - width - 18;
     card.style.left = `${Math.max(8, left)}px`;
     card.style.top = `${Math.max(8, Math.min(event.clientY - height / 3, innerHeight - height - 8))}px`;
-  };
+  }
 
   attnflow.hideCard = () => {
     document.getElementById("card").hidden = true;

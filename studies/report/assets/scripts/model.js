@@ -48,14 +48,17 @@ attnflow.makeModel = (data) => {
     axes: data.columns.filter((column) => column.axis),
     metrics: data.columns.filter((column) => column.role === "metric"),
     selected: data.selected,
+    roles: new Map(Object.entries(data.roles).map(([point, role]) => [Number(point), role])),
     matching: [...Array(data.count).keys()],
     filters: new Map(),
 
     column: (name) => ({ state, reason })[name] ?? columns.get(name),
 
-    /** Settings of a point that vary, in words. */
+    /** Settings of a point in words: those that tell the selected points apart, or all that vary. */
     label(point) {
-      const parts = model.axes
+      const isTelling = (axis) => new Set(model.selected.map((each) => axis.values[each])).size > 1;
+      const telling = model.selected.includes(point) ? model.axes.filter(isTelling) : [];
+      const parts = (telling.length ? telling : model.axes)
         .filter((axis) => axis.values[point] !== null && axis.values[point] !== "")
         .map((axis) =>
           axis.name === "algorithm" ? axis.values[point] : `${axis.name} ${amount(axis, axis.values[point])}`,

@@ -1,101 +1,89 @@
 "use strict";
-// Stacked bars for each selected point: where cycles, bytes or joules went.
+// Stacked bars for each selected point: where cycles, bytes or joules went. They are plain elements: a page has dozens.
 attnflow.view("breakdown", async (element, data, perPoint) => {
-  const { model, make, colour } = attnflow;
+  const { model, make } = attnflow;
   const STRIDE = 4; // bar, part, kind, value
-  const BAR_PX = 24;
-  const MOST_TEXT = 24;
   const HUES = ["blue", "orange", "vermillion", "purple", "green", "sky", "yellow", "black"];
+  const TICKS = [0, 0.25, 0.5, 0.75, 1];
+  const LETTERS_ACROSS = 52; // of the text inside parts, along a whole bar of a narrow panel
+  const isRest = (kind) => data.kinds[kind].name === "idle";
+  const hue = (kind) => `var(--${isRest(kind) ? "faint" : HUES[kind % HUES.length]})`;
+  const ink = (kind) => (isRest(kind) ? "var(--text)" : kind === 0 ? "var(--on-dark)" : "#111");
   let shares = true;
   const controls = make("div", { class: "controls" });
   const legend = make("div", { class: "legend" });
   const body = make("div", { class: "panels" });
   element.append(controls, legend, body);
-  const hue = (i) => (data.kinds[i].name === "idle" ? colour("faint") : colour(HUES[i % HUES.length]));
 
   function unpackBars(flat) {
-    const bars = [];
+    const bars = new Map();
     for (let i = 0; i < flat.length; i += STRIDE) {
-      bars.push({ bar: data.labels[flat[i]], part: data.labels[flat[i + 1]], kind: flat[i + 2], value: flat[i + 3] });
+      const [bar, part] = [data.labels[flat[i]], data.labels[flat[i + 1]]];
+      if (!bars.has(bar)) bars.set(bar, []);
+      bars.get(bar).push({ part, kind: flat[i + 2], value: flat[i + 3] });
     }
     return bars;
   }
 
-  /** Traces so that the n-th part of a kind of every bar is one trace: bars keep the order of their parts. */
-  function traces(parts, bars, totals) {
-    const layers = new Map();
-    const seen = new Map();
-    for (const part of parts) {
-      const count = seen.get(`${part.kind} ${part.bar}`) ?? 0;
-      seen.set(`${part.kind} ${part.bar}`, count + 1);
-      const key = part.kind * 1e6 + count;
-      if (!layers.has(key)) layers.set(key, []);
-      layers.get(key).push(part);
-    }
-    return [...layers.keys()]
-      .sort((a, b) => a - b)
-      .map((key) => {
-        const layer = layers.get(key);
-        const kind = Math.floor(key / 1e6);
-        const share = (part) => part.value / totals.get(part.bar);
-        const named = (part) =>
-          part.part === data.kinds[kind].name ? data.kinds[kind].label : `${data.kinds[kind].label}: ${part.part}`;
-        return {
-          type: "bar",
-          orientation: "h",
-          showlegend: false,
-          y: layer.map((part) => bars.indexOf(part.bar)),
-          x: layer.map((part) => (shares ? 100 * share(part) : part.value)),
-          marker: { color: hue(kind), line: { color: colour("surface"), width: 1 } },
-          text: layer.map((part) =>
-            share(part) > 0.14 && part.part !== data.kinds[kind].name
-              ? attnflow.plain(attnflow.shorten(part.part, MOST_TEXT))
-              : "",
-          ),
-          textposition: "inside",
-          insidetextanchor: "middle",
-          insidetextfont: { size: 11, color: kind === 0 ? colour("on-dark") : "#111" },
-          hovertemplate: "%{hovertext}<extra></extra>",
-          hovertext: layer.map(
-            (part) =>
-              `<b>${attnflow.plain(part.bar)}</b><br>${attnflow.plain(named(part))}<br>${attnflow.quantity(part.value, data.unit)}, ${attnflow.percent(share(part))}`,
-          ),
-        };
-      });
+  const sum = (parts) => parts.reduce((total, { value }) => total + value, 0);
+  const isNamed = ({ part, kind }) => part !== data.kinds[kind].name && part !== data.kinds[kind].label;
+  const named = (part) => (isNamed(part) ? `${data.kinds[part.kind].label}: ${part.part}` : data.kinds[part.kind].label);
+
+  /** One part of a bar; `scale` is the value of the whole width. */
+  function segment(bar, part, total, scale) {
+    const wide = part.value / scale;
+    const fits = isNamed(part) && part.part.length < LETTERS_ACROSS * wide;
+    const piece = make("span", { class: "part" }, fits ? part.part : "");
+    Object.assign(piece.style, { width: `${100 * wide}%`, background: hue(part.kind), color: ink(part.kind) });
+    const amount = `${attnflow.quantity(part.value, data.unit)}, ${attnflow.percent(part.value / total)}`;
+    const tip = (event) => attnflow.showTip([bar, named(part), amount], event);
+    piece.addEventListener("pointermove", tip);
+    piece.addEventListener("pointerleave", attnflow.hideCard);
+    return piece;
   }
 
-  function panel(point, flat, charts) {
-    const parts = unpackBars(flat);
-    const bars = [...new Set(parts.map((part) => part.bar))];
-    const totals = new Map(bars.map((bar) => [bar, 0]));
-    parts.forEach((part) => totals.set(part.bar, totals.get(part.bar) + part.value));
-    const plot = make("div", { class: "plot" });
-    const whole = Math.max(...totals.values());
-    const caption = attnflow.caption(point, attnflow.quantity(whole, data.unit));
-    body.append(make("figure", {}, caption, plot));
-    charts.push(() => attnflow.draw(plot, traces(parts, bars, totals), layout(bars), { displayModeBar: false }));
+  function row(bar, parts, scale) {
+    const total = sum(parts);
+    // kinds in the order of the legend, so that bars can be compared
+    const ordered = parts.filter(({ value }) => value > 0).toSorted((a, b) => a.kind - b.kind);
+    const words = ordered.map((part) => `${named(part)} ${attnflow.percent(part.value / total)}`);
+    const track = make(
+      "div",
+      { class: "track", role: "img", "aria-label": `${bar}: ${words.join(", ")}` },
+      ordered.map((part) => segment(bar, part, total, shares ? total : scale)),
+    );
+    return [make("span", { class: "stack-name", title: bar }, bar), track];
   }
 
-  function layout(bars) {
-    const unit = data.unit ? ` [${data.unit}]` : "";
-    return {
-      barmode: "stack",
-      bargap: 0.28,
-      height: BAR_PX * bars.length + 60,
-      margin: { l: 20, r: 26, t: 4, b: 40 },
-      xaxis: shares
-        ? { range: [0, 100], ticksuffix: " %" }
-        : { title: { text: `${data.whole}${unit}` }, exponentformat: "SI" },
-      yaxis: {
-        tickvals: bars.map((_, i) => i),
-        ticktext: bars.map((bar) => attnflow.plain(attnflow.shorten(bar, 24))),
-        autorange: "reversed",
-        showgrid: false,
-        zeroline: false,
-      },
-      uniformtext: { mode: "hide", minsize: 9 },
-    };
+  function ticks(scale) {
+    const text = (at) => (shares ? `${100 * at} %` : attnflow.rounded(at * scale, data.unit));
+    const marks = TICKS.map((at) => {
+      const mark = make("span", {}, text(at));
+      mark.style.left = `${100 * at}%`;
+      return mark;
+    });
+    return [make("span"), make("div", { class: "ticks", "aria-hidden": "true" }, marks)];
   }
+
+  function panel({ point, bars, words }, scale) {
+    const rows = [...bars].flatMap(([bar, parts]) => row(bar, parts, scale));
+    const whole = Math.max(...[...bars.values()].map(sum));
+    const caption = attnflow.caption(point, bars.size ? attnflow.quantity(whole, data.unit) : "");
+    const stack = bars.size ? make("div", { class: "stack" }, rows, ticks(scale)) : null;
+    if (stack || words) return make("figure", {}, caption, stack, words ? make("p", { class: "words" }, words) : null);
+    const command = model.commands[point].replace("attnflow run", "attnflow explain");
+    const line = make("div", { class: "command" }, make("code", {}, command), attnflow.copyButton(command));
+    return make("figure", {}, caption, make("p", { class: "words" }, data.missing), line);
+  }
+
+  /** What is known of a point: bars by name, and words below them. */
+  function unpackPoint(point, entry) {
+    const { parts, words } = Array.isArray(entry) ? { parts: entry, words: "" } : entry;
+    return { point, bars: unpackBars(parts), words };
+  }
+
+  const isShown = ({ point, bars, words }) =>
+    bars.size || words || (data.missing && ["done", "infeasible"].includes(model.state.values[point]));
 
   let turn = 0;
   async function draw() {
@@ -119,16 +107,12 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
         return make("span", { class: "legend-entry" }, box, kind.label);
       }),
     );
-    body.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
-    body.replaceChildren();
-    const charts = [];
-    model.selected.forEach((point, i) => parts[i].length && panel(point, parts[i], charts));
-    for (const chart of charts) {
-      if (mine === turn) await chart();
-    }
-    if (!charts.length) body.append(make("p", { class: "empty" }, "None of the selected points has a result."));
+    const panels = model.selected.map((point, i) => unpackPoint(point, parts[i])).filter(isShown);
+    const scale = Math.max(...panels.flatMap(({ bars }) => [...bars.values()].map(sum)));
+    body.replaceChildren(...panels.map((each) => panel(each, scale)));
+    if (!panels.length) body.append(make("p", { class: "empty" }, "None of the selected points has a result."));
   }
 
   await draw();
-  return { select: draw, theme: draw };
+  return { select: draw };
 });

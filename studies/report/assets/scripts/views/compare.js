@@ -47,6 +47,8 @@ attnflow.view("compare", async (element) => {
       );
       return;
     }
+    const roles = model.selected.map((point) => make("td", {}, model.roles.get(point) ?? "selected"));
+    const why = make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "chosen as"), roles));
     const settings = model.columns.filter((column) => column.role !== "metric" && worthShowing(column));
     const metrics = model.metrics.filter(worthShowing);
     const commands = model.selected.map((point) => make("td", {}, attnflow.copyButton(model.commands[point])));
@@ -54,6 +56,7 @@ attnflow.view("compare", async (element) => {
       "table",
       { class: "compare" },
       make("thead", {}, make("tr", {}, make("td"), model.selected.map(head))),
+      model.roles.size ? why : null,
       make("tbody", {}, settings.map(row)),
       make("tbody", {}, metrics.map(row), make("tr", {}, make("th", { scope: "row" }, "command"), commands)),
     );

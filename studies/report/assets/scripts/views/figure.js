@@ -6,4 +6,4 @@ attnflow.view("figure", async (element, { data, layout, caption }) => {
   const draw = () => attnflow.draw(plot, structuredClone(data), structuredClone({ height: 420, ...layout }));
   await draw();
   return { theme: draw };
-});
+}, { charts: true });

@@ -190,4 +190,4 @@ attnflow.view("scatter", async (element, data) => {
 
   await draw();
   return { select: draw, filter: draw, theme: draw };
-});
+}, { charts: true });

@@ -221,7 +221,7 @@ attnflow.view("sensitivity", async (element, data) => {
     showLegend();
     const charts = [];
     const parts = objectives.flatMap((objective) => part(objective, charts));
-    body.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
+    body.querySelectorAll(".plot").forEach((plot) => window.Plotly?.purge(plot));
     body.replaceChildren(...(parts.length ? parts : [make("p", { class: "empty" }, "No point passes the filter.")]));
     for (const chart of charts) {
       if (mine === turn) await chart();
@@ -230,4 +230,4 @@ attnflow.view("sensitivity", async (element, data) => {
 
   await draw();
   return { filter: draw, theme: draw };
-});
+}, { charts: true });
