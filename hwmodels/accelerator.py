@@ -3,11 +3,14 @@
 A file has the fields of `hwmodels.chip.Accelerator` under the same names; each number is plain or
 ``{value: "3.35 TB/s", source: "..."}``; ``assumption: true`` marks a choice of the model. A source that is a
 key of ``references.yaml`` stands for that entry. ``base: h100_sxm5_80g`` starts from a preset and changes only what is
-written; a file that changes the die so much that the published area no longer holds says ``area_mm2: null``.
+written. In a user's file other cores, caches or another node take back the published area of the base, which no longer
+holds, unless the file gives its own; a preset that shares the die of its base keeps it, or says ``area_mm2: null``. A
+file without a name is called as the file.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -74,7 +77,8 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
         An unknown name (with the nearest one), or every problem of the file with its line.
     """
     if is_path(name_or_path):
-        return _accelerator(read_document(Path(name_or_path)))
+        path = Path(name_or_path)
+        return _own(read_document(path), path.stem)
     return _preset(_preset_name(str(name_or_path)))
 
 
@@ -105,6 +109,20 @@ def _references() -> dict[str, str]:
     text = (resources.files("hwmodels") / "references.yaml").read_text(encoding="utf-8")
     found = read_text(text, "references.yaml").validate(BibliographyText).references
     return {name: f"{entry.reference} [{entry.status}]" for name, entry in found.items()}
+
+
+def _own(document: Document, stem: str) -> Accelerator:
+    """The chip of a user's file: named, and without the published die of a base that it changes."""
+    chip = _accelerator(document)
+    given = _mapping(document)
+    base = given.get("base")
+    if not isinstance(base, str):
+        return chip
+    if "name" not in given:
+        chip = replace(chip, name=stem)
+    if "area_mm2" in given or chip.die_fields() == load_accelerator(_preset_name(base)).die_fields():
+        return chip
+    return replace(chip, area_mm2=None, citations=tuple(pair for pair in chip.citations if pair[0] != "area_mm2"))
 
 
 def _accelerator(document: Document) -> Accelerator:

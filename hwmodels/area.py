@@ -85,8 +85,9 @@ def area_of(chip: Accelerator) -> Area:
 def _changes_the_die(chip: Accelerator) -> bool:
     """A design changed by hand no longer has the published die, unless its area was set by hand too."""
     changed = {path for path, _ in chip.changes}
-    grows = {"cores", "node_nm"} | {f"{tier.name}.capacity_bytes" for tier in chip.caches}
-    return "area_mm2" not in changed and any(path in grows or path.startswith("core.") for path in changed)
+    fields = chip.die_fields()
+    # core.array stands for several fields
+    return "area_mm2" not in changed and any(path in fields or path.startswith("core.") for path in changed)
 
 
 def _own_factor(chip: Accelerator) -> float:

@@ -241,6 +241,11 @@ class Accelerator:
 
     # fields by path
 
+    def die_fields(self) -> dict[str, Number | str | None]:
+        """The fields that the size of the die follows from, by path: cores and what is in them, node, caches."""
+        grows = {"cores", "node_nm"} | {f"{tier.name}.capacity_bytes" for tier in self.caches}
+        return {path: value for path, value in self.values().items() if path in grows or path.startswith("core.")}
+
     def sources(self) -> dict[str, str]:
         """Where each number comes from, by field path."""
         return dict(self.citations)
@@ -325,8 +330,18 @@ def _bad_names(chip: Accelerator) -> list[Problem]:
 _MAY_BE_ZERO = ("latency_s", "sram_latency_cycles", "accumulator_bytes", "register_bytes", "j_per_bit", "static_w")
 
 
-_LARGEST = {"sustained_fraction": 1.0, "node_nm": 45.0}
-"""Nothing is known about energies and areas of nodes above 45 nm."""
+_LARGEST = {
+    "sustained_fraction": 1.0,
+    "node_nm": 45.0,
+    "clock_hz": 1e12,
+    "cores": 1e8,
+    "latency_s": 1e3,
+    "sram_latency_cycles": 1e9,
+}
+"""Nothing is known about energies and areas of nodes above 45 nm; the others are far beyond any chip, but still times
+that can be counted."""
+_SMALLEST = {"clock_hz": 1.0, "bytes_per_second": 1.0, "core": 1e-6}
+"""Rates below which times cannot be counted; ``core`` holds for all rates per cycle of a core."""
 
 
 def _bad_numbers(chip: Accelerator) -> list[Problem]:
@@ -341,4 +356,13 @@ def _bad_numbers(chip: Accelerator) -> list[Problem]:
             problems.append(Problem(f"must be {bound} (got {value:g})", field=path))
         elif (most := _LARGEST.get(path.rsplit(".", 1)[-1])) is not None and value > most:
             problems.append(Problem(f"must be at most {most:g} (got {value:g})", field=path))
+        elif value < (least := _least_rate(path)):
+            problems.append(Problem(f"must be at least {least:g} (got {value:g})", field=path))
     return problems
+
+
+def _least_rate(path: str) -> float:
+    """Below which a rate cannot be; 0 for what is no rate."""
+    if path.startswith("core.") and "_per_cycle" in path:
+        return _SMALLEST["core"]
+    return _SMALLEST.get(path.rsplit(".", 1)[-1], 0.0)

@@ -38,11 +38,18 @@ def _known_technology(name: str) -> str:
     return name
 
 
+def _no_truth_value(value: object) -> object:
+    """Pydantic takes true for 1; in a file it is a slip."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number (got {str(value).lower()})")
+    return value
+
+
 Technology = Annotated[str, AfterValidator(_known_technology)]
-Count = Annotated[int, Field(ge=1)]
-Budget = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
+Budget = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
+Positive = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0)]
+Fraction = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0, le=1)]
 
 CountGiven = Annotated[Cited[Count], BeforeValidator(_cite_plain_value)]
 BudgetGiven = Annotated[Cited[Budget], BeforeValidator(_cite_plain_value)]
@@ -136,7 +143,7 @@ class EnergyText(_Strict):
 class AcceleratorText(_Strict):
     """A chip file."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     aliases: list[str] = []
     base: str | None = None
     kind: ChipKind

@@ -178,7 +178,9 @@ def _unit_hint(number: str, suffix: str, factors: dict[str, Decimal]) -> str:
     if bits:
         rate = "/s" if bits[2] else ""
         return f"; write '{number} {bits[1]}bit{rate}' for bits or '{number} {bits[1]}B{rate}' for bytes"
-    match = nearest(suffix, factors)
+    # what goes on as it was begun: 'm' is 'ms', not 'Ms'
+    begun = [name for name in factors if name.startswith(suffix)]
+    match = min(begun, key=len) if begun else nearest(suffix, factors)
     return f"; did you mean '{number} {match}'?" if match else ""
 
 

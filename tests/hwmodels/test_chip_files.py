@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from hwmodels.accelerator import accelerator_names, accelerator_schema, load_accelerator
+from hwmodels.area import area_of
 from hwmodels.chip_text import UNCITED
 from hwmodels.documents import read_text
+from hwmodels.energy import energy_table
 from hwmodels.errors import InputError
 
 OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
@@ -44,6 +46,23 @@ def test_a_file_can_start_from_a_preset(tmp_path):
     assert chip.sources()["hbm.latency_s"] == base.sources()["hbm.latency_s"]
 
 
+def test_a_changed_die_does_not_keep_the_area_of_its_base(tmp_path):
+    def chip_of(text, name="small.yaml"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return load_accelerator(tmp_path / name)
+
+    base = load_accelerator("h100")
+    small, faster = chip_of("base: h100\ncores: 10\n"), chip_of("base: h100\nclock_hz: 2 GHz\n")
+    by_path = base.with_(cores=10)
+    assert (small.name, small.area_mm2) == ("small", None)
+    assert "area_mm2" not in small.sources()
+    assert area_of(small).die_mm2 == pytest.approx(area_of(by_path).die_mm2, rel=0.25)
+    assert energy_table(small).static_w == pytest.approx(energy_table(by_path).static_w, rel=0.25)
+    assert faster.area_mm2 == base.area_mm2
+    assert chip_of("base: h100\ncores: 10\narea_mm2: 200\n").area_mm2 == 200
+    assert load_accelerator("h20").area_mm2 == base.area_mm2
+
+
 def test_faults_are_told_with_their_lines_all_at_once(tmp_path):
     text = OWN_CHIP.read_text(encoding="utf-8")
     text = text.replace("cores: 16", "cores: 0").replace("1 GHz", "1 GB").replace("  exp_per_cycle: 16\n", "")
@@ -68,6 +87,12 @@ def test_faults_are_told_with_their_lines_all_at_once(tmp_path):
         ("51.2 GB/s", "0 B/s", "chip.yaml:29: tiers.lpddr.bytes_per_second: must be greater than 0 (got 0)"),
         ("kind: custom", "kind: gpuu", "chip.yaml:3: kind: must be 'gpu'"),
         ("kind: custom", "kind: custom\nbase: h10", "chip.yaml:4: base: unknown chip 'h10'; did you mean 'h100'?"),
+        ("matrix_rows: 1", "matrix_rows: true", "chip.yaml:10: core.matrix_rows: must be a number (got true)"),
+        ("exp_per_cycle: 16", "exp_per_cycle: 1e-300", "chip.yaml:14: core.exp_per_cycle: must be at least 1e-06"),
+        ("latency_s: 100 ns", "latency_s: 1e30", "tiers.lpddr.latency_s: must be at most 1000 (got 1e+30)"),
+        ("latency_s: 100 ns", "latency_s: 100 m", "did you mean '100 ms'?"),
+        ("cores: 16", "cores: 9999999999999999999", "chip.yaml:7: cores: must be at most 1e+08"),
+        ("name: own_chip", "name: ''", "chip.yaml:2: name: "),
         ('source: "JESD', 'sorce: "JESD', "unknown key; did you mean 'source'?"),
         ("51.2 GB/s, source", "51.2 GB/s, assumption: maybe, source", "chip.yaml:29: tiers.lpddr.bytes_per_second"),
     ],

@@ -51,6 +51,8 @@ def test_quantities_are_read_to_base_units(text, unit, value):
         ("10 Gb/s", "B/s", ["10 Gbit/s", "10 GB/s"]),
         ("10 Gbps", "B/s", ["10 Gbit/s", "10 GB/s"]),
         ("1.7 GHZ", "Hz", ["did you mean '1.7 GHz'?"]),
+        ("100 m", "s", ["did you mean '100 ms'?"]),
+        ("51.2 GB", "B/s", ["did you mean '51.2 GB/s'?"]),
         ("3 TB/s", "Hz", ["a quantity in Hz", "got '3 TB/s'"]),
         ("3 TB", "B/s", ["a quantity in B/s"]),
         ("3 kmm2", "mm2", ["a quantity in mm2"]),
