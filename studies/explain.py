@@ -15,7 +15,11 @@ from studies.space import DesignPoint, Json, Scalar
 if TYPE_CHECKING:
     from simulator.explain.critical_path import CriticalPath, PathShare
     from simulator.explain.stalls import StallRow
-    from simulator.result import Result
+    from simulator.result import ChannelResult, Result
+
+
+_CLEAR_GAIN = 0.01
+"""Share of the cycles from which a lever is good enough to try no further ones."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,8 @@ def explain(point: DesignPoint) -> Explanation:
         return Explanation(point, result, stalls, path, note, None, str(result.deadlock))
     binding = path.shares[0] if path else _busiest(result)
     shares = path.shares if path else (binding,)
-    lever = next(_helpful(point, result, shares), None)
-    return Explanation(point, result, stalls, path, note, lever, _sentence(result, binding, lever))
+    lever, tried = _helpful(point, result, shares)
+    return Explanation(point, result, stalls, path, note, lever, _sentence(result, binding, lever, tried))
 
 
 def _busiest(result: Result) -> PathShare:
@@ -116,47 +120,63 @@ def _busiest(result: Result) -> PathShare:
     return PathShare("interval", unit.name, unit.busy_cycles, unit.firings)
 
 
-def _helpful(point: DesignPoint, result: Result, shares: tuple[PathShare, ...]) -> Iterator[Lever]:
-    """Levers that make `point` faster, tried in the order of what they should relieve."""
+def _helpful(point: DesignPoint, result: Result, shares: tuple[PathShare, ...]) -> tuple[Lever | None, tuple[str, ...]]:
+    """The first lever that makes `point` clearly faster, in the order of the shares, else the best; all that failed."""
     from simulator import simulate
 
-    tried: set[tuple[str, Scalar]] = set()
+    tried: list[tuple[str, Scalar]] = []
+    best: Lever | None = None
     for share in shares:
         for name, before, after in _candidates(point, result, share):
             if (name, after) in tried:
                 continue
-            tried.add((name, after))
             parameters = tuple((key, after if key == name else value) for key, value in point.parameters)
             try:
                 graph = build_graph(dataclasses.replace(point, parameters=parameters))
             except InputError:
                 continue
+            tried.append((name, after))
             cycles = simulate(graph, timing_only=True, digest=False, explain=False).cycles
-            if cycles < result.cycles:
-                yield Lever(name, before, after, result.cycles, cycles)
+            if cycles < (best.cycles_after if best else result.cycles):
+                best = Lever(name, before, after, result.cycles, cycles)
+                if cycles <= (1 - _CLEAR_GAIN) * result.cycles:
+                    return best, ()
+    return best, tuple(f"{name} = {after}" for name, after in tried)
 
 
 def _candidates(point: DesignPoint, result: Result, share: PathShare) -> Iterator[tuple[str, Scalar, Scalar]]:
     """Changes of one parameter that could relieve one share of the critical path: (name, before, after)."""
     values = dict(point.parameters)
     if share.kind == "slot":
-        depth = result.channel(share.where).depth
-        if depth is not None and "depths" in values:
-            others = ",".join(
-                part for part in str(values["depths"]).split(",") if part and not part.startswith(f"{share.where}=")
-            )
-            after = f"{others},{share.where}={2 * depth}".lstrip(",")
-            yield "depths", values["depths"], after
-        if depth is not None and depth == values.get("fifo_depth"):
-            yield "fifo_depth", depth, 2 * depth
+        yield from _deeper(point, result.channel(share.where))
         return
     for field in dataclasses.fields(find_algorithm(point.algorithm).parameters):
-        value = values.get(field.name)
-        if share.where in field.metadata.get("speeds", ()) and isinstance(value, int) and value > 0:
+        value, slows = values.get(field.name), field.metadata.get("slows")
+        if not isinstance(value, int):
+            continue
+        if share.where in field.metadata.get("speeds", ()) and value > 0:
             yield field.name, value, 2 * value
+        elif slows and share.kind == slows.kind and share.where in slows.units and value > slows.least:
+            yield field.name, value, max(slows.least, value // 2)
 
 
-def _sentence(result: Result, binding: PathShare, lever: Lever | None) -> str:
+def _deeper(point: DesignPoint, fifo: ChannelResult) -> Iterator[tuple[str, Scalar, Scalar]]:
+    """Parameters that may make a FIFO twice as deep: (name, before, after)."""
+    values = dict(point.parameters)
+    if fifo.depth is None:
+        return
+    if "depths" in values:
+        others = [part for part in str(values["depths"]).split(",") if part and not part.startswith(f"{fifo.name}=")]
+        yield "depths", values["depths"], ",".join([*others, f"{fifo.name}={2 * fifo.depth}"])
+    for field in dataclasses.fields(find_algorithm(point.algorithm).parameters):
+        value = values.get(field.name)
+        # a depth of 0 is one that the algorithm decides: whether it is this FIFO's the simulation tells
+        if field.metadata.get("depth") and value in (0, fifo.depth):
+            yield field.name, value, 2 * fifo.depth
+
+
+def _sentence(result: Result, binding: PathShare, lever: Lever | None, tried: tuple[str, ...]) -> str:
+    """What binds, and the lever that helps or why there is none."""
     share = f"{100 * binding.cycles / max(result.cycles, 1):.0f} % of the critical path"
     what = {
         "interval": f"{binding.where} binds: starting its firings one after the other is {share}",
@@ -172,7 +192,17 @@ def _sentence(result: Result, binding: PathShare, lever: Lever | None) -> str:
     if binding.kind == "interval" and starved:
         what += f"; {', '.join(starved)} starves behind it"
     if lever is None:
-        return f"{what}. No parameter of the algorithm relieves it."
+        return f"{what}. No parameter of the algorithm relieves it{_why_not(binding, tried)}."
     gain = 100 * (1 - lever.cycles_after / lever.cycles_before)
     effect = f"{lever.cycles_before:,} -> {lever.cycles_after:,} cycles ({gain:.1f} % fewer)"
     return f"{what}. Next lever: {lever.parameter} from {lever.before!r} to {lever.after!r}: {effect}."
+
+
+def _why_not(binding: PathShare, tried: tuple[str, ...]) -> str:
+    """Why no lever was found: a unit that works in every cycle can only be joined by another."""
+    reasons = []
+    if binding.kind == "interval" and binding.cycles <= binding.edges:
+        reasons.append(f"{binding.where} starts a firing in every cycle, and none lets a firing do more")
+    if tried:
+        reasons.append(f"{', '.join(tried)} {'were' if len(tried) > 1 else 'was'} tried and would not help")
+    return f": {'; '.join(reasons)}" if reasons else ""

@@ -56,8 +56,8 @@ class ExponentialParameters(ComposedParameters):
 class NaiveParameters(ExponentialParameters, LongFifoParameters):
     """Parameters of `dam.composed_naive`."""
 
-    repeat_latency: int = latency("repeat")
-    repeat_ii: int = interval("repeat", 0)
+    repeat_latency: int = latency("repeat", units=("sum_repeat", "max_repeat"))
+    repeat_ii: int = interval("repeat", 0, units=("sum_repeat", "max_repeat"))
 
 
 @dataclass(frozen=True)

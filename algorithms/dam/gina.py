@@ -79,8 +79,8 @@ class UnscaledParameters(LongFifoParameters):
     div_start: int = start_overhead("div", _STATE_MACHINE)
     div_row: int = row_overhead("div", _STATE_MACHINE)
     pv_latency: int = latency("pv")
-    pv_first_ii: int = interval("pv after the first score of a row")
-    pv_ii: int = interval("pv after the other scores", 0)
+    pv_first_ii: int = interval("pv after the first score of a row", units=("pv",))
+    pv_ii: int = interval("pv after the other scores", 0, units=("pv",))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from algorithms.levers import Slows
 from hwmodels.errors import InputError, Problem
 
 
@@ -33,31 +34,35 @@ class Timing:
     start: int = 0
 
 
-def latency(unit: str, default: int = 1) -> int:
-    """The field ``<unit>_latency``."""
-    return field(default=default, metadata={"help": f"latency of {unit}", "unit": "cycles"})
+def latency(unit: str, default: int = 1, units: tuple[str, ...] = ()) -> int:
+    """The field ``<unit>_latency``; `units` are those that it is for, if not the one of its name."""
+    return _cycles(f"latency of {unit}", default, Slows("latency", units or (unit,), 1))
 
 
-def interval(unit: str, default: int = 1) -> int:
-    """The field ``<unit>_ii``."""
-    return field(default=default, metadata={"help": f"initiation interval of {unit}; may be 0", "unit": "cycles"})
+def interval(unit: str, default: int = 1, units: tuple[str, ...] = ()) -> int:
+    """The field ``<unit>_ii``; `units` as for `latency`."""
+    # an interval of 0 is what DAM gives to units that cost nothing, not one that hardware could be asked for
+    return _cycles(f"initiation interval of {unit}; may be 0", default, Slows("interval", units or (unit,), 1))
 
 
 def row_overhead(unit: str, default: int = 0) -> int:
     """The field ``<unit>_row`` or ``<unit>_reset``."""
-    return field(default=default, metadata={"help": f"cycles that {unit} spends before each row", "unit": "cycles"})
+    return _cycles(f"cycles that {unit} spends before each row", default, Slows("interval", (unit,)))
 
 
 def start_overhead(unit: str, default: int = 0) -> int:
     """The field ``<unit>_start``."""
-    what = f"cycles that {unit} spends once, before its first row"
-    return field(default=default, metadata={"help": what, "unit": "cycles"})
+    return _cycles(f"cycles that {unit} spends once, before its first row", default, Slows("interval", (unit,)))
+
+
+def _cycles(meaning: str, default: int, slows: Slows) -> int:
+    return field(default=default, metadata={"help": meaning, "unit": "cycles", "slows": slows})
 
 
 def depth(which: str, zero: str = "", default: int = 0) -> int | None:
     """A field for FIFO depths: `zero` says what 0 stands for, None is an unbounded FIFO."""
     meaning = f"0: {zero}; null: unbounded" if zero else "null: unbounded"
-    return field(default=default, metadata={"help": f"depth of {which}, in tokens; {meaning}"})
+    return field(default=default, metadata={"help": f"depth of {which}, in tokens; {meaning}", "depth": True})
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from hwmodels.errors import InputError, Problem
 Granularity = Literal["row", "scalar"]
 
 
-def _knob(help_text: str, unit: str | None = None, speeds: tuple[str, ...] = ()) -> dict[str, object]:
-    """Metadata of a parameter; ``speeds`` names the units whose interval a larger value shortens."""
-    return {"help": help_text, "speeds": speeds} | ({"unit": unit} if unit else {})
+def _knob(
+    help_text: str, unit: str | None = None, speeds: tuple[str, ...] = (), depth: bool = False
+) -> dict[str, object]:
+    """Metadata of a parameter; `algorithms.levers` says what ``speeds`` and ``depth`` mean."""
+    return {"help": help_text, "speeds": speeds, "depth": depth} | ({"unit": unit} if unit else {})
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class StreamingParameters:
     """Parameters that change what is computed; all others only change when."""
 
     granularity: Granularity = field(default="row", metadata=_knob("tokens of Q, K and V: row or scalar"))
-    fifo_depth: int = field(default=16, metadata=_knob("depth of every short FIFO, in tokens"))
+    fifo_depth: int = field(default=16, metadata=_knob("depth of every short FIFO, in tokens", depth=True))
     long_depth: int = field(
-        default=0, metadata=_knob("depth of the row-long FIFOs, in tokens; 0: what full rate needs")
+        default=0, metadata=_knob("depth of the row-long FIFOs, in tokens; 0: what full rate needs", depth=True)
     )
     depths: str = field(default="", metadata=_knob("depths of single FIFOs: NAME=DEPTH,NAME=DEPTH"))
     qk_latency: int = field(default=1, metadata=_knob("latency of the QK dot product", "cycles"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
+from algorithms.registry import algorithm_names, get_algorithm
+from algorithms.shape import Workload
 from studies.cli.app import run_command_line
 
+SMALL = Workload(name="w", phase="prefill", heads=1, kv_heads=1, q_len=4, kv_len=4, head_dim=2, mask="full")
 EXAMPLES = [
     ("sdpa.naive", ["exp_cycles=4"], "exp_lanes"),
     ("sdpa.scaled", ["exp_cycles=3"], "exp_lanes"),
@@ -18,6 +22,13 @@ EXAMPLES = [
     ("sdpa.memory_free", ["fifo_depth=1"], "fifo_depth"),
     ("sdpa.scaled", ["exp_latency=40"], "depths"),
     ("sdpa.naive", ["exp_latency=24", "fifo_depth=4"], "fifo_depth"),
+    ("dam.composed_naive", ["exp_ii=3"], "exp_ii"),
+    ("dam.composed_naive", [], "long_depth"),
+    ("dam.composed_scaled", ["repeat_ii=4"], "repeat_ii"),
+    ("dam.agnostic", ["reduce_prod_reset=900"], "reduce_prod_reset"),
+    ("dam.gina_spatial", [], "qkt_exp_latency"),
+    ("dam.gina_unscaled", ["pv_ii=5"], "pv_ii"),
+    ("dam.gina_scaled", ["exp_latency=30"], "exp_latency"),
 ]
 
 
@@ -46,6 +57,30 @@ def test_a_design_at_full_rate_has_no_lever(capsys: pytest.CaptureFixture[str]) 
     document = explain(capsys, "sdpa.memory_free")
     assert document["lever"] is None
     assert "No parameter" in str(document["sentence"])
+
+
+def test_why_there_is_no_lever_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    sentence = str(explain(capsys, "dam.agnostic")["sentence"])
+    assert sentence.endswith("relieves it: matmul_qk starts a firing in every cycle, and none lets a firing do more.")
+    sentence = str(explain(capsys, "sdpa.memory_free", "--set", "row_div_cycles=2000")["sentence"])
+    assert "div binds" in sentence
+    assert "would not help" in sentence
+    assert "in every cycle" not in sentence
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+def test_levers_name_units_and_values_that_exist(name: str) -> None:
+    algorithm = get_algorithm(name)
+    graph = algorithm.build(SMALL, algorithm.parameters())
+    units = {unit.name for unit in graph.units}
+    found = 0
+    for field in dataclasses.fields(algorithm.parameters):
+        slows = field.metadata.get("slows")
+        named = slows.units if slows else ()
+        found += bool(named or field.metadata.get("depth"))
+        assert not named or units & set(named), field.name
+        assert not slows or not field.metadata.get("speeds")
+    assert found
 
 
 def test_a_deadlock_is_explained_with_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:

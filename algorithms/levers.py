@@ -1,0 +1,35 @@
+"""What a parameter of a graph acts on, so that ``attnflow explain`` knows what to try.
+
+A field of a parameter class says so in its metadata:
+
+``"speeds"``
+    Names of units whose interval a larger value shortens: lanes.
+``"slows"``
+    `Slows`: units whose interval or latency a smaller value shortens.
+``"depth"``
+    True where the value is the depth of FIFOs, 0 one that the algorithm decides and None no bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Slows:
+    """Cycles that a parameter adds.
+
+    Parameters
+    ----------
+    kind
+        To the interval between firings of units, or to the latency of their tokens.
+    units
+        Names of the units.
+    least
+        Smallest value worth trying.
+    """
+
+    kind: Literal["interval", "latency"]
+    units: tuple[str, ...]
+    least: int = 0
