@@ -119,7 +119,7 @@ class Kernel:
                 settings |= line.set
                 break
         kind = self.algorithm.parameters
-        known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        known = [field.name for field in fields(kind)]
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise InputError(

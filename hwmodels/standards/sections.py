@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
@@ -85,14 +85,21 @@ def section_of(value_type: type[DataclassInstance], *positive: str) -> type[Sect
     return create_model(f"{value_type.__name__}Text", __base__=Section, **fields)
 
 
-OrganisationText = section_of(
-    DramOrganisation, *(each.name for each in dataclasses.fields(DramOrganisation) if each.name != "rank_owns_bus")
-)
-TimingText = section_of(DramTiming, "cl", "cwl", "rcd_read", "rcd_write", "rp", "ras", "rc", "burst", "rfc", "refi")
-BusText = section_of(DramBus, "ticks_per_clock", "activate_ticks", "column_ticks")
-ControllerText = section_of(
-    DramController, "read_depth", "write_depth", "bank_depth", "hit_cap", "drain_high", "drain_low", "width"
-)
+if TYPE_CHECKING:  # made at run time out of the dataclasses, of which a type checker can know their base alone
+    OrganisationText: TypeAlias = Section
+    TimingText: TypeAlias = Section
+    BusText: TypeAlias = Section
+    ControllerText: TypeAlias = Section
+else:
+    OrganisationText = section_of(
+        DramOrganisation, *(each.name for each in dataclasses.fields(DramOrganisation) if each.name != "rank_owns_bus")
+    )
+    TimingText = section_of(DramTiming, "cl", "cwl", "rcd_read", "rcd_write", "rp", "ras", "rc", "burst", "rfc", "refi")
+    BusText = section_of(DramBus, "ticks_per_clock", "activate_ticks", "column_ticks")
+    ControllerText = section_of(
+        DramController, "read_depth", "write_depth", "bank_depth", "hit_cap", "drain_high", "drain_low", "width"
+    )
+
 GivenPeriod = Annotated[Cited[Annotated[Seconds, Field(gt=0)]], BeforeValidator(cite_plain_value)]
 
 
@@ -112,10 +119,10 @@ class DramSections(Text):
     """What both a standard and a tier on top of it may give."""
 
     clock: GivenPeriod | None = None
-    organisation: OrganisationText | None = None  # type: ignore[valid-type]  # made from the dataclass above
-    timing: TimingText | None = None  # type: ignore[valid-type]
-    bus: BusText | None = None  # type: ignore[valid-type]
-    controller: ControllerText | None = None  # type: ignore[valid-type]
+    organisation: OrganisationText | None = None
+    timing: TimingText | None = None
+    bus: BusText | None = None
+    controller: ControllerText | None = None
     mapping: MappingText | None = None
 
     def section(self, name: str) -> Section | None:

@@ -95,10 +95,12 @@ def overlay(
             problems.append(document.problem((section_name,), f"required keys are missing: {', '.join(missing)}"))
         else:
             parts[section_name] = value_type(**values)
-    for required in ("clock", "mapping"):
-        if standard is None and getattr(given, required) is None:
+    clock_s = given.clock.value if given.clock else standard.clock_s if standard else None
+    mapping = given.mapping.mapping() if given.mapping else standard.mapping if standard else None
+    for required, value in (("clock", clock_s), ("mapping", mapping)):
+        if value is None:
             problems.append(document.problem((required,), "required key is missing"))
-    if problems:
+    if problems or clock_s is None or mapping is None:
         raise InputError(in_order(problems))
     if given.clock is not None:
         cited["clock"] = citation(given.clock, source)
@@ -107,8 +109,8 @@ def overlay(
     result = DramStandard(
         name=name,
         summary=summary,
-        clock_s=given.clock.value if given.clock else standard.clock_s,  # type: ignore[union-attr]  # checked above
-        mapping=given.mapping.mapping() if given.mapping else standard.mapping,  # type: ignore[union-attr]
+        clock_s=clock_s,
+        mapping=mapping,
         citations=tuple(cited.items()),
         **parts,
     )

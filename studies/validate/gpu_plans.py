@@ -111,7 +111,7 @@ def _token(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
     if not isinstance(share, int | float) or not 0 < share <= 1:
         raise UnsupportedPointError("the share of full heads must lie between 0 and 1")
     context = Context(point.size("context_tokens", "Skv"), float(share), STREAMING_TOKENS, point.size("B", default=1))
-    parameters = SplitParameters(**kernel.text.parameters)  # type: ignore[arg-type]
+    parameters = SplitParameters(**kernel.text.parameters)
     return decoder_step(model, context, chip, parameters, point.number_format)
 
 
