@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from algorithms.shape import DTYPE_BYTES, LatentAttention, Mask, Phase, Workload
 from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
-from hwmodels.cited import Cited
+from hwmodels.cited import CITE_PLAIN, Cited
 from hwmodels.errors import InputError
 from hwmodels.shipped import Shipped
 
@@ -27,15 +27,7 @@ __all__ = [
     "workload_of_tensors",
 ]
 
-UNCITED = "given without a source"
-
-
-def _cite_plain_value(value: object) -> object:
-    """A plain number stands for itself in a user's own file; a test sees that shipped presets cite theirs."""
-    return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
-
-
-Given = Annotated[Cited[int], BeforeValidator(_cite_plain_value)]
+Given = Annotated[Cited[int], CITE_PLAIN]
 
 
 class _Strict(BaseModel):

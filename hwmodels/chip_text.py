@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from hwmodels.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
-from hwmodels.cited import Cited
+from hwmodels.cited import CITE_PLAIN, Cited
 from hwmodels.compute import Core, Rates
 from hwmodels.energy_tables import technology_names
 from hwmodels.errors import InputError, Problem, did_you_mean
@@ -22,13 +22,6 @@ from hwmodels.quantity import (
     SquareMillimetres,
     Watts,
 )
-
-UNCITED = "given without a source"
-
-
-def _cite_plain_value(value: object) -> object:
-    """A plain value stands for itself in a user's own file; a test sees that shipped presets cite theirs."""
-    return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
 
 
 def _known_technology(name: str) -> str:
@@ -51,18 +44,18 @@ Budget = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
 Positive = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0)]
 Fraction = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0, le=1)]
 
-CountGiven = Annotated[Cited[Count], BeforeValidator(_cite_plain_value)]
-BudgetGiven = Annotated[Cited[Budget], BeforeValidator(_cite_plain_value)]
-PositiveGiven = Annotated[Cited[Positive], BeforeValidator(_cite_plain_value)]
-FractionGiven = Annotated[Cited[Fraction], BeforeValidator(_cite_plain_value)]
-HertzGiven = Annotated[Cited[Hertz], BeforeValidator(_cite_plain_value)]
-BytesGiven = Annotated[Cited[Bytes], BeforeValidator(_cite_plain_value)]
-BandwidthGiven = Annotated[Cited[BytesPerSecond], BeforeValidator(_cite_plain_value)]
-SecondsGiven = Annotated[Cited[Seconds], BeforeValidator(_cite_plain_value)]
-WattsGiven = Annotated[Cited[Watts], BeforeValidator(_cite_plain_value)]
-AreaGiven = Annotated[Cited[SquareMillimetres], BeforeValidator(_cite_plain_value)]
-JoulesGiven = Annotated[Cited[Joules], BeforeValidator(_cite_plain_value)]
-JoulesPerBitGiven = Annotated[Cited[JoulesPerBit], BeforeValidator(_cite_plain_value)]
+CountGiven = Annotated[Cited[Count], CITE_PLAIN]
+BudgetGiven = Annotated[Cited[Budget], CITE_PLAIN]
+PositiveGiven = Annotated[Cited[Positive], CITE_PLAIN]
+FractionGiven = Annotated[Cited[Fraction], CITE_PLAIN]
+HertzGiven = Annotated[Cited[Hertz], CITE_PLAIN]
+BytesGiven = Annotated[Cited[Bytes], CITE_PLAIN]
+BandwidthGiven = Annotated[Cited[BytesPerSecond], CITE_PLAIN]
+SecondsGiven = Annotated[Cited[Seconds], CITE_PLAIN]
+WattsGiven = Annotated[Cited[Watts], CITE_PLAIN]
+AreaGiven = Annotated[Cited[SquareMillimetres], CITE_PLAIN]
+JoulesGiven = Annotated[Cited[Joules], CITE_PLAIN]
+JoulesPerBitGiven = Annotated[Cited[JoulesPerBit], CITE_PLAIN]
 
 
 class _Strict(BaseModel):

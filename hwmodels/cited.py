@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 T = TypeVar("T")
+
+UNCITED = "given without a source"
+"""The source of a plain value, where one is allowed: in a user's own file, or under the source of its section."""
 
 
 class Cited(BaseModel, Generic[T]):
@@ -40,3 +43,12 @@ class Cited(BaseModel, Generic[T]):
         if not (self.note or "").strip():
             raise ValueError("an assumption needs a note (or a source) that gives the reason")
         return self
+
+
+def cite_plain_value(value: object) -> object:
+    """A plain value as a cited one; tests see that everything shipped has a source."""
+    return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
+
+
+CITE_PLAIN = BeforeValidator(cite_plain_value)
+"""For ``Annotated[Cited[...], CITE_PLAIN]``: a plain value will do, too."""

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from hwmodels.cited import Cited
+from hwmodels.cited import CITE_PLAIN, UNCITED, Cited
 from hwmodels.quantity import Seconds
 from hwmodels.standards.standard import (
     Coordinate,
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     V = TypeVar("V", bound=DataclassInstance)
-
-UNCITED = "given without a source"
-
-
-def cite_plain_value(value: object) -> object:
-    """A plain value is cited by its section; a test sees that every section of the shipped files has a source."""
-    return value if isinstance(value, dict | Cited) else {"value": value, "source": UNCITED}
 
 
 def citation(value: Cited[Any], section_source: str = "") -> str:
@@ -81,7 +74,7 @@ def section_of(value_type: type[DataclassInstance], *positive: str) -> type[Sect
     for name, hint in get_type_hints(value_type).items():
         kind = _POSITIVE if name in positive else _STRICT.get(hint, hint)
         cited = Cited.__class_getitem__(kind)
-        fields[name] = (Annotated[cited | None, BeforeValidator(cite_plain_value)], None)
+        fields[name] = (Annotated[cited | None, CITE_PLAIN], None)
     return create_model(f"{value_type.__name__}Text", __base__=Section, **fields)
 
 
@@ -100,7 +93,7 @@ else:
         DramController, "read_depth", "write_depth", "bank_depth", "hit_cap", "drain_high", "drain_low", "width"
     )
 
-GivenPeriod = Annotated[Cited[Annotated[Seconds, Field(gt=0)]], BeforeValidator(cite_plain_value)]
+GivenPeriod = Annotated[Cited[Annotated[Seconds, Field(gt=0)]], CITE_PLAIN]
 
 
 class MappingText(Text):

@@ -5,29 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from hwmodels.cited import Cited
+from hwmodels.cited import CITE_PLAIN, Cited
 from hwmodels.quantity import Bytes, BytesPerSecond, Hertz, Joules, JoulesPerBit, Seconds, SquareMillimetres, Watts
-from hwmodels.standards.sections import LARGEST, DramSections, Section, cite_plain_value
+from hwmodels.standards.sections import LARGEST, DramSections, Section
 from hwmodels.standards.standard import DramStandard
 from hwmodels.tiers.dram_energy import DramEnergy, SupplyCurrents
 from hwmodels.tiers.sram_energy import Cell
 
-_Cite = BeforeValidator(cite_plain_value)
 _Whole = Annotated[Bytes, Field(gt=0, multiple_of=1, le=1 << 60)]
 Count = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
-GivenCount = Annotated[Cited[Count], _Cite]
-GivenBytes = Annotated[Cited[_Whole], _Cite]
-GivenRate = Annotated[Cited[Annotated[BytesPerSecond, Field(gt=0)]], _Cite]
-GivenHertz = Annotated[Cited[Annotated[Hertz, Field(gt=0)]], _Cite]
-GivenTime = Annotated[Cited[Seconds], _Cite]
-GivenJoules = Annotated[Cited[Joules], _Cite]
-GivenJoulesPerBit = Annotated[Cited[JoulesPerBit], _Cite]
-GivenWatts = Annotated[Cited[Watts], _Cite]
-GivenArea = Annotated[Cited[SquareMillimetres], _Cite]
-GivenShare = Annotated[Cited[Annotated[float, Field(gt=0, le=1)]], _Cite]
-GivenNumber = Annotated[Cited[Annotated[float, Field(gt=0)]], _Cite]
+GivenCount = Annotated[Cited[Count], CITE_PLAIN]
+GivenBytes = Annotated[Cited[_Whole], CITE_PLAIN]
+GivenRate = Annotated[Cited[Annotated[BytesPerSecond, Field(gt=0)]], CITE_PLAIN]
+GivenHertz = Annotated[Cited[Annotated[Hertz, Field(gt=0)]], CITE_PLAIN]
+GivenTime = Annotated[Cited[Seconds], CITE_PLAIN]
+GivenJoules = Annotated[Cited[Joules], CITE_PLAIN]
+GivenJoulesPerBit = Annotated[Cited[JoulesPerBit], CITE_PLAIN]
+GivenWatts = Annotated[Cited[Watts], CITE_PLAIN]
+GivenArea = Annotated[Cited[SquareMillimetres], CITE_PLAIN]
+GivenShare = Annotated[Cited[Annotated[float, Field(gt=0, le=1)]], CITE_PLAIN]
+GivenNumber = Annotated[Cited[Annotated[float, Field(gt=0)]], CITE_PLAIN]
 
 
 class CurrentsText(Section):
@@ -100,7 +99,7 @@ class SramTierText(Section):
     clock: GivenHertz
     buffers: GivenCount = Cited[int](value=1, assumption=True, note="one working set")
     node_nm: GivenNumber
-    cell: Annotated[Cited[Cell], _Cite]
+    cell: Annotated[Cited[Cell], CITE_PLAIN]
     read: GivenJoulesPerBit | None = None
     write: GivenJoulesPerBit | None = None
     leakage: GivenWatts | None = None
@@ -118,7 +117,7 @@ class LinkTierText(Section):
     latency: GivenTime
     chunk: GivenBytes
     outstanding: GivenCount
-    duplex: Annotated[Cited[Annotated[bool, Field(strict=True)]], _Cite]
+    duplex: Annotated[Cited[Annotated[bool, Field(strict=True)]], CITE_PLAIN]
     capacity: GivenBytes | None = None
     count: GivenCount = Cited[int](value=1, assumption=True, note="one link")
     energy: GivenJoulesPerBit

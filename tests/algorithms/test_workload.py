@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms import workload as workload_module
 from algorithms.workload import (
     DTYPE_BYTES,
     LatentAttention,
@@ -20,6 +19,7 @@ from algorithms.workload import (
     workload_names,
     workload_of_tensors,
 )
+from hwmodels.cited import UNCITED
 from hwmodels.errors import InputError
 
 
@@ -116,7 +116,7 @@ def test_every_number_of_a_preset_is_cited(name):
     if preset.latent is not None:
         numbers |= {f"latent.{field.name}" for field in dataclasses.fields(preset.latent)}
     assert numbers <= set(cited)
-    assert all(source and workload_module.UNCITED not in source for source in cited.values())
+    assert all(source and UNCITED not in source for source in cited.values())
     assert preset.source
     html = preset._repr_html_()
     assert html.count("<tr>") == html.count("</tr>") and preset.name in html and "attention_flops" in html

@@ -7,7 +7,7 @@ import pytest
 
 from hwmodels.accelerator import accelerator_names, accelerator_schema, load_accelerator
 from hwmodels.area import area_of
-from hwmodels.chip_text import UNCITED
+from hwmodels.cited import UNCITED
 from hwmodels.documents import read_text
 from hwmodels.energy import energy_table
 from hwmodels.errors import InputError

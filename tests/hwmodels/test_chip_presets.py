@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from hwmodels.accelerator import accelerator_aliases, accelerator_names, load_accelerator
-from hwmodels.chip_text import UNCITED
+from hwmodels.cited import UNCITED
 from hwmodels.documents import read_text
 from hwmodels.tiers.text import load_tier
 
