@@ -13,12 +13,11 @@ from studies.command import command_of
 from studies.goals import Goals
 from studies.pareto import non_dominated
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
-from studies.report.words import number, quantity
+from studies.report.words import number, setting
 from studies.space import Json, Scalar
 from studies.store import Row
 
 _NAMES_ALONE = ("study", "algorithm", "workload", "engine")
-_UNITS_SHOWN = ("Hz", "B/s", "B", "s", "W", "mm2")
 _FEW = 4
 """Points that are all shown in detail if there are no more of them."""
 _MOST_SHOWN = 5
@@ -286,6 +285,5 @@ def _setting(column: Column, value: Scalar) -> str:
     """A setting in a label; what a name alone makes clear goes without the name of the column."""
     if value is None or value == "":
         return ""
-    measured = column.unit in _UNITS_SHOWN and isinstance(value, int | float) and not isinstance(value, bool)
-    shown = quantity(value, column.unit) if measured else number(value)
+    shown = setting(value, column.unit)
     return shown if column.name in _NAMES_ALONE else f"{column.name} {shown}"

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from studies.space import Scalar
 
-_SI = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_SI = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 _LISTED = 4
+_UNITS_SHOWN = ("Hz", "B/s", "B", "s", "W", "mm2")
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -26,15 +27,21 @@ def quantity(value: float, unit: str) -> str:
 
     >>> quantity(16591, "cycle"), quantity(1.6591e-05, "s"), quantity(2560, "B"), quantity(0.25, "")
     ('16,591 cycles', '16.6 µs', '2.5 KiB', '0.25')
+    >>> quantity(9.999e11, "FLOP/s"), quantity(1.19e15, "FLOP/s"), quantity(442.64, "mm2")
+    ('1 TFLOP/s', '1.19 PFLOP/s', '442.6 mm²')
     """
     if unit == "cycle":
         return count(round(value), "cycle")
     if unit == "B":
         return _bytes(value)
+    if unit == "mm2":
+        return f"{number(value)} mm²"
     if not unit:
         return number(value)
     exponent = 0 if value == 0 else 3 * math.floor(math.log10(abs(value)) / 3)
     exponent = min(max(exponent, min(_SI)), max(_SI))
+    if abs(float(f"{value / 10.0**exponent:.3g}")) >= 1000 and exponent < max(_SI):
+        exponent += 3  # 999.9 rounds up to the next prefix
     return f"{value / 10.0**exponent:.3g} {_SI[exponent]}{unit}"
 
 
@@ -47,8 +54,8 @@ def _bytes(value: float) -> str:
 def number(value: Scalar) -> str:
     """A plain value: whole numbers with separators, others with four digits.
 
-    >>> number(4096), number(0.123456), number(True), number(None), number("row")
-    ('4,096', '0.1235', 'true', 'none', 'row')
+    >>> number(4096), number(0.123456), number(51234.5), number(True), number(None), number("row")
+    ('4,096', '0.1235', '51,230', 'true', 'none', 'row')
     """
     if value is None:
         return "none"
@@ -56,7 +63,9 @@ def number(value: Scalar) -> str:
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{float(f'{value:.4g}'):,.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def percent(fraction: float) -> str:
@@ -84,17 +93,27 @@ def listing(items: Sequence[str], most: int = _LISTED) -> str:
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1]))) if shown else ""
 
 
-def spread(values: Iterable[Scalar]) -> str:
+def setting(value: Scalar, unit: str = "") -> str:
+    """A value of a setting, with its unit where a prefix makes it short.
+
+    >>> setting(3.35e12, "B/s"), setting(65536, "B"), setting(8, "token"), setting("row")
+    ('3.35 TB/s', '64 KiB', '8', 'row')
+    """
+    measured = unit in _UNITS_SHOWN and isinstance(value, int | float) and not isinstance(value, bool)
+    return quantity(value, unit) if measured else number(value)
+
+
+def spread(values: Iterable[Scalar], unit: str = "") -> str:
     """What a setting ranges over: one value, a few, or from the least to the most.
 
-    >>> spread([8]), spread(["full", "causal"]), spread([64, 128, 256, 512, 1024])
-    ('8', 'full and causal', '64 to 1,024')
+    >>> spread([8]), spread(["full", "causal"]), spread([64, 128, 256, 512, 1024]), spread([1e9, 2e9], "Hz")
+    ('8', 'full and causal', '64 to 1,024', '1 GHz and 2 GHz')
     """
     different = list(dict.fromkeys(values))
     numbers = [value for value in different if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(different) > _LISTED:
-        return f"{number(min(numbers))} to {number(max(numbers))}"
-    return listing([number(value) for value in different])
+        return f"{setting(min(numbers), unit)} to {setting(max(numbers), unit)}"
+    return listing([setting(value, unit) for value in different])
 
 
 def spans(positions: Sequence[int], most: int = 12) -> str:

@@ -188,6 +188,8 @@ FILTERS = [
     ("lanes", "!1", lambda row: row["lanes"] != 1),
     ("mode", "scal", lambda row: row["mode"] == "scalar"),
     ("mode", "=row", lambda row: row["mode"] == "row"),
+    ("fifo.capacity_bytes", "<= 0.03 KiB", lambda row: 8 * row["fifo_depth"] <= 30.72),
+    ("fifo.capacity_bytes", "24 B", lambda row: row["fifo_depth"] == 3),
     ("state", "deadlock", lambda row: row["state"] == "deadlock"),
     ("reason", "too deep", lambda row: row["state"] == "failed"),
 ]

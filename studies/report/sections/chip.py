@@ -12,7 +12,8 @@ from studies.store import Outcome
 
 UNITS_LEAD = (
     "Each bar is one unit and the whole time of a launch: working, or not. Units of a core are means over cores; the "
-    "main memory and the cache are shared. What works all the time is what to widen."
+    "main memory and the cache are shared. A matrix array is held while it waits for a softmax with nothing else to "
+    "do. What works all the time is what to widen."
 )
 BOUNDS_LEAD = (
     "Each bar is the whole time of the run and, in it, what one lower bound would allow: no order of the same work is "
@@ -23,6 +24,8 @@ ENERGY_LEAD = (
     "table, so the sum is a lower estimate of what a programmable chip draws."
 )
 
+NAMES = {"exposed": "matrix held", "local": "exchange"}
+"""Shares of a launch that not every kernel has, and what they are called."""
 MOST_PARTS = 5
 """Components of the energy that are told apart; all points together have to do with eight colours."""
 
@@ -57,8 +60,10 @@ def _unit_bars(outcome: Outcome) -> Iterator[Bar]:
     for launch in run.launches if run else ():
         for unit, share in launch.busy.items():
             worked = min(share, 1.0) * launch.seconds
-            yield Bar(f"{launch.name}: {unit}", "works", "busy", worked)
-            yield Bar(f"{launch.name}: {unit}", "does not work", "idle", launch.seconds - worked)
+            bar = f"{launch.name}: {NAMES.get(unit, unit)}"
+            if share or unit not in NAMES:
+                yield Bar(bar, "works", "busy", worked)
+                yield Bar(bar, "does not work", "idle", launch.seconds - worked)
 
 
 def _bound_bars(outcome: Outcome) -> Iterator[Bar]:

@@ -79,7 +79,9 @@ def subject(points: Points) -> str:
     on = f" on {listing(workloads)}" if workloads else ""
     text = f"{count(len(points), 'design point')} of {listing(algorithms)}{on}."
     names = ("algorithm", "workload")
-    varied = [f"{column.name} ({spread(column.values)})" for column in points.axes if column.name not in names]
+    varied = [
+        f"{column.name} ({spread(column.values, column.unit)})" for column in points.axes if column.name not in names
+    ]
     return f"{text} Varied: {', '.join(varied)}." if varied else text
 
 

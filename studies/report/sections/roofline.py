@@ -47,6 +47,11 @@ class Ceiling:
     flops_per_second: float
     bytes_per_second: float | None = None
 
+    @property
+    def resource(self) -> str:
+        """What limits: the name without its rate."""
+        return self.name.partition(",")[0]
+
     def at(self, intensity: float) -> float:
         """Its height."""
         if self.bytes_per_second is None:
@@ -86,18 +91,26 @@ def _elsewhere(points: Points, point: int, flops_per_second: float) -> dict[str,
 def _figure(points: Points, placed: list[Placed]) -> Figure:
     import plotly.graph_objects as go
 
-    chosen = [each for each in placed if each.point in points.selected_first] or placed[:1]
+    places = {point: place for place, point in enumerate(points.selected_first)}
+    chosen = sorted((each for each in placed if each.point in places), key=lambda each: places[each.point])
+    chosen = chosen or placed[:1]
     span = [each.intensity for each in placed] + [value for each in chosen for value in each.elsewhere.values()]
     least, most = min(span) / _RANGE, max(span) * _RANGE
     figure = go.Figure()
-    for dash, (chip, one) in zip(_DASHES, _chips(points, chosen).items(), strict=False):
-        for ceiling in _ceilings(points, chip, one):
-            ridge = ceiling.flops_per_second / ceiling.bytes_per_second if ceiling.bytes_per_second else least
-            across = sorted({least, min(max(ridge, least), most), most})
-            label = plain(f"{chip.name}: {ceiling.name}")
-            line = {"dash": dash, "width": 1.5}
-            heights = [ceiling.at(value) for value in across]
-            figure.add_scatter(x=across, y=heights, mode="lines", name=label, line=line, hoverinfo="name")
+    lines = list(_lines(points, chosen))
+    for line in lines:
+        ceiling = line.ceiling
+        ridge = ceiling.flops_per_second / ceiling.bytes_per_second if ceiling.bytes_per_second else least
+        across = sorted({least, min(max(ridge, least), most), most})
+        figure.add_scatter(
+            x=across,
+            y=[ceiling.at(value) for value in across],
+            mode="lines",
+            name=plain(line.label),
+            line={"dash": line.dash, "width": 1.5},
+            meta={"hue": line.hue},
+            hoverinfo="name",
+        )
     scatter = go.Scattergl if len(placed) > 1500 else go.Scatter
     dots = {"size": 6, "opacity": 0.55}
     figure.add_trace(
@@ -108,18 +121,19 @@ def _figure(points: Points, placed: list[Placed]) -> Figure:
             mode="markers",
             name="points",
             marker=dots,
+            meta={"hue": 0},
             hoverinfo="none",
         )
     )
-    _add_other_tiers(figure, chosen)
+    _add_other_tiers(figure, chosen, {line.ceiling.resource: line.hue for line in lines})
     figure.update_layout(height=460, legend={"orientation": "h", "y": -0.18}, hovermode="closest")
-    figure.update_xaxes(type="log", title_text="useful FLOP per byte of the main memory")
-    figure.update_yaxes(type="log", title_text="useful FLOP/s", exponentformat="SI")
+    figure.update_xaxes(type="log", dtick="D2", title_text="useful FLOP per byte of the main memory")
+    figure.update_yaxes(type="log", dtick="D2", title_text="useful FLOP/s", exponentformat="SI")
     return figure
 
 
-def _add_other_tiers(figure: Figure, chosen: list[Placed]) -> None:
-    """Diamonds for the selected points, one trace per tier."""
+def _add_other_tiers(figure: Figure, chosen: list[Placed], hues: Mapping[str, int]) -> None:
+    """Diamonds for the selected points, one trace per tier, in the hue of its ceiling."""
     for name in dict.fromkeys(name for each in chosen for name in each.elsewhere):
         there = [each for each in chosen if name in each.elsewhere]
         figure.add_scatter(
@@ -129,8 +143,38 @@ def _add_other_tiers(figure: Figure, chosen: list[Placed]) -> None:
             mode="markers",
             name=plain(f"selected, by bytes of {name}"),
             marker={"symbol": "diamond", "size": 9},
+            meta={"hue": hues.get(name, 0)},
             hoverinfo="none",
         )
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a ceiling is drawn; ceilings of one resource have one hue, those of one chip one dash."""
+
+    ceiling: Ceiling
+    label: str
+    dash: str
+    hue: int
+
+
+def _lines(points: Points, chosen: Iterable[Placed]) -> Iterator[Line]:
+    """The ceilings of the chips that are drawn; what chips have in common once, without the name of a chip."""
+    chips = _chips(points, chosen)
+    ceilings = [list(_ceilings(points, chip, point)) for chip, point in chips.items()]
+    alike = len({chip.name for chip in chips}) < len(chips)
+    drawn: set[str] = set()
+    hues: dict[str, int] = {}
+    for dash, (chip, point), own in zip(_DASHES, chips.items(), ceilings, strict=False):
+        owner = f"chip of #{point}" if alike else chip.name
+        for ceiling in own:
+            same = [other for others in ceilings for other in others if other.name == ceiling.name]
+            highest = max(same, key=lambda other: other.flops_per_second)
+            label = ceiling.name if 1 < len(chips) == len(same) else f"{owner}: {ceiling.name}"
+            hue = hues.setdefault(ceiling.resource, len(hues) + 1)  # hue 0 is that of the points
+            if label not in drawn:
+                yield Line(highest if label == ceiling.name else ceiling, label, dash, hue)
+            drawn.add(label)
 
 
 def _chips(points: Points, chosen: Iterable[Placed]) -> dict[Accelerator, int]:

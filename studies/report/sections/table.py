@@ -10,7 +10,7 @@ from studies.report.registry import section
 
 LEAD = (
     "A click on a heading sorts, a click on a row selects the point. Filters take a part of a text (causal), a "
-    "number (8), a comparison (>=8), a range (8..32), several of them with commas, and ! for anything else; "
+    "number (8, 64 KiB), a comparison (>=8), a range (8..32), several of them with commas, and ! for anything else; "
     "they also act on the charts."
 )
 

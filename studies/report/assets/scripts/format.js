@@ -2,17 +2,22 @@
 // Numbers and labels as people read them.
 {
   const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-  const PREFIXES = { "-4": "p", "-3": "n", "-2": "µ", "-1": "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T" };
+  const PREFIXES = { "-4": "p", "-3": "n", "-2": "µ", "-1": "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P" };
+  const FACTORS = { p: 1e-12, n: 1e-9, u: 1e-6, "µ": 1e-6, m: 1e-3, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
+  ["Ki", "Mi", "Gi", "Ti"].forEach((prefix, i) => (FACTORS[prefix] = 1024 ** (i + 1)));
   const COUNTED = ["cycle", "token", "element"];
   const SCALED = ["s", "Hz", "J", "W", "B/s", "FLOP/s"];
   const BINARY = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+  attnflow.unit = (unit) => unit.replace("mm2", "mm²");
 
   attnflow.number = (value) => {
     if (value === null || value === undefined) return "–";
     if (typeof value !== "number") return String(value);
     if (Number.isInteger(value) && Math.abs(value) < 1e15) return grouped.format(value);
     const size = Math.abs(value);
-    return size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+    if (size >= 1e3 && size < 1e15) return grouped.format(Number(value.toPrecision(4)));
+    return size >= 1e-3 && size < 1e15 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
   };
 
   attnflow.quantity = (value, unit) => {
@@ -24,10 +29,10 @@
       return `${Number((value / 1024 ** power).toPrecision(power ? 3 : 15))} ${BINARY[power]}`;
     }
     if (SCALED.includes(unit)) {
-      const power = value === 0 ? 0 : Math.max(-4, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3)));
+      const power = value === 0 ? 0 : Math.max(-4, Math.min(5, Math.floor(Math.log10(Math.abs(value)) / 3)));
       return `${Number((value / 1000 ** power).toPrecision(4))} ${PREFIXES[power]}${unit}`;
     }
-    return `${attnflow.number(value)} ${unit}`;
+    return `${attnflow.number(value)} ${attnflow.unit(unit)}`;
   };
 
   /** A number in few characters, for ticks: 20k, 0.5, 1e-9. */
@@ -38,11 +43,20 @@
     return `${Number((value / 1000 ** power).toPrecision(3))}${PREFIXES[power]}`;
   };
 
+  /** Whether values of a unit are shown with a prefix, so that each carries its unit. */
+  attnflow.isScaled = (unit) => SCALED.includes(unit) || unit === "B";
+
   /** A quantity in few characters, for the ends of a scale. */
   attnflow.rounded = (value, unit) =>
-    SCALED.includes(unit) || unit === "B"
-      ? attnflow.quantity(Number(value.toPrecision(3)), unit)
-      : attnflow.short(value);
+    attnflow.isScaled(unit) ? attnflow.quantity(Number(value.toPrecision(3)), unit) : attnflow.short(value);
+
+  /** A number as people write it, "3.35 TB/s" or "64 KiB" where values have units; NaN if it is none. */
+  attnflow.readNumber = (text, unit = "") => {
+    const plain = text.replaceAll(/[ _]/g, "");
+    const [, digits, prefix, word] = plain.match(/^([-+.\de]*?)([pnuµmkKMGTP]i?)?(B\/s|FLOP\/s|B|Hz|J|W|s)?$/) ?? [];
+    if (!digits || (word && word !== unit)) return Number(plain || NaN);
+    return Number(digits) * (prefix ? FACTORS[prefix] : 1);
+  };
 
   /** Name of a column with its unit, unless the name says it. */
   attnflow.heading = ({ name, unit }) => {
@@ -51,7 +65,7 @@
       (unit === "cycle" && name.includes("cycles")) ||
       (unit === "B" && name.includes("bytes")) ||
       (unit === "s" && name.includes("seconds"));
-    return said ? name : `${name} [${unit}]`;
+    return said ? name : `${name} [${attnflow.unit(unit)}]`;
   };
 
   /** A value of a column: its unit only where the name of the column does not say it already. */

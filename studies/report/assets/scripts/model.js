@@ -116,16 +116,16 @@ attnflow.readFilter = (text, column) => {
   return (value) => tests.some((test) => test(value)) !== negative;
 
   function readNumbers(part) {
-    const clean = part.replaceAll(" ", "").replaceAll("_", "");
+    const clean = part.replaceAll(" ", "");
     const range = clean.match(/^(.+)\.\.(.+)$/);
     const compare = clean.match(/^(<=|>=|<|>|=)?(.+)$/);
     if (range) {
-      const [low, high] = [Number(range[1]), Number(range[2])];
+      const [low, high] = [attnflow.readNumber(range[1], column.unit), attnflow.readNumber(range[2], column.unit)];
       return Number.isNaN(low) || Number.isNaN(high)
         ? null
         : (value) => value !== null && value >= low && value <= high;
     }
-    const limit = Number(compare[2]);
+    const limit = attnflow.readNumber(compare[2], column.unit);
     if (Number.isNaN(limit)) return null;
     const test =
       {
@@ -133,7 +133,7 @@ attnflow.readFilter = (text, column) => {
         "<=": (value) => value <= limit,
         ">": (value) => value > limit,
         ">=": (value) => value >= limit,
-      }[compare[1]] ?? ((value) => value === limit);
+      }[compare[1]] ?? ((value) => Math.abs(value - limit) <= 1e-12 * Math.abs(limit));
     return (value) => value !== null && test(value);
   }
 
@@ -156,7 +156,7 @@ attnflow.showFilter = () => {
   note.querySelector("button").onclick = () => attnflow.model.clearFilters();
 };
 
-/** Caption of a panel about one point: its letter, its settings, and its state unless it is done. */
+/** Caption of a panel about one point: its letter, why it is shown or its settings, and its state unless it is done. */
 attnflow.caption = (point, remark) => {
   const { model, make } = attnflow;
   const state = model.state.values[point];
@@ -165,7 +165,7 @@ attnflow.caption = (point, remark) => {
     "figcaption",
     {},
     make("span", { class: "letter" }, model.letter(point)),
-    make("b", {}, model.label(point)),
+    make("b", { title: model.label(point) }, model.roles.get(point) ?? model.label(point)),
     badge,
     make("small", {}, remark),
   );

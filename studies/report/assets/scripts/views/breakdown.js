@@ -42,17 +42,16 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
     return piece;
   }
 
-  function row(bar, parts, scale) {
+  function track(bar, parts, scale) {
     const total = sum(parts);
     // kinds in the order of the legend, so that bars can be compared
     const ordered = parts.filter(({ value }) => value > 0).toSorted((a, b) => a.kind - b.kind);
     const words = ordered.map((part) => `${named(part)} ${attnflow.percent(part.value / total)}`);
-    const track = make(
+    return make(
       "div",
       { class: "track", role: "img", "aria-label": `${bar}: ${words.join(", ")}` },
       ordered.map((part) => segment(bar, part, total, shares ? total : scale)),
     );
-    return [make("span", { class: "stack-name", title: bar }, bar), track];
   }
 
   function ticks(scale) {
@@ -65,15 +64,37 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
     return [make("span"), make("div", { class: "ticks", "aria-hidden": "true" }, marks)];
   }
 
-  function panel({ point, bars, words }, scale) {
-    const rows = [...bars].flatMap(([bar, parts]) => row(bar, parts, scale));
-    const whole = Math.max(...[...bars.values()].map(sum));
-    const caption = attnflow.caption(point, bars.size ? attnflow.quantity(whole, data.unit) : "");
-    const stack = bars.size ? make("div", { class: "stack" }, rows, ticks(scale)) : null;
-    if (stack || words) return make("figure", {}, caption, stack, words ? make("p", { class: "words" }, words) : null);
+  const whole = (bars) => Math.max(...[...bars.values()].map(sum));
+  const amount = (bars) => (bars.size ? attnflow.quantity(whole(bars), data.unit) : "");
+
+  /** What is said of a point: its words, or the command that tells more. */
+  function remark({ point, bars, words }) {
+    if (words) return make("p", { class: "words" }, words);
+    if (bars.size) return null;
     const command = model.commands[point].replace("attnflow run", "attnflow explain");
     const line = make("div", { class: "command" }, make("code", {}, command), attnflow.copyButton(command));
-    return make("figure", {}, caption, make("p", { class: "words" }, data.missing), line);
+    return make("div", { class: "words" }, make("p", {}, data.missing), line);
+  }
+
+  /** A figure for one point with several bars. */
+  function panel(each, scale) {
+    const rows = [...each.bars].flatMap(([bar, parts]) => [
+      make("span", { class: "stack-name", title: bar }, bar),
+      track(bar, parts, scale),
+    ]);
+    const stack = each.bars.size ? make("div", { class: "stack" }, rows, ticks(scale)) : null;
+    return make("figure", {}, attnflow.caption(each.point, amount(each.bars)), stack, remark(each));
+  }
+
+  /** One figure for all points where none has more than one bar. */
+  function list(panels, scale) {
+    const rows = panels.flatMap((each) => {
+      const caption = attnflow.caption(each.point, amount(each.bars));
+      const bars = [...each.bars].map(([bar, parts]) => track(bar, parts, scale));
+      return [caption, make("div", {}, bars, remark(each))];
+    });
+    const axis = panels.some(({ bars }) => bars.size) ? ticks(scale) : [];
+    return make("figure", { class: "wide" }, make("div", { class: "stack list" }, rows, axis));
   }
 
   /** What is known of a point: bars by name, and words below them. */
@@ -108,8 +129,9 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
       }),
     );
     const panels = model.selected.map((point, i) => unpackPoint(point, parts[i])).filter(isShown);
-    const scale = Math.max(...panels.flatMap(({ bars }) => [...bars.values()].map(sum)));
-    body.replaceChildren(...panels.map((each) => panel(each, scale)));
+    const scale = Math.max(...panels.map(({ bars }) => whole(bars)));
+    const single = panels.length > 0 && panels.every(({ bars }) => bars.size <= 1);
+    body.replaceChildren(...(single ? [list(panels, scale)] : panels.map((each) => panel(each, scale))));
     if (!panels.length) body.append(make("p", { class: "empty" }, "None of the selected points has a result."));
   }
 

@@ -5,6 +5,7 @@ attnflow.view("sensitivity", async (element, data) => {
   const MOST_SPLITS = 6;
   const MOST_TICKS = 7;
   const MOST_DOTS = 100;
+  const LETTERS_ACROSS = 32; // of tick labels, side by side below a chart
   const LOGARITHMIC_FROM = 30;
   const axes = data.axes.map(model.column);
   const objectives = data.objectives.map(model.column);
@@ -92,6 +93,28 @@ attnflow.view("sensitivity", async (element, data) => {
     });
   }
 
+  const title = (axis) => (axis.unit === "B" ? axis.name : attnflow.heading(axis));
+
+  /** A value of a numeric axis below its chart, whose heading has the unit. */
+  function label(axis, value) {
+    if (axis.unit === "B") return attnflow.quantity(value, "B");
+    return attnflow.isScaled(axis.unit) ? attnflow.short(value) : attnflow.number(value);
+  }
+
+  /** Those of some ascending ticks whose labels do not touch the one before. */
+  function apart(values, words, geometric) {
+    const turn = geometric ? Math.log : (value) => value;
+    const extent = turn(values.at(-1)) - turn(values[0]);
+    let end = -Infinity;
+    return values.filter((value) => {
+      const middle = extent ? (turn(value) - turn(values[0])) / extent : 0;
+      const half = (words(value).length + 1) / 2 / LETTERS_ACROSS;
+      if (middle - half < end) return false;
+      end = middle + half;
+      return true;
+    });
+  }
+
   function acrossAxis(axis) {
     if (!axis.numeric) {
       const ticktext = axis.levels.map((level) => attnflow.plain(attnflow.shorten(level || "(empty)", 18)));
@@ -104,12 +127,13 @@ attnflow.view("sensitivity", async (element, data) => {
     }
     const values = distinct({ ...axis, values: model.matching.map((point) => axis.values[point]) });
     const every = values.length <= MOST_TICKS ? 1 : Math.ceil(values.length / (MOST_TICKS - 1));
-    const ticks = values.filter((_, i) => i % every === 0);
     const geometric = values[0] > 0 && values.at(-1) / values[0] >= 8;
+    const ticks = apart(values.filter((_, i) => i % every === 0), (value) => label(axis, value), geometric);
     return {
       type: geometric ? "log" : "linear",
       tickvals: ticks,
-      ticktext: ticks.map(attnflow.number),
+      ticktext: ticks.map((value) => label(axis, value)),
+      tickangle: 0,
       zeroline: false,
     };
   }
@@ -155,7 +179,7 @@ attnflow.view("sensitivity", async (element, data) => {
 
   function note(objective, shown) {
     if (shown.some(isRelative)) return "× is a multiple of the best on the same workload";
-    return attnflow.heading(objective) === objective.name ? "" : `in ${objective.unit}`;
+    return attnflow.heading(objective) === objective.name ? "" : `in ${attnflow.unit(objective.unit)}`;
   }
 
   /** Heading, charts and remark about one objective; charts are drawn once they are in the page. */
@@ -175,7 +199,7 @@ attnflow.view("sensitivity", async (element, data) => {
       const plot = make("div", { class: "plot" });
       charts.push(() => drawChart(plot, axis, objective, along(axis, points)));
       const remark = inWords(attnflow.effect(line), along(axis, points).length > line.length);
-      return make("figure", {}, make("figcaption", {}, make("b", {}, axis.name), make("small", {}, remark)), plot);
+      return make("figure", {}, make("figcaption", {}, make("b", {}, title(axis)), make("small", {}, remark)), plot);
     });
     return [
       make("h3", {}, objective.name, " ", make("small", {}, note(objective, shown))),

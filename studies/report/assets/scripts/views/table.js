@@ -52,7 +52,7 @@ attnflow.view("table", async (element) => {
       const button = make(
         "button",
         { type: "button", onclick: () => sortBy(column), title: column.meaning || column.name },
-        attnflow.heading(column) + arrow,
+        (attnflow.isScaled(column.unit) ? column.name : attnflow.heading(column)) + arrow,
       );
       const direction = sort.column === column ? (sort.down ? "descending" : "ascending") : "none";
       return make("th", { scope: "col", "aria-sort": direction, class: column.numeric ? "number" : "" }, button);
@@ -116,7 +116,7 @@ attnflow.view("table", async (element) => {
     const cells = columns.map((column) => {
       const value = column.values[point];
       if (column === model.state) return make("td", {}, make("span", { class: `state ${value}` }, value));
-      const text = attnflow.number(value);
+      const text = attnflow.isScaled(column.unit) ? attnflow.quantity(value, column.unit) : attnflow.number(value);
       return make("td", { class: column.numeric ? "number" : "", title: text.length > 24 ? text : null }, text);
     });
     const chosen = model.letter(point);
