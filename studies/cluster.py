@@ -6,28 +6,35 @@ if the program is.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from hwmodels.errors import InputError, Problem
 from studies.provenance import code_state, provenance
+from studies.runner import ExecutorLostError
 
 if TYPE_CHECKING:
+    from dask_jobqueue import SLURMCluster
     from distributed import Client
     from distributed import Future as DaskFuture
 
     from studies.runner import OpenExecutor
+    from studies.slurm import SlurmJob
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CONNECT_S = 10
 WORKERS_S = 60
-JOBS_S = 3600
-"""SLURM may keep jobs waiting; a sweep waits that long for the first."""
+LOG_FOLDER = Path("out") / "slurm"
+"""Where the logs of SLURM jobs go, unless the configuration of dask-jobqueue says otherwise."""
+_EXAMPLE = "jobqueue: {slurm: {cores: 4, memory: 8 GiB}}"
 
 
 @dataclass(frozen=True)
@@ -48,114 +55,236 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
     InputError
         Dask is not installed, nobody answers, there are no workers, or they run other code.
     """
-    client = _connect(address)
-    try:
-        yield _in_use(client, address, WORKERS_S)
-    finally:
-        client.close()
+    with _quiet(), _connected(address) as client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_S)
+        except TimeoutError:
+            message = f"{address}: no worker has joined within {WORKERS_S:.0f} s"
+            raise InputError(Problem(message, field="--scheduler")) from None
+        _refuse_other_code(client, address)
+        threads = sum(client.nthreads().values())
+        yield Cluster(lambda workers: _DaskExecutor(client, address, Future()), max(threads, 1), address)
 
 
 @contextmanager
-def slurm_cluster(jobs: int) -> Iterator[Cluster]:
+def slurm_cluster(jobs: int, tell: Callable[[str], None] | None = None) -> Iterator[Cluster]:
     """A cluster of that many SLURM jobs, described in the user's configuration of dask-jobqueue.
+
+    Parameters
+    ----------
+    jobs
+        How many.
+    tell
+        Takes lines for people: why jobs wait, which ones ended.
 
     Raises
     ------
     InputError
         dask-jobqueue is not installed or not configured, SLURM does not take the jobs, or they run other code.
     """
+    from studies.slurm import SlurmJobs
+
+    name = f"{jobs} SLURM jobs"
+    with _quiet(), _scheduler_for_jobs() as (cluster, client):
+        describe, workers_each = _job_maker(cluster)
+
+        def joined() -> list[str]:
+            return [str(state.name) for state in list(cluster.scheduler.workers.values())]
+
+        with SlurmJobs(describe, jobs, joined, tell or (lambda line: None)) as running:
+            running.wait_for_worker()
+            _refuse_other_code(client, name)
+            yield Cluster(lambda workers: _DaskExecutor(client, name, running.lost), jobs * workers_each, name)
+
+
+@contextmanager
+def _scheduler_for_jobs() -> Iterator[tuple[SLURMCluster, Client]]:
+    """A scheduler of this process as the configuration describes it, and no job yet."""
     try:
+        import dask
         from dask_jobqueue import SLURMCluster
         from distributed import Client
     except ImportError:
         raise _missing("--slurm", "dask-jobqueue") from None
+    configured = dask.config.get("jobqueue.slurm", {})
+    file = f"{dask.config.PATH}/jobqueue.yaml"
+    missing = [key for key in ("cores", "memory") if configured.get(key) is None]
+    if missing:
+        message = f"how many {' and how much '.join(missing)} a job gets is not configured"
+        raise InputError(Problem(message, field="--slurm", hint=f"write for example '{_EXAMPLE}' to {file}"))
+    # its status page would be open to the network
+    options = {"dashboard": False, "dashboard_address": "127.0.0.1:0"} | (configured.get("scheduler-options") or {})
     try:
-        cluster = SLURMCluster()
-    except (ValueError, TypeError, OSError) as error:
-        advice = "describe a job in ~/.config/dask/jobqueue.yaml, see https://jobqueue.dask.org"
-        raise InputError(Problem(f"{error}; {advice}", field="--slurm")) from None
+        cluster = SLURMCluster(scheduler_options=options)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        message = f"the job described in Dask's configuration, {file} for example, cannot be used: {error}"
+        raise InputError(Problem(message, field="--slurm")) from None
     with cluster, Client(cluster) as client:
+        yield cluster, client
+
+
+def _job_maker(cluster: SLURMCluster) -> tuple[Callable[[str], SlurmJob], int]:
+    """What makes a job for a worker of some name, and how many points such a job evaluates at once."""
+    import dask
+    from dask_jobqueue.slurm import SLURMJob
+
+    from studies.slurm import SlurmJob
+
+    configured = dask.config.get("jobqueue.slurm")
+    # one thread to a process: an evaluation holds the interpreter, and its limits are those of a process
+    processes = configured.get("processes") or int(configured["cores"])
+    title = configured.get("name")
+    title = "attnflow" if title in (None, "dask-worker") else str(title)
+    folder = Path(configured.get("log-directory") or LOG_FOLDER).expanduser().absolute()
+    address = cluster.scheduler_address
+
+    def describe(name: str) -> SlurmJob:
         try:
-            cluster.scale(jobs=jobs)
-            yield _in_use(client, f"{jobs} SLURM jobs", JOBS_S)
+            job = SLURMJob(address, name, processes=processes, job_name=title, log_directory=str(folder))
         except OSError as error:
-            raise InputError(Problem(f"sbatch does not start: {error}", field="--slurm")) from None
+            message = f"no logs can be written to {folder}: {error.strerror}"
+            raise InputError(Problem(message, field="--slurm")) from None
+        return SlurmJob(name, job.job_script(), str(folder / f"{title}-%J.err"))
+
+    return describe, max(int(configured["cores"]), 1)
 
 
 def _missing(option: str, package: str) -> InputError:
     return InputError(Problem(f"needs {package}: pip install 'attnflow[cluster]'", field=option))
 
 
-def _connect(address: str) -> Client:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Dask logs about connections stays away from the user: whatever matters is told in one line."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
     try:
         from distributed import Client
     except ImportError:
         raise _missing("--scheduler", "Dask") from None
     try:
-        return Client(address, timeout=CONNECT_S)
+        client = Client(address, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(Problem(f"no scheduler answers at {address!r} ({told})", field="--scheduler")) from None
-
-
-def _in_use(client: Client, name: str, patience_s: float) -> Cluster:
     try:
-        client.wait_for_workers(1, timeout=patience_s)
-    except TimeoutError:
-        message = f"no worker has joined within {patience_s:.0f} s"
-        raise InputError(Problem(f"{name}: {message}")) from None
+        yield client
+    finally:
+        client.close()
+
+
+def _refuse_other_code(client: Client, name: str) -> None:
     ours = _code()
     for worker, theirs in client.run(_code, on_error="return").items():
         if theirs != ours:
-            raise InputError(Problem(f"{name}: worker {worker} runs other code: {theirs}, here it is {ours}"))
-    threads = sum(client.nthreads().values())
-    return Cluster(lambda workers: _DaskExecutor(client), max(threads, 1), name)
+            raise InputError(Problem(_other_code(worker, theirs, ours), name))
 
 
+def _other_code(worker: str, theirs: object, ours: str) -> str:
+    told = f"does not have this program ({theirs})" if isinstance(theirs, Exception) else f"runs other code: {theirs}"
+    return f"worker {worker} {told}, here it is {ours}"
+
+
+@functools.cache
 def _code() -> str:
-    """State of the code of this process."""
+    """State of the code of this process, as it was when first asked: files that change later are not loaded again."""
     return code_state(provenance({}))
+
+
+class _OtherCodeError(Exception):
+    """A worker that joined late has other code than the caller."""
+
+
+def _with_code(ours: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a worker does with a task: look whether it has the caller's code, then run it."""
+    if _code() != ours:
+        from distributed import get_worker
+
+        raise _OtherCodeError(_other_code(get_worker().address, _code(), ours))
+    return fn(*args, **kwargs)
 
 
 class _DaskExecutor(Executor):
     """Submits to a cluster that outlives it; a task that loses its workers again and again ends as broken.
 
     `distributed`'s own adapter knows no difference between a task that fails and one that kills its worker.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    name
+        Of the cluster, for people.
+    lost
+        Ends with the reason when the cluster cannot go on; so does every task then.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._futures: set[DaskFuture] = set()
+    def __init__(self, client: Client, name: str, lost: Future[None]) -> None:
+        self._client, self._name, self._lost = client, name, lost
+        self._futures: dict[DaskFuture, Future] = {}
+        lost.add_done_callback(self._lose)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Send a task."""
         made: Future[T] = Future()
         made.set_running_or_notify_cancel()
         # impure: two points with equal arguments are not there, and keys by content cost time
-        sent = self._client.submit(fn, *args, pure=False, **kwargs)
-        self._futures.add(sent)
+        sent = self._client.submit(_with_code, _code(), fn, *args, pure=False, **kwargs)
+        self._futures[sent] = made
 
         def finish(done: DaskFuture) -> None:
-            self._futures.discard(done)
+            self._futures.pop(done, None)
             try:
-                made.set_result(done.result())
+                result = done.result()
             except BaseException as error:
-                made.set_exception(_as_broken(error))
+                _end(made, self._meaning(error))
+            else:
+                with suppress(InvalidStateError):
+                    made.set_result(result)
 
         sent.add_done_callback(finish)
+        if self._lost.done():
+            self._lose(self._lost)
         return made
+
+    def _lose(self, lost: Future[None]) -> None:
+        error = lost.exception()
+        for made in list(self._futures.values()) if error else []:
+            _end(made, error)
+
+    def _meaning(self, error: BaseException) -> BaseException:
+        """What an error of a task says: about its points, its worker, or the whole cluster."""
+        from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, KilledWorker):
+            return BrokenExecutor(str(error))
+        if isinstance(error, FutureCancelledError):
+            why = f"the cluster has given up its work ({error.reason})"
+        elif isinstance(error, _OtherCodeError | ImportError):
+            why = str(error)
+        else:
+            return error if isinstance(error, Exception) else BrokenExecutor(str(error))
+        return ExecutorLostError(Problem(why, self._name, hint="points stored so far are safe: repeat the command"))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Give up what has not finished; the cluster goes on."""
         del wait
-        if cancel_futures and self._futures:
-            self._client.cancel(list(self._futures), force=True)
+        if cancel_futures and self._futures and self._client.status == "running":
+            with suppress(OSError):  # the scheduler is gone, and its work with it
+                self._client.cancel(list(self._futures), force=True)
 
 
-def _as_broken(error: BaseException) -> BaseException:
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker
-
-    if isinstance(error, KilledWorker | FutureCancelledError):
-        return BrokenExecutor(str(error))
-    return error if isinstance(error, Exception) else BrokenExecutor(str(error))
+def _end(made: Future[T], error: BaseException | None) -> None:
+    """Give a future its error, unless it has ended already."""
+    with suppress(InvalidStateError):
+        made.set_exception(error)

@@ -23,6 +23,7 @@ from multiprocessing import get_context, parent_process
 from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar
 
+from hwmodels.errors import InputError
 from studies.limits import Limits, TimeLimitError
 from studies.space import DesignPoint
 from studies.store import Outcome
@@ -39,6 +40,10 @@ _TASK_S = 0.1
 """Points are put together to tasks of about this length: long against sending one, short against a stop."""
 _LARGEST_TASK = 64
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class ExecutorLostError(InputError):
+    """The place where points are evaluated is gone or cannot be used: the run ends, no point is to blame."""
 
 
 class Observer(Protocol):
@@ -140,6 +145,8 @@ class Runner:
 
         Raises
         ------
+        ExecutorLostError
+            The executor cannot go on; what had finished is recorded.
         KeyboardInterrupt
             After Ctrl-C: what had finished is recorded, what was running is given up.
         """
@@ -183,15 +190,20 @@ class Runner:
                 # otherwise every future in flight says so as well, and is dealt with below
             finished, _ = wait(in_flight, return_when=FIRST_COMPLETED)
             outcomes: list[Outcome] = []
+            lost: ExecutorLostError | None = None
             for future in finished:
-                task = in_flight.pop(future)
-                if isinstance(future.exception(), BrokenExecutor):
+                task, error = in_flight.pop(future), future.exception()
+                if isinstance(error, ExecutorLostError):
+                    lost = error
+                elif isinstance(error, BrokenExecutor):
                     suspects += task
                 else:
                     outcomes += _outcomes(task, future)
             if outcomes:
                 self._learn(outcomes)
                 keep(outcomes)
+            if lost is not None:
+                raise lost
         if suspects:
             self._close()
         return suspects

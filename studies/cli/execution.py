@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hwmodels.errors import InputError, Problem
+from studies.cli.output import note
 
 if TYPE_CHECKING:
     from studies.limits import Limits
@@ -45,8 +49,10 @@ class Execution:
 
 
 @contextmanager
-def execution(jobs: int | None, scheduler: str | None, slurm: int | None) -> Iterator[Execution]:
-    """Whatever the options name, ready for work.
+def execution(
+    jobs: int | None, scheduler: str | None, slurm: int | None, *, quiet: bool = False
+) -> Iterator[Execution]:
+    """Whatever the options name, ready for work; a request to end, or a terminal that closes, is like Ctrl-C.
 
     Raises
     ------
@@ -63,14 +69,40 @@ def execution(jobs: int | None, scheduler: str | None, slurm: int | None) -> Ite
     if scheduler is not None or slurm is not None:
         from studies.cluster import dask_cluster, slurm_cluster
 
-        opened = dask_cluster(scheduler) if scheduler is not None else slurm_cluster(slurm or 1)
-        with opened as cluster:
+        def tell(line: str) -> None:
+            note(line, quiet=quiet)
+
+        opened = dask_cluster(scheduler) if scheduler is not None else slurm_cluster(slurm or 1, tell)
+        with _orderly_end(), opened as cluster:
             yield Execution(cluster.workers, cluster.open_executor, cluster.name)
     elif jobs == 0:
         yield Execution(1, open_inline, "this process")
     else:
         workers = jobs or available_cpus()
         yield Execution(workers, open_processes, f"{workers} processes")
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the body as Ctrl-C does, so that no job stays in a queue."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # whoever has decided about a signal already, nohup for example, has decided
+    ours = [number for name in names if signal.getsignal(number := getattr(signal, name)) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def read_limits(time_limit: str | None, memory_limit: str | None) -> Limits:

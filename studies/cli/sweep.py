@@ -68,7 +68,7 @@ def sweep(
     if needs_engine:
         compile_engine(quiet=quiet)
     try:
-        with execution(jobs, scheduler, slurm) as where:
+        with execution(jobs, scheduler, slurm, quiet=quiet) as where:
             summary = run_sweep(
                 study,
                 path,
