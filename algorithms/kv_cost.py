@@ -377,11 +377,6 @@ class StackCost:
             sum(part.state_bytes for part in parts),
         )
 
-    def transferred_bytes(self, source: str, target: str) -> float:
-        """Bytes moved from `source` to `target`."""
-        moved = (t for cost in self.layers for t in cost.transfers)
-        return sum(t.bytes for t in moved if (t.source, t.target) == (source, target))
-
     @property
     def hit_rate(self) -> float | None:
         """Share of looked-up blocks found in the fast tier; None when nothing was looked up."""

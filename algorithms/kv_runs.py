@@ -73,37 +73,3 @@ class Runs:
     def count(self) -> int:
         """Number of runs."""
         return int(self.length.size)
-
-    @property
-    def mean_length(self) -> float:
-        """Slots per run; 0 without runs."""
-        return self.tokens / self.count if self.count else 0.0
-
-
-@dataclass(frozen=True)
-class CacheLayout:
-    """Where slots lie in a tier: per layer a key region and a value region, each `heads x capacity` rows.
-
-    Parameters
-    ----------
-    capacity
-        Slots per head.
-    row_bytes
-        Bytes of one key (or value) of one head.
-    kv_heads
-        Heads of the layer.
-    base
-        Address of the layer's key region.
-    """
-
-    capacity: int
-    row_bytes: int
-    kv_heads: int
-    base: int = 0
-
-    def requests(self, runs: Runs) -> tuple[IntArray, IntArray]:
-        """Address and bytes of every piece: all key runs, then all value runs, each `(2 * runs,)`."""
-        offset = (runs.head * self.capacity + runs.start) * self.row_bytes + self.base
-        values = offset + self.kv_heads * self.capacity * self.row_bytes
-        size = runs.length * self.row_bytes
-        return np.concatenate([offset, values]), np.concatenate([size, size])

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 from fractions import Fraction
 
-from hwmodels.chip import Link, SharedTier
-from hwmodels.errors import InputError, Problem
-from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier, Tier
+from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier
 from simulator.servers.dram import DramCounters
 from simulator.servers.dram_parameters import (
     AddressField,
@@ -20,22 +17,6 @@ from simulator.servers.dram_parameters import (
 from simulator.servers.flash import FlashServer
 from simulator.servers.link import LinkServer
 from simulator.servers.sram import SramServer
-
-
-def chip_tier(part: SharedTier | Link) -> Tier:
-    """The tier preset that a chip names for its memory or link, at the chip's peak rate.
-
-    Stacks that the chip clocks below (or above) their preset have their timings re-derived.
-
-    Raises
-    ------
-    InputError
-        The chip names no preset for this part, or one that does not exist.
-    """
-    if part.preset is None:
-        raise InputError(Problem("has no tier preset, so only its rate and latency are known", field=part.name))
-    count = part.count if isinstance(part, SharedTier) else None
-    return load_tier(part.preset, count).at_peak(part.bytes_per_second)
 
 
 def dram_description(tier: DramTier) -> DramDescription:

@@ -7,14 +7,14 @@ capacity in blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.kv_cost import StepCost, Transfer
+from algorithms.kv_cost import Transfer
 from hwmodels.errors import InputError, Problem, did_you_mean
 
 IntArray = NDArray[np.int64]
@@ -241,73 +241,3 @@ def hop_transfers(
         Transfer(what, source, target, blocks, blocks * block_bytes, step, layer, speculative)
         for source, target, blocks in fetch.hops
     )
-
-
-@dataclass(frozen=True)
-class TransferTimes:
-    """Time a run of steps spends waiting for transfers.
-
-    Parameters
-    ----------
-    busy_seconds
-        Link time per pair of tiers, as (source, target, seconds).
-    exposed_seconds
-        Waiting per step; what computation did not hide.
-    """
-
-    busy_seconds: tuple[tuple[str, str, float], ...]
-    exposed_seconds: tuple[float, ...]
-
-
-def exposed_transfer_time(
-    steps: Sequence[Sequence[StepCost]],
-    bytes_per_second: Mapping[tuple[str, str], float],
-    compute_seconds: float,
-    latency_seconds: float = 0.0,
-) -> TransferTimes:
-    """Waiting for transfers when every layer computes for `compute_seconds / layers`.
-
-    Each pair of tiers is one link that serves in order of issue. A transfer is issued when its layer starts;
-    attention of the layer and step it is needed by waits for it, so a miss stalls and a prefetch runs while
-    the layers in between compute. Hops through a middle tier are pipelined. Write-backs use the link but
-    nobody waits for them.
-
-    Parameters
-    ----------
-    steps
-        Costs of the layers of each step.
-    bytes_per_second
-        Of each (source, target).
-    compute_seconds
-        Per step, transfers not counted.
-    latency_seconds
-        Added to every transfer.
-
-    Raises
-    ------
-    InputError
-        A transfer between tiers whose link is not given.
-    """
-    now = 0.0
-    free: dict[tuple[str, str], float] = {}
-    busy: dict[tuple[str, str], float] = {}
-    arrivals: dict[tuple[int, int], float] = {}
-    exposed = []
-    for layers in steps:
-        waited = 0.0
-        for cost in layers:
-            for transfer in cost.transfers:
-                link = transfer.source, transfer.target
-                if link not in bytes_per_second:
-                    raise InputError(Problem(f"no bandwidth given from {link[0]} to {link[1]}", field="placement"))
-                seconds = transfer.bytes / bytes_per_second[link]
-                busy[link] = busy.get(link, 0.0) + seconds
-                free[link] = max(free.get(link, 0.0), now) + seconds
-                if transfer.needed_by_layer >= 0:
-                    due = transfer.needed_at, transfer.needed_by_layer
-                    arrivals[due] = max(arrivals.get(due, 0.0), free[link] + latency_seconds)
-            stall = max(0.0, arrivals.pop((cost.step, cost.layer), 0.0) - now)
-            waited += stall
-            now += stall + compute_seconds / len(layers)
-        exposed.append(waited)
-    return TransferTimes(tuple((*link, seconds) for link, seconds in busy.items()), tuple(exposed))

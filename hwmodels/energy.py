@@ -88,11 +88,6 @@ class EnergyTable:
         """Access to a core's local memory."""
         return self.sram_j_per_bit * BITS
 
-    @property
-    def register_j_per_byte(self) -> float:
-        """Access to a register bank."""
-        return self.register_j_per_bit * BITS
-
     def tier_j_per_byte(self, name: str) -> float:
         """Access to a shared tier, or a byte over a link.
 

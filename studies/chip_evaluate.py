@@ -169,7 +169,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     chip, workload = setting.accelerator, point.workload
     parameters = algorithm.resolved(workload, algorithm.parameters(**dict(point.parameters)), chip)
     plan = algorithm.plan(workload, parameters, chip)
-    _check_capacity(plan, setting)
+    _check_capacity(plan, setting, workload.dtype)
     run = time_plan(plan, chip, _profile(setting, parameters), mode=setting.mapping, memory=setting.memory)
     decided: dict[str, Scalar] = {
         field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
@@ -208,17 +208,13 @@ def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:
     return get_chip_algorithm(point.algorithm)
 
 
-def _check_capacity(plan: TilePlan, setting: ChipSetting) -> None:
+def _check_capacity(plan: TilePlan, setting: ChipSetting, dtype: str) -> None:
     """Refuse tensors that the main memory cannot hold."""
-    from simulator.errors import CapacityError
+    from algorithms.capacity import Room, check_fits
 
-    memory = setting.accelerator.memory
-    if plan.capacity_bytes > memory.capacity_bytes:
-        excess = plan.capacity_bytes - int(memory.capacity_bytes)
-        raise CapacityError(
-            f"the tensors of {plan.algorithm} take {plan.capacity_bytes:,} B; {memory.name} of "
-            f"{setting.accelerator.name} holds {int(memory.capacity_bytes):,} B: {excess:,} B too little"
-        )
+    chip, memory = setting.accelerator, setting.accelerator.memory
+    room = Room(f"{memory.name} of {chip.name}", memory.capacity_bytes, memory.count)
+    check_fits(room, [(f"tensors of {plan.algorithm}", plan.capacity_bytes)], dtype)
 
 
 def _why_unchecked(point: DesignPoint) -> str:

@@ -7,9 +7,11 @@ anew, as in the paper's graphs (arXiv:2404.16629). Queries and outputs are ``d /
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from algorithms.capacity import Room, check_fits
 from algorithms.memory_binding import dram_description
 from algorithms.shape import DTYPE_BYTES, Workload
 from algorithms.streaming.parameters import StreamingParameters
@@ -19,7 +21,6 @@ from hwmodels.tiers.tier import DramTier
 from simulator import DramServer, Graph, Unit, simulate
 from simulator.firing import Block, FiringTable, Segment, uniform
 
-LOADED_UNITS = ("k", "v")
 CLOCK_DENOMINATOR_LIMIT = 10_000
 """Clocks per cycle are rounded to a fraction with at most this denominator: an error below 1e-8 of the ratio."""
 
@@ -66,11 +67,14 @@ def on_memory(graph: Graph, workload: Workload, parameters: StreamingParameters,
     InputError
         An unknown tier or one without banks, scalar granularity, or loads that do not fit rows or buffer.
     CapacityError
-        From ``freeze``, if the keys and values do not fit into the tier.
+        If the keys and values do not fit into the tier.
     """
     if not parameters.kv_tier:
         return graph
     rows = _rows_per_load(workload, parameters)
+    shapes = {"keys": workload.k_shape, "values": workload.v_shape}
+    sizes = [(name, math.prod(shape) * DTYPE_BYTES[workload.dtype]) for name, shape in shapes.items()]
+    check_fits(Room.of_tier(_tier(parameters.kv_tier)), sizes, workload.dtype)
     server = _server(parameters, clock_hz)
     tables = _tables(workload, rows)
     buffer = parameters.kv_buffer_rows or parameters.kv_outstanding * rows

@@ -41,11 +41,6 @@ class DramEnergy:
     refresh_j: float = 0.0
     background_w: float = 0.0
 
-    @property
-    def transport_j_per_bit(self) -> float:
-        """What a bit costs beyond the array."""
-        return self.tsv_j_per_bit + self.io_j_per_bit + self.phy_j_per_bit
-
     def used(
         self, *, activations: float, read_bits: float, write_bits: float, refreshes: float, channel_seconds: float
     ) -> dict[str, float]:

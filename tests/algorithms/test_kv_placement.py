@@ -2,8 +2,7 @@
 
 import pytest
 
-from algorithms.kv_cost import StepCost, Transfer
-from algorithms.placement import BlockCache, Placement, TieredBlocks, exposed_transfer_time
+from algorithms.placement import BlockCache, Placement, TieredBlocks
 from hwmodels.errors import InputError
 
 
@@ -62,33 +61,3 @@ def test_a_tier_the_chip_lacks_is_one_line_with_the_nearest():
 def test_bad_placements_are_refused(arguments):
     with pytest.raises(InputError):
         Placement(**arguments)
-
-
-def cost(step, layer, *transfers):
-    return StepCost(layer, step, 1, 1, (1,), (1,), 0, 0, transfers=transfers)
-
-
-def move(step, layer, size, **more):
-    return Transfer("x", "DRAM", "HBM", 1, size, step, layer, **more)
-
-
-def test_a_miss_waits_and_a_prefetch_hides():
-    link = {("DRAM", "HBM"): 10.0}
-    # 20 bytes take 2 s; each of the two layers computes for 1 s
-    demand = [[cost(0, 0), cost(0, 1, move(0, 1, 20.0))]]
-    assert exposed_transfer_time(demand, link, 2.0).exposed_seconds == (2.0,)
-    # fetched one step ahead for layer 1: layers 1 of step 0 and 0 of step 1 run meanwhile
-    ahead = [[cost(0, 0), cost(0, 1, move(1, 1, 20.0))], [cost(1, 0), cost(1, 1)]]
-    assert exposed_transfer_time(ahead, link, 2.0).exposed_seconds == (0.0, 0.0)
-    late = [[cost(0, 0), cost(0, 1, move(1, 1, 35.0))], [cost(1, 0), cost(1, 1)]]
-    assert exposed_transfer_time(late, link, 2.0).exposed_seconds == (0.0, 1.5)
-
-
-def test_transfers_share_their_link_in_order():
-    link = {("DRAM", "HBM"): 10.0}
-    both = [[cost(0, 0, move(-1, -1, 30.0), move(0, 0, 10.0))]]
-    times = exposed_transfer_time(both, link, 1.0, latency_seconds=0.5)
-    assert times.exposed_seconds == (4.5,)
-    assert times.busy_seconds == (("DRAM", "HBM", 4.0),)
-    with pytest.raises(InputError, match="no bandwidth given from DRAM to HBM"):
-        exposed_transfer_time(both, {}, 1.0)

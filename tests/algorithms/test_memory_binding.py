@@ -7,10 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from algorithms.memory_binding import chip_tier, dram_description, dram_energy_j, flash_server, link_server, sram_server
+from algorithms.memory_binding import dram_description, dram_energy_j, flash_server, link_server, sram_server
 from algorithms.memory_patterns import AddressSpace, make_stream
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
 from hwmodels.tiers.text import load_tier, tier_names
 from simulator.servers.dram import Requests, run_dram
 from simulator.servers.dram_mapping import encode
@@ -207,21 +205,3 @@ def test_hbm2_energy_follows_from_the_commands(pattern):
     assert dynamic == pytest.approx(counters.activations * 909e-12 + bits * 3.48e-12, rel=1e-12)
     assert joules["refresh"] == pytest.approx(counters.refreshes * 60.84e-9)
     assert joules["background"] == pytest.approx(counters.clocks * 1e-9 * 8 * 0.066)
-
-
-# ---- chips -----------------------------------------------------------------------------------------------------------
-
-
-def test_chips_find_their_memory_at_their_rate():
-    chip = load_accelerator("h100_sxm5")
-    tier = chip_tier(chip.memory)
-    assert (tier.name, tier.count) == ("hbm3", 5)
-    assert tier.peak_bytes_per_second == pytest.approx(chip.memory.bytes_per_second)
-    assert dram_description(tier).organisation.channels == 80
-    assert all(chip_tier(link).peak_bytes_per_second == pytest.approx(link.bytes_per_second) for link in chip.links)
-
-
-def test_a_part_without_a_preset_says_so():
-    chip = load_accelerator("h100_sxm5")
-    with pytest.raises(InputError, match="has no tier preset"):
-        chip_tier(replace(chip.memory, preset=None))

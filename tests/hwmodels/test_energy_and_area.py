@@ -86,7 +86,7 @@ def test_every_chip_has_energies_with_sources_and_a_sensible_order(name):
     assert set(values) == set(sources)
     assert all(sources.values())
     assert all(value > 0 for path, value in values.items() if "ideal" not in path)
-    assert table.register_j_per_byte <= table.sram_j_per_byte
+    assert table.register_j_per_bit <= table.sram_j_per_bit
     for near, far in pairwise(chip.tiers):
         assert table.tier_j_per_byte(far.name) > table.tier_j_per_byte(near.name)
     for tier in chip.tiers:
