@@ -107,7 +107,8 @@ def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
     chunks = [points_chunk(points)]
     about_points = report_sections() if points.rows or not first else ()
     for section in (*first, *about_points):
-        blocks = tuple(_place(block, f"{section.name}-{i}", chunks) for i, block in enumerate(section.compose(points)))
+        composed = enumerate(section.compose(points))
+        blocks = tuple(_place(block, f"{section.name}-{i}", points, chunks) for i, block in composed)
         if blocks:
             sections.append(PlacedSection(section, blocks))
     plotly, packed = _plotly()
@@ -127,11 +128,11 @@ def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
     )
 
 
-def _place(block: Block, name: str, chunks: list[Chunk]) -> PlacedBlock:
+def _place(block: Block, name: str, points: Points, chunks: list[Chunk]) -> PlacedBlock:
     """Place a block; the data of a view joins `chunks`."""
     if isinstance(block, Html):
         return PlacedBlock(block.markup)
-    chunks += view_chunks(name, block)
+    chunks += view_chunks(name, block, points.selected_first)
     return PlacedBlock(None, block.kind, name)
 
 

@@ -95,9 +95,10 @@ def _front_coded(texts: Sequence[str]) -> list[Json]:
     return coded
 
 
-def view_chunks(name: str, view: View) -> list[Chunk]:
-    """Data of a view, and apart from it what is unpacked only when a point is selected."""
+def view_chunks(name: str, view: View, first: Sequence[int] = ()) -> list[Chunk]:
+    """Data of a view; apart from it those of the points shown `first`, and those of all, unpacked only if needed."""
     chunks = [chunk(f"data-{name}", dict(view.data))]
     if view.per_point is not None:
+        chunks.append(chunk(f"data-{name}-first", {str(point): view.per_point[point] for point in first}))
         chunks.append(chunk(f"data-{name}-points", list(view.per_point)))
     return chunks

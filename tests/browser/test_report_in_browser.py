@@ -5,19 +5,25 @@ import dataclasses
 import io
 import re
 import time
+from pathlib import Path
 
 import pytest
 
 from algorithms.shape import Workload
+from studies import Study
+from studies.evaluate import attempt
 from studies.goals import Constraint, Goals
 from studies.parameters import complete_parameters
 from studies.parts import ONE_HEAD, find_algorithm
 from studies.space import DesignPoint
+from studies.store import Row
 
 pytestmark = pytest.mark.browser
 
-MANY = 10_000
 LIMIT_S = 3.0
+NEIGHBOURS = 40
+LEAST_BYTES = 4_500_000
+SHIPPED = Path(__file__).parents[2] / "studies" / "configs"
 HOSTILE = "<b>bold</b><img src=x onerror=alert(1)><script>alert(2)</script>&lt;"
 
 
@@ -100,9 +106,6 @@ def test_critical_paths_are_bars_and_words_and_others_a_command(visit, make_row,
 @pytest.fixture
 def real_rows():
     """Three points that the simulator ran: one deadlocks, one is throttled, one runs at full rate."""
-    from studies.evaluate import attempt
-    from studies.store import Row
-
     algorithm = find_algorithm("sdpa.naive")
     workload = ONE_HEAD.with_(q_len=16, kv_len=16, head_dim=4, v_head_dim=4)
     rows = []
@@ -114,49 +117,69 @@ def real_rows():
 
 
 @pytest.fixture(scope="module")
-def many_rows():
-    """Function that makes as many points as a large study has."""
+def large_study():
+    """The shipped study of 10,080 chips; few points are simulated, their neighbours resemble them."""
+    study = Study.from_yaml(SHIPPED / "decode-h100.yaml")
+    rows = []
+    for i, point in enumerate(study.points):
+        if i % NEIGHBOURS == 0:
+            simulated = attempt(point)
+            assert simulated.status == "done"
+        stretch = 1 + 1e-3 * (i % NEIGHBOURS)
+        metrics, detail = (stretched(part, stretch) for part in (simulated.metrics, simulated.detail))
+        outcome = dataclasses.replace(simulated, key=point.key, metrics=metrics, detail=detail)
+        rows.append(Row(study.name, i, point, outcome, 1, "2026-01-02T03:04:05.000+00:00", {"commit": "ab"}))
+    return rows, Goals.of({study.name: study.describe()})
 
-    def made(make_row):
-        rows = []
-        for i in range(MANY):
-            lanes, depth, mode = 2 ** (i % 7), 2 + i // 7 % 50, ("row", "scalar", "tile")[i % 3]
-            cycles = 900_000 // lanes + 9000 // depth + i % 11
-            seen = {"lanes": lanes, "mode": mode, "serial": i}
-            rows.append(make_row(i, cycles=cycles, depth=depth, parameters=seen))
-        return rows
 
-    return made
+def stretched(value, factor):
+    """Plain JSON values with all numbers but counts multiplied, so that no two points pack into the same bytes."""
+    if isinstance(value, dict):
+        return {name: stretched(each, factor) for name, each in value.items()}
+    if isinstance(value, list):
+        return [stretched(each, factor) for each in value]
+    return value * factor if isinstance(value, float) else value
 
 
-def test_ten_thousand_points_are_there_at_once_and_scroll(visit, make_row, many_rows):
-    opened = visit(many_rows(make_row), load=False)
+def test_ten_thousand_points_are_there_at_once_and_scroll(visit, large_study):
+    rows, goals = large_study
+    opened = visit(rows, load=False, goals=goals)
+    assert opened.path.stat().st_size > LEAST_BYTES, "lighter than the page of a sweep"
     page = opened.page
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent_s():
+        return {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
+
     begin = time.monotonic()
     page.goto(opened.path.as_uri())
-    page.wait_for_selector('[data-view="scatter"][data-ready]')
-    elapsed_s = time.monotonic() - begin
-    measured = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
+    page.wait_for_selector("html[data-open]")
+    shown_s = time.monotonic() - begin
+    shown_cpu_s = spent_s()["TaskDuration"]
+    page.wait_for_selector("html[data-complete]", timeout=60_000)
+    complete_s = time.monotonic() - begin
     # other processes of a busy machine must not fail the page: its own time counts then
-    assert min(elapsed_s, measured["TaskDuration"]) < LIMIT_S
+    assert min(shown_s, shown_cpu_s) < LIMIT_S / 2, "what is in sight comes first"
+    assert min(complete_s, spent_s()["TaskDuration"]) < LIMIT_S, "all charts, wherever they are"
+    assert page.locator("[data-view]").count() == page.locator("[data-view][data-ready]").count() > 10
 
     kinds = page.evaluate("document.querySelector('#tradeoff .plot').data.map(trace => [trace.type, trace.x.length])")
-    assert sum(size for kind, size in kinds if kind == "scattergl") >= MANY
-    page.wait_for_selector("html[data-complete]", timeout=60_000)
-    assert opened.text(".count") == "10,000 points"
+    assert sum(size for kind, size in kinds if kind == "scattergl") >= len(rows)
+    assert opened.text(".count") == f"{len(rows):,} points"
     assert page.locator("table.points tbody tr").count() < 100, "rows out of sight must not exist"
 
     scroll = page.locator(".scroll.tall")
     scroll.evaluate("element => { element.scrollTop = element.scrollHeight }")
-    page.wait_for_selector(f'tr[data-point="{MANY - 1}"]')
-    assert column(page, "#")[-1] == f"#{MANY - 1}"
+    page.wait_for_selector(f'tr[data-point="{len(rows) - 1}"]')
+    assert column(page, "#")[-1] == f"#{len(rows) - 1}"
     begin = time.monotonic()
-    set_filter(page, "serial", ">=9990")
-    page.wait_for_function("document.querySelectorAll('tr[data-point]').length === 10")
+    set_filter(page, "chip.clock_hz", "> 2 GHz")
+    fast = [i for i, row in enumerate(rows) if row.point.chip.accelerator.clock_hz > 2e9]
+    page.wait_for_function(f"document.querySelector('.count').textContent.startsWith('{len(fast):,} of')")
     assert time.monotonic() - begin < LIMIT_S
-    assert numbers(column(page, "serial")) == list(range(9990, 10000))
+    assert page.evaluate("attnflow.model.matching") == fast
+    assert set(column(page, "chip.clock_hz")) == {"2.2 GHz"}
 
 
 # --- the table --------------------------------------------------------------------------------------

@@ -104,15 +104,19 @@ async function copy(button) {
   setTimeout(() => (button.textContent = "Copy"), 1200);
 }
 
-/** Make the view of an element; what it shows of single points is unpacked when it first asks for one. */
+/** Make the view of an element; what it shows of single points is unpacked when it first asks for one of them. */
 async function makeView(element) {
   const { view, name } = element.dataset;
-  const later = document.getElementById(`data-${name}-points`);
-  let details = null;
-  const perPoint = later ? async (point) => (await (details ??= attnflow.unpack(later.id)))[point] : null;
+  let [first, all] = [null, null];
+  const known = async (point) => (await (first ??= attnflow.unpack(`data-${name}-first`)))[point];
+  const other = async (point) => (await (all ??= attnflow.unpack(`data-${name}-points`)))[point];
+  const hasPoints = document.getElementById(`data-${name}-points`);
+  const perPoint = hasPoints ? async (point) => (await known(point)) ?? other(point) : null;
   attnflow.views.push(await attnflow.makers[view](element, await attnflow.unpack(`data-${name}`), perPoint));
   element.dataset.ready = "yes";
 }
+
+const MOST_WORK_MS = 40; // without a pause
 
 /** Make all views: those in sight, those without charts, the others; the page stays responsive in between. */
 async function makeViews(elements) {
@@ -121,15 +125,22 @@ async function makeViews(elements) {
     const { top, bottom } = element.getBoundingClientRect();
     return bottom > 0 && top < window.innerHeight;
   };
+  const isLight = (element) => !attnflow.charting.has(element.dataset.view);
+  const page = document.documentElement.dataset;
+  let resumed = performance.now();
   while (waiting.size) {
     const order = [...waiting];
-    const isLight = (each) => !attnflow.charting.has(each.dataset.view);
-    const element = order.find(inSight) ?? order.find(isLight) ?? order[0];
+    const next = order.find(inSight);
+    if (!next) page.open = "yes";
+    const element = next ?? order.find(isLight) ?? order[0];
     waiting.delete(element);
     await makeView(element);
-    await attnflow.pause();
+    if (performance.now() - resumed > MOST_WORK_MS) {
+      await attnflow.pause();
+      resumed = performance.now();
+    }
   }
-  document.documentElement.dataset.complete = "yes";
+  Object.assign(page, { open: "yes", complete: "yes" });
 }
 
 document.addEventListener("DOMContentLoaded", async () => {

@@ -104,7 +104,7 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
   }
 
   const isShown = ({ point, bars, words }) =>
-    bars.size || words || (data.missing && ["done", "infeasible"].includes(model.state.values[point]));
+    bars.size || words || (data.missing && ["done", "infeasible", "deadlock"].includes(model.state.values[point]));
 
   let turn = 0;
   async function draw() {
