@@ -15,7 +15,8 @@ from algorithms.shape import Workload
 from hwmodels.errors import InputError, Problem
 from studies.goals import Goals, Objective
 from studies.kv_line_up import Entry, line_up
-from studies.quality import passkey_table, quality_table
+from studies.quality import quality_table
+from studies.quality_passkeys import passkey_table
 from studies.quality_streams import StreamSize, stream_named
 from studies.space import ChipSetting, DesignPoint, Json
 from studies.store import Outcome, Row

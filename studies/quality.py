@@ -1,4 +1,4 @@
-"""What a KV policy costs in attention: recall, output error and passkey answers, beside three references.
+"""What a KV policy costs in attention: recall and output error, beside three references.
 
 Every table has the rows ``full``, ``random`` and ``oracle`` (the keys the question attends most), and scores
 are normalised between the last two. Selections come from the same `KVStream` that accounts for the cost.
@@ -19,7 +19,7 @@ from algorithms.kv_policy import KVPolicy, Schedule
 from algorithms.kv_stream import KVStream, StepResult
 from algorithms.kv_text import parse_policy
 from hwmodels.errors import InputError
-from studies.quality_streams import Passkey, QualityStream, Sample, StreamSize, passkey
+from studies.quality_streams import QualityStream, Sample
 
 Array = NDArray[np.float64]
 
@@ -100,7 +100,7 @@ class QualityRow:
 
 
 @dataclass(frozen=True, eq=False)
-class _Truth:
+class Truth:
     """Full attention of the question of a sample."""
 
     sample: Sample
@@ -108,7 +108,8 @@ class _Truth:
     probabilities: Array
 
     @classmethod
-    def of(cls, sample: Sample) -> _Truth:
+    def of(cls, sample: Sample) -> Truth:
+        """Of the last token of `sample`, which attends to all."""
         positions = np.arange(sample.tokens)[None]
         full = attend(
             sample.q[:, -1:],
@@ -135,7 +136,7 @@ def quality_table(
         Seeds, the same for every policy.
     """
     count = samples if stream.most_samples is None else min(samples, stream.most_samples)
-    truths = [_Truth.of(stream.draw(seed + number)) for number in range(count)]
+    truths = [Truth.of(stream.draw(seed + number)) for number in range(count)]
     names = [str(policy) for policy in policies]
     rows = [_row(parse_policy(name), stream, budget, truths) for name in dict.fromkeys([*REFERENCES, *names])]
     return _normalised(rows)
@@ -153,7 +154,7 @@ def _normalised(rows: list[QualityRow]) -> list[QualityRow]:
     ]
 
 
-def _row(policy: KVPolicy, stream: QualityStream, budget: int, truths: Sequence[_Truth]) -> QualityRow:
+def _row(policy: KVPolicy, stream: QualityStream, budget: int, truths: Sequence[Truth]) -> QualityRow:
     tokens = truths[0].sample.tokens
     blank = QualityRow(str(policy), stream.name, budget, tokens, len(truths))
     why = cannot_judge(policy, stream)
@@ -164,7 +165,7 @@ def _row(policy: KVPolicy, stream: QualityStream, budget: int, truths: Sequence[
         for number, truth in enumerate(truths):
             result = ask(policy, truth.sample, budget, seed=number)
             attended.append(np.mean(result.cost.attended))
-            one = _measures(result, truth, budget)
+            one = measures(result, truth, budget)
             for collected, values in zip((mass, top, error), one, strict=True):
                 collected.append(values)
     except InputError as reason:
@@ -208,7 +209,7 @@ def ask(policy: KVPolicy, sample: Sample, budget: int, *, prompt: int | None = N
         Tokens of the prompt; all but the last when None. Tokens between it and the last are decoded one by
         one.
     """
-    stream = _stream(policy, sample, budget, seed)
+    stream = stream_over(policy, sample, budget, seed)
     stream.outputs = False
     prompt = sample.tokens - 1 if prompt is None else prompt
     frame = getattr(policy, "frame", None)
@@ -217,12 +218,13 @@ def ask(policy: KVPolicy, sample: Sample, budget: int, *, prompt: int | None = N
     else:
         stream.prefill(sample.q[:, :prompt], sample.k[:, :prompt], sample.v[:, :prompt])
     for at in range(prompt, sample.tokens - 1):
-        stream.step(*_token(sample, at))
+        stream.step(*token_at(sample, at))
     stream.outputs = True
-    return stream.step(*_token(sample, sample.tokens - 1))
+    return stream.step(*token_at(sample, sample.tokens - 1))
 
 
-def _token(sample: Sample, at: int) -> tuple[Array, Array, Array]:
+def token_at(sample: Sample, at: int) -> tuple[Array, Array, Array]:
+    """q, k and v of one token, as `KVStream.step` takes them."""
     return sample.q[:, at : at + 1], sample.k[:, at : at + 1], sample.v[:, at : at + 1]
 
 
@@ -232,7 +234,8 @@ def _feed_frames(stream: KVStream, sample: Sample, prompt: int, frame: int) -> N
         stream.step(sample.q[:, rows], sample.k[:, rows], sample.v[:, rows], phase="frame")
 
 
-def _stream(policy: KVPolicy, sample: Sample, budget: int, seed: int, when: Schedule | None = None) -> KVStream:
+def stream_over(policy: KVPolicy, sample: Sample, budget: int, seed: int, when: Schedule | None = None) -> KVStream:
+    """An empty cache of the shape of a sample under `policy`, with `budget` keys per head."""
     shape = CacheShape(sample.q.shape[0], sample.k.shape[0], sample.k.shape[2], sample.v.shape[2])
     return KVStream(
         policy,
@@ -245,7 +248,7 @@ def _stream(policy: KVPolicy, sample: Sample, budget: int, seed: int, when: Sche
     )
 
 
-def _measures(result: StepResult, truth: _Truth, budget: int) -> tuple[Array, Array, Array]:
+def measures(result: StepResult, truth: Truth, budget: int) -> tuple[Array, Array, Array]:
     """Mass recall, top-k recall and relative error per query head."""
     heads, group = len(truth.output), len(truth.output) // len(result.selected)
     mass, top = np.empty(heads), np.empty(heads)
@@ -257,172 +260,3 @@ def _measures(result: StepResult, truth: _Truth, budget: int) -> tuple[Array, Ar
         top[head] = np.isin(best, seen).mean()
     gap = np.linalg.norm(result.output[:, -1] - truth.output, axis=-1)
     return mass, top, gap / np.linalg.norm(truth.output, axis=-1)
-
-
-# passkeys
-
-
-@dataclass(frozen=True)
-class PasskeyRow:
-    """Answers of one policy.
-
-    Parameters
-    ----------
-    policy
-        Which.
-    budget
-        Keys per head.
-    query_aware
-        Whether the question was part of the prompt that the policy compressed.
-    depths
-        Places of the needle, 0 to 1.
-    accuracy
-        Share of right answers at each depth.
-    standard_error
-        Of the mean over all depths and seeds.
-    note
-        Why there are no numbers.
-    """
-
-    policy: str
-    budget: int
-    query_aware: bool
-    depths: tuple[float, ...]
-    accuracy: tuple[float, ...] = ()
-    standard_error: float | None = None
-    note: str = ""
-
-    @property
-    def mean(self) -> float | None:
-        """Over all depths."""
-        return float(np.mean(self.accuracy)) if self.accuracy else None
-
-
-QUESTION_TOKENS = 8
-DEPTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-
-def passkey_table(
-    policies: Iterable[KVPolicy | str],
-    budget: int,
-    depths: Sequence[float] = DEPTHS,
-    samples: int = 30,
-    size: StreamSize = StreamSize(),  # noqa: B008
-) -> list[PasskeyRow]:
-    """Passkey accuracy by depth, with the question known and not known when the prompt is compressed.
-
-    Query-aware prompts end with `QUESTION_TOKENS` queries that ask already; in query-agnostic ones only the
-    query after the prompt does. Both are asked once more at the end.
-    """
-    rows = []
-    names = dict.fromkeys([*REFERENCES, *map(str, policies)])
-    for aware in (True, False):
-        needles = {
-            depth: [passkey(seed, depth, QUESTION_TOKENS if aware else 0, size) for seed in range(samples)]
-            for depth in depths
-        }
-        rows += [_passkey_row(parse_policy(name), budget, aware, needles) for name in names]
-    return rows
-
-
-def _passkey_row(policy: KVPolicy, budget: int, aware: bool, needles: dict[float, list[Passkey]]) -> PasskeyRow:
-    depths = tuple(needles)
-    stream = QualityStream("passkey", "", True, lambda seed: needles[depths[0]][seed].sample)
-    why = cannot_judge(policy, stream)
-    if why:
-        return PasskeyRow(str(policy), budget, aware, depths, note=why)
-    right: list[list[float]] = []
-    try:
-        for keys in needles.values():
-            right.append(
-                [
-                    float((key.answer(ask(policy, key.sample, budget, seed=at).output[:, -1]) == key.code).mean())
-                    for at, key in enumerate(keys)
-                ]
-            )
-    except InputError as reason:
-        return PasskeyRow(str(policy), budget, aware, depths, note=str(reason))
-    flat = np.concatenate(right)
-    error = float(flat.std(ddof=1) / np.sqrt(flat.size)) if flat.size > 1 else None
-    return PasskeyRow(str(policy), budget, aware, depths, tuple(float(np.mean(one)) for one in right), error)
-
-
-# drift over steps
-
-
-@dataclass(frozen=True)
-class DriftRow:
-    """How quality moves while a policy runs on its own earlier decisions.
-
-    Parameters
-    ----------
-    policy, stream, budget
-        Which.
-    steps
-        Last decode step of each interval.
-    mass_recall, relative_error
-        Means over the interval, heads and seeds.
-    note
-        Why there are no numbers.
-    """
-
-    policy: str
-    stream: str
-    budget: int
-    steps: tuple[int, ...] = ()
-    mass_recall: tuple[float, ...] = ()
-    relative_error: tuple[float, ...] = ()
-    note: str = ""
-
-
-def drift_over_steps(
-    policy: KVPolicy | str,
-    stream: QualityStream,
-    budget: int,
-    samples: int = 5,
-    intervals: int = 8,
-    seed: int = 0,
-) -> DriftRow:
-    """Prefill the first half of each sample, decode the second, and follow the quality.
-
-    Policies that choose once per prompt choose in every step here, so that the budget holds throughout.
-    """
-    chosen = parse_policy(str(policy))
-    blank = DriftRow(str(chosen), stream.name, budget)
-    why = cannot_judge(chosen, stream)
-    if why:
-        return DriftRow(str(chosen), stream.name, budget, note=why)
-    count = samples if stream.most_samples is None else min(samples, stream.most_samples)
-    mass, error, steps = [], [], 0
-    try:
-        for number in range(count):
-            one = _decode_half(chosen, stream.draw(seed + number), budget, number)
-            steps = one.shape[1] if not mass else min(steps, one.shape[1])
-            mass.append(one[0])
-            error.append(one[1])
-    except InputError as reason:
-        return DriftRow(blank.policy, blank.stream, budget, note=str(reason))
-    cuts = np.array_split(np.arange(steps), min(intervals, steps))
-    means = [np.mean([values[:steps] for values in collected], 0) for collected in (mass, error)]
-    return DriftRow(
-        blank.policy,
-        blank.stream,
-        budget,
-        tuple(int(cut[-1]) + 1 for cut in cuts),
-        tuple(float(means[0][cut].mean()) for cut in cuts),
-        tuple(float(means[1][cut].mean()) for cut in cuts),
-    )
-
-
-def _decode_half(policy: KVPolicy, sample: Sample, budget: int, seed: int) -> Array:
-    """`(2, steps)`: mass recall and relative error of every decode step."""
-    half = sample.tokens // 2
-    stream = _stream(policy, sample, budget, seed, when="step")
-    stream.prefill(sample.q[:, :half], sample.k[:, :half], sample.v[:, :half])
-    rows = []
-    for at in range(half, sample.tokens):
-        result = stream.step(*_token(sample, at))
-        truth = _Truth.of(Sample(sample.q[:, : at + 1], sample.k[:, : at + 1], sample.v[:, : at + 1]))
-        mass, _, error = _measures(result, truth, budget)
-        rows.append((mass.mean(), error.mean()))
-    return np.array(rows).T

@@ -23,7 +23,6 @@ _ITEM_OPERATIONS = 32 * 1024
 """Operations, likewise."""
 _STEP_BYTES = 16 * 1024
 """Metadata read per tile step."""
-_SUM_BYTES = 4
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,9 @@ import pytest
 
 from algorithms.kv_text import parse_policy
 from hwmodels.errors import InputError
-from studies.quality import (
-    REFERENCES,
-    Statistic,
-    ask,
-    drift_over_steps,
-    passkey_table,
-    quality_table,
-)
+from studies.quality import REFERENCES, Statistic, ask, quality_table
+from studies.quality_drift import drift_over_steps
+from studies.quality_passkeys import passkey_table
 from studies.quality_streams import StreamSize, passkey, stream_named, synthetic_streams, tensor_stream
 
 SMALL = StreamSize(tokens=192, head_dim=32)
