@@ -211,7 +211,7 @@ class Graph:
         if output is None:
             output = _next_free(c.output for c in self.channels if c.producer == producer.name)
         if input is None:
-            input = _next_free(c.input for c in self.channels if c.consumer == consumer.name)  # noqa: A001
+            input = _next_free(c.input for c in self.channels if c.consumer == consumer.name)  # noqa: A001 - likewise
         channel = Channel(
             name or self._channel_name(producer, consumer),
             producer.name,

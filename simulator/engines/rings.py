@@ -1,9 +1,16 @@
-"""When the ring of an unbounded channel is too small for the engine to go on."""
+"""Rings of channels: when one is too small for the engine to go on, and the windows of times in them that still matter.
+
+A channel keeps the times at which its tokens are made, seen and taken in rings of words. Its future depends on the last
+of them only, which are compared when the engine looks for a state that recurs.
+"""
 
 from __future__ import annotations
 
-from simulator.machine import UNBOUNDED, Machine
+from simulator.machine import LONG_AGO, UNBOUNDED, Machine
 from simulator.servers.kernel import kernel
+
+WINDOWS = 4
+"""Windows of a channel: see `live_window`."""
 
 
 @kernel
@@ -26,3 +33,65 @@ def full_ring(channels):
 def full_rings(machine: Machine) -> list[int]:
     """Channels whose rings have to be enlarged."""
     return [number for number in range(len(machine.channels)) if ring_is_full(machine.channels[number])]
+
+
+@kernel
+def first_release(channel):
+    """Oldest pop whose slot a producer has still to wait for."""
+    if channel.depth == UNBOUNDED:
+        return channel.popped
+    return max(channel.pushed - channel.depth, 0)
+
+
+@kernel
+def live_window(channel, window, producer, consumer):
+    """Ring, first and end token, and floor of one of the four windows of times that matter for a channel's future.
+
+    Times in a window never decrease. Those up to the floor are so old that nobody can still wait for them: visible
+    times before the consumer's clock, releases before the producer's. Issues and pops that the exact peak occupancy
+    still has to look at count all.
+    """
+    if window == 0:
+        return channel.visible_ptr, channel.popped, channel.pushed, consumer.clock
+    if window == 1:
+        return channel.release_ptr, first_release(channel), channel.popped, producer.clock
+    if window == 2:
+        return channel.issue_ptr, channel.measured_push, channel.pushed, LONG_AGO
+    return channel.release_ptr, channel.measured_pop, channel.popped, LONG_AGO
+
+
+@kernel
+def first_after(words, ring, mask, first, end, floor):
+    """First token of a window whose time is after ``floor``: by bisection, since deep FIFOs hold many old ones."""
+    while first < end:
+        middle = (first + end) // 2
+        if words[ring + (middle & mask)] > floor:
+            end = middle
+        else:
+            first = middle + 1
+    return first
+
+
+@kernel
+def keep_window(words, ring, mask, first, end, floor, kept_words, at):
+    """Append the number of times after the floor, and these times, to the kept words; return the next free place."""
+    recent = first_after(words, ring, mask, first, end, floor)
+    kept_words[at] = end - recent
+    at += 1
+    for token in range(recent, end):
+        kept_words[at] = words[ring + (token & mask)]
+        at += 1
+    return at
+
+
+@kernel
+def window_recurs(words, ring, mask, first, end, floor, kept_words, at, shift):
+    """Whether the times of a window after the floor are ``shift`` later than the kept ones."""
+    recent = first_after(words, ring, mask, first, end, floor)
+    if kept_words[at] != end - recent:
+        return False
+    for token in range(recent, end):
+        at += 1
+        if words[ring + (token & mask)] - kept_words[at] != shift:
+            return False
+    return True

@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulator.engines.rings import WINDOWS, first_release, keep_window, live_window, window_recurs
 from simulator.engines.runs import WAITING_FOR_SERVER, WAITING_FOR_SLOTS
 from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, power, repeat_affine
 from simulator.firing import IntArray
-from simulator.machine import ISSUE_RESERVE, LONG_AGO, UNBOUNDED, Machine, Records
+from simulator.machine import ISSUE_RESERVE, Machine, Records
 from simulator.servers.kernel import kernel
 
 PENDING_LIMIT = 4096
-WINDOWS = 4
 NOTHING, RECORDS, EVERYTHING = 0, 1, 2  # how much of a reference has been taken
 SAMPLES_BEFORE_THINNING = 64
 SHORTEST_LAP_FIRINGS = 256
@@ -142,71 +142,9 @@ def remember_words(units, channels, servers, words, kept):
 
 
 @kernel
-def live_window(channel, window, producer, consumer):
-    """Ring, first and end token, and floor of one of the four windows of times that matter for a channel's future.
-
-    Times in a window never decrease. Those up to the floor are so old that nobody can still wait for them: visible
-    times before the consumer's clock, releases before the producer's. Issues and pops that the exact peak occupancy
-    still has to look at count all.
-    """
-    if window == 0:
-        return channel.visible_ptr, channel.popped, channel.pushed, consumer.clock
-    if window == 1:
-        return channel.release_ptr, first_release(channel), channel.popped, producer.clock
-    if window == 2:
-        return channel.issue_ptr, channel.measured_push, channel.pushed, LONG_AGO
-    return channel.release_ptr, channel.measured_pop, channel.popped, LONG_AGO
-
-
-@kernel
-def first_after(words, ring, mask, first, end, floor):
-    """First token of a window whose time is after ``floor``: by bisection, since deep FIFOs hold many old ones."""
-    while first < end:
-        middle = (first + end) // 2
-        if words[ring + (middle & mask)] > floor:
-            end = middle
-        else:
-            first = middle + 1
-    return first
-
-
-@kernel
-def keep_window(words, ring, mask, first, end, floor, kept_words, at):
-    """Append the number of times after the floor, and these times, to the kept words; return the next free place."""
-    recent = first_after(words, ring, mask, first, end, floor)
-    kept_words[at] = end - recent
-    at += 1
-    for token in range(recent, end):
-        kept_words[at] = words[ring + (token & mask)]
-        at += 1
-    return at
-
-
-@kernel
-def window_recurs(words, ring, mask, first, end, floor, kept_words, at, shift):
-    """Whether the times of a window after the floor are ``shift`` later than the kept ones."""
-    recent = first_after(words, ring, mask, first, end, floor)
-    if kept_words[at] != end - recent:
-        return False
-    for token in range(recent, end):
-        at += 1
-        if words[ring + (token & mask)] - kept_words[at] != shift:
-            return False
-    return True
-
-
-@kernel
 def same_time(time, kept, floor, kept_floor, shift):
     """Whether two times are a shift apart, or both so old that they cannot matter."""
     return max(time, floor) - max(kept, kept_floor) == shift
-
-
-@kernel
-def first_release(channel):
-    """Oldest pop whose slot a producer has still to wait for."""
-    if channel.depth == UNBOUNDED:
-        return channel.popped
-    return max(channel.pushed - channel.depth, 0)
 
 
 @kernel

@@ -78,26 +78,23 @@ class Kernel(Protocol):
     def signatures(self) -> Sequence[object]:
         """Argument types for which it is compiled, or loaded from the cache, in this process."""
 
-    @property
-    def stats(self) -> Any:
-        """Where it is cached."""
-
     def __call__(self, *arguments: Any) -> Any:
         """Run it."""
 
 
 def _compile(function: Callable[..., Any], *, forceinline: bool) -> Kernel:
     """Compile without reference counting; packages outside this one keep Numba's usual cache."""
-    before = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # numba makes its settings at import
+    # numba makes its settings at import, and documents options of njit that its type stubs do not know
+    config: Any = numba.config
+    njit: Any = numba.njit
+    before = config.CACHE_DIR
     package = next((name for name in SOURCES if function.__module__.startswith(f"simulator.{name}")), None)
     if package is not None:
-        numba.config.CACHE_DIR = str(cache_folder(package))  # type: ignore[attr-defined]
+        config.CACHE_DIR = str(cache_folder(package))
     try:
-        # numba documents these options, only its type stubs do not know them
-        decorate = numba.njit(cache=True, _nrt=False, forceinline=forceinline)  # type: ignore[call-overload]
-        compiled: Kernel = decorate(function)
+        compiled: Kernel = njit(cache=True, _nrt=False, forceinline=forceinline)(function)
     finally:
-        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
+        config.CACHE_DIR = before
     return compiled
 
 
