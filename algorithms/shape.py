@@ -31,6 +31,9 @@ DTYPE_BYTES: dict[str, int] = {
 }
 """Storage size of one element by format name."""
 
+LARGEST_COUNT = 10**12
+"""Of tokens, heads, elements, sequences: beyond any workload, and small enough to be multiplied and counted."""
+
 
 @dataclass(frozen=True)
 class LatentAttention:
@@ -297,6 +300,8 @@ def _bad_counts(workload: Workload) -> list[Problem]:
             problems.append(Problem(f"must be a whole number (got {value!r})", field=name))
         elif value < 1:
             problems.append(Problem(f"must be at least 1 (got {value})", field=name))
+        elif value > LARGEST_COUNT:
+            problems.append(Problem(f"must be at most {LARGEST_COUNT:,} (got {value:,})", field=name))
     if not isinstance(workload.seed, int) or workload.seed < 0:
         problems.append(Problem(f"must be a whole number of at least 0 (got {workload.seed!r})", field="seed"))
     return problems

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from algorithms.shape import DTYPE_BYTES, LatentAttention, Mask, Phase, Workload
 from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
-from hwmodels.cited import CITE_PLAIN, Cited
+from hwmodels.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
 from hwmodels.errors import InputError
 from hwmodels.shipped import Shipped
 
@@ -27,7 +27,7 @@ __all__ = [
     "workload_of_tensors",
 ]
 
-Given = Annotated[Cited[int], CITE_PLAIN]
+Given = Annotated[Cited[Annotated[int, NO_TRUTH_VALUE]], CITE_PLAIN]
 
 
 class _Strict(BaseModel):

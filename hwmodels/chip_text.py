@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hwmodels.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
-from hwmodels.cited import CITE_PLAIN, Cited
+from hwmodels.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
 from hwmodels.compute import Core, Rates
 from hwmodels.energy_tables import technology_names
 from hwmodels.errors import InputError, Problem, did_you_mean
@@ -31,18 +31,11 @@ def _known_technology(name: str) -> str:
     return name
 
 
-def _no_truth_value(value: object) -> object:
-    """Pydantic takes true for 1; in a file it is a slip."""
-    if isinstance(value, bool):
-        raise ValueError(f"must be a number (got {str(value).lower()})")
-    return value
-
-
 Technology = Annotated[str, AfterValidator(_known_technology)]
-Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
-Budget = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
-Positive = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0)]
-Fraction = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0, le=1)]
+Count = Annotated[int, NO_TRUTH_VALUE, Field(ge=1)]
+Budget = Annotated[int, NO_TRUTH_VALUE, Field(ge=0)]
+Positive = Annotated[float, NO_TRUTH_VALUE, Field(gt=0)]
+Fraction = Annotated[float, NO_TRUTH_VALUE, Field(gt=0, le=1)]
 
 CountGiven = Annotated[Cited[Count], CITE_PLAIN]
 BudgetGiven = Annotated[Cited[Budget], CITE_PLAIN]

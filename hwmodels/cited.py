@@ -52,3 +52,14 @@ def cite_plain_value(value: object) -> object:
 
 CITE_PLAIN = BeforeValidator(cite_plain_value)
 """For ``Annotated[Cited[...], CITE_PLAIN]``: a plain value will do, too."""
+
+
+def no_truth_value(value: object) -> object:
+    """Refuse true and false where a number is expected: pydantic takes them for 1 and 0, in a file they are slips."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number (got {str(value).lower()})")
+    return value
+
+
+NO_TRUTH_VALUE = BeforeValidator(no_truth_value)
+"""For ``Annotated[int, NO_TRUTH_VALUE]``."""

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from hwmodels.documents import Document, FieldPath
 
 _LONGEST_SHOWN = 60
+_PLAINLY = {
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+}
+"""Kinds of complaints that pydantic words for programmers."""
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
@@ -66,6 +78,8 @@ def _messages(detail: ErrorDetails, model: type[BaseModel] | None, given: object
         return [("unknown key", did_you_mean(name, _keys_at(model, detail["loc"][:-1]) if model else []))]
     if kind == "missing":
         return [("required key is missing", None)]
+    if kind == "too_short" and context.get("actual_length") == 0:
+        return [("must not be empty", None)]
     cause = context.get("error")
     if isinstance(cause, InputError):
         return [
@@ -74,7 +88,7 @@ def _messages(detail: ErrorDetails, model: type[BaseModel] | None, given: object
         ]
     if isinstance(cause, ValueError):
         return [(str(cause), None)]
-    message = re.sub(r"^Input should ", "must ", detail["msg"])
+    message = _PLAINLY.get(kind) or re.sub(r"^Input should ", "must ", detail["msg"])
     message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     hint = None
     if kind in ("literal_error", "enum", "union_tag_invalid") and isinstance(given, str):

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from hwmodels.errors import InputError
+from hwmodels.errors import InputError, Problem
 from studies.deviation import Deviation, deviation_of, oracle_of, tensors_of
 from studies.metrics import Subject, measure
 from studies.parts import find_algorithm, kind_of
@@ -17,10 +17,14 @@ from studies.value_pass import values_of
 
 if TYPE_CHECKING:
     from algorithms.registry import Algorithm
+    from algorithms.shape import Workload
     from algorithms.streaming.memory import MemoryBounds
     from algorithms.streaming.parameters import StreamingParameters
     from simulator import Graph, Result
     from studies.metrics import AnyEvaluation
+
+LARGEST_VALUE_PASS = 1 << 28
+"""Scores of a value pass: 16,384 queries of as many keys, 7 GB."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,8 @@ def evaluate_graph(point: DesignPoint) -> Evaluation:
     """
     from simulator import simulate
 
+    if not point.timing_only:
+        _check_size_of_values(point.workload)
     graph = build_graph(point)
     values = None if point.timing_only else values_of(point, graph)
     result = simulate(
@@ -173,6 +179,21 @@ def evaluate_graph(point: DesignPoint) -> Evaluation:
     if values is not None:
         result = replace(result, outputs=values.outputs)
     return Evaluation(point, result, _deviation(point, result), _memory_bounds(point))
+
+
+def _check_size_of_values(workload: Workload) -> None:
+    """Refuse a value pass that this computer would be lost in; its streams are arrays of all scores."""
+    heads = workload.batch * workload.heads
+    widths = workload.head_dim + workload.v_head_dim
+    counts = {
+        "scores": heads * workload.q_len * workload.kv_len,
+        "elements of q, k, v": heads * workload.q_len * workload.head_dim
+        + workload.batch * workload.kv_heads * workload.kv_len * widths,
+    }
+    for what, count in counts.items():
+        if count > LARGEST_VALUE_PASS:
+            message = f"{count:,} {what} are too many to compute values of, at most {LARGEST_VALUE_PASS:,}"
+            raise InputError(Problem(message, hint="time alone needs none: set timing_only"))
 
 
 def attempt(point: DesignPoint) -> Outcome:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from algorithms.shape import DTYPE_BYTES, Mask, Phase, Workload
+from algorithms.shape import DTYPE_BYTES, LARGEST_COUNT, Mask, Phase, Workload
 from algorithms.tiled.fidelity import MemoryFidelity
 from hwmodels.complaints import complaint_about
 from hwmodels.documents import read_text
@@ -64,7 +64,7 @@ class Knob:
             if self.unit is not None and self.unit in UNIT_NAMES and isinstance(value, str):
                 value = parse_quantity(value, self.unit)
             if isinstance(value, bool) and self.kind is not bool:
-                raise ValueError(f"must be {self.type_text} (got {str(value).lower()})")
+                raise ValueError(f"must be {self._expected} (got {str(value).lower()})")
             result: Scalar = _adapter(self.kind).validate_python(value)
         except ValidationError as error:
             message, hint = complaint_about(error, value)
@@ -81,6 +81,11 @@ class Knob:
             return kind.__name__
         choices = [getattr(choice, "__name__", str(choice)) for choice in typing.get_args(kind)]
         return " | ".join(choices).replace("NoneType", "null")
+
+    @property
+    def _expected(self) -> str:
+        """The type in a sentence."""
+        return {"int": "a whole number", "float": "a number", "str": "a text"}.get(self.type_text, self.type_text)
 
 
 @lru_cache
@@ -109,7 +114,7 @@ SEQUENCE_LENGTH = "seq_len"
 
 
 def _workload_knobs() -> dict[str, Knob]:
-    count = Annotated[int, Field(ge=1)]
+    count = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
     knobs = [
         Knob("phase", Phase),
         Knob("batch", count, help="sequences"),

@@ -79,7 +79,13 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
 
 
 def _exit_code_of(error: Exception) -> int:
-    """Exit code for errors of the simulator that a design can cause; all others are defects and go on."""
+    """Exit code for errors that a design can cause, in the simulator or by its size; others are defects and go on."""
+    if isinstance(error, MemoryError):
+        complain(f"too large for the memory of this computer: {str(error) or 'no more memory'}")
+        return EXIT_BAD_INPUT
+    if isinstance(error, OverflowError):
+        complain("too large: a number of firings, cycles or bytes does not fit into 64 bits")
+        return EXIT_BAD_INPUT
     if "simulator.errors" not in sys.modules:
         raise error
     from simulator.errors import AccountingError, CapacityError, SimulatorError

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not."""
+    from studies.report.words import count
     from studies.resolve import read_study
     from studies.study import LARGEST_GRID
 
@@ -41,11 +42,12 @@ def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = F
     size = study.space.size
     document: Json = {"study": study.name, "points": size, "ok": True}
     remark = "" if size <= LARGEST_GRID else "; too many for a sweep, but not for a search"
-    emit(document, lambda: f"{study_file}: ok, {size} points{remark}", as_json=as_json)
+    emit(document, lambda: f"{study_file}: ok, {count(size, 'point')}{remark}", as_json=as_json)
 
 
 def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Show every resolved value of a study and where it comes from: a line, a preset, a default."""
+    from studies.report.words import count
     from studies.resolve import read_study
 
     del quiet
@@ -55,7 +57,7 @@ def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = Fa
         rows = [
             (setting.name, json.dumps(setting.value, ensure_ascii=False), setting.origin) for setting in study.settings
         ]
-        return f"{study.name}: {study.space.size} points\n\n{table(('name', 'value', 'origin'), rows)}"
+        return f"{study.name}: {count(study.space.size, 'point')}\n\n{table(('name', 'value', 'origin'), rows)}"
 
     emit(study.describe(), text, as_json=as_json)
 

@@ -207,6 +207,14 @@ def test_a_users_file_may_give_plain_numbers(tmp_path):
             GOOD.replace("q_len: 4", "q_len: 0").replace("head_dim: 64", "head_dim: -1"),
             [":6: q_len: must be at least 1 (got 0)", ":5: head_dim: must be at least 1 (got -1)"],
         ),
+        (
+            GOOD.replace("q_len: 4", "q_len: true").replace("head_dim: 64", "head_dim: 9999999999999"),
+            [":6: q_len: must be a number (got true)"],
+        ),
+        (
+            GOOD.replace("head_dim: 64", "head_dim: 9999999999999"),
+            [":5: head_dim: must be at most 1,000,000,000,000 (got 9,999,999,999,999)"],
+        ),
         (GOOD + "hedden: 3\n", [":8: hedden: unknown key; did you mean 'hidden'?"]),
     ],
 )

@@ -27,9 +27,9 @@ def test_an_assumption_needs_a_reason_only():
         ("{value: 4}", "chip.yaml:1: needs a source"),
         ("{value: 4, source: '  '}", "needs a source"),
         ("{value: 4, assumption: true}", "an assumption needs a note"),
-        ("{value: four, source: paper}", "chip.yaml:1: value: must be a valid integer"),
+        ("{value: four, source: paper}", "chip.yaml:1: value: must be a whole number"),
         ("{value: 4, sorce: paper}", "did you mean 'source'?"),
-        ("4", "must be a valid dictionary"),
+        ("4", "must be a mapping"),
     ],
 )
 def test_a_value_without_its_source_is_refused(text, message):

@@ -92,7 +92,7 @@ def test_the_good_file_is_good(tmp_path):
         ("energy:", "enrgy:", "16: enrgy: unknown key; did you mean 'energy'?"),
         ('"2 nJ"', '"2 nW"', "17: energy.activate: must be a quantity in J such as '12 pJ' (got '2 nW')"),
         ("kind: dram", "kind: drm", "1: kind: no tier is of kind 'drm'; did you mean 'dram'?"),
-        ("  ras: 52", "  ras: 52.5", "10: timing.ras: must be a valid integer (got 52.5)"),
+        ("  ras: 52", "  ras: 52.5", "10: timing.ras: must be a whole number (got 52.5)"),
     ],
 )
 def test_a_fault_is_one_line_with_its_place(tmp_path, old, new, expected):

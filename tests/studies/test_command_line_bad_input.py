@@ -104,6 +104,31 @@ UNKNOWN_FIDELITY = "--memory: must be 'peak', 'analytic' or 'cycle' (got 'cycl')
             ],
         ),
         (["flash.q_outer", "--memory", "cycl"], [NO_CHIP, UNKNOWN_FIDELITY]),
+        (
+            ["sdpa.naive", "--seq-len", "99999999999999", "--batch", "0"],
+            [
+                "--seq-len: must be at most 1000000000000 (got 99999999999999)",
+                "--batch: must be at least 1 (got 0)",
+            ],
+        ),
+        (
+            ["sdpa.naive", "--seq-len", "100000", "--heads", "2"],
+            [
+                "20,000,000,000 scores are too many to compute values of, at most 268,435,456; "
+                "time alone needs none: set timing_only"
+            ],
+        ),
+        (
+            ["sdpa.naive", "--seq-len", "64", "--head-dim", "99999999999"],
+            [
+                "19,199,999,999,808 elements of q, k, v are too many to compute values of, at most 268,435,456; "
+                "time alone needs none: set timing_only"
+            ],
+        ),
+        (
+            ["sdpa.memory_free", "--seq-len", "10000000000", "--timing-only"],
+            ["too large: a number of firings, cycles or bytes does not fit into 64 bits"],
+        ),
         (["sdpa.naive", "--set", "fifo_depth=0"], ["--set fifo_depth: must be at least 1 (got 0)"]),
     ],
 )
@@ -203,11 +228,11 @@ STUDIES = {
     ),
     "bad type": (
         "algorithm: sdpa.naive\nworkload:\n  heads: many\n",
-        ["3: workload.heads: must be a valid integer, unable to parse string as an integer (got 'many')"],
+        ["3: workload.heads: must be a whole number (got 'many')"],
     ),
     "true is no number": (
         "algorithm: sdpa.naive\nworkload: {heads: true}\n",
-        ["2: workload.heads: must be int (got true)"],
+        ["2: workload.heads: must be a whole number (got true)"],
     ),
     "unfit combination": (
         "algorithm: sdpa.naive\nworkload: {heads: 4}\naxes:\n  workload.kv_heads: [1, 2, 3]\n",
@@ -228,7 +253,7 @@ STUDIES = {
     "repeated value": ("algorithm: sdpa.naive\nseeds: [1, 2, 1]\n", ["2: seeds[2]: value 1 is there twice"]),
     "empty axis": (
         "algorithm: sdpa.naive\naxes: {q_len: []}\n",
-        ["2: axes.q_len: List should have at least 1 item after validation, not 0 (got a list)"],
+        ["2: axes.q_len: must not be empty"],
     ),
     "range without step": (
         "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 2}\n",
@@ -279,7 +304,7 @@ STUDIES = {
         ["2: axes.clock[1]: must be a quantity in Hz such as '1.755 GHz' (got '2 GHZ'); did you mean '2 GHz'?"],
     ),
     "syntax": ("algorithm: [sdpa.naive\n", ["2: YAML syntax: expected ',' or ']', but got '<stream end>'"]),
-    "a list": ("- sdpa.naive\n", ["1: must be a valid dictionary or instance of StudyText (got a list)"]),
+    "a list": ("- sdpa.naive\n", ["1: must be a mapping (got a list)"]),
 }
 
 
@@ -301,7 +326,7 @@ def test_a_grid_that_is_too_large_for_a_sweep_is_none_for_a_search(here, capsys)
     ]
     assert not (here / "out").exists()
     assert main(["config", "check", "s.yaml"]) == 0
-    assert "1000000 points; too many for a sweep, but not for a search" in capsys.readouterr().out
+    assert "1,000,000 points; too many for a sweep, but not for a search" in capsys.readouterr().out
 
 
 def test_all_problems_of_a_study_file_come_at_once(here, capsys):
