@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from hwmodels.errors import InputError, Problem, did_you_mean
 from studies.deviation import Deviation
 from studies.evaluate import Evaluation
 from studies.metrics import Metric, measure, metrics
-from studies.space import DesignPoint, Json, Scalar
+from studies.space import DesignPoint, Json, Scalar, adapter_of
 
 if TYPE_CHECKING:
     from simulator.result import Deadlock, Result
@@ -311,7 +310,7 @@ def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | Recor
         if point.chip is not None:
             return _chip_record(document, point)
         error = document["error"]
-        deviation = _adapter(Deviation).validate_python(error) if error is not None else None
+        deviation = adapter_of(Deviation).validate_python(error) if error is not None else None
         result = _result(document)
         if not result.units or not result.clock_hz > 0:
             raise TypeError("it has no units, or no clock")
@@ -328,7 +327,7 @@ def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | Recor
 
 
 def _chip_record(document: Mapping[str, Json], point: DesignPoint) -> Record:
-    launches = _adapter(tuple[_Launch, ...]).validate_python(document["launches"])
+    launches = adapter_of(tuple[_Launch, ...]).validate_python(document["launches"])
     uses = {
         f"{launch.name}: {unit}": {"busy": round(share * launch.cycles)}
         for launch in launches
@@ -338,7 +337,7 @@ def _chip_record(document: Mapping[str, Json], point: DesignPoint) -> Record:
 
 
 def _metrics(document: Mapping[str, Json]) -> dict[str, Scalar]:
-    return _adapter(dict[str, Scalar]).validate_python(document["metrics"])
+    return adapter_of(dict[str, Scalar]).validate_python(document["metrics"])
 
 
 def _part(document: Mapping[str, Json], name: str) -> Mapping[str, Json]:
@@ -353,7 +352,7 @@ def _result(document: Mapping[str, Json]) -> Result:
     from simulator.result import ChannelResult, Result, ServerResult, Skipped, UnitResult
 
     def read(kind: type[T], name: str) -> T:
-        return _adapter(kind).validate_python(document[name])
+        return adapter_of(kind).validate_python(document[name])
 
     return Result(
         graph=read(str, "graph"),
@@ -362,7 +361,7 @@ def _result(document: Mapping[str, Json]) -> Result:
         firings=read(int, "firings"),
         wall_s=read(float, "wall_s"),
         compile_s=read(float, "compile_s"),
-        schedule_digest=_adapter(str | None).validate_python(document["schedule_digest"]),
+        schedule_digest=adapter_of(str | None).validate_python(document["schedule_digest"]),
         deadlock=_deadlock(document),
         units=read(tuple[UnitResult, ...], "units"),
         channels=read(tuple[ChannelResult, ...], "channels"),
@@ -380,9 +379,4 @@ def _deadlock(document: Mapping[str, Json]) -> Deadlock | None:
     if document["deadlock"] is None:
         return None
     told = _part(document, "deadlock")
-    return _adapter(Deadlock).validate_python({**told, "remedy": told["smallest_depth"]})
-
-
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+    return adapter_of(Deadlock).validate_python({**told, "remedy": told["smallest_depth"]})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from algorithms.shape import DTYPE_BYTES, LARGEST_COUNT, Mask, Phase, Workload
 from algorithms.tiled.fidelity import MemoryFidelity
@@ -22,7 +22,7 @@ from hwmodels.complaints import complaint_about
 from hwmodels.documents import read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
 from hwmodels.quantity import UNIT_NAMES, parse_quantity
-from studies.space import Engine, Mapped, Scalar
+from studies.space import Engine, Mapped, Scalar, adapter_of
 
 if TYPE_CHECKING:
     from studies.parts import AnyAlgorithm
@@ -65,7 +65,7 @@ class Knob:
                 value = parse_quantity(value, self.unit)
             if isinstance(value, bool) and self.kind is not bool:
                 raise ValueError(f"must be {self._expected} (got {str(value).lower()})")
-            result: Scalar = _adapter(self.kind).validate_python(value)
+            result: Scalar = adapter_of(self.kind).validate_python(value)
         except ValidationError as error:
             message, hint = complaint_about(error, value)
             raise InputError(Problem(message, field=self.name, hint=hint)) from None
@@ -86,11 +86,6 @@ class Knob:
     def _expected(self) -> str:
         """The type in a sentence."""
         return {"int": "a whole number", "float": "a number", "str": "a text"}.get(self.type_text, self.type_text)
-
-
-@lru_cache
-def _adapter(kind: object) -> TypeAdapter[Scalar]:
-    return TypeAdapter(kind)
 
 
 @lru_cache

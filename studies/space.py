@@ -158,7 +158,7 @@ class DesignPoint:
         if not isinstance(parameters, Mapping):
             raise TypeError("the parameters of a description are a mapping")
         pairs = tuple(sorted(parameters.items()))
-        return _adapter(cls).validate_python({**description, "parameters": pairs, "chip": _named_chip(description)})
+        return adapter_of(cls).validate_python({**description, "parameters": pairs, "chip": _named_chip(description)})
 
     @property
     def canonical(self) -> str:
@@ -208,7 +208,8 @@ def _named_chip(description: Mapping[str, Json]) -> Json:
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def adapter_of(kind: type[T]) -> TypeAdapter[T]:
+    """The reader of a type, made once: making one takes longer than reading."""
     return TypeAdapter(kind)
 
 

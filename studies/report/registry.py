@@ -14,13 +14,11 @@ It is left out of the page when it yields nothing.
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from algorithms.register import load_all
 from hwmodels.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -80,17 +78,8 @@ def section(name: str, title: str, *, order: int, lead: str = "") -> Callable[[C
 
 @functools.cache
 def _discover() -> None:
-    """Import every section; one that fails is an error that names it."""
-    from studies.report import sections
-
-    for module in pkgutil.iter_modules(sections.__path__, f"{sections.__name__}."):
-        importlib.import_module(module.name)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            point.load()
-        except Exception as error:
-            message = f"plug-in {point.name} ({point.value}) does not load: {error}"
-            raise InputError(Problem(message, file=point.value)) from error
+    """Import every section, once; raises as `algorithms.register.load_all`."""
+    load_all("studies.report.sections", ENTRY_POINT_GROUP)
 
 
 def report_sections() -> tuple[Section, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from algorithms import register
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm, chip_algorithm_names, get_chip_algorithm
-from algorithms.registry import ALGORITHMS, ENTRY_POINT_GROUP, algorithm
+from algorithms.registry import ENTRY_POINT_GROUP, algorithm
 from hwmodels.errors import InputError
 
 
@@ -35,15 +35,7 @@ def tiles_of(module: str) -> type[TiledAlgorithm]:
     return Tiles
 
 
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what a test registers or discovers."""
-    ALGORITHMS.discover()
-    monkeypatch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
-    monkeypatch.setattr(ALGORITHMS, "_complete", False)
-
-
-def test_a_taken_name_names_both_modules(fresh):
+def test_a_taken_name_names_both_modules(fresh_algorithms):
     chip_algorithm("test.mine", Nothing)(tiles_of("package.first"))
     with pytest.raises(InputError) as error:
         chip_algorithm("test.mine", Nothing)(tiles_of("package.second"))
@@ -52,7 +44,7 @@ def test_a_taken_name_names_both_modules(fresh):
     assert get_chip_algorithm("test.mine").summary == "One line for people."
 
 
-def test_streaming_and_chip_algorithms_share_their_names(fresh):
+def test_streaming_and_chip_algorithms_share_their_names(fresh_algorithms):
     with pytest.raises(InputError, match=r"both algorithms\.streaming\.naive and package\.mine"):
         chip_algorithm("sdpa.naive", Nothing)(tiles_of("package.mine"))
     chip_algorithm("test.mine", Nothing)(tiles_of("package.first"))
@@ -64,20 +56,20 @@ def test_streaming_and_chip_algorithms_share_their_names(fresh):
         algorithm("test.mine", Nothing)(build)
 
 
-def test_an_unknown_name_gets_the_nearest_one(fresh):
+def test_an_unknown_name_gets_the_nearest_one(fresh_algorithms):
     chip_algorithm("test.mine", Nothing)(tiles_of("package.first"))
     with pytest.raises(InputError) as error:
         get_chip_algorithm("test.mein")
     assert str(error.value) == "algorithm: no algorithm on a chip is called 'test.mein'; did you mean 'test.mine'?"
 
 
-def test_parameters_must_be_a_dataclass(fresh):
+def test_parameters_must_be_a_dataclass(fresh_algorithms):
     with pytest.raises(InputError, match=r"package\.odd: algorithm 'test\.odd': its parameters must be a dataclass"):
         chip_algorithm("test.odd", dict)(tiles_of("package.odd"))
     assert "test.odd" not in chip_algorithm_names()
 
 
-def test_an_entry_point_may_bring_one(fresh, monkeypatch, tmp_path):
+def test_an_entry_point_may_bring_one(fresh_algorithms, monkeypatch, tmp_path):
     (tmp_path / "chip_attention_plug_in.py").write_text(
         "from dataclasses import dataclass\n"
         "from algorithms.chip_registry import TiledAlgorithm, chip_algorithm\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 import pytest
 
 from algorithms import register
-from algorithms.registry import ALGORITHMS, ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
+from algorithms.registry import ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
 from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from hwmodels.errors import InputError
@@ -20,14 +20,6 @@ WORKLOAD = Workload(name="w", phase="prefill", heads=2, kv_heads=1, q_len=3, kv_
 @dataclass(frozen=True)
 class Nothing:
     """No parameters."""
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what a test registers or discovers."""
-    ALGORITHMS.discover()
-    monkeypatch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
-    monkeypatch.setattr(ALGORITHMS, "_complete", False)
 
 
 def named(name: str, module: str):
@@ -49,14 +41,14 @@ def offer(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 
 
 class TestNames:
-    def test_a_taken_name_names_both_modules(self, fresh):
+    def test_a_taken_name_names_both_modules(self, fresh_algorithms):
         algorithm("test.mine", Nothing)(named("first", "package.first"))
         with pytest.raises(InputError) as error:
             algorithm("test.mine", Nothing)(named("second", "package.second"))
         assert str(error.value) == "algorithm 'test.mine' is registered by both package.first and package.second"
         assert get_algorithm("test.mine").source == "package.first"
 
-    def test_a_built_in_name_is_taken_too(self, fresh):
+    def test_a_built_in_name_is_taken_too(self, fresh_algorithms):
         with pytest.raises(InputError, match=r"both algorithms\.streaming\.naive and outside\.naive"):
             algorithm("sdpa.naive", Nothing)(named("naive", "outside.naive"))
 
@@ -70,34 +62,34 @@ class TestNames:
         assert list(names) == sorted(names)
         assert set(names) >= {"sdpa.naive", "sdpa.scaled", "sdpa.reordered", "sdpa.memory_free"}
 
-    def test_parameters_must_be_a_dataclass(self, fresh):
+    def test_parameters_must_be_a_dataclass(self, fresh_algorithms):
         with pytest.raises(
             InputError, match=r"package\.odd: algorithm 'test\.odd': its parameters must be a dataclass"
         ):
             algorithm("test.odd", dict)(named("odd", "package.odd"))
         assert "test.odd" not in algorithm_names()
 
-    def test_the_summary_is_the_first_line_of_the_docstring(self, fresh):
+    def test_the_summary_is_the_first_line_of_the_docstring(self, fresh_algorithms):
         algorithm("test.mine", Nothing)(named("mine", "package.mine"))
         assert get_algorithm("test.mine").summary == "One line for people."
 
 
 class TestPlugIns:
-    def test_one_that_does_not_load_is_named(self, fresh, monkeypatch):
+    def test_one_that_does_not_load_is_named(self, fresh_algorithms, monkeypatch):
         offer(monkeypatch, "no_such_package.module")
         with pytest.raises(InputError) as error:
             algorithm_names()
         assert "plug-in outside (no_such_package.module) does not load" in str(error.value)
         assert "No module named 'no_such_package'" in str(error.value)
 
-    def test_one_whose_import_raises_is_named_with_its_reason(self, fresh, monkeypatch, tmp_path):
+    def test_one_whose_import_raises_is_named_with_its_reason(self, fresh_algorithms, monkeypatch, tmp_path):
         (tmp_path / "broken_attention_plug_in.py").write_text("raise RuntimeError('no licence')\n")
         monkeypatch.syspath_prepend(tmp_path)
         offer(monkeypatch, "broken_attention_plug_in")
         with pytest.raises(InputError, match=r"plug-in outside \(broken_attention_plug_in\) does not load: no licence"):
             get_algorithm("sdpa.naive")
 
-    def test_a_good_one_is_found_beside_the_built_ins(self, fresh, monkeypatch, tmp_path):
+    def test_a_good_one_is_found_beside_the_built_ins(self, fresh_algorithms, monkeypatch, tmp_path):
         (tmp_path / "good_attention_plug_in.py").write_text(
             "from algorithms.registry import algorithm\n"
             "from algorithms.streaming.naive import build as naive\n"
