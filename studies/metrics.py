@@ -88,9 +88,9 @@ def metric(
 
 def metrics() -> tuple[Metric, ...]:
     """All metrics, in the order of their declaration."""
-    from studies import chip_metrics, kv_metrics, tier_metrics
+    from studies import chip_metrics, hybrid_metrics, kv_metrics, tier_metrics
 
-    del chip_metrics, kv_metrics, tier_metrics  # they register their own
+    del chip_metrics, hybrid_metrics, kv_metrics, tier_metrics  # they register their own
     return tuple(_METRICS.values())
 
 

@@ -1,0 +1,96 @@
+"""What one can choose about the hybrid pattern, and the checks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from hwmodels.errors import InputError, Problem
+
+_MAY_BE_ZERO = ("feed_forward", "experts", "expert_hidden", "score_depth")
+
+
+def _knob(
+    help_text: str, unit: str | None = None, speeds: tuple[str, ...] = (), depth: bool = False
+) -> dict[str, object]:
+    """Metadata of a parameter; `algorithms.levers` says what ``speeds`` and ``depth`` mean."""
+    return {"help": help_text, "speeds": speeds, "depth": depth} | ({"unit": unit} if unit else {})
+
+
+@dataclass(frozen=True)
+class HybridParameters:
+    """A model's feed-forward layers, and the hardware it runs on.
+
+    The vector that UbiMoE searches, [num, T_a, N_a, T_in, T_out, N_L], is here ``streaming_modules``,
+    ``attention_tile``, ``attention_queries``, ``linear_in``, ``linear_out``, ``linear_units``.
+
+    Raises
+    ------
+    InputError
+        For values out of range, all at once.
+    """
+
+    value_parameters: ClassVar[tuple[str, ...]] = ()
+    """Nothing here changes values: there are none."""
+
+    streaming_modules: int = field(
+        default=1,
+        metadata=_knob(
+            "copies of QKV, attention and projection; each takes its share of the queries",
+            speeds=("qkv", "qk", "pv", "project"),
+        ),
+    )
+    attention_tile: int = field(
+        default=8,
+        metadata=_knob("elements of a key, and of a value, that one query takes in per cycle", speeds=("qk", "pv")),
+    )
+    attention_queries: int = field(
+        default=4,
+        metadata=_knob("queries that share one pass over keys and values", speeds=("qk", "pv")),
+    )
+    linear_in: int = field(
+        default=16,
+        metadata=_knob("inputs of a linear unit's block of weights", speeds=("qkv", "project", "feed_forward")),
+    )
+    linear_out: int = field(
+        default=16,
+        metadata=_knob("outputs of a linear unit's block of weights", speeds=("qkv", "project", "feed_forward")),
+    )
+    linear_units: int = field(
+        default=3,
+        metadata=_knob(
+            "linear units of the feed-forward layers; each takes its share of the tokens", speeds=("feed_forward",)
+        ),
+    )
+    feed_forward: int = field(default=0, metadata=_knob("width of the feed-forward layers; 0: four times hidden"))
+    experts: int = field(default=0, metadata=_knob("experts of every second layer; 0: all layers are dense"))
+    expert_hidden: int = field(default=0, metadata=_knob("width of an expert; 0: twice hidden"))
+    experts_per_token: int = field(default=2, metadata=_knob("experts that each token is sent to"))
+    images: int = field(default=1, metadata=_knob("images that go through each layer together"))
+    activation_bits: int = field(default=32, metadata=_knob("width of an activation", "bit"))
+    weight_bits: int = field(default=16, metadata=_knob("width of a weight", "bit"))
+    bus_bits: int = field(default=256, metadata=_knob("width of a memory port and of a word of activations", "bit"))
+    memory_bytes_per_cycle: int = field(
+        default=64, metadata=_knob("of the memory that weights come from, for all ports together", "B/cycle")
+    )
+    exp_dsp: int = field(default=4, metadata=_knob("DSP slices of one exponential unit (an assumption)"))
+    score_depth: int = field(
+        default=0,
+        metadata=_knob(
+            "depth of the FIFO of scores, in keys; 0: all tokens of an image, the least it needs", depth=True
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name, value in vars(self).items():
+            least = 0 if name in _MAY_BE_ZERO else 1
+            if value < least:
+                problems.append(Problem(f"must be at least {least} (got {value})", field=name))
+        if self.experts and self.experts_per_token > self.experts:
+            message = f"must not exceed experts = {self.experts} (got {self.experts_per_token})"
+            problems.append(Problem(message, field="experts_per_token"))
+        if not problems and self.bus_bits < max(self.activation_bits, self.weight_bits, 8):
+            problems.append(Problem(f"must hold an element (got {self.bus_bits})", field="bus_bits"))
+        if problems:
+            raise InputError(problems)
