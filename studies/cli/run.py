@@ -127,12 +127,13 @@ def subject(point: DesignPoint) -> str:
 
 
 def changed_parameters(point: DesignPoint) -> str:
-    """Parameters that differ from their defaults."""
+    """Parameters that differ from their defaults, in the order in which they are declared."""
     from studies.parameters import parameter_knobs
     from studies.parts import find_algorithm
 
-    knobs = parameter_knobs(find_algorithm(point.algorithm))
-    changed = [f"{name} = {value}" for name, value in point.parameters if value != knobs[name].default]
+    values = dict(point.parameters)
+    knobs = parameter_knobs(find_algorithm(point.algorithm)).values()
+    changed = [f"{knob.name} = {values[knob.name]}" for knob in knobs if values[knob.name] != knob.default]
     return ", ".join(changed) or "all at their defaults"
 
 

@@ -79,6 +79,13 @@ def test_a_point_of_a_study_is_what_run_prints(capsys):
         assert DesignPoint.from_description(document["point"]) == point
 
 
+def test_the_title_of_a_run_has_its_parameters_in_their_order(capsys):
+    settings = ["--set", "transactions=500", "--set", "pattern=random", "--set", "tier=ddr4_3200"]
+    assert run_command_line(["run", "tier.probe", *settings, "--quiet"]) == 0
+    (title, *_) = capsys.readouterr().out.splitlines()
+    assert title == "ddr4_3200, 1 channels, cycle: tier = ddr4_3200, pattern = random, transactions = 500"
+
+
 def test_efficiency_and_losses_make_up_the_peak():
     point = study(SMALL).points[0]
     for changes in ({}, {"tier": "nvme_gen5"}, {"fidelity": "analytic"}, {"pattern": "random", "read_fraction": 0.5}):
