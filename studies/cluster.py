@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError
 from contextlib import contextmanager, suppress
@@ -100,12 +102,17 @@ def slurm_cluster(jobs: int, tell: Callable[[str], None] | None = None) -> Itera
 @contextmanager
 def _scheduler_for_jobs() -> Iterator[tuple[SLURMCluster, Client]]:
     """A scheduler of this process as the configuration describes it, and no job yet."""
+    at_interrupt = signal.getsignal(signal.SIGINT)
     try:
         import dask
         from dask_jobqueue import SLURMCluster
         from distributed import Client
     except ImportError:
         raise _missing("--slurm", "dask-jobqueue") from None
+    finally:
+        # the import makes Ctrl-C end the program without a word and with exit code 0
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, at_interrupt)
     configured = dask.config.get("jobqueue.slurm", {})
     file = f"{dask.config.PATH}/jobqueue.yaml"
     missing = [key for key in ("cores", "memory") if configured.get(key) is None]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
 from algorithms.shape import Workload
 from studies.space import DesignPoint
-from studies.store import Outcome, Row
+from studies.store import Outcome, Row, Store
 
 HEAD = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 PROVENANCE = {
@@ -98,3 +101,23 @@ def stored_row(
 def make_row():
     """Function that makes up one row of a store."""
     return stored_row
+
+
+def comparable_rows(path):
+    """Everything that is stored about points, but for times and where they were computed."""
+    with Store(path) as store:
+        found = list(store.rows())
+    plain = []
+    for row in found:
+        outcome = dataclasses.asdict(row.outcome)
+        for part in (outcome, outcome["metrics"], outcome["detail"]):
+            for name in ("wall_s", "compile_s"):
+                part.pop(name, None)
+        plain.append(json.dumps([row.study, row.position, row.point.canonical, outcome, row.attempt], sort_keys=True))
+    return plain
+
+
+@pytest.fixture(scope="session")
+def rows():
+    """Function that reads a store as texts that are equal when two runs came to the same."""
+    return comparable_rows

@@ -59,13 +59,19 @@ def execution(
     InputError
         More than one of them, or a cluster that cannot be used.
     """
-    from studies.runner import available_cpus, open_inline, open_processes
-
     given = [
         name for name, value in (("--jobs", jobs), ("--scheduler", scheduler), ("--slurm", slurm)) if value is not None
     ]
     if len(given) > 1:
         raise InputError(Problem(f"only one of {' and '.join(given)} can be given"))
+    with _orderly_end(), _opened(jobs, scheduler, slurm, quiet=quiet) as where:
+        yield where
+
+
+@contextmanager
+def _opened(jobs: int | None, scheduler: str | None, slurm: int | None, *, quiet: bool) -> Iterator[Execution]:
+    from studies.runner import available_cpus, open_inline, open_processes
+
     if scheduler is not None or slurm is not None:
         from studies.cluster import dask_cluster, slurm_cluster
 
@@ -73,7 +79,7 @@ def execution(
             note(line, quiet=quiet)
 
         opened = dask_cluster(scheduler) if scheduler is not None else slurm_cluster(slurm or 1, tell)
-        with _orderly_end(), opened as cluster:
+        with opened as cluster:
             yield Execution(cluster.workers, cluster.open_executor, cluster.name)
     elif jobs == 0:
         yield Execution(1, open_inline, "this process")
@@ -84,25 +90,31 @@ def execution(
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the body as Ctrl-C does, so that no job stays in a queue."""
+    """SIGTERM and SIGHUP end the body as Ctrl-C does; a second one of them does not disturb the end, a third does."""
+    received = 0
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
+        nonlocal received
+        received += 1
+        if received == 2:
+            note("stopping; once more stops at once", quiet=False)
+        else:
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # whoever has decided about a signal already, nohup for example, has decided
-    ours = [number for name in names if signal.getsignal(number := getattr(signal, name)) is signal.SIG_DFL]
-    for number in ours:
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: handler for number in known if (handler := signal.getsignal(number)) in usual}
+    for number in before:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def read_limits(time_limit: str | None, memory_limit: str | None) -> Limits:

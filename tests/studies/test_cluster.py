@@ -1,6 +1,5 @@
 """A Dask cluster on loopback gives the rows that local processes give, whatever happens to its workers."""
 
-import dataclasses
 import json
 import os
 import socket
@@ -19,7 +18,6 @@ from studies.sweep import run_sweep
 
 FOLDER = Path(__file__).parent
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
-TIMES = ("wall_s", "compile_s")
 STUDY = """
 name: lanes
 algorithm: sdpa.naive
@@ -65,21 +63,7 @@ def scheduler(workers):
         yield cluster.scheduler_address
 
 
-def rows(path):
-    """Everything that is stored about points, but for times and where they were computed."""
-    with Store(path) as store:
-        found = list(store.rows())
-    plain = []
-    for row in found:
-        outcome = dataclasses.asdict(row.outcome)
-        for part in (outcome, outcome["metrics"], outcome["detail"]):
-            for name in TIMES:
-                part.pop(name, None)
-        plain.append(json.dumps([row.study, row.position, row.point.canonical, outcome, row.attempt], sort_keys=True))
-    return plain
-
-
-def test_a_cluster_that_loses_a_worker_gives_the_rows_of_local_processes(study, scheduler, workers, tmp_path):
+def test_a_cluster_that_loses_a_worker_gives_the_rows_of_local_processes(study, scheduler, workers, rows, tmp_path):
     from studies.cluster import dask_cluster
 
     local = run_sweep(study, tmp_path / "local.sqlite", workers=2, quiet=True)
