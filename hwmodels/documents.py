@@ -182,16 +182,6 @@ def read_text(text: str, name: str) -> Document:
     return Document(name, data, walk.lines, tuple(walk.problems))
 
 
-def load_document(path: Path | str, model: type[M]) -> M:
-    """The YAML file at `path` as a `model`; raises what `read_document` and `Document.validate` raise."""
-    return read_document(path).validate(model)
-
-
-def parse_document(text: str, model: type[M], name: str) -> M:
-    """YAML `text` as a `model`; problems call it `name`."""
-    return read_text(text, name).validate(model)
-
-
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Problems in the order of their lines, each once; problems without a line come first."""
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)

@@ -108,10 +108,6 @@ class DramTier(BaseTier):
         )
         return sum(used.values())
 
-    def with_count(self, count: int) -> DramTier:
-        """The same devices, `count` of them."""
-        return replace(self, count=count)
-
     def at_peak(self, bytes_per_second: float) -> DramTier:
         """The same devices clocked for another peak rate, their timings re-derived (`DramTiming.at_clock`)."""
         clock_s = self.standard.clock_s * self.peak_bytes_per_second / bytes_per_second
@@ -166,11 +162,6 @@ class SramTier(BaseTier):
         return self.capacity_each_bytes * self.count
 
     @property
-    def usable_bytes(self) -> int:
-        """Bytes that one working set may take: one buffer of each macro."""
-        return self.capacity_each_bytes // self.buffers * self.count
-
-    @property
     def peak_bytes_per_second(self) -> float:
         """Rate of all interfaces without bank conflicts."""
         return self.count * self.lanes * self.width_bytes * self.clock_hz
@@ -184,14 +175,6 @@ class SramTier(BaseTier):
     def read_latency_s(self) -> float:
         """One word of an idle bank."""
         return self.latency_cycles / self.clock_hz
-
-    def with_count(self, count: int) -> SramTier:
-        """The same macros, `count` of them."""
-        return replace(self, count=count)
-
-    def at_peak(self, bytes_per_second: float) -> SramTier:
-        """The same macros at the clock that gives another peak rate."""
-        return replace(self, clock_hz=self.clock_hz * bytes_per_second / self.peak_bytes_per_second)
 
 
 Tier = DramTier | SramTier | LinkTier | FlashTier

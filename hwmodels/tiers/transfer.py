@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from hwmodels.tiers.base import BaseTier, Citations
@@ -85,14 +85,6 @@ class LinkTier(BaseTier):
         paced = rounds * self.outstanding * interval + rest * self.chunk_s
         return self.read_latency_s + paced if chunks else 0.0
 
-    def with_count(self, count: int) -> LinkTier:
-        """The same links, `count` of them."""
-        return replace(self, count=count)
-
-    def at_peak(self, bytes_per_second: float) -> LinkTier:
-        """The same links at another raw rate."""
-        return replace(self, bytes_each_per_second=bytes_per_second / self.count)
-
 
 @dataclass(frozen=True)
 class FlashTier(BaseTier):
@@ -172,16 +164,3 @@ class FlashTier(BaseTier):
             self.queue_depth / (self.read_s + transfer + self.latency_s),
         )
         return self.count * useful * min(rates)
-
-    def with_count(self, count: int) -> FlashTier:
-        """The same drives, `count` of them."""
-        return replace(self, count=count)
-
-    def at_peak(self, bytes_per_second: float) -> FlashTier:
-        """The same drives behind interfaces of another rate, writes in proportion."""
-        factor = bytes_per_second / self.peak_bytes_per_second
-        return replace(
-            self,
-            read_bytes_each_per_second=self.read_bytes_each_per_second * factor,
-            write_bytes_each_per_second=self.write_bytes_each_per_second * factor,
-        )

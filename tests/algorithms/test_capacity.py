@@ -38,8 +38,8 @@ def test_the_advice_is_enough():
     tier = load_tier("hbm2e")
     size = 3.7 * tier.capacity_bytes
     assert "4 devices" in message(tier, [("all", size)])
-    check_fits(Room.of_tier(tier.with_count(4)), [("all", size)])
-    message(tier.with_count(3), [("all", size)])
+    check_fits(Room.of_tier(load_tier("hbm2e", 4)), [("all", size)])
+    message(load_tier("hbm2e", 3), [("all", size)])
 
 
 def test_double_buffering_halves_the_room():

@@ -188,7 +188,7 @@ def test_srams_reach_their_peak(name):
     tier = load_tier(name)
     server = sram_server(tier)
     assert served(server, sram_service, tier.width_bytes) == tier.latency_cycles
-    size = tier.usable_bytes // tier.count // 2
+    size = tier.capacity_each_bytes // tier.buffers // 2
     rate = size * tier.clock_hz / (served(server, sram_service, size) - tier.latency_cycles + 1) * tier.count
     # a buffer has its share of the banks, which cannot feed all lanes when buffers split them
     assert rate == pytest.approx(tier.peak_bytes_per_second / tier.buffers, rel=0.01)

@@ -1,14 +1,14 @@
 import pytest
 
 from hwmodels.cited import Cited
-from hwmodels.documents import parse_document
+from hwmodels.documents import read_text
 from hwmodels.errors import InputError
 from hwmodels.quantity import BytesPerSecond
 
 
 def test_a_cited_value_is_read_with_its_unit():
     text = "{value: 3.35 TB/s, source: NVIDIA H100 data sheet, note: SXM5}"
-    cited = parse_document(text, Cited[BytesPerSecond], "chip.yaml")
+    cited = read_text(text, "chip.yaml").validate(Cited[BytesPerSecond])
     assert cited.value == 3.35e12
     assert cited.source == "NVIDIA H100 data sheet"
     assert cited.note == "SXM5"
@@ -16,7 +16,7 @@ def test_a_cited_value_is_read_with_its_unit():
 
 
 def test_an_assumption_needs_a_reason_only():
-    cited = parse_document("{value: 4, assumption: true, note: one bank per port}", Cited[int], "chip.yaml")
+    cited = read_text("{value: 4, assumption: true, note: one bank per port}", "chip.yaml").validate(Cited[int])
     assert cited.assumption
     assert cited.source == ""
 
@@ -34,7 +34,7 @@ def test_an_assumption_needs_a_reason_only():
 )
 def test_a_value_without_its_source_is_refused(text, message):
     with pytest.raises(InputError) as caught:
-        parse_document(text, Cited[int], "chip.yaml")
+        read_text(text, "chip.yaml").validate(Cited[int])
     assert message in str(caught.value)
 
 

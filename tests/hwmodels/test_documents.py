@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from hwmodels.documents import LARGEST_FILE_BYTES, dotted, load_document, parse_document, read_text
+from hwmodels.documents import LARGEST_FILE_BYTES, dotted, read_document, read_text
 from hwmodels.errors import InputError
 from hwmodels.quantity import Bytes
 
@@ -29,14 +29,14 @@ class _Chip(_Strict):
 
 def _complaints(text, model=_Chip):
     with pytest.raises(InputError) as caught:
-        parse_document(textwrap.dedent(text), model, "chip.yaml")
+        read_text(textwrap.dedent(text), "chip.yaml").validate(model)
     return str(caught.value).splitlines()
 
 
 def test_a_document_becomes_a_frozen_model(tmp_path):
     path = tmp_path / "chip.yaml"
     path.write_text("name: c\nclock_mhz: 1e3\ntiers:\n  - {name: sram, capacity: 64 KiB}\n", encoding="utf-8")
-    chip = load_document(path, _Chip)
+    chip = read_document(path).validate(_Chip)
     assert chip.tiers[0].capacity == 65536
     assert chip.clock_mhz == 1000
 
@@ -149,10 +149,10 @@ def test_unreadable_files_get_one_clear_line(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        load_document(path, _Chip)
+        read_document(path).validate(_Chip)
     assert str(caught.value).startswith(str(path))
     with pytest.raises(InputError, match="is a folder"):
-        load_document(tmp_path, _Chip)
+        read_document(tmp_path).validate(_Chip)
 
 
 def test_a_problem_found_later_still_gets_its_line():

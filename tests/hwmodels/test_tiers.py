@@ -10,6 +10,7 @@ from hwmodels.cited import UNCITED
 from hwmodels.errors import InputError
 from hwmodels.standards.text import load_standard, standard_names
 from hwmodels.tiers.text import load_tier, tier_names
+from hwmodels.tiers.tier import DramTier
 
 KINDS = {"dram", "sram", "link", "flash"}
 
@@ -38,7 +39,8 @@ def test_a_tier_has_a_rate_and_a_latency(name):
     tier = load_tier(name)
     assert tier.peak_bytes_per_second > 0
     assert tier.read_latency_s > 0
-    more = tier.with_count(3 * tier.count)
+    assert tier.name in tier._repr_html_()
+    more = load_tier(name, 3 * tier.count)
     assert more.peak_bytes_per_second == pytest.approx(3 * tier.peak_bytes_per_second)
     assert more.capacity_bytes == 3 * tier.capacity_bytes
 
@@ -99,14 +101,13 @@ def test_changes_are_checked(name, changes, message):
         load_tier(name, changes=changes)
 
 
-@pytest.mark.parametrize("name", tier_names())
+@pytest.mark.parametrize("name", [name for name in tier_names() if isinstance(load_tier(name), DramTier)])
 def test_another_rate_is_met(name):
     tier = load_tier(name)
     for factor in (0.8, 1.25):
         other = tier.at_peak(factor * tier.peak_bytes_per_second)
         assert other.peak_bytes_per_second == pytest.approx(factor * tier.peak_bytes_per_second)
         assert other.capacity_bytes == tier.capacity_bytes
-    assert tier.name in tier._repr_html_()
 
 
 def test_a_slower_stack_keeps_its_nanoseconds():
