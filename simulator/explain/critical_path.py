@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.engines.compiled import run_compiled
 from simulator.engines.outcome import Outcome
@@ -123,6 +124,31 @@ class _Walk:
     def made(self) -> list[list[IntArray]]:
         return [[np.cumsum(port) for port in table.make] for table in self.tables]
 
+    @cached_property
+    def asking(self) -> list[npt.NDArray[np.bool_]]:
+        """For each unit, which of its firings send a request to its server."""
+        found = []
+        for number in range(len(self.graph.units)):
+            runs = [(segment.request_bytes > 0, count) for segment, count in self.graph.table(number).runs()]
+            found.append(np.repeat([asks for asks, _ in runs], [count for _, count in runs]).astype(np.bool_))
+        return found
+
+    @cached_property
+    def requests(self) -> dict[str | None, tuple[IntArray, IntArray, IntArray]]:
+        """Of each server: start, unit and firing of its requests by start; of those at once, the first unit is last."""
+        users: dict[str | None, list[int]] = {}
+        for number, unit in enumerate(self.graph.units):
+            if self.asking[number].any():
+                users.setdefault(unit.server, []).append(number)
+        found = {}
+        for server, numbers in users.items():
+            firings = [np.flatnonzero(self.asking[number]).astype(np.int64) for number in numbers]
+            starts = np.concatenate([self.trace.start[n][asked] for n, asked in zip(numbers, firings, strict=True)])
+            units = np.repeat(np.asarray(numbers, dtype=np.int64), [len(asked) for asked in firings])
+            order = np.lexsort((-units, starts))
+            found[server] = starts[order], units[order], np.concatenate(firings)[order]
+        return found
+
     def path(self) -> CriticalPath:
         """Walk from the unit that is ready last back to time 0."""
         total = max(self.outcome.clock)
@@ -195,11 +221,7 @@ class _Walk:
 
     def _served(self, unit: int, firing: int) -> bool:
         """Whether the tokens of a firing come from a server, whose service time is part of their latency."""
-        return self.graph.table(unit).uses_server and self._requests(unit)[firing] > 0
-
-    def _requests(self, unit: int) -> IntArray:
-        counts = [(segment.request_bytes, count) for segment, count in self.graph.table(unit).runs()]
-        return np.repeat([bytes_ for bytes_, _ in counts], [count for _, count in counts]).astype(np.int64)
+        return bool(self.asking[unit][firing])
 
     def _slot(self, unit: int, firing: int, port: int, time: int) -> tuple[int, int, int]:
         """To the firing whose pop gave the slot back."""
@@ -230,16 +252,9 @@ class _Walk:
             start = int(self.trace.start[unit][asked])
             self._add("server", tier.name, time - start)
             return unit, asked, start
-        best: tuple[int, int, int] | None = None
-        for other, candidate in enumerate(self.graph.units):
-            if candidate.server != name or not self.graph.table(other).uses_server:
-                continue
-            starts = self.trace.start[other]
-            firing = int(np.searchsorted(starts, time, side="left")) - 1
-            while firing >= 0 and self._requests(other)[firing] == 0:
-                firing -= 1
-            if firing >= 0 and (best is None or int(starts[firing]) > best[2]):
-                best = (other, firing, int(starts[firing]))
-        if best is not None:
-            self._add("server", name or "", time - best[2])
-        return best
+        starts, units, firings = self.requests[name]
+        place = int(np.searchsorted(starts, time, side="left")) - 1
+        if place < 0:
+            return None
+        self._add("server", name or "", time - int(starts[place]))
+        return int(units[place]), int(firings[place]), int(starts[place])
