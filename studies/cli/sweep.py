@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.errors import InputError, Problem
 from studies.cli.execution import (
     JobsOption,
     MemoryLimitOption,
@@ -37,7 +38,11 @@ def store_path(store: Path | None, name: str) -> Path:
     if store is not None:
         return store
     path = Path("out") / f"{name}.sqlite"
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        message = f"the folder cannot be made ({error.strerror}); name another place with --store"
+        raise InputError(Problem(message, str(path.parent))) from None
     return path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from studies.cli import main
 from studies.store import Store
 
 SCRIPT = Path(__file__).with_name("sweep_to_kill.py")
@@ -123,3 +124,13 @@ def test_a_sweep_that_runs_out_of_disk_says_so_and_continues_when_there_is_room(
     second = subprocess.run([*sweep, "--json"], capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
     summary = json.loads(second.stdout)
     assert (summary["done"], summary["skipped"], summary["evaluated"]) == (60, survived, 60 - survived)
+
+
+def test_a_folder_for_stores_that_cannot_be_made_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(
+        "algorithm: sdpa.naive\nworkload: {seq_len: 8, head_dim: 4}\naxes: {exp_cycles: [1, 2]}\n"
+    )
+    Path("out").touch()
+    assert main(["sweep", "s.yaml"]) == 2
+    assert capsys.readouterr().err == "out: the folder cannot be made (File exists); name another place with --store\n"
