@@ -34,11 +34,6 @@ def point_on(accelerator=H100, algorithm="flash.q_outer", workload=SMALL, change
     return DesignPoint(algorithm, workload, values, chip=chip_setting(accelerator, changes or {}, {"mapping": mapping}))
 
 
-def json_of(capsys, *arguments):
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
 def complaints(capsys, *arguments, code=2):
     assert main([*arguments]) == code
     said = capsys.readouterr()
@@ -82,11 +77,11 @@ def test_points_without_a_chip_keep_the_keys_they_had():
 
 
 @pytest.mark.parametrize("changes", [{}, {"hbm.bytes_per_second": "4 TB/s", "cores": 64}])
-def test_the_command_of_a_point_gives_the_point(capsys, changes):
+def test_the_command_of_a_point_gives_the_point(json_of, changes):
     point = point_on(load_accelerator("a100_sxm4_80g"), "decode.split_kv", changes=changes, splits=2, mapping="exact")
     words = shlex.split(command_of(point))
     assert words[0] == "attnflow"
-    assert json_of(capsys, *words[1:])["key"] == point.key
+    assert json_of(*words[1:])["key"] == point.key
 
 
 # --- evaluation ----------------------------------------------------------------------------------------------
@@ -154,28 +149,28 @@ def test_tensors_must_fit_into_the_memory():
         evaluate(point_on(workload=SMALL.with_(kv_len=8192, batch=8), changes={"hbm.capacity_bytes": 1_000_000}))
 
 
-def test_a_kernel_brings_its_tiles_and_overheads(capsys):
+def test_a_kernel_brings_its_tiles_and_overheads(json_of):
     design = ["flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--seq-len", "4096"]
-    plain = json_of(capsys, "run", *design)
-    kernel = json_of(capsys, "run", *design, "--kernel", "fa3_hopper")
+    plain = json_of("run", *design)
+    kernel = json_of("run", *design, "--kernel", "fa3_hopper")
     assert (kernel["parameters"]["tile_rows"], kernel["parameters"]["tile_columns"]) == (128, 128)
     assert kernel["seconds"] > plain["seconds"]
     assert kernel["key"] != plain["key"]
-    own = json_of(capsys, "run", *design, "--kernel", "fa3_hopper", "--set", "tile_rows=64")
+    own = json_of("run", *design, "--kernel", "fa3_hopper", "--set", "tile_rows=64")
     assert own["parameters"]["tile_rows"] == 64
 
 
 # --- the command line ----------------------------------------------------------------------------------------
 
 
-def test_all_kinds_of_algorithms_are_listed(capsys):
-    listed = {entry["name"]: entry["summary"] for entry in json_of(capsys, "list", "algorithms")["algorithms"]}
+def test_all_kinds_of_algorithms_are_listed(json_of):
+    listed = {entry["name"]: entry["summary"] for entry in json_of("list", "algorithms")["algorithms"]}
     assert set(listed) == {*algorithm_names(), *chip_algorithm_names(), "tier.probe"}
     assert listed["flash.q_outer"].startswith("[chip] ")
-    shown = json_of(capsys, "show", "algorithm", "flash.q_outer")
+    shown = json_of("show", "algorithm", "flash.q_outer")
     assert shown["runs_on_chip"] is True
     assert "tile_rows" in [parameter["name"] for parameter in shown["parameters"]]
-    assert "fa3_hopper" in [entry["name"] for entry in json_of(capsys, "list", "kernels")["kernels"]]
+    assert "fa3_hopper" in [entry["name"] for entry in json_of("list", "kernels")["kernels"]]
 
 
 def test_a_run_reads_well(capsys):
@@ -243,18 +238,16 @@ def test_tiles_that_do_not_fit_are_a_design_that_fails(capsys):
     assert line.startswith("tiles of 2048 queries and 2 x 512 keys need")
 
 
-def test_an_explanation_tries_levers_before_it_names_them(capsys):
+def test_an_explanation_tries_levers_before_it_names_them(capsys, json_of):
     """The best ones are those that the mapping demands, and gain what a run with them says."""
     design = ["--chip", "h100", "--workload", "llama3-8b", "-q"]
-    told = json_of(capsys, "explain", "flash.q_outer", *design, "--seq-len", "1024", "--set", "overlap=serial")
+    told = json_of("explain", "flash.q_outer", *design, "--seq-len", "1024", "--set", "overlap=serial")
     best = told["levers"]["algorithm"][0]
     assert (best["name"], best["before"], best["after"]) == ("overlap", "serial", "ping_pong")
-    again = json_of(
-        capsys, "run", "flash.q_outer", *design, "--seq-len", "1024", "--set", "overlap=ping_pong", "--timing-only"
-    )
+    again = json_of("run", "flash.q_outer", *design, "--seq-len", "1024", "--set", "overlap=ping_pong", "--timing-only")
     assert best["seconds"] == pytest.approx(again["seconds"], rel=1e-9)
     assert best["gain"] == pytest.approx(1 - again["seconds"] / told["seconds"], rel=1e-9)
-    told = json_of(capsys, "explain", "decode.split_kv", *design, "--context", "8192", "--set", "splits=1")
+    told = json_of("explain", "decode.split_kv", *design, "--context", "8192", "--set", "splits=1")
     assert told["levers"]["algorithm"][0]["name"] == "splits"
     assert "124 of 132 cores have nothing to do" in told["sentence"]
     gains = [lever["gain"] for lever in told["levers"]["chip"]]
@@ -340,17 +333,17 @@ def test_what_is_wrong_with_a_study_has_its_line(text, said):
     assert line.startswith(said)
 
 
-def test_a_sweep_over_chips_is_stored_reported_and_compared(capsys, tmp_path):
+def test_a_sweep_over_chips_is_stored_reported_and_compared(capsys, json_of, tmp_path):
     path, store, page = tmp_path / "s.yaml", tmp_path / "s.sqlite", tmp_path / "s.html"
     path.write_text(
         "name: chips\nalgorithm: flash.q_outer\nworkload: {preset: llama3-8b, seq_len: 512}\n"
         "axes:\n  chip: [h100, a100_sxm4_80g]\n  chip.cores: [50, 100]\n"
     )
-    swept = json_of(capsys, "sweep", str(path), "--store", str(store), "--jobs", "0", "--quiet")
+    swept = json_of("sweep", str(path), "--store", str(store), "--jobs", "0", "--quiet")
     assert (swept["done"], swept["failed"]) == (4, 0)
-    again = json_of(capsys, "sweep", str(path), "--store", str(store), "--jobs", "0", "--quiet")
+    again = json_of("sweep", str(path), "--store", str(store), "--jobs", "0", "--quiet")
     assert (again["evaluated"], again["skipped"]) == (0, 4)
-    json_of(capsys, "report", str(store), "-o", str(page))
+    json_of("report", str(store), "-o", str(page))
     text = page.read_text(encoding="utf-8")
     for words in ("it is bound by matrix", "What the units of the chip do", "Lower bounds", "--set chip.cores=100"):
         assert words in text

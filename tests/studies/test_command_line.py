@@ -1,7 +1,6 @@
 """The command line as people and scripts use it: what it prints, and the exit codes."""
 
 import dataclasses
-import json
 import re
 import shlex
 import subprocess
@@ -34,20 +33,12 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def json_of(capsys, *arguments, code=0):
-    """The one JSON document on stdout of a command."""
-    assert main([*arguments, "--json"]) == code
-    return json.loads(capsys.readouterr().out)
-
-
 # --- run --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("granularity", ["row", "scalar"])
-def test_run_prints_what_scripts_rely_on(capsys, granularity):
-    document = json_of(
-        capsys, "run", "sdpa.naive", *SMALL, "--granularity", granularity, "--heads", "2", "--kv-heads", "1"
-    )
+def test_run_prints_what_scripts_rely_on(json_of, granularity):
+    document = json_of("run", "sdpa.naive", *SMALL, "--granularity", granularity, "--heads", "2", "--kv-heads", "1")
     assert document["cycles"] > 2 * 16 * 16
     assert document["seconds"] == document["cycles"] / 1e9
     assert document["firings"] == sum(unit["firings"] for unit in document["units"])
@@ -65,15 +56,15 @@ def test_run_prints_what_scripts_rely_on(capsys, granularity):
         assert channel["bytes"] > 0
 
 
-def test_both_engines_print_the_same_schedule(capsys):
-    documents = [json_of(capsys, "run", "sdpa.scaled", *SMALL, "--engine", engine) for engine in ENGINES]
+def test_both_engines_print_the_same_schedule(json_of):
+    documents = [json_of("run", "sdpa.scaled", *SMALL, "--engine", engine) for engine in ENGINES]
     assert documents[0]["schedule_digest"] == documents[1]["schedule_digest"]
     assert documents[0]["cycles"] == documents[1]["cycles"]
 
 
-def test_a_deadlock_is_exit_code_3_with_the_depth_that_frees_it(capsys):
+def test_a_deadlock_is_exit_code_3_with_the_depth_that_frees_it(capsys, json_of):
     # 16 scores of a row must wait for their sum
-    document = json_of(capsys, "run", "sdpa.naive", *SMALL, "--set", "long_depth=15", code=3)
+    document = json_of("run", "sdpa.naive", *SMALL, "--set", "long_depth=15", code=3)
     assert document["deadlock"]["smallest_depth"] == {"weights_fifo": 16}
     assert document["error"] is None
     assert main(["run", "sdpa.naive", *SMALL, "--set", "long_depth=15"]) == 3
@@ -90,19 +81,19 @@ def test_text_for_people_names_units_channels_and_errors(capsys):
         assert words in text
 
 
-def test_timing_only_has_no_error(capsys):
-    with_values = json_of(capsys, "run", "sdpa.naive", *SMALL)
-    without = json_of(capsys, "run", "sdpa.naive", *SMALL, "--timing-only")
+def test_timing_only_has_no_error(json_of):
+    with_values = json_of("run", "sdpa.naive", *SMALL)
+    without = json_of("run", "sdpa.naive", *SMALL, "--timing-only")
     assert without["error"] is None
     assert without["schedule_digest"] == with_values["schedule_digest"]
 
 
-def test_real_tensors_give_the_attention_of_those_tensors(here, capsys):
+def test_real_tensors_give_the_attention_of_those_tensors(here, json_of):
     random = np.random.default_rng(7)
     q = random.normal(size=(4, 8, 6))
     k, v = random.normal(size=(2, 12, 6)), random.normal(size=(2, 12, 5))
     np.savez("t.npz", q=q, k=k, v=v)
-    document = json_of(capsys, "run", "sdpa.memory_free", "--tensors", "t.npz")
+    document = json_of("run", "sdpa.memory_free", "--tensors", "t.npz")
     assert document["point"]["workload"]["q_len"] == 8
     assert document["error"]["rel_l2"] <= 1e-12
     point = design_point("sdpa.memory_free", DesignOptions(tensors="t.npz"))
@@ -111,18 +102,18 @@ def test_real_tensors_give_the_attention_of_those_tensors(here, capsys):
     assert np.allclose(out, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_one_head_needs_no_axis_for_heads(here, capsys):
+def test_one_head_needs_no_axis_for_heads(here, json_of):
     tensor = np.random.default_rng(0).normal(size=(8, 4))
     np.savez("t.npz", q=tensor[:3], k=tensor, v=tensor)
-    document = json_of(capsys, "run", "sdpa.naive", "--tensors", "t.npz")
+    document = json_of("run", "sdpa.naive", "--tensors", "t.npz")
     shape = document["point"]["workload"]
     assert [shape[name] for name in ("batch", "heads", "kv_heads", "q_len", "kv_len")] == [1, 1, 1, 3, 8]
     assert document["error"]["rel_l2"] <= 1e-12
 
 
-def test_shipped_captures_are_tensors_by_name(capsys):
+def test_shipped_captures_are_tensors_by_name(json_of):
     (name, *_) = capture_names()
-    document = json_of(capsys, "run", "sdpa.memory_free", "--tensors", name)
+    document = json_of("run", "sdpa.memory_free", "--tensors", name)
     assert document["point"]["tensors"]["path"].endswith(f"{name}.npz")
     assert document["error"]["rel_l2"] <= 1e-12
 
@@ -143,18 +134,18 @@ def test_a_wrong_value_would_be_seen(monkeypatch):
 
 
 @pytest.mark.parametrize("length", [8, 16])
-def test_depth_advice_is_what_the_graph_needs(capsys, length):
+def test_depth_advice_is_what_the_graph_needs(capsys, json_of, length):
     size = ["--seq-len", str(length), "--head-dim", "4"]
-    document = json_of(capsys, "advise", "depths", "sdpa.naive", *size)
+    document = json_of("advise", "depths", "sdpa.naive", *size)
     depths = {channel["name"]: channel for channel in document["channels"]}
     assert depths["weights_fifo"]["min_depth"] == length
     assert document["totals"]["bytes"] == sum(channel["bytes"] for channel in document["channels"])
-    free = json_of(capsys, "run", "sdpa.naive", *size, "--set", "fifo_depth=64")
+    free = json_of("run", "sdpa.naive", *size, "--set", "fifo_depth=64")
     assert document["full_rate_cycles"] == free["cycles"]
 
     def cycles(which):
         text = ",".join(f"{name}={channel[which]}" for name, channel in depths.items())
-        return json_of(capsys, "run", "sdpa.naive", *size, "--set", f"depths={text}")["cycles"]
+        return json_of("run", "sdpa.naive", *size, "--set", f"depths={text}")["cycles"]
 
     assert cycles("full_rate_depth") == free["cycles"]
     assert cycles("min_depth") == document["min_depth_cycles"]
@@ -174,13 +165,13 @@ axes:
 """
 
 
-def test_a_sweep_keeps_failures_as_rows_and_continues(here, capsys):
+def test_a_sweep_keeps_failures_as_rows_and_continues(here, json_of):
     (here / "s.yaml").write_text(STUDY)
-    summary = json_of(capsys, "sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "2", "--quiet")
+    summary = json_of("sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "2", "--quiet")
     assert (summary["points"], summary["done"], summary["failed"], summary["evaluated"]) == (6, 3, 3, 6)
-    again = json_of(capsys, "sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0")
+    again = json_of("sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0")
     assert (again["evaluated"], again["skipped"], again["failed"]) == (0, 6, 3)
-    retried = json_of(capsys, "sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0", "--retry-failed")
+    retried = json_of("sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0", "--retry-failed")
     assert (retried["evaluated"], retried["skipped"], retried["failed"]) == (3, 3, 3)
 
     from studies.store import Store
@@ -196,9 +187,9 @@ def test_a_sweep_keeps_failures_as_rows_and_continues(here, capsys):
     assert rows[2].provenance["configuration"]["name"] == "small"
 
 
-def test_a_sweep_in_which_all_points_fail_is_exit_code_1(here, capsys):
+def test_a_sweep_in_which_all_points_fail_is_exit_code_1(here, json_of):
     (here / "s.yaml").write_text(STUDY.replace('"", ', ""))
-    summary = json_of(capsys, "sweep", "s.yaml", "--jobs", "0", code=1)
+    summary = json_of("sweep", "s.yaml", "--jobs", "0", code=1)
     assert summary["failed"] == summary["points"] == 3
     assert (here / "out" / "small.sqlite").exists()
 
@@ -214,8 +205,8 @@ def test_the_reason_of_a_failure_is_one_line():
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
-def test_shipped_studies_are_sound(path, capsys):
-    assert json_of(capsys, "config", "check", str(path))["points"] == len(read_study(path).points)
+def test_shipped_studies_are_sound(path, json_of):
+    assert json_of("config", "check", str(path))["points"] == len(read_study(path).points)
 
 
 def test_the_first_point_of_every_shipped_study_is_evaluated():
@@ -228,13 +219,13 @@ def test_the_first_point_of_every_shipped_study_is_evaluated():
 # --- names, configuration, health ---------------------------------------------------------------------
 
 
-def test_list_and_show(capsys):
-    names = json_of(capsys, "list")
+def test_list_and_show(capsys, json_of):
+    names = json_of("list")
     assert {"sdpa.naive", "sdpa.memory_free"} <= {entry["name"] for entry in names["algorithms"]}
-    assert json_of(capsys, "list", "workloads").keys() == {"workloads"}
-    algorithm = json_of(capsys, "show", "algorithm", "sdpa.naive")
+    assert json_of("list", "workloads").keys() == {"workloads"}
+    algorithm = json_of("show", "algorithm", "sdpa.naive")
     assert {"granularity", "long_depth"} <= {parameter["name"] for parameter in algorithm["parameters"]}
-    workload = json_of(capsys, "show", "workload", "llama3-8b")
+    workload = json_of("show", "workload", "llama3-8b")
     assert workload["kv_heads"] == 8
     assert "arXiv:2407.21783" in workload["citations"]["kv_heads"]
     for arguments in (["list"], ["show", "workload", "llama3-8b"], ["show", "algorithm", "sdpa.naive"]):
@@ -242,17 +233,17 @@ def test_list_and_show(capsys):
     assert "num_key_value_heads" in capsys.readouterr().out
 
 
-def test_config_show_and_schema(here, capsys):
+def test_config_show_and_schema(here, capsys, json_of):
     (here / "s.yaml").write_text(STUDY)
-    document = json_of(capsys, "config", "show", "s.yaml")
+    document = json_of("config", "show", "s.yaml")
     assert document["settings"]["parameters.long_depth"] == {"value": [15, 16, 18], "origin": "axis, s.yaml:5"}
     assert main(["config", "show", "s.yaml"]) == 0
     assert "default of sdpa.naive" in capsys.readouterr().out
-    assert "axes" in json_of(capsys, "config", "schema")["properties"]
+    assert "axes" in json_of("config", "schema")["properties"]
 
 
-def test_doctor_finds_what_is_required(capsys):
-    document = json_of(capsys, "doctor")
+def test_doctor_finds_what_is_required(json_of):
+    document = json_of("doctor")
     assert document["ok"]
     checks = {check["name"]: check for check in document["checks"]}
     assert checks["numpy"]["detail"] == np.__version__

@@ -1,6 +1,5 @@
 """``attnflow list chips`` and ``attnflow show chip``."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,15 @@ from studies.cli import main
 OWN_CHIP = Path(__file__).parents[1] / "hwmodels" / "own_chip.yaml"
 
 
-def json_of(capsys, *arguments):
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def test_every_chip_is_listed_with_its_peak_and_memory(capsys):
-    rows = json_of(capsys, "list", "chips")["chips"]
+def test_every_chip_is_listed_with_its_peak_and_memory(json_of):
+    rows = json_of("list", "chips")["chips"]
     assert [row["name"] for row in rows] == list(accelerator_names())
     h100 = next(row for row in rows if row["name"] == "h100_sxm5_80g")
     assert "989.4 TFLOP/s float16, hbm 3.352 TB/s" in h100["summary"]
 
 
-def test_show_gives_every_number_with_unit_and_source(capsys):
-    document = json_of(capsys, "show", "chip", "h100")
+def test_show_gives_every_number_with_unit_and_source(json_of):
+    document = json_of("show", "chip", "h100")
     chip = load_accelerator("h100")
     fields = {row["field"]: row for row in document["fields"]}
     assert {path: row["value"] for path, row in fields.items()} == chip.values()
@@ -53,18 +47,16 @@ def test_show_reads_well(capsys):
     assert "resources.dsp" in shown and "2,520" in shown
 
 
-def test_a_chip_can_be_changed_on_the_way(capsys):
-    document = json_of(
-        capsys, "show", "chip", "h100", "--set", "hbm.bytes_per_second=4 TB/s", "--set", "core.sram_bytes=1 MiB"
-    )
+def test_a_chip_can_be_changed_on_the_way(json_of):
+    document = json_of("show", "chip", "h100", "--set", "hbm.bytes_per_second=4 TB/s", "--set", "core.sram_bytes=1 MiB")
     fields = {row["field"]: row for row in document["fields"]}
     assert fields["hbm.bytes_per_second"]["value"] == 4e12
     assert fields["hbm.bytes_per_second"]["source"] == "overridden"
     assert document["area_mm2"]["die"] > 814 and not document["area_mm2"]["die_is_published"]
 
 
-def test_a_chip_file_can_be_shown(capsys):
-    assert json_of(capsys, "show", "chip", str(OWN_CHIP))["name"] == "own_chip"
+def test_a_chip_file_can_be_shown(json_of):
+    assert json_of("show", "chip", str(OWN_CHIP))["name"] == "own_chip"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +78,8 @@ def test_other_things_have_no_fields_to_change(capsys):
     assert "have fields to change (this is a workload)" in capsys.readouterr().err
 
 
-def test_the_schema_of_chip_files_is_printed(capsys):
-    assert json_of(capsys, "config", "schema", "chip")["properties"].keys() >= {"clock_hz", "core", "tiers"}
+def test_the_schema_of_chip_files_is_printed(json_of):
+    assert json_of("config", "schema", "chip")["properties"].keys() >= {"clock_hz", "core", "tiers"}
 
 
 def test_a_chip_is_a_card_in_notebooks():

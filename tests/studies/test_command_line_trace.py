@@ -25,18 +25,13 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def json_of(capsys, *arguments, code=0):
-    assert main([*arguments, "--json"]) == code
-    return json.loads(capsys.readouterr().out)
-
-
 def events_of(path):
     return [e for e in json.loads(gzip.decompress(path.read_bytes()))["traceEvents"] if e["ph"] != "M"]
 
 
-def test_a_trace_agrees_with_the_run(here, capsys):
-    run = json_of(capsys, "run", "sdpa.naive", *SMALL)
-    document = json_of(capsys, "trace", "sdpa.naive", *SMALL, "-o", "t.json.gz")
+def test_a_trace_agrees_with_the_run(here, json_of):
+    run = json_of("run", "sdpa.naive", *SMALL)
+    document = json_of("trace", "sdpa.naive", *SMALL, "-o", "t.json.gz")
     events = events_of(here / "t.json.gz")
     assert document["events"] == len(events)
     assert document["window"] == {"begin_cycle": 0, "end_cycle": run["cycles"]}
@@ -54,13 +49,13 @@ def test_a_trace_agrees_with_the_run(here, capsys):
         assert max(counts) == channel["peak_occupancy"]
 
 
-def test_a_window_of_a_long_run_is_small_and_quick(here, capsys):
+def test_a_window_of_a_long_run_is_small_and_quick(here, capsys, json_of):
     # 1.1e12 scores; the first cycles of it
     size = ["--seq-len", str(2**20), "--head-dim", "128"]
     main(["trace", "sdpa.memory_free", *SMALL])  # compiles
     capsys.readouterr()
     started = time.monotonic()
-    document = json_of(capsys, "trace", "sdpa.memory_free", *size, "--window", "0:50000", "-o", "t.json.gz")
+    document = json_of("trace", "sdpa.memory_free", *size, "--window", "0:50000", "-o", "t.json.gz")
     assert time.monotonic() - started < 10  # a second on a free machine
     assert document["bytes"] < 1_000_000
     assert document["window"] == {"begin_cycle": 0, "end_cycle": 50_000}
@@ -68,8 +63,8 @@ def test_a_window_of_a_long_run_is_small_and_quick(here, capsys):
     assert {event["ts"] < 50_000 for event in events_of(here / "t.json.gz")} == {True}
 
 
-def test_a_cap_is_said_on_stderr(here, capsys):
-    whole = json_of(capsys, "trace", "sdpa.naive", *SMALL)
+def test_a_cap_is_said_on_stderr(here, capsys, json_of):
+    whole = json_of("trace", "sdpa.naive", *SMALL)
     assert whole["output"] == "sdpa.naive.trace.json.gz"
     assert main(["trace", "sdpa.naive", *SMALL, "--max-events", "30", "-o", "t.json.gz"]) == 0
     output = capsys.readouterr()
@@ -92,13 +87,13 @@ def test_text_goes_to_stdout_or_a_file(here, capsys):
     assert capsys.readouterr().out == text
 
 
-def test_a_deadlock_is_traced_and_exit_code_3(capsys):
+def test_a_deadlock_is_traced_and_exit_code_3(capsys, json_of):
     arguments = ["trace", "sdpa.naive", *SMALL, "--set", "long_depth=15"]
     assert main([*arguments, "--text"]) == 3
     output = capsys.readouterr()
     assert "wait for ever" in output.out.splitlines()[-1]
     assert output.err.startswith("deadlock at cycle ")
-    assert "div" in json_of(capsys, *arguments, code=3)["deadlocked"]
+    assert "div" in json_of(*arguments, code=3)["deadlocked"]
     assert main([*arguments, "--window", "0:3"]) == 0
 
 
@@ -120,9 +115,9 @@ def test_bad_input_is_one_line(capsys, arguments, complaint):
     assert line.startswith(complaint)
 
 
-def test_drawing_shows_every_unit_and_fifo(here, capsys):
-    document = json_of(capsys, "draw", "sdpa.naive", *SMALL, "-o", "g.svg")
-    run = json_of(capsys, "run", "sdpa.naive", *SMALL)
+def test_drawing_shows_every_unit_and_fifo(here, capsys, json_of):
+    document = json_of("draw", "sdpa.naive", *SMALL, "-o", "g.svg")
+    run = json_of("run", "sdpa.naive", *SMALL)
     assert (document["units"], document["channels"]) == (len(run["units"]), len(run["channels"]))
     texts = [node.text for node in ElementTree.parse(here / "g.svg").iter("{http://www.w3.org/2000/svg}text")]
     for unit in run["units"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from pathlib import Path
 
@@ -39,11 +38,6 @@ def study(text):
     return resolve(read_text(text, "s.yaml"), Path())
 
 
-def printed(capsys, *arguments, code=0):
-    assert run_command_line([*arguments, "--json", "--quiet"]) == code
-    return json.loads(capsys.readouterr().out)
-
-
 @pytest.fixture(scope="module")
 def small_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiers") / "small.sqlite"
@@ -52,10 +46,10 @@ def small_store(tmp_path_factory):
     return path
 
 
-def test_a_probe_is_listed_and_shown_with_its_parameters(capsys):
-    listed = {entry["name"]: entry["summary"] for entry in printed(capsys, "list", "algorithms")["algorithms"]}
+def test_a_probe_is_listed_and_shown_with_its_parameters(json_of):
+    listed = {entry["name"]: entry["summary"] for entry in json_of("list", "algorithms")["algorithms"]}
     assert listed["tier.probe"].startswith("[tier] ")
-    shown = printed(capsys, "show", "algorithm", "tier.probe")
+    shown = json_of("show", "algorithm", "tier.probe")
     assert shown["kind"] == "tier"
     assert not shown["runs_on_chip"]
     assert [entry["name"] for entry in shown["parameters"]] == [
@@ -64,10 +58,10 @@ def test_a_probe_is_listed_and_shown_with_its_parameters(capsys):
     assert all(entry["help"] for entry in shown["parameters"])
 
 
-def test_a_point_of_a_study_is_what_run_prints(capsys):
+def test_a_point_of_a_study_is_what_run_prints(json_of):
     for point in study(SMALL).points:
         command = shlex.split(command_of(point))[1:]
-        document = printed(capsys, *command)
+        document = json_of(*command)
         outcome = attempt(point)
         assert document["key"] == point.key == outcome.key
         kept = {name: value for name, value in outcome.metrics.items() if name != "wall_s"}
@@ -131,10 +125,10 @@ def test_the_shipped_study_shows_what_the_lowest_address_bits_do():
     assert found["sequential", group_low] > 0.9 > 0.7 > found["sequential", ""]
 
 
-def test_a_resolved_study_tells_of_nothing_that_attends(capsys, tmp_path):
+def test_a_resolved_study_tells_of_nothing_that_attends(json_of, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(SMALL, encoding="utf-8")
-    assert set(printed(capsys, "config", "show", str(path))["settings"]) == {"algorithm"} | {
+    assert set(json_of("config", "show", str(path))["settings"]) == {"algorithm"} | {
         f"parameters.{each.name}" for each in dataclasses.fields(ProbeParameters)
     }
 
@@ -161,11 +155,11 @@ def test_bars_of_a_report_add_up_to_the_peak():
         assert {bar.kind for bar in bars} <= set(KINDS)
 
 
-def test_stored_probes_are_compared_by_their_rate(small_store, capsys):
+def test_stored_probes_are_compared_by_their_rate(small_store, json_of):
     points = study(SMALL).points
     same, other = (f"{small_store}:{point.key}" for point in points[:2])
-    assert printed(capsys, "compare", same, same)["within"]
-    document = printed(capsys, "compare", same, other, code=1)
+    assert json_of("compare", same, same)["within"]
+    document = json_of("compare", same, other, code=1)
     assert [change["name"] for change in document["config"]] == ["parameters.mapping"]
     rates = {delta["name"]: delta for delta in document["metrics"]}["tier.bytes_per_second"]
     assert rates["compared"]
