@@ -9,7 +9,8 @@ import pytest
 from algorithms.shape import Workload
 from hwmodels.errors import InputError
 from studies.space import DesignPoint, TensorFile, grid
-from studies.store import SCHEMA_VERSION, Outcome, Store
+from studies.store import Outcome, Store
+from studies.store_file import SCHEMA_VERSION
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 
@@ -124,6 +125,20 @@ def test_files_that_are_no_stores_are_refused(tmp_path):
         Store(newer)
     with pytest.raises(InputError, match="cannot be written"):
         Store(tmp_path / "no" / "folder.sqlite", write=True)
+
+
+def test_a_store_is_read_where_nothing_can_be_written(tmp_path):
+    """A folder in the place of the file that SQLite makes beside a store stops it like a read-only disk does."""
+    path = tmp_path / "with space?.sqlite"
+    with Store(path, write=True) as store:
+        store.enter_grid("study", points(2))
+        store.record(store.begin_run({}), [done(points(2)[0], cycles=3)])
+    (tmp_path / f"{path.name}-shm").mkdir()
+    with Store(path) as store:
+        assert [row.outcome.metrics for row in store.rows("study")] == [{"cycles": 3}, {}]
+    (tmp_path / f"{path.name}-wal").write_bytes(b"newer rows")
+    with pytest.raises(InputError, match=r"newest rows are still in with space\?\.sqlite-wal, which takes a folder"):
+        Store(path)
 
 
 def test_an_unknown_study_gets_the_nearest_name(tmp_path):
