@@ -128,12 +128,14 @@ def test_files_that_are_no_stores_are_refused(tmp_path):
 
 
 def test_a_store_is_read_where_nothing_can_be_written(tmp_path):
-    """A folder in the place of the file that SQLite makes beside a store stops it like a read-only disk does."""
+    """A link to nowhere in the place of the file that SQLite makes beside a store stops it like a read-only disk."""
     path = tmp_path / "with space?.sqlite"
     with Store(path, write=True) as store:
         store.enter_grid("study", points(2))
         store.record(store.begin_run({}), [done(points(2)[0], cycles=3)])
-    (tmp_path / f"{path.name}-shm").mkdir()
+    (tmp_path / f"{path.name}-shm").symlink_to(tmp_path / "no" / "folder")
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"), closing(sqlite3.connect(path)) as plain:
+        plain.execute("PRAGMA user_version")
     with Store(path) as store:
         assert [row.outcome.metrics for row in store.rows("study")] == [{"cycles": 3}, {}]
     (tmp_path / f"{path.name}-wal").write_bytes(b"newer rows")
