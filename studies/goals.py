@@ -69,6 +69,14 @@ class Constraint:
 
 
 @dataclass(frozen=True)
+class PacedBlock:
+    """One of two blocks of a design that work side by side: the metric that is its pace, and the axes that make it."""
+
+    metric: str
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Goals:
     """What the studies of a report are after.
 

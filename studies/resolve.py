@@ -13,7 +13,7 @@ from hwmodels.documents import Document, FieldPath, in_order, read_document
 from hwmodels.errors import InputError, did_you_mean
 from studies.axes import Axis, Choice, Space
 from studies.chips import kernel_parameters
-from studies.goals import Constraint, Objective, read_constraint, read_objective
+from studies.goals import Constraint, Objective, PacedBlock, read_constraint, read_objective
 from studies.named import look_up
 from studies.origins import Origins, StudyAxis, Target
 from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
@@ -83,7 +83,7 @@ class _Resolver:
         for name, values in self.written.items():
             self._read_axis(name, values)
         self._check_grid()
-        objectives, constraints = tuple(self._objectives()), tuple(self._constraints())
+        objectives, constraints, blocks = tuple(self._objectives()), tuple(self._constraints()), tuple(self._blocks())
         if self.file.problems:
             raise InputError(in_order(self.file.problems)[:_MOST_PROBLEMS])
         return Study(
@@ -94,6 +94,7 @@ class _Resolver:
             settings=tuple(Origins(self.file.document, self.axes).settings(self._point(next(self.space.choices())))),
             objectives=objectives,
             constraints=constraints,
+            blocks=blocks,
         )
 
     # --- values -----------------------------------------------------------------------------------------
@@ -333,3 +334,17 @@ class _Resolver:
     def _constraints(self) -> Iterator[Constraint]:
         for i, text in enumerate(self.text.constraints):
             yield from self.file.attempt(("constraints", i), partial(read_constraint, text))
+
+    def _blocks(self) -> Iterator[PacedBlock]:
+        for i, text in enumerate(self.text.blocks):
+            for metric in self.file.attempt(("blocks", i, "metric"), partial(read_objective, text.metric, "min")):
+                yield PacedBlock(metric.metric, tuple(text.axes))
+            for j, name in enumerate(text.axes):
+                if name not in self.written:
+                    self.file.complain(("blocks", i, "axes", j), "is no axis", did_you_mean(name, self.written))
+                elif name in {other for earlier in self.text.blocks[:i] for other in earlier.axes}:
+                    self.file.complain(("blocks", i, "axes", j), f"axis {name!r} belongs to the other block")
+        named = {name for text in self.text.blocks for name in text.axes}
+        for name, values in self.written.items():
+            if self.text.blocks and name not in named and len(values) > 1:
+                self.file.complain(self.file.place(name, 0), "the axis belongs to neither of the blocks")

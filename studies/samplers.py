@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hwmodels.errors import InputError, Problem, did_you_mean
 from studies.axes import Axis, Choice, Space
-from studies.space import Scalar
+from studies.space import Json, Scalar
 
 if TYPE_CHECKING:
     import optuna
+
+    from studies.study import Study
+
+Proposal = TypeVar("Proposal")
 
 INFEASIBLE = 1e300
 """Violation (and cost) of a design that has no result: larger than that of any that has one."""
@@ -29,14 +33,47 @@ _SMALLEST_POPULATION, _LARGEST_POPULATION = 8, 50
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a proposal: costs (less is better) and violations of the constraints, or None without result."""
+    """What became of a proposal: costs (less is better; None without result), violations of constraints, metrics."""
 
     costs: tuple[float, ...] | None
     violations: tuple[float, ...] = ()
+    metrics: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Proposes(Protocol[Proposal]):
+    """Who proposes designs: asked for a batch of them, and told what became of each before it is asked again."""
+
+    batch: int
+
+    def ask(self) -> list[tuple[Proposal, Choice]]:
+        """A batch of proposals, each with what to call it in `tell`; empty when there is nothing more to propose."""
+
+    def tell(self, proposal: Proposal, verdict: Verdict) -> None:
+        """What became of a proposal."""
 
 
 @dataclass(frozen=True)
 class SamplerKind:
+    """A sampler of optuna.
+
+    Parameters
+    ----------
+    make
+        The sampler for a seed and a number of evaluations.
+    batch
+        Proposals per round for a number of evaluations.
+    """
+
+    make: Callable[[int, int], optuna.samplers.BaseSampler]
+    batch: Callable[[int], int]
+
+    def __call__(self, study: Study, seed: int, evaluations: int) -> Proposer:
+        """The sampler over the space of a study."""
+        return Proposer(study.space, len(study.objectives), self, seed, evaluations)
+
+
+@dataclass(frozen=True)
+class Strategy:
     """A way to search.
 
     Parameters
@@ -45,16 +82,13 @@ class SamplerKind:
         As on the command line.
     summary
         One line.
-    make
-        The sampler of optuna for a seed and a number of evaluations.
-    batch
-        Proposals per round for a number of evaluations.
+    open
+        Begins a search of a study, for a seed and a number of evaluations.
     """
 
     name: str
     summary: str
-    make: Callable[[int, int], optuna.samplers.BaseSampler]
-    batch: Callable[[int], int]
+    open: Callable[[Study, int, int], Proposes]
 
 
 def population(evaluations: int) -> int:
@@ -88,22 +122,30 @@ def _random(seed: int, evaluations: int) -> optuna.samplers.BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS = {
-    kind.name: kind
-    for kind in (
-        SamplerKind("nsga2", "evolution towards the front (NSGA-II)", _nsga2, population),
-        SamplerKind("tpe", "densities of good and bad designs (TPE)", _tpe, lambda evaluations: _TPE_BATCH),
-        SamplerKind("qmc", "even coverage (scrambled Halton sequence)", _qmc, lambda evaluations: _BATCH),
-        SamplerKind("random", "independent draws", _random, lambda evaluations: _BATCH),
+def _two_stage(study: Study, seed: int, evaluations: int) -> Proposes:
+    from studies.two_stage import TwoStage
+
+    return TwoStage(study, seed, evaluations)
+
+
+NSGA2 = SamplerKind(_nsga2, population)
+STRATEGIES = {
+    each.name: each
+    for each in (
+        Strategy("nsga2", "evolution towards the front (NSGA-II)", NSGA2),
+        Strategy("tpe", "densities of good and bad designs (TPE)", SamplerKind(_tpe, lambda evaluations: _TPE_BATCH)),
+        Strategy("qmc", "even coverage (scrambled Halton sequence)", SamplerKind(_qmc, lambda evaluations: _BATCH)),
+        Strategy("random", "independent draws", SamplerKind(_random, lambda evaluations: _BATCH)),
+        Strategy("two_stage", "two blocks that share a budget, one after the other (UbiMoE)", _two_stage),
     )
 }
 
 
-def find_sampler(name: str) -> SamplerKind:
-    """The sampler called `name`; raises InputError with the nearest name."""
-    if name not in SAMPLERS:
-        raise InputError(Problem(f"no sampler is called {name!r}", hint=did_you_mean(name, SAMPLERS)))
-    return SAMPLERS[name]
+def find_strategy(name: str) -> Strategy:
+    """The strategy called `name`; raises InputError with the nearest name."""
+    if name not in STRATEGIES:
+        raise InputError(Problem(f"no sampler is called {name!r}", hint=did_you_mean(name, STRATEGIES)))
+    return STRATEGIES[name]
 
 
 class Proposer:

@@ -24,7 +24,7 @@ from studies.pareto import non_dominated
 from studies.progress import Progress
 from studies.provenance import provenance
 from studies.runner import Evaluate, OpenExecutor, Runner, open_processes
-from studies.samplers import INFEASIBLE, Proposer, Verdict, find_sampler
+from studies.samplers import INFEASIBLE, Proposes, Verdict, find_strategy
 from studies.space import DesignPoint, Json
 from studies.store import Outcome, Store
 from studies.study import Study
@@ -103,7 +103,7 @@ def run_search(
     store_path
         SQLite file; created when missing.
     sampler, seed
-        One of `studies.samplers.SAMPLERS`, and where its random numbers start.
+        One of `studies.samplers.STRATEGIES`, and where its random numbers start.
     workers, quiet, evaluate, open_executor, limits
         As for `studies.sweep.run_sweep`; they do not change what is found.
 
@@ -112,7 +112,7 @@ def run_search(
     InputError
         Unknown sampler, a study without objectives, or a store that cannot be used.
     """
-    kind = find_sampler(sampler)
+    strategy = find_strategy(sampler)
     if not study.objectives:
         raise InputError(Problem("says no objectives to search for: add, for example, 'objectives: [cycles]'"))
     if evaluations < 1:
@@ -123,7 +123,7 @@ def run_search(
     told: Mapping[str, Json] = {"sampler": sampler, "seed": seed, "evaluations": evaluations}
     description = {**study.describe(), "name": name, "title": title, "search": told}
     wanted = min(evaluations, study.space.size)
-    proposer = Proposer(study.space, len(study.objectives), kind, seed, evaluations)
+    proposer = strategy.open(study, seed, evaluations)
     with (
         Store(store_path, write=True) as store,
         Progress(wanted, quiet=quiet) as progress,
@@ -161,7 +161,7 @@ class _Search:
     study: Study
     store: Store
     name: str
-    proposer: Proposer
+    proposer: Proposes
     runner: Runner
     progress: Progress
     run: int
@@ -175,6 +175,8 @@ class _Search:
         proposals = 0
         while len(self.found) < wanted and proposals < MOST_PROPOSALS * max(wanted, self.proposer.batch):
             batch = self.proposer.ask()
+            if not batch:
+                break
             proposals += len(batch)
             points = [self._point(choice) for _, choice in batch]
             self._look_at([point for point in points if point is not None], wanted)
@@ -212,7 +214,8 @@ class _Search:
         costs = costs_of(self.study.objectives, outcome) if outcome is not None else None
         if outcome is None or costs is None:
             return Verdict(None)
-        return Verdict(costs, tuple(each.violation(outcome.metrics) for each in self.study.constraints))
+        violations = tuple(each.violation(outcome.metrics) for each in self.study.constraints)
+        return Verdict(costs, violations, outcome.metrics)
 
 
 def costs_of(objectives: Sequence[Objective], outcome: Outcome) -> tuple[float, ...] | None:

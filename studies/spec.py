@@ -20,6 +20,13 @@ knob of the workload. An axis may hold for some values of earlier axes only, and
     objectives: [cycles, fifo.capacity_bytes]
     constraints: [fifo.capacity_bytes <= 64 KiB]
 
+Where two blocks of a design work side by side and share a budget, ``search --sampler two_stage`` wants to know them,
+axes from small to large::
+
+    blocks:
+      - {metric: block.feed_forward_cycles, axes: [linear_in, linear_out, linear_units]}
+      - {metric: block.attention_cycles, axes: [streaming_modules, attention_tile, attention_queries]}
+
 An algorithm that runs on a chip needs one (a preset or a file), whose fields can be changed and varied; ``kernel``
 takes tiles and overheads of a published kernel::
 
@@ -126,6 +133,13 @@ AxisText = Annotated[
 ]
 
 
+class BlockText(_Strict):
+    """One of two blocks that work side by side; ``metric`` is its pace, less is faster."""
+
+    metric: str
+    axes: Annotated[list[str], Field(min_length=1)]
+
+
 class StudyText(_Strict):
     """A study file as written."""
 
@@ -141,6 +155,7 @@ class StudyText(_Strict):
     axes: dict[str, AxisText] = {}
     objectives: list[str] | dict[str, Goal | None] = []
     constraints: list[str] = []
+    blocks: Annotated[list[BlockText], Field(min_length=2, max_length=2)] = []
     seeds: Annotated[list[int], Field(min_length=1)] | None = None
     engine: Engine = "compiled"
     timing_only: bool = False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hwmodels.errors import InputError
 from studies.axes import Choice, Space
-from studies.goals import Constraint, Objective
+from studies.goals import Constraint, Objective, PacedBlock
 from studies.space import DesignPoint, Json, Scalar
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Study:
         Every resolved value with its origin.
     objectives, constraints
         What to look for; reports fall back on the metrics that have a direction.
+    blocks
+        Two that work side by side, for a search in two stages; none for most studies.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Study:
     settings: tuple[Setting, ...] = ()
     objectives: tuple[Objective, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    blocks: tuple[PacedBlock, ...] = ()
 
     @classmethod
     def of(cls, name: str, points: Iterable[DesignPoint], title: str = "") -> Study:
@@ -185,6 +188,7 @@ class Study:
             "conditions": {name: when for name, when in conditions.items() if when},
             "objectives": {objective.metric: objective.goal for objective in self.objectives},
             "constraints": [str(constraint) for constraint in self.constraints],
+            "blocks": [{"metric": block.metric, "axes": list(block.axes)} for block in self.blocks],
             "settings": {setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings},
         }
 

@@ -35,7 +35,9 @@ def register(app: typer.Typer) -> None:
 def search(
     study_file: StudyFile,
     evaluations: Annotated[int, typer.Option("--evaluations", "-n", help="Most designs to evaluate.", min=1)],
-    sampler: Annotated[str, typer.Option(help="nsga2, tpe, qmc or random.")] = "nsga2",
+    sampler: Annotated[
+        str, typer.Option(help="nsga2, tpe, qmc, random, or two_stage for two blocks that share a budget.")
+    ] = "nsga2",
     seed: Annotated[int, typer.Option(help="Of the sampler.", min=0)] = 0,
     confirm: Annotated[
         str | None,
