@@ -17,6 +17,13 @@ from studies.space import DesignPoint, Json, Scalar
 DOUBLED = 2
 IDLE_SHARE = 0.1
 """Share of idle cores from which they are worth a word."""
+LEAST_BINDING_SHARE = 0.5
+"""Share of the time from which a bound is said to bind."""
+WAITS = {
+    "loads": "loads under way",
+    "softmax": "the softmax of the step before",
+    "matrix": "products of others",
+}
 CHOICES = ("overlap", "order", "pack_gqa")
 SIZES = ("tile_rows", "tile_columns", "splits", "stages")
 """Parameters that decide how the same values are computed, and nothing else."""
@@ -69,7 +76,12 @@ class ChipExplanation:
         """What binds and the best lever of either kind, for people."""
         bounds, seconds = self.evaluation.run.bounds, self.evaluation.seconds
         share = 100 * bounds.seconds / seconds if seconds else 100.0
-        text = f"{bounds.binding} binds: its bound is {share:.0f} % of the time"
+        if bounds.seconds < LEAST_BINDING_SHARE * seconds:
+            text = (
+                f"no resource binds: the largest bound, {bounds.binding}, is {share:.0f} % of the time{self._waits()}"
+            )
+        else:
+            text = f"{bounds.binding} binds: its bound is {share:.0f} % of the time"
         idle, cores = self.evaluation.idle_cores, self.evaluation.chip.accelerator.cores
         if idle > IDLE_SHARE * cores:
             text += f", but {idle:,} of {cores:,} cores have nothing to do"
@@ -81,6 +93,14 @@ class ChipExplanation:
                 change = f"{best.name} from {' to '.join(best.shown)}"
                 text += f". Best lever {what}: {change} saves {100 * best.gain:.1f} % of the time"
         return text + "."
+
+    def _waits(self) -> str:
+        """What score products of the longest launch wait for most, where they do."""
+        launch = max(self.evaluation.run.launches, key=lambda launch: launch.seconds)
+        cause = max(launch.stalled, key=lambda name: launch.stalled[name], default=None)
+        if cause is None or launch.stalled[cause] < IDLE_SHARE:
+            return ""
+        return f"; its products wait for {WAITS[cause]} in {100 * launch.stalled[cause]:.0f} % of the longest launch"
 
     def describe(self) -> dict[str, Json]:
         """Plain JSON values."""

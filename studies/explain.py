@@ -180,7 +180,7 @@ def _sentence(result: Result, binding: PathShare, lever: Lever | None, tried: tu
     share = f"{100 * binding.cycles / max(result.cycles, 1):.0f} % of the critical path"
     what = {
         "interval": f"{binding.where} binds: starting its firings one after the other is {share}",
-        "latency": f"the latency of {binding.where} binds: {share}",
+        "latency": _latency(result, binding, share),
         "slot": f"the FIFO {binding.where} binds: waiting for its slots is {share}",
         "server": f"the server {binding.where} binds: {share}",
     }[binding.kind]
@@ -196,6 +196,16 @@ def _sentence(result: Result, binding: PathShare, lever: Lever | None, tried: tu
     gain = 100 * (1 - lever.cycles_after / lever.cycles_before)
     effect = f"{lever.cycles_before:,} -> {lever.cycles_after:,} cycles ({gain:.1f} % fewer)"
     return f"{what}. Next lever: {lever.parameter} from {lever.before!r} to {lever.after!r}: {effect}."
+
+
+def _latency(result: Result, binding: PathShare, share: str) -> str:
+    """A unit that waits for its own results; for one that loads, the memory behind it."""
+    from studies.tier_losses import waited_for
+
+    memory = waited_for(result, binding.where) if binding.kind == "latency" else ""
+    if memory:
+        return f"the memory behind {binding.where} binds: waiting for loads is {share}; {memory}"
+    return f"the latency of {binding.where} binds: {share}"
 
 
 def _why_not(binding: PathShare, tried: tuple[str, ...]) -> str:

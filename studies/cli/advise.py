@@ -28,9 +28,9 @@ def depths(
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths
     from studies.evaluate import build_graph
-    from studies.warm_up import announce_compilation
+    from studies.warm_up import announce_compilation, parts_for
 
-    announce_compilation("compiled", quiet=quiet)
+    announce_compilation("compiled", quiet=quiet, parts=parts_for(point))
     advice = advise_depths(build_graph(point).freeze())
     document = {"key": point.key, "point": point.describe(), **advice.to_dict()}
 

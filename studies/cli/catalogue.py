@@ -147,7 +147,6 @@ def show(
     quiet: QuietFlag = False,
 ) -> None:
     """Show one algorithm with its parameters, or one workload, chip or memory tier with all sources."""
-    del quiet
     if kind is ShownKind.CHIP:
         from studies.cli.show_chip import show_chip
 
@@ -156,7 +155,7 @@ def show(
     if kind is ShownKind.TIER:
         from studies.cli.show_tier import show_tier
 
-        show_tier(name, set_ or [], as_json)
+        show_tier(name, set_ or [], as_json, quiet=quiet)
         return
     if set_:
         raise InputError(Problem(f"only chips and tiers have fields to change (this is a {kind})", "--set"))

@@ -22,9 +22,9 @@ def explain(
     """Stalls and the critical path, or on a chip the bounds; what binds; and levers that were tried."""
     point = design_point(algorithm, design)
     from studies.explain import explain as explain_point
-    from studies.warm_up import announce_compilation
+    from studies.warm_up import announce_compilation, parts_for
 
-    announce_compilation("compiled", quiet=quiet)
+    announce_compilation("compiled", quiet=quiet, parts=parts_for(point))
     if point.chip is not None:
         from studies.chip_explain import explain_on_chip
         from studies.cli.run_chip import chip_explanation

@@ -10,8 +10,6 @@ from studies.cli.options import AlgorithmName, DesignOptions, design_point, with
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
-    from algorithms.tier_report import TierReport
-    from simulator.result import ServerResult
     from studies.evaluate import Evaluation
     from studies.space import DesignPoint
     from studies.tier_evaluate import TierEvaluation
@@ -29,9 +27,9 @@ def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = Fal
     from studies.chip_evaluate import ChipEvaluation
     from studies.evaluate import evaluate
     from studies.tier_evaluate import TierEvaluation
-    from studies.warm_up import announce_compilation
+    from studies.warm_up import announce_compilation, parts_for
 
-    announce_compilation(point.engine, quiet=quiet)
+    announce_compilation(point.engine, quiet=quiet, parts=parts_for(point))
     evaluation = evaluate(point)
     if isinstance(evaluation, TierEvaluation):
         emit(evaluation.describe(), lambda: probe_summary(evaluation), as_json=as_json)
@@ -89,30 +87,10 @@ def memory_lines(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def tier_report(server: ServerResult) -> TierReport | None:
-    """What limited a memory tier of a run; None for other servers."""
-    if server.tier is None or not server.tier.bus_clocks:
-        return None
-    from algorithms.memory_binding import dram_energy_j
-    from algorithms.tier_report import TierReport
-    from hwmodels.tiers.text import load_tier
-    from hwmodels.tiers.tier import DramTier
-
-    tier = load_tier(server.name)
-    if not isinstance(tier, DramTier):
-        return None
-    return TierReport.from_counters(
-        tier.name,
-        tier.peak_bytes_per_second,
-        tier.standard.tick_s,
-        server.tier,
-        channels=tier.organisation.channels,
-        energy_j=sum(dram_energy_j(tier, server.tier).values()),
-    )
-
-
 def tier_tables(evaluation: Evaluation) -> list[str]:
     """Achieved and peak rate of every memory tier, and where the rest went."""
+    from studies.tier_losses import tier_report
+
     reports = filter(None, (tier_report(server) for server in evaluation.result.servers))
     return [f"{report.tier}\n" + table(("figure", "value", "remark"), report.rows()) for report in reports]
 

@@ -27,7 +27,7 @@ def tier_line(name: str) -> str:
     return f"{tier.summary}: {size}{format_quantity(tier.peak_bytes_per_second, 'B/s', 4)}"
 
 
-def show_tier(name: str, changes: Sequence[str], as_json: bool) -> None:
+def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool = False) -> None:
     """Print the tier `name` with ``field=value`` changes; ``bytes=SIZE`` asks for the time of a transfer.
 
     Raises
@@ -39,9 +39,13 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool) -> None:
     """
     from algorithms.tier_check import check_unloaded_read
     from hwmodels.tiers.text import load_tier
+    from hwmodels.tiers.tier import DramTier
+    from studies.warm_up import MEMORY, announce_compilation
 
     fields, size = _changes(changes)
     tier = load_tier(name, changes=fields)
+    if isinstance(tier, DramTier):
+        announce_compilation("compiled", quiet=quiet, parts=(MEMORY,))
     check = check_unloaded_read(tier)
     document = _document(tier, check, size)
     emit(document, lambda: _text(tier, check, size), as_json=as_json)

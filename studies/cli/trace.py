@@ -52,9 +52,9 @@ def trace(
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.timeline import record_timeline
     from studies.evaluate import build_graph
-    from studies.warm_up import announce_compilation
+    from studies.warm_up import announce_compilation, parts_for
 
-    announce_compilation(point.engine, quiet=quiet)
+    announce_compilation(point.engine, quiet=quiet, parts=parts_for(point))
     timeline = record_timeline(build_graph(point).freeze(), cycles, engine=point.engine)
     if text and output is None and not as_json:
         written = _print_text(timeline, max_events)

@@ -258,6 +258,13 @@ def test_an_explanation_tries_levers_before_it_names_them(capsys, json_of):
     assert "chip.hbm.bytes_per_second" in shown and "3.35 TB/s  6.7 TB/s" in shown
 
 
+def test_a_small_bound_is_not_said_to_bind(json_of):
+    design = ("--chip", "tpu_v5e", "--workload", "llama3-8b", "--context", "8192", "--set", "stages=1")
+    sentence = json_of("explain", "decode.split_kv", *design)["sentence"]
+    assert sentence.startswith("no resource binds: the largest bound, memory, is ")
+    assert "; its products wait for loads under way in " in sentence
+
+
 # --- studies -------------------------------------------------------------------------------------------------
 
 

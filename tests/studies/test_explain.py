@@ -59,6 +59,13 @@ def test_a_design_at_full_rate_has_no_lever(capsys: pytest.CaptureFixture[str]) 
     assert "No parameter" in str(document["sentence"])
 
 
+def test_the_memory_behind_a_load_is_named_with_what_it_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    sentence = str(explain(capsys, "sdpa.memory_free", "--set", "kv_tier=ddr4_3200")["sentence"])
+    assert sentence.startswith("the memory behind ") and "binds: waiting for loads is " in sentence
+    assert "ddr4_3200 sustains " in sentence and "of its 25.4 GB/s" in sentence
+    assert "most is lost to command spacing: distance between column commands" in sentence
+
+
 def test_why_there_is_no_lever_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     sentence = str(explain(capsys, "dam.agnostic")["sentence"])
     assert sentence.endswith("relieves it: matmul_qk starts a firing in every cycle, and none lets a firing do more.")
