@@ -112,6 +112,7 @@ def breakdown(
     per_point: Sequence[Sequence[Bar]],
     words: Mapping[int, str] | None = None,
     missing: str = "",
+    alike: bool = True,
 ) -> View:
     """Stacked horizontal bars for each selected point: where something went.
 
@@ -131,6 +132,8 @@ def breakdown(
     missing
         Said of a selected point without bars and words, before the command that explains it; without this text such
         points are left out.
+    alike
+        Whether all bars of a point are of one whole, which then stands above them.
     """
     labels: dict[str, int] = {}
     order = {kind: i for i, kind in enumerate(kinds)}
@@ -154,6 +157,13 @@ def breakdown(
     described: list[Json] = [{"name": kind, "label": label} for kind, label in kinds.items()]
     return View(
         "breakdown",
-        {"labels": list(labels), "kinds": described, "unit": unit, "whole": whole, "missing": missing},
+        {
+            "labels": list(labels),
+            "kinds": described,
+            "unit": unit,
+            "whole": whole,
+            "missing": missing,
+            "alike": alike,
+        },
         packed_points,
     )

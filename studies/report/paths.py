@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studies.evaluate import build_graph, reason
-from studies.report.words import percent, quantity
+from studies.report.words import count, percent, quantity
 from studies.space import DesignPoint
 from studies.store import Row
 from studies.value_pass import values_of
@@ -32,7 +32,8 @@ MOST_SECONDS = 20.0
 MOST_PARTS = 10
 """Parts of a path that are told apart; the rest of each kind is one part."""
 MOST_WORDS = 4
-"""Parts of a path that are spelled out."""
+LEAST_SHARE = 0.001
+"""So many parts of a path are spelled out, if they are such a share of it; the largest always."""
 OTHERS = "others"
 
 _SHARED = ("memory", "cache")
@@ -76,10 +77,12 @@ class TracedPath:
         """The largest parts with their shares, in words; the reason where there is no path."""
         if not self.parts:
             return f"No critical path: {self.note}."
-        told = self.parts[:MOST_WORDS]
+        large = [part for part in self.parts if part.cycles >= LEAST_SHARE * self.cycles][:MOST_WORDS]
+        told, small = large or self.parts[:1], self.parts[len(large) or 1 :]
         words = [f"{percent(part.cycles / self.cycles)} {_phrase(part)}" for part in told]
-        rest = math.fsum(part.cycles for part in self.parts[MOST_WORDS:])
-        words += [f"{percent(rest / self.cycles)} in {len(self.parts) - MOST_WORDS} smaller parts"] if rest else []
+        if small:
+            rest = math.fsum(part.cycles for part in small)
+            words.append(f"{percent(rest / self.cycles)} in {count(len(small), 'smaller part')}")
         return ", ".join(words) + "." + (f" Remark: {self.note}." if self.note else "")
 
 

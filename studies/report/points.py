@@ -13,6 +13,7 @@ from studies.command import command_of
 from studies.goals import Goals
 from studies.pareto import non_dominated
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
+from studies.report.paths import TracedPath, Tracer
 from studies.report.words import number, setting
 from studies.space import Json, Scalar
 from studies.store import Row
@@ -232,6 +233,13 @@ class Points:
         if len(runs) <= _FEW:
             return tuple(runs)
         return tuple(dict.fromkeys([*self.roles, *self.in_state("deadlock")[:1]]))[:_MOST_SHOWN]
+
+    @cached_property
+    def paths(self) -> dict[int, TracedPath]:
+        """The critical path, or why there is none, of each point of `selected_first` in which something attends."""
+        tracer = Tracer()
+        attending = [i for i in self.selected_first if self.rows[i].point.workload is not None]
+        return {i: tracer.trace(self.rows[i]) for i in attending}
 
     def _best_by(self, objective: Column) -> Best | None:
         winners = self._winners(objective)

@@ -11,6 +11,7 @@ from studies.report import paths
 from studies.report.paths import MOST_SECONDS, OTHERS, Tracer
 from studies.report.points import Points
 from studies.report.sections.critical_path import KINDS, critical_path
+from studies.report.sections.headline import cards
 from studies.store import Row
 
 
@@ -160,6 +161,15 @@ def test_the_section_is_about_the_points_shown_first():
         else:
             assert entry == []
     assert view.data["missing"]
+
+
+def test_the_answer_says_the_path_of_the_best_design():
+    rows = [row_of("sdpa.naive", i, seq_len=16, head_dim=8, set_=[f"exp_cycles={1 + i}"]) for i in range(2)]
+    points = Points.of(rows)
+    (card, *_) = cards(points)
+    assert dict(card.facts)["Critical path"] == Tracer().trace(rows[card.point]).sentence.rstrip(".")
+    stuck = Points.of([row_of("sdpa.naive", seq_len=16, head_dim=8, set_=["long_depth=8"]), rows[0]])
+    assert all("No critical path" not in text for card in cards(stuck) for _, text in card.facts)
 
 
 def test_a_point_without_a_path_has_words_all_the_same():

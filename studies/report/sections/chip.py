@@ -13,7 +13,7 @@ from studies.store import Outcome
 UNITS_LEAD = (
     "Each bar is one unit and the whole time of a launch: working, or not. Units of a core are means over cores; the "
     "main memory and the cache are shared. A matrix array is held while it waits for a softmax with nothing else to "
-    "do. What works all the time is what to widen."
+    "do. Units without any work in one of several launches are left out. What works all the time is what to widen."
 )
 BOUNDS_LEAD = (
     "Each bar is the whole time of the run and, in it, what one lower bound would allow: no order of the same work is "
@@ -35,7 +35,7 @@ def chip_units(points: Points) -> Iterable[Block]:
     """Working and waiting time of every unit by launch, for the selected points."""
     parts = [list(_unit_bars(row.outcome)) for row in points.rows]
     if any(parts):
-        yield breakdown({"busy": "works", "idle": "does not work"}, "s", "seconds", parts)
+        yield breakdown({"busy": "works", "idle": "does not work"}, "s", "seconds", parts, alike=False)
 
 
 @section("chip-bounds", "Lower bounds", order=52, lead=BOUNDS_LEAD)
@@ -57,11 +57,14 @@ def energy(points: Points) -> Iterable[Block]:
 
 def _unit_bars(outcome: Outcome) -> Iterator[Bar]:
     run = chip_run_of(outcome)
-    for launch in run.launches if run else ():
+    launches = run.launches if run else ()
+    for launch in launches:
         for unit, share in launch.busy.items():
             worked = min(share, 1.0) * launch.seconds
-            bar = f"{launch.name}: {NAMES.get(unit, unit)}"
-            if share or unit not in NAMES:
+            bar = NAMES.get(unit, unit)
+            if len(launches) > 1:
+                bar = f"{bar}: {launch.name}"
+            if share or (unit not in NAMES and len(launches) == 1):
                 yield Bar(bar, "works", "busy", worked)
                 yield Bar(bar, "does not work", "idle", launch.seconds - worked)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from studies.report.blocks import Bar, Block, breakdown
-from studies.report.paths import Tracer
 from studies.report.points import Points
 from studies.report.registry import section
 
@@ -32,9 +31,7 @@ MISSING = "Paths are followed when the page is written, for the points it shows 
 @section("critical-path", "Critical path", order=48, lead=LEAD)
 def critical_path(points: Points) -> Iterable[Block]:
     """One stacked bar, and the largest shares in words, for each point that is selected at first."""
-    tracer = Tracer()
-    attending = [point for point in points.selected_first if points.rows[point].point.workload is not None]
-    paths = {point: tracer.trace(points.rows[point]) for point in attending}
+    paths = points.paths
     if not paths:
         return
     parts: list[list[Bar]] = [[] for _ in points.rows]

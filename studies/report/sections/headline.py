@@ -242,6 +242,8 @@ def _facts(points: Points, point: int, wins: list[Best]) -> Iterator[tuple[str, 
         yield "Workload", f"{points.label(point, 'workload')}, the largest of {wins[0].workloads:,}"
         yield "Best on", listing([f"{best.wins:,} of {best.workloads:,} workloads" + _by(best, wins) for best in wins])
     yield "Bound by", what_binds(outcome)
+    path = points.paths.get(point)
+    yield "Critical path", path.sentence.rstrip(".") if path and path.parts else ""
     yield "FIFOs", fifo_needs(outcome)
     yield "Error", _error(points, point) if points.rows[point].point.workload is not None else ""
     ties = [f"{count(best.ties - 1, 'other point')}" + _by(best, wins) for best in wins if best.ties > 1]

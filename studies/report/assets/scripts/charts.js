@@ -102,7 +102,7 @@
         for (const step of decades < 3 ? [1, 2, 5] : [1]) tickvals.push(step * 10 ** power);
       }
     } else return {};
-    if (unit !== "B") return { tickvals, ticktext: tickvals.map(attnflow.short) };
+    if (unit !== "B") return { tickvals, ticktext: tickvals.map((tick) => attnflow.rounded(tick, unit)) };
     const rounded = tickvals.map((tick) => attnflow.quantity(tick, "B"));
     const distinct = new Set(rounded).size === tickvals.length;
     return { tickvals, ticktext: distinct ? rounded : tickvals.map((tick) => `${attnflow.number(tick)} B`) };

@@ -157,15 +157,19 @@ attnflow.showFilter = () => {
 };
 
 /** Caption of a panel about one point: its letter, why it is shown or its settings, and its state unless it is done. */
+const SHORT_LABEL = 20; // characters of settings that go beside a role
+
 attnflow.caption = (point, remark) => {
   const { model, make } = attnflow;
   const state = model.state.values[point];
   const badge = state === "done" ? null : make("span", { class: `state ${state}` }, state);
+  const [role, label] = [model.roles.get(point), model.label(point)];
+  const name = !role ? label : label.length <= SHORT_LABEL ? `${role} · ${label}` : role;
   return make(
     "figcaption",
     {},
     make("span", { class: "letter" }, model.letter(point)),
-    make("b", { title: model.label(point) }, model.roles.get(point) ?? model.label(point)),
+    make("b", { title: model.label(point) }, name),
     badge,
     make("small", {}, remark),
   );

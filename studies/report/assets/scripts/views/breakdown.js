@@ -65,7 +65,7 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
   }
 
   const whole = (bars) => Math.max(...[...bars.values()].map(sum));
-  const amount = (bars) => (bars.size ? attnflow.quantity(whole(bars), data.unit) : "");
+  const amount = (bars) => (bars.size && data.alike ? attnflow.quantity(whole(bars), data.unit) : "");
 
   /** What is said of a point: its words, or the command that tells more. */
   function remark({ point, bars, words }) {

@@ -47,7 +47,8 @@ attnflow.view("compare", async (element) => {
       );
       return;
     }
-    const roles = model.selected.map((point) => make("td", {}, model.roles.get(point) ?? "selected"));
+    const role = (point) => model.roles.get(point) ?? (model.state.values[point] === "deadlock" ? "deadlocks" : "selected");
+    const roles = model.selected.map((point) => make("td", {}, role(point)));
     const why = make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "chosen as"), roles));
     const settings = model.columns.filter((column) => column.role !== "metric" && worthShowing(column));
     const metrics = model.metrics.filter(worthShowing);

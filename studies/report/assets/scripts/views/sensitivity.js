@@ -117,8 +117,11 @@ attnflow.view("sensitivity", async (element, data) => {
 
   function acrossAxis(axis) {
     if (!axis.numeric) {
-      const ticktext = axis.levels.map((level) => attnflow.plain(attnflow.shorten(level || "(empty)", 18)));
+      const words = axis.levels.map((level) => attnflow.shorten(level || "(empty)", 18));
+      const ticktext = words.map(attnflow.plain);
+      const crowded = words.length * Math.max(...words.map((word) => word.length + 1)) > LETTERS_ACROSS;
       return {
+        tickangle: crowded ? -35 : 0, // downwards to the left: nothing is cut at the right edge
         tickvals: axis.levels.map((_, i) => i),
         ticktext,
         range: [-0.5, axis.levels.length - 0.5],
