@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 CONNECT_S = 10
 WORKERS_S = 60
+WATCH_EVERY_S = 30.0
 LOG_FOLDER = Path("out") / "slurm"
 """Where the logs of SLURM jobs go, unless the configuration of dask-jobqueue says otherwise."""
 _EXAMPLE = "jobqueue: {slurm: {cores: 4, memory: 8 GiB}}"
@@ -49,15 +50,23 @@ class Cluster:
 
 
 @contextmanager
-def dask_cluster(address: str) -> Iterator[Cluster]:
+def dask_cluster(address: str, tell: Callable[[str], None] | None = None) -> Iterator[Cluster]:
     """The cluster of the scheduler at `address`, e.g. ``tcp://127.0.0.1:8786``.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler.
+    tell
+        Takes lines for people: that no worker is left.
 
     Raises
     ------
     InputError
         Dask is not installed, nobody answers, there are no workers, or they run other code.
     """
-    with _quiet(), _connected(address) as client:
+    _silence()
+    with _connected(address) as client:
         try:
             client.wait_for_workers(1, timeout=WORKERS_S)
         except TimeoutError:
@@ -65,7 +74,8 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
             raise InputError(Problem(message, field="--scheduler")) from None
         _refuse_other_code(client, address)
         threads = sum(client.nthreads().values())
-        yield Cluster(lambda workers: _DaskExecutor(client, address, Future()), max(threads, 1), address)
+        with _watched(client, address, tell or (lambda line: None)):
+            yield Cluster(lambda workers: _DaskExecutor(client, address, Future()), max(threads, 1), address)
 
 
 @contextmanager
@@ -87,7 +97,8 @@ def slurm_cluster(jobs: int, tell: Callable[[str], None] | None = None) -> Itera
     from studies.slurm import SlurmJobs
 
     name = f"{jobs} SLURM jobs"
-    with _quiet(), _scheduler_for_jobs() as (cluster, client):
+    _silence()
+    with _scheduler_for_jobs() as (cluster, client):
         describe, workers_each = _job_maker(cluster)
 
         def joined() -> list[str]:
@@ -160,16 +171,16 @@ def _missing(option: str, package: str) -> InputError:
     return InputError(Problem(f"needs {package}: pip install 'attnflow[cluster]'", field=option))
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What Dask logs about connections stays away from the user: whatever matters is told in one line."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+def _silence() -> None:
+    """Keep what Dask logs about connections from the user: whatever matters is told in one line.
+
+    For good, since its threads go on logging when their cluster is closed already.
+    """
+    with suppress(ImportError):
+        import distributed.client  # sets the levels of its loggers, which would undo what follows
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
@@ -187,6 +198,26 @@ def _connected(address: str) -> Iterator[Client]:
         yield client
     finally:
         client.close()
+
+
+@contextmanager
+def _watched(client: Client, name: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Say when a cluster has no worker left: its work waits for new ones, for as long as it takes."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(WATCH_EVERY_S):
+            with suppress(OSError, RuntimeError):  # the scheduler is gone; its tasks say so
+                if not client.nthreads():
+                    tell(f"{name}: no worker is left; waiting for new ones, Ctrl-C stops")
+
+    watcher = threading.Thread(target=look, daemon=True, name="watch-workers")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join(CONNECT_S)
 
 
 def _refuse_other_code(client: Client, name: str) -> None:

@@ -39,6 +39,8 @@ _IN_FLIGHT_PER_WORKER = 2
 _TASK_S = 0.1
 """Points are put together to tasks of about this length: long against sending one, short against a stop."""
 _LARGEST_TASK = 64
+_TURN = threading.Lock()
+"""Limits, tallies and value passes are those of a process: workers with several threads take turns."""
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -259,7 +261,11 @@ def run_points(
 
 def _evaluate_all(evaluate: Evaluate, limits: Limits, points: Sequence[DesignPoint]) -> list[Outcome]:
     """A task: what a worker does with some points."""
-    return [_evaluate_one(evaluate, limits, point) for point in points]
+    outcomes = []
+    for point in points:
+        with _TURN:
+            outcomes.append(_evaluate_one(evaluate, limits, point))
+    return outcomes
 
 
 def _evaluate_one(evaluate: Evaluate, limits: Limits, point: DesignPoint) -> Outcome:

@@ -78,7 +78,7 @@ def _opened(jobs: int | None, scheduler: str | None, slurm: int | None, *, quiet
         def tell(line: str) -> None:
             note(line, quiet=quiet)
 
-        opened = dask_cluster(scheduler) if scheduler is not None else slurm_cluster(slurm or 1, tell)
+        opened = dask_cluster(scheduler, tell) if scheduler is not None else slurm_cluster(slurm or 1, tell)
         with opened as cluster:
             yield Execution(cluster.workers, cluster.open_executor, cluster.name)
     elif jobs == 0:

@@ -3,12 +3,15 @@
 import json
 import os
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from algorithms.shape import Workload
+from hwmodels.errors import InputError
 from studies.cli import main
 from studies.resolve import read_study
 from studies.space import DesignPoint
@@ -143,3 +146,45 @@ def test_one_place_at_a_time(tmp_path, monkeypatch, capsys):
     assert main(["sweep", "s.yaml", "--time-limit", "2 GB", "--memory-limit", "0 B"]) == 2
     assert "--time-limit: must be a quantity in s" in (told := capsys.readouterr().err)
     assert "--memory-limit: must be above 0 (got '0 B')" in told
+
+
+def test_a_scheduler_that_goes_away_ends_the_sweep_and_blames_no_point(workers, tmp_path):
+    """In one line and at once; the next sweep, anywhere, goes on from there."""
+    pytest.importorskip("distributed", reason="needs the extra 'cluster'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    study, store = tmp_path / "s.yaml", tmp_path / "s.sqlite"
+    study.write_text(STUDY + "engine: simpy\ntiming_only: true\n")
+    sweep = [sys.executable, "-m", "studies", "sweep", str(study), "--store", str(store), "-q"]
+    host, port = address.rpartition("//")[2].split(":")
+    with (
+        subprocess.Popen([*dask, "scheduler", "--host", host, "--port", port, "--no-dashboard"], **quiet) as scheduler,
+        subprocess.Popen([*dask, "worker", address, "--no-nanny", "--no-dashboard"], **quiet) as worker,
+    ):
+        try:
+            with subprocess.Popen([*sweep, "--scheduler", address], stderr=subprocess.PIPE, text=True) as running:
+                deadline = time.monotonic() + 60
+                while finished(store) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                scheduler.kill()
+                _, told = running.communicate(timeout=60)
+        finally:
+            scheduler.kill()
+            worker.kill()
+    assert running.returncode == 2, told
+    lost = f"{address}: the cluster has given up its work (scheduler-connection-lost); points stored so far are safe"
+    assert told.startswith(lost) and told.count("\n") == 1
+    with Store(store) as left:
+        assert {row.outcome.status for row in left.rows()} == {"done", "pending"}
+
+
+def finished(store):
+    """Points that are done, while somebody may be making the store."""
+    try:
+        with Store(store) as reader:
+            return sum(row.outcome.status == "done" for row in reader.rows())
+    except InputError:
+        return 0

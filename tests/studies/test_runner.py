@@ -3,15 +3,16 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from algorithms.shape import Workload
+from hwmodels.errors import InputError
 from studies.limits import Limits, TimeLimitError
-from studies.runner import InlineExecutor, Runner, open_inline, open_processes, run_points
+from studies.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points
 from studies.space import DesignPoint
 from studies.store import Outcome
 
@@ -166,12 +167,53 @@ def test_limits_also_hold_in_threads():
         assert executor.submit(nap).result(timeout=10)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is limited on Linux only")
+def test_threads_of_a_worker_do_not_mix_up_their_limits():
+    """Memory is limited for a process: what one thread may use is not taken away, or left behind, by another."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    by_key, _ = collect(
+        12, take_turns_with_memory, workers=4, open_executor=ThreadPoolExecutor, limits=Limits(memory_bytes=64 << 20)
+    )
+    failed = [i for i, point in enumerate(points(12)) if by_key[point.key].status == "failed"]
+    assert failed == [3]
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def take_turns_with_memory(point):
+    """Hold 40 MiB for a while: two at once are more than the limit of either."""
+    if point.workload.seed != 3:
+        held = np.ones(5 << 20)
+        time.sleep(0.02)
+        return Outcome(point.key, "done", {"sum": float(held.sum())}, {})
+    return take_memory_on_three(point)
+
+
 def test_a_runner_goes_on_after_its_workers_died():
     recorded = []
     with Runner(die_on_seven, workers=2) as runner:
         runner.run(points(10), recorded.extend)
         runner.run(points(20)[10:], recorded.extend)
     assert sorted(outcome.status for outcome in recorded) == ["done"] * 19 + ["failed"]
+
+
+def test_a_lost_executor_ends_the_run_and_blames_no_point():
+    class Lost(InlineExecutor):
+        left = 5
+
+        def submit(self, fn, /, *args, **kwargs):
+            self.left -= 1
+            if self.left >= 0:
+                return super().submit(fn, *args, **kwargs)
+            future = Future()
+            future.set_exception(ExecutorLostError("the cluster is gone"))
+            return future
+
+    recorded = []
+    with pytest.raises(InputError, match="the cluster is gone"):
+        run_points(points(2000), square, recorded.extend, workers=1, open_executor=lambda workers: Lost())
+    assert recorded and {outcome.status for outcome in recorded} == {"done"}
 
 
 def test_quick_points_travel_together():
