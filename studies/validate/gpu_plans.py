@@ -55,6 +55,10 @@ class Prediction:
         return f"{words.get(name, name)} {100 * shares[name]:.0f} % of the predicted time"
 
 
+ELSEWHERE = {"fpga_e2e": " here: `attnflow reproduce ubimoe` and `tellme` hold them against bands of settings"}
+"""Kinds of points that another command is for."""
+
+
 def predict(point: GpuPoint, profile: KernelProfile | None = None) -> Prediction:
     """Simulate what ``point`` measured; ``profile`` replaces that of its kernel.
 
@@ -65,7 +69,7 @@ def predict(point: GpuPoint, profile: KernelProfile | None = None) -> Prediction
     """
     maker = PLANS.get(point.kind)
     if maker is None:
-        raise UnsupportedPointError(f"points of kind {point.kind!r} are not modelled")
+        raise UnsupportedPointError(f"points of kind {point.kind!r} are not modelled{ELSEWHERE.get(point.kind, '')}")
     chip = point.chip()
     kernel = find_kernel(point.kind, point.kernel, chip)
     if kernel is None:

@@ -44,7 +44,17 @@ def test_names_are_unique_and_near_ones_are_suggested():
     assert run_command_line(["reproduce", "sn40"]) == 2
 
 
-QUICK = ("flash-attention", "flash-svd", "llm-in-a-flash", "mla-crossovers", "paged", "relay", "sn40l", "tellme")
+QUICK = (
+    "flash-attention",
+    "flash-svd",
+    "llm-in-a-flash",
+    "mla-crossovers",
+    "paged",
+    "relay",
+    "sn40l",
+    "tellme",
+    "ubimoe",
+)
 
 
 @pytest.mark.parametrize(
