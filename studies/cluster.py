@@ -7,6 +7,7 @@ if the program is.
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import signal
 import threading
@@ -177,7 +178,7 @@ def _silence() -> None:
     For good, since its threads go on logging when their cluster is closed already.
     """
     with suppress(ImportError):
-        import distributed.client  # sets the levels of its loggers, which would undo what follows
+        importlib.import_module("distributed.client")  # sets the levels of its loggers, once
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -273,6 +274,8 @@ class _DaskExecutor(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Send a task."""
+        if self._client.status == "closed":
+            raise self._gone("its scheduler is gone")
         made: Future[T] = Future()
         made.set_running_or_notify_cancel()
         # impure: two points with equal arguments are not there, and keys by content cost time
@@ -304,7 +307,7 @@ class _DaskExecutor(Executor):
         from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
-        if isinstance(error, KilledWorker):
+        if isinstance(error, KilledWorker | OSError):  # the latter: computed, but lost on its way here
             return BrokenExecutor(str(error))
         if isinstance(error, FutureCancelledError):
             why = f"the cluster has given up its work ({error.reason})"
@@ -312,6 +315,9 @@ class _DaskExecutor(Executor):
             why = str(error)
         else:
             return error if isinstance(error, Exception) else BrokenExecutor(str(error))
+        return self._gone(why)
+
+    def _gone(self, why: str) -> ExecutorLostError:
         return ExecutorLostError(Problem(why, self._name, hint="points stored so far are safe: repeat the command"))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
