@@ -111,9 +111,11 @@ assert set(groups.index[groups["within limit"] != True]) == {
 }
 assert rows["predicted, µs"].between(10, 55_000).all() and rows["measured, µs"].between(10, 55_000).all()
 fp8 = missed[missed.index.str.startswith("to2132-h200-fa3-fp8")]
-assert len(fp8) == len(missed) - 1 == 4
-assert fp8["error, %"].between(-77, -41).all()
-assert fp8["missing, µs"].iloc[:3].between(31.5, 36).all() and 52.5 < fp8["missing, µs"].iloc[3] < 53.5
+assert len(fp8) == len(missed) - 1 == 3
+assert fp8["error, %"].between(-59.5, -29.5).all()
+assert fp8["missing, µs"].between(17.5, 27.5).all()
+longest = rows.loc["to2132-h200-fa3-fp8-s262144"]
+assert longest["status"] == "pass" and 19.5 < longest["measured, µs"] - longest["predicted, µs"] < 20.5
 assert fp8["why"].str.contains("not modelled").all()
 assert -31.5 < missed.loc["fa3fig-h100-triton-d64-c-s512", "error, %"] < -30.5
 assert pair["measured, µs"].is_monotonic_increasing and not pair["predicted, µs"].is_monotonic_increasing
