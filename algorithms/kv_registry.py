@@ -57,6 +57,11 @@ def policy_names() -> tuple[str, ...]:
     return tuple(sorted(_policies))
 
 
+def policies_of_the_script() -> tuple[str, ...]:
+    """Names of policies that the running script defines itself: processes that it starts do not know them."""
+    return tuple(sorted(name for name, policy in _policies.items() if policy.__module__ == "__main__"))
+
+
 def policy_class(name: str) -> type[KVPolicy]:
     """The policy registered as `name`.
 

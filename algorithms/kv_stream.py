@@ -273,6 +273,7 @@ class KVStream:
             narrow = part.narrow(step)
             mask = part.state.keep(narrow, part.cache) if self._due(part, step) else None
             if mask is not None:
+                _check_mask(mask, part)
                 compact = step.phase == "prefill" and step.closes
                 record.dropped.append(part.cache.retain(mask, compact))
         cost = step_cost(self.shape, self.layer, step, self._records, self.accounting)
@@ -367,6 +368,17 @@ def _added(first: Array | None, second: Array | None) -> Array | None:
 
 def _scaled(first: Array | None, second: Array | None) -> Array | None:
     return second if first is None else first if second is None else first * second
+
+
+def _check_mask(mask: Mask, part: _Part) -> None:
+    """Tell the author of a policy what `keep` has to return, where it is something else."""
+    cache = part.cache
+    allowed = {(cache.heads, cache.count), (1, cache.count), (cache.count,)}
+    if np.shape(mask) not in allowed or np.asarray(mask).dtype != bool:
+        found = f"{np.asarray(mask).dtype} of shape {np.shape(mask)}"
+        expected = f"bool of shape ({cache.heads} heads or 1, {cache.count} keys)"
+        name = part.state.policy.name
+        raise InputError(Problem(f"keep of KV policy {name!r} must return None or {expected}, it returned {found}"))
 
 
 class KVStack:

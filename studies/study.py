@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwmodels.errors import InputError
+from hwmodels.errors import InputError, Problem
 from studies.axes import Choice, Space
 from studies.goals import Constraint, Objective, PacedBlock
 from studies.space import DesignPoint, Json, Scalar
@@ -124,6 +125,7 @@ class Study:
         from studies.sweep import run_sweep
 
         path = self._store(store)
+        self._check_reach(jobs)
         workers, opened = _workers(jobs)
         summary = run_sweep(self, path, workers=workers, open_executor=opened, quiet=quiet, retry_failed=retry_failed)
         return Results(path, self.name, summary.describe())
@@ -143,6 +145,7 @@ class Study:
         from studies.search import run_search
 
         path = self._store(store)
+        self._check_reach(jobs)
         workers, opened = _workers(jobs)
         summary = run_search(
             self,
@@ -155,6 +158,22 @@ class Study:
             quiet=quiet,
         )
         return Results(path, summary.study, summary.describe())
+
+    def _check_reach(self, jobs: int | None) -> None:
+        """Refuse worker processes for a study of policies that only this script knows."""
+        from algorithms.kv_registry import ENTRY_POINTS, policies_of_the_script
+
+        if jobs == 0:
+            return
+        values = [
+            *(setting.value for setting in self.settings),
+            *(value for axis in self.space.axes for value in axis.values),
+        ]
+        text = " ".join(map(str, values))
+        alone = [name for name in policies_of_the_script() if re.search(rf"\b{re.escape(name)}\b", text)]
+        if alone:
+            message = f"worker processes do not know KV policies of this script: {', '.join(alone)}"
+            raise InputError(Problem(message, field="jobs", hint=f"jobs=0, or an entry point {ENTRY_POINTS}"))
 
     def _store(self, path: Path | str | None) -> Path:
         chosen = Path(path) if path is not None else Path("out") / f"{self.name}.sqlite"

@@ -30,7 +30,10 @@ AlgorithmName = Annotated[str, typer.Argument(metavar="ALGORITHM", help="For exa
 class DesignOptions:
     """A design as the command line describes it; None means that the workload or the algorithm decides."""
 
-    workload: Annotated[str | None, typer.Option(help="Preset name or YAML file; one small head if not given.")] = None
+    workload: Annotated[
+        str | None,
+        typer.Option(help="Preset name or YAML file; one head of 512 x 512 tokens of width 64 if not given."),
+    ] = None
     seq_len: Annotated[int | None, typer.Option(help="Tokens: KV length, and query length unless decoding.")] = None
     q_len: Annotated[int | None, typer.Option(help="New tokens per sequence.")] = None
     kv_len: Annotated[int | None, typer.Option(help="Attended tokens per sequence.")] = None
@@ -40,12 +43,17 @@ class DesignOptions:
     head_dim: Annotated[int | None, typer.Option(help="Width of a head.")] = None
     heads: Annotated[int | None, typer.Option(help="Query heads.")] = None
     kv_heads: Annotated[int | None, typer.Option(help="KV heads.")] = None
-    batch: Annotated[int | None, typer.Option(help="Sequences.")] = None
-    causal: Annotated[bool | None, typer.Option("--causal/--full", help="Mask.", show_default=False)] = None
-    dtype: Annotated[str | None, typer.Option(help="Storage format, e.g. bfloat16.")] = None
-    seed: Annotated[int | None, typer.Option(help="Of the drawn tensors.")] = None
+    batch: Annotated[int | None, typer.Option(help="Sequences; 1 in the presets.")] = None
+    causal: Annotated[
+        bool | None,
+        typer.Option("--causal/--full", help="Mask; that of the workload if not given.", show_default=False),
+    ] = None
+    dtype: Annotated[
+        str | None, typer.Option(help="Storage format, e.g. bfloat16; that of the workload if not given.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Of the drawn tensors; 0 if not given.")] = None
     tensors: Annotated[str | None, typer.Option(help="NPZ file with q, k, v, or a shipped capture.")] = None
-    granularity: Annotated[str | None, typer.Option(help="Token size: row or scalar.")] = None
+    granularity: Annotated[str | None, typer.Option(help="Token size: row or scalar; row if not given.")] = None
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,12 +64,15 @@ class DesignOptions:
         str | None, typer.Option(help="Preset name or YAML file, for algorithms that run on a chip; h100, for example.")
     ] = None
     mapping: Annotated[
-        str | None, typer.Option(help="On a chip: symmetric (a few cores stand for all), or exact.", show_default=False)
+        str | None,
+        typer.Option(
+            help="On a chip: symmetric (a few cores stand for all; if not given), or exact.", show_default=False
+        ),
     ] = None
     memory: Annotated[
         str | None,
         typer.Option(
-            help="On a chip: what its memory sustains, its peak, by closed forms (analytic), or by its banks (cycle).",
+            help="What a chip's memory sustains: peak (if not given), analytic (closed forms), or cycle (its banks).",
             show_default=False,
         ),
     ] = None
@@ -73,8 +84,12 @@ class DesignOptions:
     ] = None
     engine: Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")] = "compiled"
     clock: Annotated[str | None, typer.Option(help="For example 1.2 GHz; 1 GHz if not given.")] = None
-    timing_only: Annotated[bool, typer.Option("--timing-only", help="No values, no errors.")] = False
-    no_skip: Annotated[bool, typer.Option("--no-skip", help="Simulate repeating periods one by one.")] = False
+    timing_only: Annotated[
+        bool, typer.Option("--timing-only", help="Time alone: no values, hence no errors of them.")
+    ] = False
+    no_skip: Annotated[
+        bool, typer.Option("--no-skip", help="Simulate repeating periods one by one instead of skipping them exactly.")
+    ] = False
 
 
 def with_design_options(command: Callable[..., T]) -> Callable[..., T]:

@@ -21,6 +21,10 @@ _BOUNDS = {
     "exp": "exponentials as issued, on all exp units",
     "vector": "elementwise operations, on all vector lanes",
 }
+_REMARKS = {
+    "attention_recall": "of the attention is on keys that are kept, on a synthetic stream",
+    "attention_error": "relative error of the output on that stream; nothing about a trained model",
+}
 _UNITS = ("matrix", "exp", "vector", "cache", "memory")
 
 
@@ -62,12 +66,16 @@ def _memory(evaluation: ChipEvaluation) -> list[str]:
 
 
 def _details(evaluation: ChipEvaluation) -> list[str]:
-    """Further figures, one below the other."""
+    """Further figures, one below the other, bytes with their unit."""
     width = max(9, *map(len, evaluation.details), 0)
-    return [
-        f"{name:<{width}} {value if isinstance(value, str) else f'{value:,.4g}'}"
-        for name, value in evaluation.details.items()
-    ]
+    return [f"{name:<{width}} {_detail(name, value)}" for name, value in evaluation.details.items()]
+
+
+def _detail(name: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    shown = quantity(value, "B") if "_bytes" in name else f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
+    return f"{shown:<10} {_REMARKS[name]}" if name in _REMARKS else shown
 
 
 def chip_explanation(explanation: ChipExplanation) -> str:
@@ -133,7 +141,8 @@ def _values(evaluation: ChipEvaluation) -> str:
     deviation = evaluation.deviation
     if deviation is None:
         return evaluation.note
-    return f"rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} from the float64 oracle"
+    drawn = "" if evaluation.point.tensors else ", on drawn tensors"
+    return f"rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} from the float64 oracle{drawn}"
 
 
 def _bound_table(evaluation: ChipEvaluation) -> str:

@@ -462,3 +462,19 @@ def test_a_budget_is_given_once():
         KVBudget(fraction_kept=1.5)
     assert KVBudget(fraction_kept=1 - 0.7).capacity(10) == int(10 * (1 - 0.7))
     assert KVBudget(fraction_kept=0.01).capacity(10) == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"), [(np.ones(3, bool), "bool of shape (3,)"), (np.ones((2, 4)), "float64 of shape (2, 4)")]
+)
+def test_a_mask_that_cannot_be_is_told_to_the_author_of_the_policy(mask, found, monkeypatch):
+    policy = parse_policy("window(8)")
+    stream = KVStream(policy, SHAPE)
+    monkeypatch.setattr(type(policy.start(stream.layer)), "keep", lambda self, step, cache: mask)
+    q, k, v = tensors(4)
+    expected = (
+        f"keep of KV policy 'window' must return None or bool of shape (2 heads or 1, 4 keys), it returned {found}"
+    )
+    with pytest.raises(InputError) as error:
+        stream.step(q, k, v)
+    assert str(error.value) == expected

@@ -40,6 +40,9 @@ def test_people_read_what_is_kept(capsys):
     text = capsys.readouterr().out
     assert "all of 32 layers" in text
     assert "attended" in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert lines["kept_bytes.hbm"].endswith("iB")
+    assert "on a synthetic stream" in lines["attention_recall"]
     assert "before: group" in text
 
 

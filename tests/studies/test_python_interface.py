@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import studies
+from algorithms import kv_registry
+from algorithms.kv_policy import KVPolicy
 from hwmodels.errors import InputError
 from studies import Results, Study
 from studies.cli import main
@@ -95,3 +98,25 @@ def test_an_unknown_name_in_the_package_is_an_error():
     with pytest.raises(AttributeError, match="no attribute 'Studdy'"):
         _ = studies.Studdy
     assert Path(studies.__file__).name == "__init__.py"
+
+
+def test_what_only_a_script_knows_is_not_sent_to_other_processes(tmp_path, monkeypatch):
+    class Mine(KVPolicy):
+        """Keep everything."""
+
+    Mine.__module__ = "__main__"
+    monkeypatch.setattr(kv_registry, "_policies", dict(kv_registry._policies))
+    kv_registry.kv_policy("only_here")(Mine)
+    (tmp_path / "s.yaml").write_text(
+        "algorithm: decode.policy\nchip: h100\ntiming_only: true\n"
+        "workload: {preset: llama3-8b, phase: decode, q_len: 1, kv_len: 64}\naxes: {policy: [full, only_here]}\n"
+    )
+    study = Study.from_yaml(tmp_path / "s.yaml")
+    for run in (lambda: study.sweep(tmp_path / "s.sqlite", jobs=2), lambda: study.search(1, tmp_path / "s.sqlite")):
+        with pytest.raises(InputError, match=r"^jobs: worker processes do not know .*: only_here; jobs=0"):
+            run()
+    assert not (tmp_path / "s.sqlite").exists()
+
+
+def test_names_of_the_package_are_completed():
+    assert {"Study", "Results"} <= set(dir(studies))
