@@ -23,7 +23,7 @@ from multiprocessing import get_context, parent_process
 from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar
 
-from hwmodels.errors import InputError
+from hwmodels.errors import InputError, Problem
 from studies.limits import Limits, TimeLimitError
 from studies.space import DesignPoint
 from studies.store import Outcome
@@ -99,6 +99,11 @@ class Runner:
         Makes the executor; called again for a fresh one when its workers died.
     limits
         Of each point.
+
+    Raises
+    ------
+    InputError
+        Without a worker nothing would ever be done.
     """
 
     def __init__(
@@ -109,6 +114,8 @@ class Runner:
         open_executor: OpenExecutor = open_processes,
         limits: Limits | None = None,
     ) -> None:
+        if workers < 1:
+            raise InputError(Problem(f"must be at least 1 (got {workers})", field="workers"))
         self._evaluate = evaluate
         self._workers = workers
         self._open_executor = open_executor

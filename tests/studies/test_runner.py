@@ -216,6 +216,11 @@ def test_a_lost_executor_ends_the_run_and_blames_no_point():
     assert recorded and {outcome.status for outcome in recorded} == {"done"}
 
 
+def test_no_worker_is_refused():
+    with pytest.raises(InputError, match="workers: must be at least 1"):
+        Runner(square, workers=0)
+
+
 def test_quick_points_travel_together():
     executors = []
 
