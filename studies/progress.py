@@ -31,6 +31,7 @@ class Progress:
         self.failed = 0
         self.value_passes: Counter[str] = Counter()
         self._started = self._shown_at = time.monotonic()
+        self._first: tuple[float, int] | None = None
         self._quiet = quiet
         self._bar = None if quiet or not sys.stderr.isatty() else _Bar(total)
 
@@ -71,9 +72,17 @@ class Progress:
             self._bar.show(self.done, self._failures())
         elif not self._quiet and time.monotonic() - self._shown_at >= _LINE_EVERY_S:
             self._shown_at = time.monotonic()
-            left_s = (self.total - self.done) / self.points_per_s
-            rate = f"{self.points_per_s:.1f} points/s, about {_span(left_s)} left"
-            sys.stderr.write(f"{self.done}/{self.total} points{self._failures()}, {rate}\n")
+            sys.stderr.write(f"{self.done}/{self.total} points{self._failures()}{self._pace()}\n")
+        if self._first is None:
+            self._first = (time.monotonic(), self.done)
+
+    def _pace(self) -> str:
+        """Rate and time left, of all but the first outcomes: workers start, and load what is compiled, before these."""
+        if self._first is None:
+            return ""
+        first_at, first_done = self._first
+        rate = (self.done - first_done) / max(time.monotonic() - first_at, 1e-9)
+        return f", {rate:.1f} points/s, about {_span((self.total - self.done) / rate)} left" if rate else ""
 
     def _failures(self) -> str:
         return f", {self.failed} failed" if self.failed else ""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from algorithms.tiled.fidelity import MemoryFidelity
     from studies.confirm import Confirmation
     from studies.search import SearchSummary
+    from studies.space import Scalar
     from studies.study import Study
 
 MOST_SHOWN = 20
@@ -97,7 +98,7 @@ def search(
     document = summary.describe() | ({"confirmation": confirmation.describe()} if confirmation else {})
 
     def text() -> str:
-        return _text(study, summary) + (f"\n\n{_confirmed(confirmation)}" if confirmation else "")
+        return _text(study, summary, evaluations) + (f"\n\n{_confirmed(confirmation)}" if confirmation else "")
 
     emit(document, text, as_json=as_json)
     return EXIT_OK if summary.front else EXIT_CHECK_FAILED
@@ -132,16 +133,27 @@ def _confirmed(confirmation: Confirmation) -> str:
     )
 
 
-def _text(study: Study, summary: SearchSummary) -> str:
+def _text(study: Study, summary: SearchSummary, evaluations: int) -> str:
     head = (
         f"{summary.title}\n{summary.points} of {summary.space} designs looked at in {summary.proposals} proposals:"
         f" {summary.evaluated} evaluated now at {summary.points_per_s:.3g} points/s, {summary.reused} there already,"
         f" {summary.failed} without result, {summary.infeasible} beyond a constraint"
     )
+    if summary.points < min(evaluations, summary.space):
+        head += f"\nstopped before {evaluations:,}: {summary.sampler} almost only repeats itself by now"
     tail = f'stored in {summary.store}; report it with --study "{summary.study}"'
     if not summary.front:
         return f"{head}\nno design has a result and keeps the constraints\n{tail}"
     return f"{head}\n\n{_front(study, summary)}\n\n{tail}"
+
+
+def _setting(name: str, value: Scalar) -> Scalar:
+    """A value of an axis; fields of a chip with their unit, so that it can be written back as it stands."""
+    from hwmodels.chip_changes import unit_of
+    from hwmodels.quantity import format_quantity
+
+    unit = unit_of(name) if name.startswith("chip.") else None
+    return value if unit is None or not isinstance(value, int | float) else format_quantity(value, unit)
 
 
 def _front(study: Study, summary: SearchSummary) -> str:
@@ -158,7 +170,7 @@ def _front(study: Study, summary: SearchSummary) -> str:
     header = (*names, *(f"{each.metric} [{each.unit}]" if each.unit else each.metric for each in study.objectives))
     body = [
         (
-            *(flat[name][1] if name in flat else None for name in names),
+            *(_setting(name, flat[name][1]) if name in flat else None for name in names),
             *(row.outcome.metrics.get(each.metric) for each in study.objectives),
         )
         for flat, row in zip(settings, rows, strict=True)

@@ -22,8 +22,17 @@ def test_plain_lines_carry_rate_and_time_left(clock, capsys):
         progress.advance(outcomes("done"))
         clock[0] = 10.0
         progress.advance(outcomes("done", "failed"))
-    assert capsys.readouterr().err == "3/400 points, 1 failed, 0.3 points/s, about 22 min left\n"
+    assert capsys.readouterr().err == "3/400 points, 1 failed, 0.3 points/s, about 20 min left\n"
     assert progress.points_per_s == 0.3
+
+
+def test_the_start_of_workers_is_not_taken_for_their_pace(clock, capsys):
+    with Progress(300) as progress:
+        clock[0] = 7.0
+        progress.advance(outcomes("done"))
+        clock[0] = 17.0
+        progress.advance(outcomes(*["done"] * 100))
+    assert capsys.readouterr().err == "1/300 points\n101/300 points, 10.0 points/s, about 20 s left\n"
 
 
 def test_quiet_counts_and_says_nothing(clock, capsys):

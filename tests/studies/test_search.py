@@ -226,6 +226,8 @@ def test_the_command_line_searches_and_continues(tmp_path, monkeypatch, capsys):
     assert "34 of 168 designs looked at" in (text := capsys.readouterr().out)
     assert f"front: {len(first['front'])} designs" in text
 
+    assert "stopped before" not in text
+
     assert main(["sweep", "s.yaml", "--jobs", "0", "--json", "-q"]) == 0
     assert json.loads(capsys.readouterr().out)["skipped"] == 34
     study = made_study()
@@ -242,3 +244,19 @@ def test_a_search_without_a_design_that_keeps_the_constraints_says_so(tmp_path, 
     Path("s.yaml").write_text(LANES.replace("<= 4 KiB", "<= 1 B"))
     assert main(["search", "s.yaml", "--evaluations", "4", "--jobs", "0", "-q"]) == 1
     assert "no design has a result and keeps the constraints" in capsys.readouterr().out
+
+
+def test_the_front_shows_fields_of_a_chip_with_units_and_why_a_search_ends(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(
+        "algorithm: decode.split_kv\nchip: h100\ntiming_only: true\nobjectives: [seconds, area_mm2]\n"
+        "workload: {preset: llama3-8b, phase: decode, q_len: 1, kv_len: 128}\n"
+        "axes: {chip.hbm.bytes_per_second: [1.6 TB/s, 6.4 TB/s], chip.core.sram_bytes: [128 KiB, 228 KiB]}\n"
+    )
+    command = ["search", "s.yaml", "-n", "4", "--jobs", "0", "-q"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "6.4 TB/s" in text and "128 KiB" in text
+    monkeypatch.setattr("studies.search.MOST_PROPOSALS", 0)
+    assert main([*command, "--store", "other.sqlite"]) == 1
+    assert "stopped before 4: nsga2 almost only repeats itself by now" in capsys.readouterr().out
