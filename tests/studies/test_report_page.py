@@ -341,6 +341,33 @@ def test_the_roofline_has_all_ceilings_and_no_point_is_above_them(make_row):
     assert memory["y"][0] == pytest.approx(chip.memory.bytes_per_second * memory["x"][0])
 
 
+def test_dots_of_a_roofline_that_would_cover_each_other_are_one(make_row):
+    row = row_on_chip(make_row)
+    rate = row.outcome.metrics["flops_per_second"]
+    rows = []
+    for i, factor in enumerate((1.0, 0.9999, 0.5)):
+        metrics = row.outcome.metrics | {"flops_per_second": factor * rate}
+        rows.append(dataclasses.replace(row, position=i, outcome=dataclasses.replace(row.outcome, metrics=metrics)))
+    (dots,) = (each for each in page_of(rows).chunks["data-roofline-0"]["data"] if each["name"] == "points")
+    assert dots["customdata"] == [0, 2]
+
+
+def test_chips_of_one_name_are_told_apart_below_a_roofline(make_row):
+    row = row_on_chip(make_row)
+    faster = row.point.chip.accelerator.with_(**{"hbm.bytes_per_second": 9e12})
+    changed = dataclasses.replace(row.point, chip=dataclasses.replace(row.point.chip, accelerator=faster))
+    rows = [row, dataclasses.replace(row, position=1, point=changed, outcome=attempt(changed))]
+    traces = page_of(rows).chunks["data-roofline-0"]["data"]
+    lines = {each["name"]: each for each in traces if each["mode"] == "lines"}
+    memory = row.point.chip.accelerator.memory
+    of_both = [name for name in lines if not name.startswith("chip of")]
+    apart = [name for name in lines if f": {memory.name}," in name]
+    assert sorted(name.partition(":")[0] for name in apart) == ["chip of #0", "chip of #1"]
+    assert any(name.startswith("matrix,") for name in of_both), "what the chips have in common is drawn once"
+    assert len({lines[name]["meta"]["hue"] for name in apart}) == 1
+    assert len({lines[name]["line"]["dash"] for name in apart}) == 2
+
+
 def test_traffic_energy_and_area_of_a_chip_add_up(make_row):
     row = row_on_chip(make_row)
     chunks = page_of([row]).chunks

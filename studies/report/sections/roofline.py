@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 LEAD = (
     "Useful work per second over useful work per byte of the main memory; nothing can be above the ceilings. Slanted "
     "lines are what a tier can deliver, flat ones what a unit can do of this work; they are drawn for the chips of the "
-    "first selected points. Diamonds place a selected point by the bytes of each of its other tiers."
+    "first selected points. Diamonds place a selected point by the bytes of each of its other tiers. Points that "
+    "would cover each other are one dot."
 )
 MOST_CHIPS = 2
 _DASHES = ("solid", "dash")
+_CELLS_PER_DECADE = 150
+"""Points in the same cell of a grid this fine are one dot; a dot is wider."""
 _RANGE = 4.0
 """The lines go on beyond the outermost points by this factor."""
 
@@ -111,13 +115,14 @@ def _figure(points: Points, placed: list[Placed]) -> Figure:
             meta={"hue": line.hue},
             hoverinfo="name",
         )
-    scatter = go.Scattergl if len(placed) > 1500 else go.Scatter
+    seen = _apart([*chosen, *placed])
+    scatter = go.Scattergl if len(seen) > 1500 else go.Scatter
     dots = {"size": 6, "opacity": 0.55}
     figure.add_trace(
         scatter(
-            x=[each.intensity for each in placed],
-            y=[each.flops_per_second for each in placed],
-            customdata=[each.point for each in placed],
+            x=[each.intensity for each in seen],
+            y=[each.flops_per_second for each in seen],
+            customdata=[each.point for each in seen],
             mode="markers",
             name="points",
             marker=dots,
@@ -130,6 +135,15 @@ def _figure(points: Points, placed: list[Placed]) -> Figure:
     figure.update_xaxes(type="log", dtick="D2", title_text="useful FLOP per byte of the main memory")
     figure.update_yaxes(type="log", dtick="D2", title_text="useful FLOP/s", exponentformat="SI")
     return figure
+
+
+def _apart(placed: Iterable[Placed]) -> list[Placed]:
+    """The first of all points that would cover each other."""
+    cells: dict[tuple[int, int], Placed] = {}
+    for each in placed:
+        cell = tuple(round(math.log10(value) * _CELLS_PER_DECADE) for value in (each.intensity, each.flops_per_second))
+        cells.setdefault((cell[0], cell[1]), each)
+    return list(cells.values())
 
 
 def _add_other_tiers(figure: Figure, chosen: list[Placed], hues: Mapping[str, int]) -> None:

@@ -122,6 +122,7 @@ attnflow.view("sensitivity", async (element, data) => {
       const crowded = words.length * Math.max(...words.map((word) => word.length + 1)) > LETTERS_ACROSS;
       return {
         tickangle: crowded ? -35 : 0, // downwards to the left: nothing is cut at the right edge
+        ticklabeloverflow: "allow", // the margin makes room for the first
         tickvals: axis.levels.map((_, i) => i),
         ticktext,
         range: [-0.5, axis.levels.length - 0.5],
