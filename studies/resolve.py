@@ -263,11 +263,24 @@ class _Resolver:
             action()
         except InputError as error:
             for problem in error.problems:
-                path: FieldPath = (section, problem.field) if problem.field else ("axes",)
-                for axis in self.axes.values():
-                    if axis.name == problem.field:
-                        path = axis.places[chosen[axis.name]]
-                self.file.complain(path, problem.message, problem.hint)
+                path, within = self._place(chosen, section, problem.field)
+                self.file.complain(path, f"{within}: {problem.message}" if within else problem.message, problem.hint)
+
+    def _place(self, chosen: Mapping[str, Scalar], section: str, field: str | None) -> tuple[FieldPath, str]:
+        """Where a value of a combination was written, and which part of it is meant: a policy has parameters itself.
+
+        What says nothing of its field can only be blamed on one value where one alone is set.
+        """
+        target: Target = "parameter" if section == "parameters" else "knob"
+        axes = [axis for axis in self.axes.values() if axis.target == target and axis.name in chosen]
+        if field is None:
+            if axes:
+                return (axes[0].places[chosen[axes[0].name]] if len(axes) == 1 else ("axes",)), ""
+            return ((section, *chosen) if len(chosen) == 1 else (section,)), ""
+        for axis in axes:
+            if field == axis.name or field.startswith(f"{axis.name}."):
+                return axis.places[chosen[axis.name]], field[len(axis.name) + 1 :]
+        return (section, field), ""
 
     def _point(self, choice: Choice) -> DesignPoint:
         """The point of a combination of the axes."""

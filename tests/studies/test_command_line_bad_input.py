@@ -234,6 +234,19 @@ STUDIES = {
         "algorithm: sdpa.naive\nworkload: {heads: true}\n",
         ["2: workload.heads: must be a whole number (got true)"],
     ),
+    "parameters of policies on an axis": (
+        "algorithm: decode.policy\nchip: h100\nworkload: {preset: llama3-8b, phase: decode, q_len: 1}\n"
+        "axes:\n  policy:\n    - full\n    - window(tokens=-3)\n    - h20\n",
+        [
+            "7: axes.policy[1]: window.tokens: must be at least 1 (got -3)",
+            "8: axes.policy[2]: unknown KV policy 'h20'; did you mean 'h2o'?",
+        ],
+    ),
+    "a policy that is no axis": (
+        "algorithm: decode.policy\nchip: h100\nworkload: {preset: llama3-8b, phase: decode, q_len: 1}\n"
+        "parameters:\n  policy: h20\n",
+        ["5: parameters.policy: unknown KV policy 'h20'; did you mean 'h2o'?"],
+    ),
     "unfit combination": (
         "algorithm: sdpa.naive\nworkload: {heads: 4}\naxes:\n  workload.kv_heads: [1, 2, 3]\n",
         ["4: axes.workload.kv_heads[2]: must divide heads = 4 (got 3)"],
