@@ -25,7 +25,9 @@ KINDS = {
     "transfer": "waits for other tiers",
     "idle": "not attributed",
 }
-MISSING = "Paths are followed when the page is written, for the points it shows first. This follows that of this point:"
+MISSING = (
+    "Paths are followed when the page is written, for the points it shows first. This command follows that of this one:"
+)
 
 
 @section("critical-path", "Critical path", order=48, lead=LEAD)
