@@ -70,7 +70,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is not None:
-            text = " ".join(str(message()).split())
+            text = " ".join(str(message()).split()).replace("Value error, ", "")
             if text:  # it is empty when no command was given, and the help has been shown instead
                 complain(f"{text.rstrip('.')}; see --help")
             return EXIT_BAD_INPUT

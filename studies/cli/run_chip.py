@@ -126,8 +126,9 @@ def _rates(evaluation: ChipEvaluation) -> Iterator[str]:
     if not evaluation.seconds:
         return
     flops = evaluation.plan.useful_flops / evaluation.seconds
-    peak = evaluation.chip.accelerator.peak_flops_per_second(evaluation.point.workload.dtype)
-    yield f"rate      {quantity(flops, 'FLOP/s')} useful, {percent(flops / peak)} of the peak"
+    dtype = evaluation.point.workload.dtype
+    peak = evaluation.chip.accelerator.peak_flops_per_second(dtype)
+    yield f"rate      {quantity(flops, 'FLOP/s')} useful, {percent(flops / peak)} of the peak in {dtype}"
     layers, of = evaluation.layers, evaluation.point.workload.layers
     of_model = f" ({'all' if layers == of else 'one' if layers == 1 else layers} of {of} layers)" if of else ""
     yield f"tokens    {evaluation.tokens / evaluation.seconds:,.4g} per second through this attention{of_model}"
@@ -193,7 +194,8 @@ def _descending(named: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f}%" if whole else "-"
+    # rounded as in sentences, so that both say the same
+    return percent(part / whole).replace(" ", "") if whole else "-"
 
 
 def _times(moved: int, compulsory: int) -> str:

@@ -258,6 +258,15 @@ def test_an_explanation_tries_levers_before_it_names_them(capsys, json_of):
     assert "chip.hbm.bytes_per_second" in shown and "3.35 TB/s  6.7 TB/s" in shown
 
 
+def test_shares_are_the_same_in_sentence_and_table_and_the_peak_has_its_format(capsys):
+    assert main(["run", "flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--timing-only"]) == 0
+    lines = {line.split()[0]: line for line in reversed(capsys.readouterr().out.splitlines()) if line.strip()}
+    binding = lines["bound"].split()[2].rstrip(":")
+    said = lines["bound"].rsplit(", ", 1)[1].removesuffix(" % of the time")
+    assert f" {said}% " in lines[binding]
+    assert lines["rate"].endswith("of the peak in bfloat16")
+
+
 def test_a_small_bound_is_not_said_to_bind(json_of):
     design = ("--chip", "tpu_v5e", "--workload", "llama3-8b", "--context", "8192", "--set", "stages=1")
     sentence = json_of("explain", "decode.split_kv", *design)["sentence"]

@@ -384,6 +384,10 @@ def test_all_problems_of_a_study_file_come_at_once(here, capsys):
             ["show", "algorithm", "sdpa.naiv"],
             "algorithm: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?",
         ),
+        (
+            ["show", "sdpa.naive"],
+            "Invalid value for 'kind': 'sdpa.naive' is not one of 'algorithm', 'workload', 'chip', 'tier'; see --help",
+        ),
         (["bench", "nothing-like-it"], "unknown benchmark 'nothing-like-it'"),
         (
             ["advise", "depths", "sdpa.naiv"],
