@@ -25,6 +25,7 @@ from typing import ParamSpec, Protocol, Self, TypeVar
 
 from hwmodels.errors import InputError, Problem
 from studies.limits import Limits, TimeLimitError
+from studies.rehearsal import rehearse
 from studies.space import DesignPoint
 from studies.store import Outcome
 from studies.value_pass import tally
@@ -271,6 +272,8 @@ def _evaluate_all(evaluate: Evaluate, limits: Limits, points: Sequence[DesignPoi
     outcomes = []
     for point in points:
         with _TURN:
+            if limits != Limits():
+                rehearse(point)
             outcomes.append(_evaluate_one(evaluate, limits, point))
     return outcomes
 

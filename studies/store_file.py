@@ -6,6 +6,7 @@ What is in it is the business of `studies.store`.
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +83,8 @@ def open_database(path: Path, *, write: bool) -> sqlite3.Connection:
     try:
         database, application, version, tables = _connect(path, write=write)
     except sqlite3.Error as error:
-        raise InputError(Problem(f"cannot be used as a store: {error}", name)) from None
+        hint = _recover(path) if getattr(error, "sqlite_errorname", "").startswith("SQLITE_CORRUPT") else None
+        raise InputError(Problem(f"cannot be used as a store: {error}", name, hint=hint)) from None
     try:
         if write and (version, application, tables) == (0, 0, 0):
             _create(database, path)
@@ -161,14 +163,16 @@ def told(path: Path) -> Iterator[None]:
         raise  # a mistake of this program
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "")
-        damaged = (
-            f"keep the file, save what is readable with `sqlite3 {path.name} .recover | sqlite3 NEW.sqlite`, "
-            "or begin another store"
-        )
-        advice = next((text for start, text in _ADVICE.items() if code.startswith(start)), damaged)
+        advice = next((text for start, text in _ADVICE.items() if code.startswith(start)), _recover(path))
         raise InputError(Problem(f"{error}; {advice}", str(path))) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(Problem(f"a row holds what is not JSON ({error}); begin another store", str(path))) from error
+
+
+def _recover(path: Path) -> str:
+    """What to do about a damaged file."""
+    saved = f"`sqlite3 {shlex.quote(path.name)} .recover | sqlite3 NEW.sqlite`"
+    return f"keep the file, save what is readable with {saved}, or begin another store"
 
 
 def lock_writer(path: Path) -> IO[str]:

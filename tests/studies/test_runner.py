@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -154,6 +155,21 @@ def test_a_point_that_takes_too_much_memory_is_a_row_with_that_reason():
     outcomes = [by_key[point.key] for point in points(5)]
     assert [outcome.status for outcome in outcomes] == ["done"] * 3 + ["failed", "done"]
     assert outcomes[3].error == "needs more memory than its limit of 64 MiB"
+
+
+@pytest.mark.parametrize(
+    ("limit", "design"),
+    [
+        (["--memory-limit", "16 MB"], "algorithm: sdpa.naive\nengine: simpy\nworkload: {seq_len: 8, head_dim: 4}\n"),
+        (["--time-limit", "0.5 s"], "algorithm: flash.q_outer\nchip: h100\nworkload: {seq_len: 64, head_dim: 64}\n"),
+    ],
+)
+def test_what_a_worker_loads_does_not_count_against_its_first_point(tmp_path, limit, design):
+    study = tmp_path / "s.yaml"
+    study.write_text(f"name: s\n{design}axes: {{workload.seed: [1, 2]}}\n")
+    command = [sys.executable, "-m", "studies", "sweep", str(study), "--store", str(tmp_path / "s.sqlite"), "--json"]
+    result = subprocess.run([*command, "--jobs", "2", *limit], capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(result.stdout)["done"] == 2
 
 
 def test_limits_also_hold_in_threads():

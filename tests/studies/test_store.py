@@ -242,6 +242,16 @@ def test_a_damaged_store_is_said_to_be_one_and_what_to_do(tmp_path, place):
         assert len(list(store.rows())) == 300
 
 
+def test_a_truncated_store_is_said_to_be_damaged(tmp_path):
+    path = tmp_path / "my store.sqlite"
+    with Store(path, write=True) as store:
+        store.enter_grid("study", points(300))
+    path.write_bytes(path.read_bytes()[:9000])
+    for write in (False, True):
+        with pytest.raises(InputError, match=r"malformed; keep the file, .*`sqlite3 'my store\.sqlite' \.recover"):
+            Store(path, write=write)
+
+
 def test_a_clock_that_goes_back_changes_nothing_but_times(tmp_path, monkeypatch):
     clock = iter([datetime(2030, 1, 1, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC)])
 
