@@ -21,6 +21,18 @@ def _energy(evaluation: ChipEvaluation) -> Scalar:
     return sum(evaluation.energy_j.values())
 
 
+@metric("energy_per_token_j", "J/token", "energy over tokens of all sequences, in these layers", subject="chip")
+def _energy_per_token(evaluation: ChipEvaluation) -> Scalar:
+    return sum(evaluation.energy_j.values()) / evaluation.tokens if evaluation.tokens else None
+
+
+@metric(
+    "layers", "", "layers that time, bytes and energy are of: one, or all of the model", static=True, subject="chip"
+)
+def _layers(evaluation: ChipEvaluation) -> Scalar:
+    return evaluation.layers
+
+
 @metric("power_w", "W", "energy over time", subject="chip")
 def _power(evaluation: ChipEvaluation) -> Scalar:
     return sum(evaluation.energy_j.values()) / evaluation.seconds if evaluation.seconds else None
@@ -64,7 +76,7 @@ def _binding(evaluation: ChipEvaluation) -> Scalar:
     return evaluation.run.bounds.binding
 
 
-@metric("bound.seconds", "s", "that bound: no order of the same work is faster", subject="chip")
+@metric("bound.seconds", "s", "that bound: no overlap of the same work is faster", subject="chip")
 def _bound(evaluation: ChipEvaluation) -> Scalar:
     return evaluation.run.bounds.seconds
 

@@ -135,7 +135,8 @@ def _rates(evaluation: ChipEvaluation) -> Iterator[str]:
     energy = sum(evaluation.energy_j.values())
     parts = sorted(evaluation.energy_j.items(), key=lambda item: -item[1])[:3]
     most = ", ".join(f"{name} {percent(joules / energy)}" for name, joules in parts)
-    yield f"energy    {quantity(energy, 'J')} ({most}), {quantity(energy / evaluation.seconds, 'W')} on average"
+    each = f", {quantity(energy / evaluation.tokens, 'J')} a token" if evaluation.tokens > 1 else ""
+    yield f"energy    {quantity(energy, 'J')} ({most}){each}, {quantity(energy / evaluation.seconds, 'W')} on average"
 
 
 def _values(evaluation: ChipEvaluation) -> str:
