@@ -26,9 +26,7 @@ def _energy_per_token(evaluation: ChipEvaluation) -> Scalar:
     return sum(evaluation.energy_j.values()) / evaluation.tokens if evaluation.tokens else None
 
 
-@metric(
-    "layers", "", "layers that time, bytes and energy are of: one, or all of the model", static=True, subject="chip"
-)
+@metric("layers", "", "layers that time, bytes and energy are of: one, or all", static=True, subject="chip")
 def _layers(evaluation: ChipEvaluation) -> Scalar:
     return evaluation.layers
 

@@ -271,8 +271,8 @@ def test_energy_per_token_says_of_how_many_layers_it_is(json_of):
     design = ("--chip", "h100", "--workload", "llama3-8b", "--context", "512", "--batch", "4", "--timing-only")
     one, all_ = (json_of("run", name, *design)["metrics"] for name in ("decode.split_kv", "decode.policy"))
     assert (one["layers"], all_["layers"]) == (1, 32)
-    for metrics in (one, all_):
-        assert metrics["energy_per_token_j"] == pytest.approx(metrics["energy_j"] / 4)
+    for found in (one, all_):
+        assert found["energy_per_token_j"] == pytest.approx(found["energy_j"] / 4)
 
 
 def test_a_small_bound_is_not_said_to_bind(json_of):
