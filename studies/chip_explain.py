@@ -17,6 +17,8 @@ from studies.space import DesignPoint, Json, Scalar
 DOUBLED = 2
 IDLE_SHARE = 0.1
 """Share of idle cores from which they are worth a word."""
+SATURATED = 0.85
+"""Share of the time from which a tier counts as busy all the time."""
 LEAST_BINDING_SHARE = 0.5
 """Share of the time from which a bound is said to bind."""
 WAITS = {
@@ -27,6 +29,19 @@ WAITS = {
 CHOICES = ("overlap", "order", "pack_gqa")
 SIZES = ("tile_rows", "tile_columns", "splits", "stages")
 """Parameters that decide how the same values are computed, and nothing else."""
+
+
+def cache_limit(evaluation: ChipEvaluation) -> float | None:
+    """Share of the time that the caches move bytes, where that is nearly all of it and more than any bound explains.
+
+    How many bytes cores ask of a cache depends on tiles and order, so it is no lower bound of the work; but once it is
+    busy all the time, nothing else sets the pace.
+    """
+    if not evaluation.seconds:
+        return None
+    share = evaluation.run.shares.get("cache", 0.0)
+    bound = evaluation.run.bounds.seconds / evaluation.seconds
+    return share if share > SATURATED and share > bound + IDLE_SHARE / 2 else None
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,11 @@ class ChipExplanation:
         """What binds and the best lever of either kind, for people."""
         bounds, seconds = self.evaluation.run.bounds, self.evaluation.seconds
         share = 100 * bounds.seconds / seconds if seconds else 100.0
-        if bounds.seconds < LEAST_BINDING_SHARE * seconds:
+        cache = cache_limit(self.evaluation)
+        if cache is not None:
+            text = f"the cache binds: it moves bytes in {100 * cache:.0f} % of the time"
+            text += f" (largest bound: {bounds.binding}, {share:.0f} %)"
+        elif bounds.seconds < LEAST_BINDING_SHARE * seconds:
             text = (
                 f"no resource binds: the largest bound, {bounds.binding}, is {share:.0f} % of the time{self._waits()}"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from studies.chip_explain import IDLE_SHARE
+from studies.chip_explain import IDLE_SHARE, cache_limit
 from studies.cli.output import table
 from studies.cli.run import changed_parameters, subject
 from studies.report.words import count, percent, quantity
@@ -102,7 +102,10 @@ def what_binds(evaluation: ChipEvaluation) -> str:
 
 
 def _idle(evaluation: ChipEvaluation) -> Iterator[str]:
-    """A line if many cores have nothing to do."""
+    """A line if the cache, not a bound, sets the pace, and one if many cores have nothing to do."""
+    cache = cache_limit(evaluation)
+    if cache is not None:
+        yield f"cache     moves bytes in {percent(cache)} of the time, and so sets the pace"
     cores = evaluation.chip.accelerator.cores
     if evaluation.idle_cores > IDLE_SHARE * cores:
         yield f"idle      {evaluation.idle_cores:,} of {cores:,} cores have nothing to do in the longest launch"

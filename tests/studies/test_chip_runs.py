@@ -275,6 +275,17 @@ def test_energy_per_token_says_of_how_many_layers_it_is(json_of):
         assert found["energy_per_token_j"] == pytest.approx(found["energy_j"] / 4)
 
 
+def test_a_cache_that_is_busy_all_the_time_is_said_to_bind(capsys, json_of):
+    design = ("--chip", "mi300x", "--workload", "llama3-8b", "--seq-len", "4096")
+    busy = json_of("run", "flash.q_outer", *design, "--timing-only")["launches"][0]["busy"]
+    assert busy["cache"] > 0.9 > busy["matrix"]
+    assert json_of("explain", "flash.q_outer", *design)["sentence"].startswith("the cache binds: it moves bytes in 9")
+    assert main(["run", "flash.q_outer", *design, "--timing-only"]) == 0
+    assert "and so sets the pace" in capsys.readouterr().out
+    assert main(["run", "flash.q_outer", "--chip", "h100", *design[2:], "--timing-only"]) == 0
+    assert "sets the pace" not in capsys.readouterr().out
+
+
 def test_a_small_bound_is_not_said_to_bind(json_of):
     design = ("--chip", "tpu_v5e", "--workload", "llama3-8b", "--context", "8192", "--set", "stages=1")
     sentence = json_of("explain", "decode.split_kv", *design)["sentence"]
