@@ -17,6 +17,7 @@ import functools
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,16 +48,27 @@ def _sources_digest(package: str) -> str:
     return f"{package}-{sha.hexdigest()[:16]}"
 
 
+def _private_folder() -> Path:
+    """A temporary folder that nobody else can write to, as what is read from it is code."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"attnflow-{user}"
+    folder.mkdir(0o700, exist_ok=True)
+    found = folder.lstat()
+    taken = not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022
+    return Path(tempfile.mkdtemp(prefix="attnflow-")) if taken else folder
+
+
+@functools.cache
 def _cache_root() -> Path:
-    """Where compiled kernels live: ``NUMBA_CACHE_DIR``, else the user's cache folder, else the temporary one."""
+    """Where compiled kernels live: ``NUMBA_CACHE_DIR``, else the user's cache folder, else a temporary one."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"]) / "attnflow"
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attnflow"
         root.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
-        return Path(tempfile.gettempdir()) / "attnflow"
-    return root if os.access(root, os.W_OK) else Path(tempfile.gettempdir()) / "attnflow"
+        return _private_folder()
+    return root if os.access(root, os.W_OK) else _private_folder()
 
 
 @functools.cache

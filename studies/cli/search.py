@@ -68,7 +68,7 @@ def search(
     path = store_path(store, study.name)
     compile_engine(quiet=quiet)
     try:
-        with execution(jobs, scheduler, slurm) as where:
+        with execution(jobs, scheduler, slurm, quiet=quiet) as where:
             summary = run_search(
                 study,
                 path,
