@@ -20,6 +20,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,7 +53,8 @@ def _private_folder() -> Path:
     """A temporary folder that nobody else can write to, as what is read from it is code."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir()) / f"attnflow-{user}"
-    folder.mkdir(0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(0o700)
     found = folder.lstat()
     taken = not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022
     return Path(tempfile.mkdtemp(prefix="attnflow-")) if taken else folder
