@@ -1,4 +1,7 @@
-"""The mathematics of the streaming pipelines, vectorised over rows; shapes are ``(rows, width, ...)``."""
+"""The mathematics of the streaming pipelines, vectorised over rows; shapes are ``(rows, width, ...)``.
+
+Where queries share a pass, a row is a pass and a score token has one score per query.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,30 @@ def row_dot(q: Array, k: Array, scale: float) -> Array:
     return np.einsum("rnd,rnd->rn", q, k) * scale
 
 
+def block_dot(q: Array, k: Array, scale: float) -> Array:
+    """Dot products of the queries of a pass, ``(rows, 1 or width, queries, head_dim)``, with its keys, ``(rows, width,
+    head_dim)``; shape ``(rows, width, queries)``."""
+    return (q[:, 0] @ k.swapaxes(1, 2) * scale).swapaxes(1, 2)
+
+
 def row_sum(values: Array, *, valid: Mask) -> Array:
     """Sum over the real tokens of each row."""
-    return np.where(valid, values, 0.0).sum(axis=1)
+    return np.where(_as_wide(valid, values), values, 0.0).sum(axis=1)
 
 
 def row_max(values: Array, *, valid: Mask) -> Array:
     """Maximum over the real tokens of each row."""
-    return np.where(valid, values, -np.inf).max(axis=1)
+    return np.where(_as_wide(valid, values), values, -np.inf).max(axis=1)
+
+
+def _as_wide(valid: Mask, values: Array) -> Mask:
+    """The same for every element of a token."""
+    return valid.reshape(valid.shape + (1,) * (values.ndim - valid.ndim))
+
+
+def weighted_blocks(weights: Array, v: Array, *, valid: Mask) -> Array:
+    """Sum of value rows by the weights of every query of a pass, shape ``(rows, queries, v_head_dim)``."""
+    return np.where(_as_wide(valid, weights), weights, 0.0).swapaxes(1, 2) @ v
 
 
 def weighted_rows(weights: Array, v: Array, *, valid: Mask) -> Array:

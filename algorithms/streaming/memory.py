@@ -76,7 +76,7 @@ def on_memory(graph: Graph, workload: Workload, parameters: StreamingParameters,
     sizes = [(name, math.prod(shape) * DTYPE_BYTES[workload.dtype]) for name, shape in shapes.items()]
     check_fits(Room.of_tier(_tier(parameters.kv_tier)), sizes, workload.dtype)
     server = _server(parameters, clock_hz)
-    tables = _tables(workload, rows)
+    tables = _tables(workload, rows, parameters.queries_per_pass)
     buffer = parameters.kv_buffer_rows or parameters.kv_outstanding * rows
     if buffer < rows:
         raise InputError(Problem(f"must hold a load of {rows} rows (got {buffer})", field="kv_buffer_rows"))
@@ -92,7 +92,7 @@ def on_memory(graph: Graph, workload: Workload, parameters: StreamingParameters,
 def memory_bounds(graph: Graph, workload: Workload, parameters: StreamingParameters, clock_hz: float) -> MemoryBounds:
     """Bounds on the cycles of `on_memory`'s graph, given the `graph` it starts from."""
     compute = simulate(graph, timing_only=True, digest=False, explain=False).cycles
-    tables = _tables(workload, _rows_per_load(workload, parameters))
+    tables = _tables(workload, _rows_per_load(workload, parameters), parameters.queries_per_pass)
     moved = sum(_distinct_bytes(table, parameters.kv_outstanding) for table in tables.values())
     tier = _tier(parameters.kv_tier)
     transfer = Fraction(moved) / Fraction(tier.peak_bytes_per_second) * Fraction(clock_hz)
@@ -155,10 +155,11 @@ def _rows_per_load(workload: Workload, parameters: StreamingParameters) -> int:
     return min(parameters.kv_rows_per_load or 16, workload.kv_len)
 
 
-def _tables(workload: Workload, rows: int) -> dict[str, FiringTable]:
-    """Firing tables of the load units: every query row loads the keys it sees, ``rows`` of them at a time."""
+def _tables(workload: Workload, rows: int, queries: int) -> dict[str, FiringTable]:
+    """Firing tables of the load units: every pass loads the keys its queries see, ``rows`` of them at a time."""
     first, growth = (workload.kv_len - workload.q_len + 1, 1) if workload.mask == "causal" else (workload.kv_len, 0)
-    iterations = workload.batch * workload.heads * workload.q_len
+    passes = workload.q_len // queries
+    iterations = workload.batch * workload.heads * passes
     heads = workload.batch * workload.kv_heads
     element = DTYPE_BYTES[workload.dtype]
     sizes = {"k": workload.head_dim * element, "v": workload.v_head_dim * element}
@@ -177,9 +178,9 @@ def _tables(workload: Workload, rows: int) -> dict[str, FiringTable]:
                 address=base[name] + offset,
                 address_step=size * row_bytes,
                 address_iteration_step=workload.kv_len * row_bytes,
-                iterations_per_address=workload.q_len * workload.group_size,
+                iterations_per_address=passes * workload.group_size,
             )
             for count, size, offset, grows in counts
         )
-        tables[name] = FiringTable((Block(segments),), iterations, workload.q_len)
+        tables[name] = FiringTable((Block(segments),), iterations, passes)
     return tables

@@ -90,6 +90,11 @@ class StreamingParameters:
         """Cycles between two divisions of scalars."""
         return -(-self.div_cycles // self.div_lanes)
 
+    @property
+    def queries_per_pass(self) -> int:
+        """Queries that share one pass over keys and values."""
+        return 1
+
     def mac_ii(self, elements: int) -> int:
         """Cycles between two dot products (or row updates) of ``elements`` multiply-adds."""
         return -(-elements // self.mac_lanes) if self.mac_lanes else 1

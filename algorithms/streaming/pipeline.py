@@ -24,9 +24,9 @@ PAIR_ELEMENTS = 2
 class Pipeline:
     """A streaming attention graph under construction.
 
-    All heads of all sequences pass through one pipeline, one query row after the other; K and V are streamed anew for
-    every query row. ``columns`` counts the scores of each row: all keys, or with a causal mask the keys up to the
-    query, aligned to the bottom right.
+    All heads of all sequences pass through one pipeline, one query row after the other, or a few of them at a time
+    where the parameters say so; K and V are streamed anew for every such pass. ``columns`` counts the scores of each
+    pass: all keys, or with a causal mask the keys up to the query, aligned to the bottom right.
     """
 
     name: str
@@ -46,10 +46,15 @@ class Pipeline:
                     field="q_len",
                 )
             )
-        rows = work.batch * work.heads * work.q_len
+        rows = work.batch * work.heads * self.passes
         first, growth = (work.kv_len - work.q_len + 1, 1) if work.mask == "causal" else (work.kv_len, 0)
-        self.columns = Span(first, rows, growth, work.q_len)
-        self.graph = Graph(self.name, rows_per_group=work.q_len)
+        self.columns = Span(first, rows, growth, self.passes)
+        self.graph = Graph(self.name, rows_per_group=self.passes)
+
+    @property
+    def passes(self) -> int:
+        """Passes of a head over its keys and values."""
+        return self.workload.q_len // self.parameters.queries_per_pass
 
     @property
     def by_row(self) -> bool:
@@ -67,15 +72,23 @@ class Pipeline:
         return self.workload.kv_len
 
     def connect(
-        self, producer: Unit, consumer: Unit, *, elements: int = 1, name: str | None = None, depth: int | None = None
+        self,
+        producer: Unit,
+        consumer: Unit,
+        *,
+        elements: int = 1,
+        shared: bool = False,
+        name: str | None = None,
+        depth: int | None = None,
     ) -> None:
-        """Join two units by a FIFO of the default depth; ``elements`` is the size of a token."""
+        """Join two units by a FIFO of the default depth; a token has ``elements``, per query unless ``shared``."""
+        queries = 1 if shared else self.parameters.queries_per_pass
         self.graph.connect(
             producer,
             consumer,
             name=name,
             depth=depth or self.parameters.fifo_depth,
-            token_bytes=elements * DTYPE_BYTES[self.workload.dtype],
+            token_bytes=queries * elements * DTYPE_BYTES[self.workload.dtype],
         )
 
     def connect_long(self, producer: Unit, consumer: Unit, *, name: str, slack: int) -> None:
@@ -107,9 +120,10 @@ class Pipeline:
         width = elements if self.by_row else 1
         if self.by_row:
             hold = self.graph.add(operators.repeat("q_hold", self.columns))
+            dot = arithmetic.row_dot if parameters.queries_per_pass == 1 else arithmetic.block_dot
             qk = operators.zip_(
                 "qk",
-                lambda q, k: arithmetic.row_dot(q, k, scale),
+                lambda q, k: dot(q, k, scale),
                 self.columns,
                 latency_cycles=parameters.qk_latency,
                 ii_cycles=parameters.mac_ii(elements),
@@ -126,7 +140,7 @@ class Pipeline:
         self.graph.add(qk)
         self.connect(q, hold, elements=width)
         self.connect(hold, qk, elements=width)
-        self.connect(k, qk, elements=width)
+        self.connect(k, qk, elements=width, shared=True)
         return qk
 
     def accumulated(self, weights: Unit, *, rescaled: bool) -> Unit:
@@ -137,9 +151,10 @@ class Pipeline:
         tokens = self.columns if self.by_row else self.columns.times(elements)
         v = self.graph.add(operators.source("v", self._repeated(2, self._groups()), tokens))
         if self.by_row:
+            alone = arithmetic.rescaled_rows if rescaled else arithmetic.weighted_rows
             pv = operators.reduce_(
                 "pv",
-                arithmetic.rescaled_rows if rescaled else arithmetic.weighted_rows,
+                alone if parameters.queries_per_pass == 1 else arithmetic.weighted_blocks,
                 self.columns,
                 inputs=2,
                 kind="accumulate",
@@ -160,7 +175,7 @@ class Pipeline:
             )
         self.graph.add(pv)
         self.connect(weights, pv, elements=weight_elements)
-        self.connect(v, pv, elements=elements if self.by_row else 1)
+        self.connect(v, pv, elements=elements if self.by_row else 1, shared=True)
         return pv
 
     def divided(self, numerator: Unit, denominator: Unit) -> Unit:
@@ -214,7 +229,7 @@ class Pipeline:
         work = self.workload
 
         def group(row: int) -> tuple[int, int]:
-            sequence, head = divmod(row // work.q_len, work.heads)
+            sequence, head = divmod(row // self.passes, work.heads)
             return sequence, head // work.group_size
 
         return group
@@ -222,7 +237,9 @@ class Pipeline:
     def _queries(self) -> Callable[[range], TokenBlock] | None:
         if self.tensors is None:
             return None
-        rows = self.tensors[0].reshape(-1, self.workload.head_dim)
+        queries = self.parameters.queries_per_pass
+        token = (self.workload.head_dim,) if queries == 1 else (queries, self.workload.head_dim)
+        rows = self.tensors[0].reshape(-1, *token)
 
         def provide(block: range) -> TokenBlock:
             tokens = rows[block.start : block.stop]
