@@ -24,19 +24,31 @@ _PLAINLY = {
     "float_parsing": "must be a number",
     "string_type": "must be a text",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
+    "dataclass_type": "must be a mapping",
 }
 """Kinds of complaints that pydantic words for programmers."""
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
+def problems_of(
+    error: ValidationError, model: type[BaseModel] | None, document: Document, below: FieldPath = ()
+) -> list[Problem]:
     """One problem per place that `error` complains about.
 
     A union complains once per member; those complaints share a place and are joined by "or".
+
+    Parameters
+    ----------
+    model
+        What the document was to be, for hints about unknown keys; None if these are no error.
+    below
+        Where in the document the part is that was validated, if not all of it was.
     """
     by_place: dict[FieldPath, list[tuple[str, str | None]]] = {}
     for detail in error.errors(include_url=False):
+        detail["loc"] = (*below, *detail["loc"])
         path = document_path(detail, document)
         for found in _messages(detail, model, _as_written(detail, path, document)):
             messages = by_place.setdefault(path, [])

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from hwmodels.errors import InputError, Problem, did_you_mean
-from studies.deviation import Deviation
 from studies.evaluate import Evaluation
 from studies.metrics import Metric, measure, metrics
-from studies.space import DesignPoint, Json, Scalar, adapter_of
+from studies.space import DesignPoint, Json, Scalar
 
 if TYPE_CHECKING:
-    from simulator.result import Deadlock, Result
-
-T = TypeVar("T")
+    from simulator.result import Result
 
 ALWAYS_COMPARED = "deadlock"
 """A design that stops is never within the tolerance of one that finishes."""
@@ -53,15 +46,6 @@ class Run:
     def uses(self) -> Mapping[str, Mapping[str, int]]:
         """Cycles that each unit spends on each use."""
         return self.evaluation.uses if isinstance(self.evaluation, Record) else _uses(self.evaluation.result)
-
-
-@dataclass(frozen=True)
-class _Launch:
-    """What comparisons read of a launch on a chip."""
-
-    name: str
-    cycles: float
-    busy: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -250,133 +234,3 @@ def _uses(result: Result) -> dict[str, dict[str, int]]:
     return {
         unit.name: {"busy": unit.busy_cycles, **unit.stalled_cycles, "idle": unit.idle_cycles} for unit in result.units
     }
-
-
-def read_run(source: str) -> Run:
-    """A run from a file that ``attnflow run --json`` wrote, or from ``STORE.sqlite:KEY`` (the start of a key will do).
-
-    Raises
-    ------
-    InputError
-        With one line: no such file, not JSON, not a run, no such key.
-    """
-    path, colon, key = source.rpartition(":")
-    if colon and not Path(source).exists() and Path(path).suffix in (".sqlite", ".db"):
-        document = _stored(path, key)
-        return Run(source, _evaluation(document, source), document)
-    try:
-        document: Mapping[str, Json] = json.loads(Path(source).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(Problem(f"cannot be read: {error.strerror}", source)) from None
-    except UnicodeDecodeError:
-        raise InputError(Problem("is not a text file", source)) from None
-    except json.JSONDecodeError as error:
-        raise InputError(Problem(f"is not JSON: {error.msg}", source, error.lineno)) from None
-    except RecursionError:
-        raise InputError(Problem("is nested too deeply", source)) from None
-    if not isinstance(document, dict):
-        raise InputError(Problem("is not a run: write one with `attnflow run ... --json`", source))
-    return Run(source, _evaluation(document, source), document)
-
-
-def _stored(path: str, key: str) -> Mapping[str, Json]:
-    from studies.store import Store
-
-    with Store(path) as store:
-        found = {row.outcome.key: row.outcome for row in store.rows() if key and row.outcome.key.startswith(key)}
-    if len(found) != 1:
-        what = f"{len(found)} keys start" if found else "no key starts"
-        raise InputError(Problem(f"{what} with {key!r}", path))
-    (outcome,) = found.values()
-    if outcome.status != "done":
-        raise InputError(Problem(f"{key}: {outcome.error or 'not evaluated yet'}", path))
-    return outcome.detail
-
-
-def _evaluation(document: Mapping[str, Json], source: str) -> Evaluation | Record:
-    """The evaluation that the `describe` of an evaluation of some kind described.
-
-    Raises
-    ------
-    InputError
-        With the first thing that is wrong.
-    """
-    from simulator.errors import AccountingError
-
-    try:
-        point = DesignPoint.from_description(_part(document, "point"))
-        if point.workload is None:
-            return Record(point, _metrics(document), {})
-        if point.chip is not None:
-            return _chip_record(document, point)
-        error = document["error"]
-        deviation = adapter_of(Deviation).validate_python(error) if error is not None else None
-        result = _result(document)
-        if not result.units or not result.clock_hz > 0:
-            raise TypeError("it has no units, or no clock")
-        return Evaluation(point, result, deviation)
-    except ValidationError as invalid:
-        first = invalid.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(Problem(f"is not a run: {first['msg']}", source, field=place or None)) from None
-    except KeyError as missing:
-        message = f"is not a run: it lacks {missing.args[0]!r}; write one with `attnflow run ... --json`"
-        raise InputError(Problem(message, source)) from None
-    except (TypeError, AccountingError) as broken:
-        raise InputError(Problem(f"is not a run: {broken}", source)) from None
-
-
-def _chip_record(document: Mapping[str, Json], point: DesignPoint) -> Record:
-    launches = adapter_of(tuple[_Launch, ...]).validate_python(document["launches"])
-    uses = {
-        f"{launch.name}: {unit}": {"busy": round(share * launch.cycles)}
-        for launch in launches
-        for unit, share in launch.busy.items()
-    }
-    return Record(point, _metrics(document), uses)
-
-
-def _metrics(document: Mapping[str, Json]) -> dict[str, Scalar]:
-    return adapter_of(dict[str, Scalar]).validate_python(document["metrics"])
-
-
-def _part(document: Mapping[str, Json], name: str) -> Mapping[str, Json]:
-    part = document[name]
-    if not isinstance(part, Mapping):
-        raise TypeError(f"{name!r} is not an object")
-    return part
-
-
-def _result(document: Mapping[str, Json]) -> Result:
-    """The result that `Result.to_dict` described; tokens and traces are not in it."""
-    from simulator.result import ChannelResult, Result, ServerResult, Skipped, UnitResult
-
-    def read(kind: type[T], name: str) -> T:
-        return adapter_of(kind).validate_python(document[name])
-
-    return Result(
-        graph=read(str, "graph"),
-        engine=read(str, "engine"),
-        cycles=read(int, "cycles"),
-        firings=read(int, "firings"),
-        wall_s=read(float, "wall_s"),
-        compile_s=read(float, "compile_s"),
-        schedule_digest=adapter_of(str | None).validate_python(document["schedule_digest"]),
-        deadlock=_deadlock(document),
-        units=read(tuple[UnitResult, ...], "units"),
-        channels=read(tuple[ChannelResult, ...], "channels"),
-        servers=read(tuple[ServerResult, ...], "servers"),
-        lints=read(tuple[str, ...], "lints"),
-        skipped=read(Skipped, "skipped"),
-        outputs={},
-        clock_hz=read(float, "clock_hz"),
-    )
-
-
-def _deadlock(document: Mapping[str, Json]) -> Deadlock | None:
-    from simulator.result import Deadlock
-
-    if document["deadlock"] is None:
-        return None
-    told = _part(document, "deadlock")
-    return adapter_of(Deadlock).validate_python({**told, "remedy": told["smallest_depth"]})

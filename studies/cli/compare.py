@@ -60,7 +60,7 @@ def _write_page(comparison: Comparison, path: Path) -> None:
 
 
 def _read(sources: tuple[str, str]) -> list[Run]:
-    from studies.compare import read_run
+    from studies.run_files import read_run
 
     runs, problems = [], []
     for source in sources:

@@ -6,9 +6,10 @@ import pytest
 
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
-from studies.compare import compare, read_run
+from studies.compare import compare
 from studies.evaluate import evaluate
 from studies.metrics import measure, metrics
+from studies.run_files import read_run
 
 SMALL = {"seq_len": 16, "head_dim": 4}
 
@@ -157,10 +158,15 @@ def test_all_problems_come_at_once(here, capsys):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cycles": "many"}, "valid integer"),
+        ({"cycles": "many"}, "cycles: is not a run: must be a whole number (got 'many')"),
+        ({"cycles": None}, "cycles: is not a run: must be a whole number (got nothing)"),
+        ({"cycles": 1.5}, "cycles: is not a run: must be a whole number (got 1.5)"),
         ({"cycles": 1}, "is not the total of 1 cycles"),
         ({"units": []}, "no units"),
-        ({"units": [{"name": "q"}]}, "0.kind"),
+        ({"units": [{"name": "q"}]}, "units[0].kind: is not a run: required key is missing"),
+        ({"units": [[]]}, "units[0]: is not a run: must be a mapping (got a list)"),
+        ({"units": 5}, "units: is not a run: must be a list (got 5)"),
+        ({"lints": "none"}, "lints: is not a run: must be a list (got 'none')"),
         ({"clock_hz": 0}, "no clock"),
         ({"point": 3}, "'point' is not an object"),
         ({"point": {"algorithm": "sdpa.naive"}}, "lacks 'parameters'"),
@@ -172,8 +178,47 @@ def test_a_spoilt_run_is_one_line(here, capsys, change, words):
     (here / "b.json").write_text(json.dumps(json.loads((here / "a.json").read_text()) | change))
     assert main(["compare", "a.json", "b.json"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("b.json: ")
+    assert line.startswith("b.json:")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("units", 0, "firings"), "x", "units[0].firings: is not a run: must be a whole number (got 'x')"),
+        (("point", "engine"), "fast", "point.engine: is not a run: must be 'compiled' or 'simpy' (got 'fast')"),
+        (("point", "workload"), 5, "point.workload: is not a run: must be a mapping (got 5)"),
+        (("point", "workload", "mask"), "round", "must be 'full' or 'causal' (got 'round')"),
+        (("point", "workload", "heads"), -1, "point.workload: is not a run: heads: must be at least 1 (got -1)"),
+        (("error", "rel_l2"), "q", "error.rel_l2: is not a run: must be a number (got 'q')"),
+    ],
+)
+def test_what_is_spoilt_is_told_in_plain_words_with_its_line(here, capsys, place, value, words):
+    write_run(here / "a.json")
+    document = json.loads((here / "a.json").read_text())
+    part = document
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    text = json.dumps(document, indent=2)
+    (here / "b.json").write_text(text)
+    assert main(["compare", "a.json", "b.json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    where, words_shown = line.split(": ", 1)
+    assert words in words_shown
+    file, number = where.split(":")
+    assert file == "b.json"
+    field = words_shown.partition(": ")[0].rpartition(".")[2]
+    assert f'"{field}"' in text.splitlines()[int(number) - 1]
+
+
+def test_an_unknown_algorithm_is_told_with_the_file(here, capsys):
+    write_run(here / "a.json")
+    text = (here / "a.json").read_text().replace("sdpa.naive", "sdpa.naiv")
+    (here / "b.json").write_text(text)
+    assert main(["compare", "a.json", "b.json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "b.json: algorithm: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?"
 
 
 def test_a_comparison_is_a_page_too(here, capsys):
