@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from studies.report.detail import FifoUse, UnitUse, chip_run_of, fifos_of, units_of
+from studies import chip_explain
+from studies.report.detail import ChipUse, FifoUse, UnitUse, chip_run_of, fifos_of, units_of
+from studies.report.paths import PathPart, TracedPath
 from studies.report.words import count, listing, percent, quantity
 from studies.store import Outcome
 
 SATURATED = 0.95
 """Share of busy cycles from which a unit counts as never waiting, but for filling and draining the pipeline."""
+WORKING = ("compute", "bandwidth", "memory")
+"""Parts of a path in which a unit does what its lower bound counts; the others are waits."""
 
 
-def what_binds(outcome: Outcome) -> str:
-    """The units that limit a design, or the wait that keeps its busiest unit from work; empty without units."""
+def what_binds(outcome: Outcome, path: TracedPath | None = None) -> str:
+    """The units that limit a design, or the wait that keeps its busiest unit from work; empty without units.
+
+    Parameters
+    ----------
+    outcome
+        Of the design.
+    path
+        Its critical path, if it was followed: on a chip, what most of it goes to comes before a bound of another unit.
+    """
     units = [unit for unit in units_of(outcome) if unit.total_cycles]
     if not units:
-        return _what_binds_on_chip(outcome) or _what_limits_a_tier(outcome)
+        return _what_binds_on_chip(outcome, path) or _what_limits_a_tier(outcome)
     units.sort(key=lambda unit: -unit.busy_cycles)
     saturated = [unit for unit in units if _busy(unit) >= SATURATED]
     if len(saturated) == 1:
@@ -32,13 +44,44 @@ def what_binds(outcome: Outcome) -> str:
     return text
 
 
-def _what_binds_on_chip(outcome: Outcome) -> str:
-    """The largest lower bound of a run on a chip, and how near to it the run is; empty for other points."""
+def _what_binds_on_chip(outcome: Outcome, path: TracedPath | None) -> str:
+    """What sets the pace of a run on a chip, beside its largest lower bound; empty for other points."""
     run = chip_run_of(outcome)
     if run is None or not run.seconds:
         return ""
     least = run.bounds_s.get(run.binding, 0.0)
-    return f"{run.binding}, which takes at least {quantity(least, 's')}: {percent(least / run.seconds)} of the time"
+    share = percent(least / run.seconds)
+    cache = saturated_cache(run)
+    elsewhere = _elsewhere(path, run.binding if cache is None else "cache")
+    if elsewhere:
+        bound = f"the largest lower bound, {run.binding}, takes at least {quantity(least, 's')}: {share} of the time"
+        return f"{elsewhere}; {bound}"
+    if cache is not None:
+        moves = f"the cache, which moves bytes in {percent(cache)} of the time and so sets the pace"
+        return f"{moves} (the largest lower bound, {run.binding}, is {share} of the time)"
+    return f"{run.binding}, which takes at least {quantity(least, 's')}: {share} of the time"
+
+
+def saturated_cache(run: ChipUse) -> float | None:
+    """What `studies.chip_explain.cache_limit` says of an evaluation, for a run as stored."""
+    if not run.seconds:
+        return None
+    share = sum(launch.busy.get("cache", 0.0) * launch.seconds for launch in run.launches) / run.seconds
+    bound = run.bounds_s.get(run.binding, 0.0) / run.seconds
+    above = share > bound + chip_explain.IDLE_SHARE / 2
+    return share if share > chip_explain.SATURATED and above else None
+
+
+def _elsewhere(path: TracedPath | None, unit: str) -> str:
+    """What most of a critical path goes to, unless that is `unit` at work; empty without a path."""
+    largest = path.largest_use if path else None
+    if path is None or largest is None or _is_work_of(largest, unit):
+        return ""
+    return f"{largest.phrase}, {percent(largest.cycles / path.cycles)} of the critical path"
+
+
+def _is_work_of(part: PathPart, unit: str) -> bool:
+    return part.kind in WORKING and part.name == unit
 
 
 def _what_limits_a_tier(outcome: Outcome) -> str:

@@ -121,8 +121,8 @@ def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
     return flat | {name: ("run", value) for name, value in run.items()}
 
 
-def setting_columns(rows: Sequence[Row]) -> list[Column]:
-    """Columns of all settings; lengths and widths that always agree share one column."""
+def setting_columns(rows: Sequence[Row], studies: Sequence[str]) -> list[Column]:
+    """Columns of all settings, and of the studies of rows; lengths and widths that always agree share one column."""
     if not rows:
         return []
     flat = [flat_settings(row.point) for row in rows]
@@ -141,8 +141,8 @@ def setting_columns(rows: Sequence[Row]) -> list[Column]:
         unit, meaning = (knob.unit or "", knob.help) if knob else (_unit_in(name), "")
         decided = varied[name] and any(_decides(values[other], column) for other in _deciders(name, varied))
         columns.append(Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided))
-    if len({row.study for row in rows}) > 1:
-        columns.insert(0, Column("study", "run", tuple(row.study for row in rows), varied=True, implied=True))
+    if len(set(studies)) > 1:
+        columns.insert(0, Column("study", "run", tuple(studies), varied=True, implied=True))
     return columns
 
 

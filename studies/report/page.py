@@ -19,6 +19,7 @@ from studies.report.blocks import ASSETS, Block, Html, environment
 from studies.report.payload import Chunk, chunk, points_chunk, view_chunks
 from studies.report.points import Points
 from studies.report.registry import Section, report_sections
+from studies.report.titles import with_evaluations
 from studies.space import Json
 from studies.store import Row
 
@@ -72,11 +73,11 @@ def write_report(
     Parameters
     ----------
     rows
-        Points as `studies.store.Store.rows` yields them.
+        Points as `studies.store.Store.rows` yields them; one that several studies share is shown once.
     path
         The file; replaced only when the new one is complete.
     title
-        Heading of the page.
+        Heading of the page; where it tells how many evaluations a search was allowed, those that there are stand there.
     goals
         What its studies are after.
     validations
@@ -87,7 +88,8 @@ def write_report(
     OSError
         If the file cannot be written.
     """
-    write_page(render(Points.of(rows, goals, validations), title), path)
+    kept = list(rows)
+    write_page(render(Points.of(kept, goals, validations, distinct=True), with_evaluations(title, kept)), path)
 
 
 def write_page(text: str, path: Path | str) -> None:

@@ -36,6 +36,8 @@ LEAST_SHARE = 0.001
 """So many parts of a path are spelled out, if they are such a share of it; the largest always."""
 OTHERS = "others"
 
+_LAUNCH = " ("
+"""Between the name of a unit and that of the launch, where there are several."""
 _SHARED = ("memory", "cache")
 _CORE_OF_UNIT = re.compile(r"\d*\.\d+\.\d+")
 _PHRASES = {
@@ -59,6 +61,11 @@ class PathPart:
     name: str
     cycles: float
 
+    @property
+    def phrase(self) -> str:
+        """What happens in these cycles."""
+        return _PHRASES[self.kind].format(self.name)
+
 
 @dataclass(frozen=True)
 class TracedPath:
@@ -73,21 +80,29 @@ class TracedPath:
         return math.fsum(part.cycles for part in self.parts)
 
     @property
+    def largest_use(self) -> PathPart | None:
+        """The unit (or wait) that most cycles go to, in all launches together; None without a path."""
+        uses: Counter[tuple[str, str]] = Counter()
+        for part in self.parts:
+            if part.name != OTHERS:
+                uses[part.kind, part.name.partition(_LAUNCH)[0]] += part.cycles
+        if not uses:
+            return None
+        (kind, name), cycles = max(uses.items(), key=lambda item: item[1])
+        return PathPart(kind, name, cycles)
+
+    @property
     def sentence(self) -> str:
         """The largest parts with their shares, in words; the reason where there is no path."""
         if not self.parts:
             return f"No critical path: {self.note}."
         large = [part for part in self.parts if part.cycles >= LEAST_SHARE * self.cycles][:MOST_WORDS]
         told, small = large or self.parts[:1], self.parts[len(large) or 1 :]
-        words = [f"{percent(part.cycles / self.cycles)} {_phrase(part)}" for part in told]
+        words = [f"{percent(part.cycles / self.cycles)} {part.phrase}" for part in told]
         if small:
             rest = math.fsum(part.cycles for part in small)
             words.append(f"{percent(rest / self.cycles)} in {count(len(small), 'smaller part')}")
         return ", ".join(words) + "." + (f" Remark: {self.note}." if self.note else "")
-
-
-def _phrase(part: PathPart) -> str:
-    return _PHRASES[part.kind].format(part.name)
 
 
 class Tracer:
@@ -145,7 +160,7 @@ class Tracer:
 
         frozen = launch.graph.freeze()
         path = self._critical(frozen)
-        where = f" ({launch.name})" if several else ""
+        where = f"{_LAUNCH}{launch.name})" if several else ""
         parts = [
             PathPart(part.kind, f"{part.name}{where}", part.cycles / TICKS_PER_CYCLE)
             for part in _parts(frozen, path, of_cores=True)

@@ -14,7 +14,7 @@ from studies.goals import Goals
 from studies.pareto import non_dominated
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
 from studies.report.paths import TracedPath, Tracer
-from studies.report.words import number, setting
+from studies.report.words import count, number, setting
 from studies.space import Json, Scalar
 from studies.store import Row
 
@@ -77,12 +77,22 @@ class Points:
 
     @classmethod
     def of(
-        cls, rows: Iterable[Row], goals: Goals | None = None, validations: Sequence[Mapping[str, Json]] = ()
+        cls,
+        rows: Iterable[Row],
+        goals: Goals | None = None,
+        validations: Sequence[Mapping[str, Json]] = (),
+        *,
+        distinct: bool = False,
     ) -> Points:
-        """The points of `rows`."""
+        """The points of `rows`; with `distinct`, a point that several studies share is one point of all of them."""
         kept = tuple(rows)
+        studies = [row.study for row in kept]
+        if distinct:
+            members = _shared(kept, goals)
+            kept = tuple(kept[numbers[0]] for numbers in members)
+            studies = [", ".join(studies[i] for i in numbers) for numbers in members]
         states = tuple(state_of(row, goals) for row in kept)
-        columns = (*setting_columns(kept), *metric_columns(kept, states, goals))
+        columns = (*setting_columns(kept, studies), *metric_columns(kept, states, goals))
         return cls(kept, states, columns, goals or Goals(), tuple(validations))
 
     def __len__(self) -> int:
@@ -151,11 +161,44 @@ class Points:
     def workload_of(self) -> tuple[int, ...]:
         """Index in `workload_labels` of each point."""
         numbers = {label: i for i, label in enumerate(self._workloads)}
-        return tuple(numbers[self.label(i, "workload")] for i in range(len(self)))
+        return tuple(numbers[name] for name in self._workload_names)
+
+    @cached_property
+    def mixed_layers(self) -> dict[int, tuple[str, ...]]:
+        """Numbers of layers that metrics of one workload are of, and whose; empty where points agree in them.
+
+        Some algorithms run one layer of a model, others all of them: their times, bytes and energies do not compare.
+        """
+        mixed = {i: layers for layers in self._layers.values() if len(set(layers.values())) > 1 for i in layers}
+        found: dict[int, dict[str, None]] = defaultdict(dict)
+        for point in mixed:
+            found[mixed[point][point]][self.rows[point].point.algorithm] = None
+        return {layers: tuple(found[layers]) for layers in sorted(found)}
+
+    @cached_property
+    def _layers(self) -> dict[str, dict[int, int]]:
+        """Layers that the metrics of points are of, by the settings of their workload."""
+        # some algorithms have a parameter of that name, too
+        column = next((column for column in self.of_role("metric") if column.name == "layers"), None)
+        found: dict[str, dict[int, int]] = defaultdict(dict)
+        for i, layers in enumerate(column.values if column else ()):
+            if isinstance(layers, int):
+                found[self.label(i, "workload")][i] = layers
+        return found
+
+    @cached_property
+    def _workload_names(self) -> tuple[str, ...]:
+        """The workload of each point; layers are part of it where points differ in nothing else but them."""
+        names = [self.label(i, "workload") for i in range(len(self))]
+        for name, layers in self._layers.items():
+            if len(set(layers.values())) > 1:
+                for i, many in layers.items():
+                    names[i] = ", ".join(filter(None, (name, count(many, "layer"))))
+        return tuple(names)
 
     @cached_property
     def _workloads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.label(i, "workload") for i in range(len(self))))
+        return tuple(dict.fromkeys(self._workload_names))
 
     def label(self, point: int, *roles: Role) -> str:
         """The settings of a point that vary, in words; all roles but seeds and metrics if none are given."""
@@ -275,6 +318,19 @@ class Points:
         return tuple(
             _cost(column, point) if column.values[point] is not None else float("inf") for column in objectives
         )
+
+
+def _shared(rows: Sequence[Row], goals: Goals | None) -> list[list[int]]:
+    """Numbers of rows, those together that are one point of several studies and mean the same to each of them."""
+    found: dict[tuple[str, State], list[int]] = {}
+    alone: list[list[int]] = []
+    for i, row in enumerate(rows):
+        members = found.setdefault((row.point.key, state_of(row, goals)), [])
+        if any(rows[j].study == row.study for j in members):
+            alone.append([i])
+        else:
+            members.append(i)
+    return sorted([*found.values(), *alone])
 
 
 def _known(value: object) -> Scalar:

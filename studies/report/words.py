@@ -104,16 +104,19 @@ def setting(value: Scalar, unit: str = "") -> str:
 
 
 def spread(values: Iterable[Scalar], unit: str = "") -> str:
-    """What a setting ranges over: one value, a few, or from the least to the most.
+    """What a setting ranges over: one value, a few (numbers by size), or from the least to the most.
 
     >>> spread([8]), spread(["full", "causal"]), spread([64, 128, 256, 512, 1024]), spread([1e9, 2e9], "Hz")
     ('8', 'full and causal', '64 to 1,024', '1 GHz and 2 GHz')
+    >>> spread([8, 2, 4]), spread([None, 16, 2])
+    ('2, 4 and 8', '2, 16 and none')
     """
     different = list(dict.fromkeys(values))
     numbers = [value for value in different if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(different) > _LISTED:
         return f"{setting(min(numbers), unit)} to {setting(max(numbers), unit)}"
-    return listing([setting(value, unit) for value in different])
+    words = [value for value in different if isinstance(value, bool) or not isinstance(value, int | float)]
+    return listing([setting(value, unit) for value in (*sorted(numbers), *words)])
 
 
 def spans(positions: Sequence[int], most: int = 12) -> str:

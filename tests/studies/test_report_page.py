@@ -100,6 +100,46 @@ def test_the_answer_comes_in_words(make_row):
     assert "48 B in 1 FIFO; the largest, qk->exp, takes 48 B and fills 5 of 6 slots" in text
 
 
+def test_few_values_of_an_axis_come_by_size(make_row):
+    text = page_of([make_row(i, depth=depth) for i, depth in enumerate((8, 2, 16, 4))]).text
+    assert "Varied: fifo_depth (2, 4, 8 and 16)." in text
+
+
+def test_different_numbers_of_layers_are_warned_of_first(make_row):
+    rows = [make_row(0, cycles=100), make_row(1, cycles=3200, algorithm="sdpa.scaled"), make_row(2, cycles=3300)]
+    for row, layers in zip(rows, (1, 32, 32), strict=True):
+        row.outcome.metrics["layers"] = layers
+    page = page_of(rows)
+    assert "of different numbers of layers: 1 layer of sdpa.naive and 32 layers of sdpa." in page.text
+    assert page.text.index("of different numbers of layers") < page.text.index("fastest design")
+    assert "On the largest workload (32 layers), the fastest design takes 3,200 cycles" in page.text
+    assert "+3.1 % cycles of the slowest design against the fastest" in page.text
+    assert "different numbers of layers" not in page_of(rows[1:]).text
+
+
+def test_a_trade_off_across_clocks_is_of_seconds(make_row):
+    def chart(clocks_hz):
+        rows = [make_row(i, cycles=1000 * (i + 1), parameters={"order": f"way {i}"}) for i in range(2)]
+        for row, clock_hz in zip(rows, clocks_hz, strict=True):
+            row.outcome.metrics["seconds"] = row.outcome.metrics["cycles"] / clock_hz
+        goals = Goals((Objective("fifo.capacity_bytes", "min"),))
+        return Page(render(Points.of(rows, goals), "A study")).chunks["data-tradeoff-0"]
+
+    assert chart((1e9, 1e9)) == {"x": "cycles", "y": "fifo.capacity_bytes"}
+    assert chart((1e9, 2.5e9)) == {"x": "seconds", "y": "fifo.capacity_bytes"}
+
+
+def test_a_store_of_a_sweep_and_a_search_counts_a_point_once(make_row, tmp_path):
+    rows = [make_row(i, depth=2 + i, cycles=100 + i) for i in range(4)]
+    again = [dataclasses.replace(row, study="made-up/nsga2-0") for row in rows[:3]]
+    path = tmp_path / "page.html"
+    write_report([*rows, *again], path, "A: 5000 evaluations by nsga2, seed 0")
+    text = Page(path.read_text(encoding="utf-8")).text
+    assert "4 points, all with a result" in text
+    assert "Ties" not in text
+    assert "A: 3 evaluations by nsga2, seed 0" in text
+
+
 def test_troubles_are_told_by_reason(make_row):
     text = page_of(mixed_rows(make_row)).text
     assert "deadlock 2 points #3–#4 qk → exp → qk Freed by qk->exp: depth 2 to 3" in text

@@ -5,13 +5,16 @@ import dataclasses
 import pytest
 
 from studies.chip_evaluate import evaluate_on_chip
+from studies.chip_explain import cache_limit
 from studies.cli.options import DesignOptions, design_point
 from studies.evaluate import attempt
 from studies.report import paths
-from studies.report.paths import MOST_SECONDS, OTHERS, Tracer
+from studies.report.binding import saturated_cache, what_binds
+from studies.report.detail import chip_run_of
+from studies.report.paths import MOST_SECONDS, OTHERS, PathPart, TracedPath, Tracer
 from studies.report.points import Points
 from studies.report.sections.critical_path import KINDS, critical_path
-from studies.report.sections.headline import cards
+from studies.report.sections.headline import answer, cards
 from studies.store import Row
 
 
@@ -120,6 +123,61 @@ def test_small_parts_are_one_for_each_kind(monkeypatch):
     merged = [part for part in short.parts if part.name == OTHERS]
     assert merged
     assert len({part.kind for part in merged}) == len(merged)
+
+
+# --- what binds ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "saturated"),
+    [
+        ({"chip": "mi300x", "workload": "llama3-8b", "seq_len": 4096}, True),
+        ({"chip": "mi300x", "workload": "llama3-8b", "seq_len": 4096, "set_": ["overlap=serial"]}, False),
+        ({"chip": "h100", "workload": "llama3-8b", "seq_len": 1024}, False),
+        ({"chip": "tpu_v5e", "seq_len": 512, "head_dim": 64}, False),
+    ],
+)
+def test_a_stored_run_is_judged_as_an_evaluation(options, saturated):
+    row = row_of("flash.q_outer", **options)
+    share = cache_limit(evaluate_on_chip(row.point))
+    assert (share is not None) is saturated
+    assert saturated_cache(chip_run_of(row.outcome)) == (None if share is None else pytest.approx(share))
+
+
+def test_a_saturated_cache_binds_although_a_bound_of_the_arrays_is_larger():
+    row = row_of("flash.q_outer", chip="mi300x", workload="llama3-8b", seq_len=4096)
+    (card, *_) = cards(Points.of([row]))
+    facts = dict(card.facts)
+    assert facts["Bound by"].startswith("the cache, which moves bytes in 9")
+    assert "the largest lower bound, matrix, is " in facts["Bound by"]
+    assert "cache moving bytes" in facts["Critical path"].split(",")[0]
+    assert "it is bound by the cache, which moves bytes in" in answer(Points.of([row]))
+
+
+def test_what_a_path_goes_to_comes_before_a_bound_of_something_else():
+    row = row_of("flash.q_outer", chip="h100", workload="llama3-8b", seq_len=1024)
+    bound = what_binds(row.outcome)
+    assert bound.startswith("matrix, which takes at least")
+    same = TracedPath((PathPart("compute", "matrix", 60), PathPart("bandwidth", "memory", 40)))
+    assert what_binds(row.outcome, same) == bound
+    other = TracedPath((PathPart("memory_latency", "memory", 75), PathPart("compute", "matrix", 25)))
+    first, _, second = what_binds(row.outcome, other).partition("; ")
+    assert first == "the latency of memory, 75.0 % of the critical path"
+    assert second.startswith("the largest lower bound, matrix, takes at least")
+    assert what_binds(row.outcome, TracedPath(note="too long")) == bound
+
+
+def test_parts_of_a_unit_in_several_launches_are_one_use():
+    path = TracedPath(
+        (
+            PathPart("compute", "exp (first)", 40),
+            PathPart("compute", "matrix (first)", 35),
+            PathPart("compute", "matrix (second)", 20),
+            PathPart("latency", OTHERS, 60),
+        )
+    )
+    assert path.largest_use == PathPart("compute", "matrix", 55)
+    assert TracedPath(note="none").largest_use is None
 
 
 # --- why there is none --------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """What a report makes of stored rows: columns, workloads, the best designs and the front."""
 
+import dataclasses
 import doctest
 import importlib
 
 import pytest
 
 from algorithms.shape import Workload
+from studies.goals import Constraint, Goals
 from studies.report.points import Points
+from studies.report.titles import with_evaluations
 
 SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 LONG = SHORT.with_(q_len=16, kv_len=16)
@@ -144,3 +147,71 @@ def test_seeds_do_not_make_workloads(make_row):
     points = Points.of([make_row(workload=SHORT.with_(seed=seed)) for seed in range(3)])
     assert len(points.workload_labels) == 1
     assert [axis.name for axis in points.axes] == ["seed"]
+
+
+# --- points that several studies share ----------------------------------------------------------------
+
+
+def test_a_point_of_a_sweep_and_a_search_is_one_point(make_row):
+    swept = [make_row(i, depth=i + 2, cycles=100 - 10 * i) for i in range(4)]
+    searched = [make_row(i, depth=5 - i, cycles=70 + 10 * i, study="made-up/nsga2-0") for i in range(3)]
+    points = Points.of([*swept, *searched], distinct=True)
+    assert len(points) == 4
+    assert [best.ties for best in points.best] == [1, 1]
+    assert points.column("study").values == ("made-up", *3 * ("made-up, made-up/nsga2-0",))
+    assert len(Points.of([*swept, *searched])) == 7, "tables keep a row for each study"
+
+
+def test_two_runs_of_one_design_in_a_study_stay_two(make_row):
+    assert len(Points.of([make_row(0), make_row(1)], distinct=True)) == 2
+
+
+def test_a_point_that_only_one_study_forbids_stays_two(make_row):
+    goals = Goals(constraints={"other": (Constraint("cycles", "<=", 10, "cycle"),)})
+    points = Points.of([make_row(0), make_row(0, study="other")], goals, distinct=True)
+    assert points.states == ("done", "infeasible")
+    assert list(points.reasons) == [1]
+
+
+# --- layers -------------------------------------------------------------------------------------------
+
+
+def of_layers(row, layers):
+    metrics = row.outcome.metrics | {"layers": layers}
+    return dataclasses.replace(row, outcome=dataclasses.replace(row.outcome, metrics=metrics))
+
+
+def test_designs_are_compared_on_equally_many_layers(make_row):
+    one = [of_layers(make_row(i, cycles=100 + i, depth=2 + i), 1) for i in range(2)]
+    every = [of_layers(make_row(2 + i, cycles=3200 + i, depth=4 + i, algorithm="sdpa.scaled"), 32) for i in range(2)]
+    points = Points.of([*one, *every])
+    assert points.mixed_layers == {1: ("sdpa.naive",), 32: ("sdpa.scaled",)}
+    assert points.workload_labels == ("1 layer", "32 layers")
+    assert (points.best[0].point, points.slowest) == (2, 3), "a factor is within 32 layers"
+    assert points.front == (True, False, True, False)
+
+
+def test_layers_of_metrics_are_told_from_a_parameter_called_layers(make_row):
+    rows = [make_row(0), make_row(1, cycles=3200, algorithm="sdpa.scaled", parameters={"layers": 0})]
+    points = Points.of([of_layers(rows[0], 1), of_layers(rows[1], 32)])
+    assert points.mixed_layers == {1: ("sdpa.naive",), 32: ("sdpa.scaled",)}
+
+
+def test_layers_that_follow_from_the_workload_are_no_mixture(make_row):
+    points = Points.of([of_layers(make_row(0), 12), of_layers(make_row(1, workload=LONG), 32)])
+    assert points.mixed_layers == {}
+    assert points.workload_labels == ("seq_len 8", "seq_len 16")
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+def test_the_title_of_a_search_counts_what_was_evaluated(make_row):
+    searched = [make_row(i, depth=2 + i, study="a/nsga2-0") for i in range(3)]
+    other = [make_row(i, depth=9, study="b/nsga2-0", status=status) for i, status in enumerate(("done", "pending"))]
+    title = "A: 5000 evaluations by nsga2, seed 0, B: 200 evaluations by nsga2, seed 0"
+    counted = "A: 3 evaluations by nsga2, seed 0, B: 1 evaluation by nsga2, seed 0"
+    assert with_evaluations(title, [*searched, *other]) == counted
+    for title in ("5000 evaluations by nsga2, seed 1", "5000 evaluations by nsga2, seed 01", "A study", ""):
+        assert with_evaluations(title, searched) == title
+    assert with_evaluations("5 evaluations by nsga2, seed 0", [make_row()]) == "5 evaluations by nsga2, seed 0"

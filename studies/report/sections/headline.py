@@ -59,10 +59,24 @@ def headline(points: Points) -> Iterable[Block]:
     """Sentence, tiles and one card per best design."""
     yield html(
         "headline.html",
+        warning=warning(points),
         answer=answer(points),
         subject=subject(points),
         tiles=tuple(tiles(points)),
         cards=tuple(cards(points)),
+    )
+
+
+def warning(points: Points) -> str:
+    """Which designs a page must not compare: those whose metrics are of different numbers of layers."""
+    if not points.mixed_layers:
+        return ""
+    of_layers = [
+        f"{count(layers, 'layer')} of {listing(algorithms)}" for layers, algorithms in points.mixed_layers.items()
+    ]
+    return (
+        f"Times, bytes and energies on this page are of different numbers of layers: {listing(of_layers)}. Only points "
+        "of equally many layers are compared with each other in words, in factors and on fronts."
     )
 
 
@@ -99,7 +113,7 @@ def _shape(points: Points, members: list[int]) -> Iterator[str]:
     if points.column("seq_len"):
         yield f"{spread(of('seq_len'))} tokens"
     else:
-        yield f"{spread(of('q_len'))} queries, {spread(of('kv_len'))} keys"
+        yield f"{spread(of('q_len'))} {'query' if of('q_len') == (1,) else 'queries'}, {spread(of('kv_len'))} keys"
     yield f"head dim {spread(of('head_dim'))}"
     yield f"{spread(of('mask'))} mask"
     yield spread(of("dtype"))
@@ -127,7 +141,7 @@ def answer(points: Points) -> Markup:
     several = best.workloads > 1
     superlative = _superlative(best.objective)
     design = points.label(best.point, "design") or str(points.rows[best.point].point.algorithm)
-    binding = what_binds(points.rows[best.point].outcome)
+    binding = what_binds(points.rows[best.point].outcome, points.paths.get(best.point))
     return Markup("{}<strong>{}</strong> {} {} with <strong>{}</strong>{}.").format(
         Markup("On the largest workload ({}), ").format(workload) if several else "",
         f"the {superlative}" if several else f"The {superlative}",
@@ -239,10 +253,10 @@ def _record(points: Points, best: Best) -> Record:
 def _facts(points: Points, point: int, wins: list[Best]) -> Iterator[tuple[str, str]]:
     outcome = points.rows[point].outcome
     if wins[0].workloads > 1:
-        yield "Workload", f"{points.label(point, 'workload')}, the largest of {wins[0].workloads:,}"
+        yield "Workload", f"{points.workload_labels[points.workload_of[point]]}, the largest of {wins[0].workloads:,}"
         yield "Best on", listing([f"{best.wins:,} of {best.workloads:,} workloads" + _by(best, wins) for best in wins])
-    yield "Bound by", what_binds(outcome)
     path = points.paths.get(point)
+    yield "Bound by", what_binds(outcome, path)
     yield "Critical path", path.sentence.rstrip(".") if path and path.parts else ""
     yield "FIFOs", fifo_needs(outcome)
     yield "Error", _error(points, point) if points.rows[point].point.workload is not None else ""

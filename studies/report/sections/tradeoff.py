@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from studies.report.blocks import Block, View
+from studies.report.columns import Column, proportional
 from studies.report.points import Points
 from studies.report.registry import section
 
@@ -22,7 +23,16 @@ def tradeoff(points: Points) -> Iterable[Block]:
         return
     objectives = [column.name for column in points.objectives]
     axes = [column.name for column in points.axes if column.numeric]
-    wanted = [*objectives[1:2], *axes, *[column.name for column in points.of_role("metric") if column.numeric]]
+    wanted = [*objectives[1:2], *axes, *[column.name for column in _metrics(points)]]
     across = next((name for name in wanted if name not in objectives[:1]), None)
     if objectives and across:
         yield View("scatter", {"x": across, "y": objectives[0]})
+
+
+def _metrics(points: Points) -> list[Column]:
+    """Metrics to show against; cycles of clocks that differ say nothing about time, so seconds stand for them."""
+    numeric = [column for column in points.of_role("metric") if column.numeric]
+    cycles, seconds = points.column("cycles"), points.column("seconds")
+    if cycles is None or seconds is None or proportional(cycles, [seconds]):
+        return numeric
+    return [seconds, *(column for column in numeric if column.name not in ("cycles", "seconds"))]

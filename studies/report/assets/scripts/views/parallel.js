@@ -3,8 +3,10 @@
 attnflow.view("parallel", async (element, data) => {
   const { model, make, colour } = attnflow;
   const HEIGHT = 320;
-  const MARGIN = { top: 44, bottom: 12, side: 70 };
+  const MARGIN = { top: 44, bottom: 12, left: 70, right: 70 }; // the sides grow with the labels of the outer axes
+  const LEAST_SIDE = 70;
   const COLOURS = 24;
+  const MOST_LETTERS = data.axes.length > 6 ? 12 : 20; // of a label that is a word; few axes are far apart
   const columns = data.axes.map(model.column);
   const hue = model.column(data.colour);
   const brushes = new Map(); // by name of the column: [low, high] in shares of the height
@@ -31,7 +33,7 @@ attnflow.view("parallel", async (element, data) => {
     return { at, labels: ends.map((value, i) => [value, i / 4]), values };
   }
 
-  const across = (i, width) => MARGIN.side + (i / (columns.length - 1)) * (width - 2 * MARGIN.side);
+  const across = (i, width) => MARGIN.left + (i / (columns.length - 1)) * (width - MARGIN.left - MARGIN.right);
   const up = (share) => HEIGHT - MARGIN.bottom - share * (HEIGHT - MARGIN.top - MARGIN.bottom);
 
   function trace(context, point, width) {
@@ -71,6 +73,19 @@ attnflow.view("parallel", async (element, data) => {
       ? attnflow.quantity(Number(value.toPrecision(3)), unit)
       : attnflow.short(value);
 
+  const written = (column, value) =>
+    column.numeric ? tick(value, column) : attnflow.shorten(String(value || "(empty)"), MOST_LETTERS);
+
+  /** Room beside the first and the last axis for the widest of their labels, which stand outside. */
+  function measureSides(context) {
+    context.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    const room = (i) => {
+      const widths = scales[i].labels.map(([value]) => context.measureText(written(columns[i], value)).width);
+      return Math.max(LEAST_SIDE, Math.ceil(Math.max(0, ...widths)) + 12);
+    };
+    [MARGIN.left, MARGIN.right] = [room(0), room(columns.length - 1)];
+  }
+
   function labels(context, width) {
     const font = getComputedStyle(document.body).fontFamily;
     context.globalAlpha = 1;
@@ -81,11 +96,13 @@ attnflow.view("parallel", async (element, data) => {
       context.textAlign = "center";
       context.font = `600 12px ${font}`;
       // neighbours take turns, so that long names do not meet
-      context.fillText(attnflow.shorten(heading(column), 24), x, i % 2 ? 30 : 14);
+      const name = attnflow.shorten(heading(column), 24);
+      const half = context.measureText(name).width / 2;
+      context.fillText(name, Math.max(half, Math.min(width - half, x)), i % 2 ? 30 : 14);
       context.font = `11px ${font}`;
       context.textAlign = i === columns.length - 1 ? "left" : "right";
       for (const [value, share] of scales[i].labels) {
-        const text = column.numeric ? tick(value, column) : attnflow.shorten(String(value || "(empty)"), 12);
+        const text = written(column, value);
         context.fillStyle = colour("surface");
         const size = context.measureText(text).width + 4;
         const left = x + (i === columns.length - 1 ? 5 : -5 - size);
@@ -111,6 +128,7 @@ attnflow.view("parallel", async (element, data) => {
     Object.assign(canvas.style, { width: `${width}px`, height: `${HEIGHT}px` });
     const context = canvas.getContext("2d");
     context.scale(density, density);
+    measureSides(context);
     const usable = model.matching.filter(hasResult);
     const done = usable.filter((point) => model.state.values[point] === "done");
     const opacity = Math.min(0.6, Math.max(0.05, 120 / usable.length));
