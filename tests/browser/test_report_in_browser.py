@@ -442,6 +442,19 @@ def test_dragging_along_an_axis_filters_the_page(visit, make_row):
     page.wait_for_function("document.getElementById('filter-note').hidden")
 
 
+def test_labels_of_the_outer_axes_are_whole(visit, make_row):
+    names = ("flash.rather_a_long_name", "flash.another_long_name_of_all", "sdpa.naive")
+    rows = [
+        make_row(i, cycles=1000 + i, depth=2 + i, algorithm=names[i % 3], parameters={"lanes": 1 + i % 2})
+        for i in range(6)
+    ]
+    canvas = visit(rows, width=1000).page.locator("canvas.parallel")
+    canvas.scroll_into_view_if_needed()
+    inked = """canvas => [0, canvas.width - 1].map((x) =>
+        canvas.getContext('2d').getImageData(x, 0, 1, canvas.height).data.some(Boolean))"""
+    assert canvas.evaluate(inked) == [False, False], "nothing is drawn on the edges, where it would be cut"
+
+
 def test_designs_beyond_a_constraint_are_grey(visit, make_row):
     goals = Goals(constraints={"made-up": (Constraint("cycles", "<=", 1500, "cycle"),)})
     page = visit(sweep(make_row), goals=goals).page
