@@ -7,6 +7,8 @@ attnflow.view("parallel", async (element, data) => {
   const LEAST_SIDE = 70;
   const COLOURS = 24;
   const MOST_LETTERS = data.axes.length > 6 ? 12 : 20; // of a label that is a word; few axes are far apart
+  const MOST_OUTSIDE = 28; // of one beside the first or last axis, where nothing else is
+  const NARROW = 700; // pixels of a chart that has no room for long labels outside
   const columns = data.axes.map(model.column);
   const hue = model.column(data.colour);
   const brushes = new Map(); // by name of the column: [low, high] in shares of the height
@@ -73,14 +75,17 @@ attnflow.view("parallel", async (element, data) => {
       ? attnflow.quantity(Number(value.toPrecision(3)), unit)
       : attnflow.short(value);
 
-  const written = (column, value) =>
-    column.numeric ? tick(value, column) : attnflow.shorten(String(value || "(empty)"), MOST_LETTERS);
+  const isOuter = (i) => i === 0 || i === columns.length - 1;
+  function written(i, value, width) {
+    if (columns[i].numeric) return tick(value, columns[i]);
+    return attnflow.shorten(String(value || "(empty)"), isOuter(i) && width > NARROW ? MOST_OUTSIDE : MOST_LETTERS);
+  }
 
   /** Room beside the first and the last axis for the widest of their labels, which stand outside. */
-  function measureSides(context) {
+  function measureSides(context, width) {
     context.font = `11px ${getComputedStyle(document.body).fontFamily}`;
     const room = (i) => {
-      const widths = scales[i].labels.map(([value]) => context.measureText(written(columns[i], value)).width);
+      const widths = scales[i].labels.map(([value]) => context.measureText(written(i, value, width)).width);
       return Math.max(LEAST_SIDE, Math.ceil(Math.max(0, ...widths)) + 12);
     };
     [MARGIN.left, MARGIN.right] = [room(0), room(columns.length - 1)];
@@ -102,7 +107,7 @@ attnflow.view("parallel", async (element, data) => {
       context.font = `11px ${font}`;
       context.textAlign = i === columns.length - 1 ? "left" : "right";
       for (const [value, share] of scales[i].labels) {
-        const text = written(column, value);
+        const text = written(i, value, width);
         context.fillStyle = colour("surface");
         const size = context.measureText(text).width + 4;
         const left = x + (i === columns.length - 1 ? 5 : -5 - size);
@@ -128,7 +133,7 @@ attnflow.view("parallel", async (element, data) => {
     Object.assign(canvas.style, { width: `${width}px`, height: `${HEIGHT}px` });
     const context = canvas.getContext("2d");
     context.scale(density, density);
-    measureSides(context);
+    measureSides(context, width);
     const usable = model.matching.filter(hasResult);
     const done = usable.filter((point) => model.state.values[point] === "done");
     const opacity = Math.min(0.6, Math.max(0.05, 120 / usable.length));
