@@ -72,7 +72,7 @@ def check_fits(room: Room, items: Sequence[tuple[str, float]], dtype: str | None
     if total <= room.usable_bytes:
         return
     parts = " + ".join(f"{label} {bytes_text(size)}" for label, size in items if size > 0)
-    what = f"{parts} = {bytes_text(total)}" if len(items) > 1 else parts
+    what = f"{parts} = {bytes_text(total)}" if len(items) > 1 else f"{bytes_text(total)} for {items[0][0]}"
     raise CapacityError(
         f"{room.name}: {what} does not fit into {room}, by {bytes_text(total - room.usable_bytes)}; "
         f"it would fit with {', or '.join(_remedies(room, items, total, dtype))}"

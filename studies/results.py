@@ -83,14 +83,17 @@ class Results:
 
         Raises
         ------
-        OSError
-            If it cannot be written.
+        InputError
+            If it cannot be written, as when its folder is missing.
         """
         from studies.report import write_report
 
         with Store(self.store) as opened:
             told = opened.description(self.study)
-        write_report(self.rows(), path, title or str(told.get("title") or self.study), Goals.of({self.study: told}))
+        try:
+            write_report(self.rows(), path, title or str(told.get("title") or self.study), Goals.of({self.study: told}))
+        except OSError as error:
+            raise InputError(Problem(f"cannot be written: {error.strerror}", str(path))) from None
         return Path(path)
 
     def _repr_html_(self) -> str:

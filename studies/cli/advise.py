@@ -27,6 +27,7 @@ def depths(
     # depths follow from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths
+    from studies.cli.run import subject
     from studies.evaluate import build_graph
     from studies.warm_up import announce_compilation, parts_for
 
@@ -36,6 +37,6 @@ def depths(
 
     def text() -> str:
         rows = [(c.name, c.min_depth, c.full_rate_depth, c.bytes) for c in advice.channels]
-        return table(("channel", "min depth", "full-rate depth", "bytes"), rows)
+        return f"{subject(point)}\n\n" + table(("channel", "min depth", "full-rate depth", "bytes"), rows)
 
     emit(document, text, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -70,12 +71,29 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is not None:
-            text = " ".join(str(message()).split()).replace("Value error, ", "")
+            text = _plainly(" ".join(str(message()).split()))
             if text:  # it is empty when no command was given, and the help has been shown instead
                 complain(f"{text.rstrip('.')}; see --help")
             return EXIT_BAD_INPUT
         return _exit_code_of(error)
     return code if isinstance(code, int) else EXIT_OK
+
+
+_PLAINLY = {
+    r"Value error, ": "",
+    r"Input should be a valid integer\b.*": "must be a whole number",
+    r"Input should be a valid number\b.*": "must be a number",
+    r"Input should ": "must ",
+    r"greater than or equal to": "at least",
+    r"less than or equal to": "at most",
+}
+"""What pydantic says of an option's value for programmers, and how it is said here."""
+
+
+def _plainly(message: str) -> str:
+    for theirs, ours in _PLAINLY.items():
+        message = re.sub(theirs, ours, message)
+    return message
 
 
 def _exit_code_of(error: Exception) -> int:

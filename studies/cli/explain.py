@@ -32,11 +32,13 @@ def explain(
         on_chip = explain_on_chip(point)
         emit(on_chip.describe(), lambda: chip_explanation(on_chip), as_json=as_json)
         return
+    from studies.cli.run import subject
+
     explanation = explain_point(point)
 
     def text() -> str:
         stalls = [(row.unit, row.use, row.cycles, f"{100 * row.share:.1f}%") for row in explanation.stalls]
-        parts = [table(("unit", "cycles go to", "cycles", "share"), stalls)]
+        parts = [subject(point), table(("unit", "cycles go to", "cycles", "share"), stalls)]
         path = explanation.path
         if path is not None:
             shares = [

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from studies.space import DesignPoint
     from studies.tier_evaluate import TierEvaluation
 
+_OWN_FORMATS = {"activation_bits": "activations", "weight_bits": "weights"}
+"""Parameters by which a design sets its number formats, and of what they are."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -96,12 +99,22 @@ def tier_tables(evaluation: Evaluation) -> list[str]:
 
 
 def subject(point: DesignPoint) -> str:
-    """What was simulated on which workload."""
+    """What was simulated on which workload, in which number format."""
+    from studies.report.words import count
+
     shape = point.workload
+    queries = count(shape.q_len, "query", "queries")
     return (
-        f"{point.algorithm} on {shape.name}: batch {shape.batch}, {shape.heads} heads ({shape.kv_heads} KV),"
-        f" {shape.q_len} queries, {shape.kv_len} keys, head dim {shape.head_dim}, {shape.mask} mask"
+        f"{point.algorithm} on {shape.name}: batch {shape.batch}, {count(shape.heads, 'head')} ({shape.kv_heads} KV),"
+        f" {queries}, {count(shape.kv_len, 'key')}, head dim {shape.head_dim}, {shape.mask} mask, {_formats(point)}"
     )
+
+
+def _formats(point: DesignPoint) -> str:
+    """The workload's number format, or those that a design chooses itself."""
+    own = dict(point.parameters)
+    chosen = [f"{own[name]}-bit {what}" for name, what in _OWN_FORMATS.items() if name in own]
+    return ", ".join(chosen) or point.workload.dtype
 
 
 def changed_parameters(point: DesignPoint) -> str:

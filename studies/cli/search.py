@@ -134,10 +134,13 @@ def _confirmed(confirmation: Confirmation) -> str:
 
 
 def _text(study: Study, summary: SearchSummary, evaluations: int) -> str:
+    from studies.report.words import count
+
+    rate = f" at {summary.points_per_s:.3g} points/s" if summary.evaluated else ""
     head = (
-        f"{summary.title}\n{summary.points} of {summary.space} designs looked at in {summary.proposals} proposals:"
-        f" {summary.evaluated} evaluated now at {summary.points_per_s:.3g} points/s, {summary.reused} there already,"
-        f" {summary.failed} without result, {summary.infeasible} beyond a constraint"
+        f"{summary.title}\n{summary.points:,} of {summary.space:,} designs looked at in"
+        f" {count(summary.proposals, 'proposal')}: {summary.evaluated} evaluated now{rate},"
+        f" {summary.reused} there already, {summary.failed} without result, {summary.infeasible} beyond a constraint"
     )
     if summary.points < min(evaluations, summary.space):
         head += f"\nstopped before {evaluations:,}: {summary.sampler} almost only repeats itself by now"
@@ -159,6 +162,7 @@ def _setting(name: str, value: Scalar) -> Scalar:
 def _front(study: Study, summary: SearchSummary) -> str:
     """The best designs: what was chosen, and what came out."""
     from studies.report.columns import flat_settings
+    from studies.report.words import count
     from studies.store import Store
 
     with Store(summary.store) as store:
@@ -176,4 +180,5 @@ def _front(study: Study, summary: SearchSummary) -> str:
         for flat, row in zip(settings, rows, strict=True)
     ]
     hidden = len(summary.front) - len(rows)
-    return f"front: {len(summary.front)} designs\n{table(header, body)}" + (f"\nand {hidden} more" if hidden else "")
+    shown = f"front: {count(len(summary.front), 'design')}\n{table(header, body)}"
+    return shown + (f"\nand {hidden:,} more" if hidden else "")

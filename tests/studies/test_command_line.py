@@ -56,6 +56,33 @@ def test_run_prints_what_scripts_rely_on(json_of, granularity):
         assert channel["bytes"] > 0
 
 
+HEADERS = [
+    (
+        ["run", "sdpa.naive", "--seq-len", "1", "--head-dim", "4"],
+        "sdpa.naive on one-head: batch 1, 1 head (1 KV), 1 query, 1 key, head dim 4, full mask, float64",
+    ),
+    (
+        ["explain", "sdpa.naive", *SMALL, "--heads", "2", "--kv-heads", "1", "--set", "workload.dtype=float16"],
+        "sdpa.naive on one-head: batch 1, 2 heads (1 KV), 16 queries, 16 keys, head dim 4, full mask, float16",
+    ),
+    (
+        ["advise", "depths", "sdpa.naive", *SMALL],
+        "sdpa.naive on one-head: batch 1, 1 head (1 KV), 16 queries, 16 keys, head dim 4, full mask, float64",
+    ),
+    (
+        ["run", "vit.hybrid", "--workload", "m3vit-tiny", "--timing-only", "--set", "weight_bits=8"],
+        "vit.hybrid on m3vit-tiny: batch 1, 3 heads (3 KV), 129 queries, 129 keys, head dim 64, full mask, "
+        "32-bit activations, 8-bit weights",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "header"), HEADERS, ids=["run", "explain", "advise", "own formats"])
+def test_the_first_line_says_what_it_is_in_which_number_format(capsys, command, header):
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[0] == header
+
+
 def test_both_engines_print_the_same_schedule(json_of):
     documents = [json_of("run", "sdpa.scaled", *SMALL, "--engine", engine) for engine in ENGINES]
     assert documents[0]["schedule_digest"] == documents[1]["schedule_digest"]

@@ -58,10 +58,7 @@ UNKNOWN_FIDELITY = "--memory: must be 'peak', 'analytic' or 'cycle' (got 'cycl')
         ),
         (
             ["sdpa.naive", "--heads", "two"],
-            [
-                "Invalid value for '--heads': Input should be a valid integer, "
-                "unable to parse string as an integer; see --help"
-            ],
+            ["Invalid value for '--heads': must be a whole number; see --help"],
         ),
         ([], ["Missing argument 'ALGORITHM'; see --help"]),
         (
@@ -139,6 +136,15 @@ def test_options(here, capsys, arguments, expected):
 def test_an_unknown_parameter_gets_the_nearest_name(here, capsys):
     (line,) = complaints(capsys, "run", "sdpa.naive", "--set", "granlarity=row")
     assert line == "--set granlarity: unknown parameter of sdpa.naive; did you mean 'granularity'?"
+
+
+def test_options_of_other_verbs_are_refused_in_plain_words(here, capsys):
+    assert complaints(capsys, "search", "s.yaml", "-n", "0") == [
+        "Invalid value for '--evaluations' / '-n': must be at least 1; see --help"
+    ]
+    assert complaints(capsys, "compare", "a", "b", "--tolerance", "x") == [
+        "Invalid value for '--tolerance': must be a number; see --help"
+    ]
 
 
 def test_an_unknown_verb_gets_the_nearest_name(here, capsys):

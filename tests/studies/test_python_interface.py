@@ -40,6 +40,8 @@ def test_five_lines_from_a_file_to_a_report(results, tmp_path):
     assert results.summary["done"] == 8
     page = results.report(tmp_path / "page.html")
     assert "<title>Lanes and depth</title>" in page.read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=r"none/page\.html: cannot be written: No such file or directory"):
+        results.report(tmp_path / "none" / "page.html")
     again = Study.from_yaml(results.store.parent / "s.yaml").sweep(results.store, jobs=0)
     assert (again.summary["evaluated"], again.summary["skipped"]) == (0, 8)
 

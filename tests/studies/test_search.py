@@ -224,7 +224,9 @@ def test_the_command_line_searches_and_continues(tmp_path, monkeypatch, capsys):
     assert (again["evaluated"], again["reused"], again["front"]) == (0, 34, first["front"])
     assert main(["search", "s.yaml", "-n", "34", "--seed", "1", "--jobs", "0"]) == 0
     assert "34 of 168 designs looked at" in (text := capsys.readouterr().out)
-    assert f"front: {len(first['front'])} designs" in text
+    assert ": 0 evaluated now, 34 there already," in text, "no rate of nothing"
+    designs = len(first["front"])
+    assert f"front: {designs} design{'s' if designs > 1 else ''}\n" in text
 
     assert "stopped before" not in text
 
