@@ -32,15 +32,19 @@ SIZES = ("tile_rows", "tile_columns", "splits", "stages")
 
 
 def cache_limit(evaluation: ChipEvaluation) -> float | None:
-    """Share of the time that the caches move bytes, where that is nearly all of it and more than any bound explains.
+    """Share of the time that the caches move bytes, where they set the pace."""
+    if not evaluation.seconds:
+        return None
+    bound = evaluation.run.bounds.seconds / evaluation.seconds
+    return saturated(evaluation.run.shares.get("cache", 0.0), bound)
+
+
+def saturated(share: float, bound: float) -> float | None:
+    """Share of the time that caches move bytes, where that is nearly all of it and more than the largest bound's.
 
     How many bytes cores ask of a cache depends on tiles and order, so it is no lower bound of the work; but once it is
     busy all the time, nothing else sets the pace.
     """
-    if not evaluation.seconds:
-        return None
-    share = evaluation.run.shares.get("cache", 0.0)
-    bound = evaluation.run.bounds.seconds / evaluation.seconds
     return share if share > SATURATED and share > bound + IDLE_SHARE / 2 else None
 
 

@@ -119,7 +119,7 @@ def run_search(
         raise InputError(Problem(f"must be at least 1 (got {evaluations})", field="--evaluations"))
     started = time.monotonic()
     name = f"{study.name}/{sampler}-{seed}"
-    title = f"{study.title or study.name}: {evaluations} evaluations by {sampler}, seed {seed}"
+    title = _title(study, evaluations, sampler, seed)
     told: Mapping[str, Json] = {"sampler": sampler, "seed": seed, "evaluations": evaluations}
     description = {**study.describe(), "name": name, "title": title, "search": told}
     wanted = min(evaluations, study.space.size)
@@ -132,7 +132,8 @@ def run_search(
         store.describe_study(name, description)
         loop = _Search(study, store, name, proposer, runner, progress, store.begin_run(provenance(description)))
         proposals = loop.until(wanted)
-        store.describe_study(name, description, length=len(loop.found))
+        title = _title(study, len(loop.found), sampler, seed)  # what it was allowed may not be what there was to find
+        store.describe_study(name, {**description, "title": title}, length=len(loop.found))
     states = Counter(_state(study.constraints, outcome) for outcome in loop.found.values())
     return SearchSummary(
         study=name,
@@ -152,6 +153,10 @@ def run_search(
         points_per_s=loop.evaluated / max(progress.elapsed_s, 1e-9),
         value_passes_reused=progress.value_passes_reused,
     )
+
+
+def _title(study: Study, evaluations: int, sampler: str, seed: int) -> str:
+    return f"{study.title or study.name}: {evaluations} evaluations by {sampler}, seed {seed}"
 
 
 @dataclass

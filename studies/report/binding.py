@@ -67,9 +67,7 @@ def saturated_cache(run: ChipUse) -> float | None:
     if not run.seconds:
         return None
     share = sum(launch.busy.get("cache", 0.0) * launch.seconds for launch in run.launches) / run.seconds
-    bound = run.bounds_s.get(run.binding, 0.0) / run.seconds
-    above = share > bound + chip_explain.IDLE_SHARE / 2
-    return share if share > chip_explain.SATURATED and above else None
+    return chip_explain.saturated(share, run.bounds_s.get(run.binding, 0.0) / run.seconds)
 
 
 def _elsewhere(path: TracedPath | None, unit: str) -> str:

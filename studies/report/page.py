@@ -19,7 +19,6 @@ from studies.report.blocks import ASSETS, Block, Html, environment
 from studies.report.payload import Chunk, chunk, points_chunk, view_chunks
 from studies.report.points import Points
 from studies.report.registry import Section, report_sections
-from studies.report.titles import with_evaluations
 from studies.space import Json
 from studies.store import Row
 
@@ -89,7 +88,7 @@ def write_report(
         If the file cannot be written.
     """
     kept = list(rows)
-    write_page(render(Points.of(kept, goals, validations, distinct=True), with_evaluations(title, kept)), path)
+    write_page(render(Points.of(kept, goals, validations, distinct=True), title), path)
 
 
 def write_page(text: str, path: Path | str) -> None:

@@ -133,11 +133,10 @@ def test_a_store_of_a_sweep_and_a_search_counts_a_point_once(make_row, tmp_path)
     rows = [make_row(i, depth=2 + i, cycles=100 + i) for i in range(4)]
     again = [dataclasses.replace(row, study="made-up/nsga2-0") for row in rows[:3]]
     path = tmp_path / "page.html"
-    write_report([*rows, *again], path, "A: 5000 evaluations by nsga2, seed 0")
+    write_report([*rows, *again], path, "A")
     text = Page(path.read_text(encoding="utf-8")).text
     assert "4 points, all with a result" in text
     assert "Ties" not in text
-    assert "A: 3 evaluations by nsga2, seed 0" in text
 
 
 def test_troubles_are_told_by_reason(make_row):

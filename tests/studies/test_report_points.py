@@ -9,7 +9,6 @@ import pytest
 from algorithms.shape import Workload
 from studies.goals import Constraint, Goals
 from studies.report.points import Points
-from studies.report.titles import with_evaluations
 
 SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 LONG = SHORT.with_(q_len=16, kv_len=16)
@@ -201,17 +200,3 @@ def test_layers_that_follow_from_the_workload_are_no_mixture(make_row):
     points = Points.of([of_layers(make_row(0), 12), of_layers(make_row(1, workload=LONG), 32)])
     assert points.mixed_layers == {}
     assert points.workload_labels == ("seq_len 8", "seq_len 16")
-
-
-# --- words --------------------------------------------------------------------------------------------
-
-
-def test_the_title_of_a_search_counts_what_was_evaluated(make_row):
-    searched = [make_row(i, depth=2 + i, study="a/nsga2-0") for i in range(3)]
-    other = [make_row(i, depth=9, study="b/nsga2-0", status=status) for i, status in enumerate(("done", "pending"))]
-    title = "A: 5000 evaluations by nsga2, seed 0, B: 200 evaluations by nsga2, seed 0"
-    counted = "A: 3 evaluations by nsga2, seed 0, B: 1 evaluation by nsga2, seed 0"
-    assert with_evaluations(title, [*searched, *other]) == counted
-    for title in ("5000 evaluations by nsga2, seed 1", "5000 evaluations by nsga2, seed 01", "A study", ""):
-        assert with_evaluations(title, searched) == title
-    assert with_evaluations("5 evaluations by nsga2, seed 0", [make_row()]) == "5 evaluations by nsga2, seed 0"

@@ -118,6 +118,15 @@ def test_quasi_random_designs_cover_every_axis_and_pair_of_axes_evenly(tmp_path)
     assert max(pairs.values()) <= 2 * evaluations / len(pairs)
 
 
+def test_the_title_counts_what_there_was_to_find(tmp_path):
+    few = made_study(axes={**AXES, "cores": (1,), "array": (8,), "sram": (64,), "clock": (1.0,)})
+    summary = search(few, tmp_path / "s.sqlite", sampler="random", evaluations=5000)
+    assert summary.points == 12
+    assert summary.title.startswith("made: 12 evaluations by random")
+    with Store(tmp_path / "s.sqlite") as store:
+        assert store.description(summary.study)["title"] == summary.title
+
+
 def test_a_repeated_search_finds_everything_in_the_store(tmp_path):
     first = search(made_study(), tmp_path / "s.sqlite")
     again = search(made_study(), tmp_path / "s.sqlite", evaluate=never)
