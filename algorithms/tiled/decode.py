@@ -13,7 +13,15 @@ from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.flash import core_bytes, launch_of
-from algorithms.tiled.parameters import TileParameters, bad_numbers, cached_bytes, knob, resolved_tiles, tiling_of
+from algorithms.tiled.parameters import (
+    TileParameters,
+    bad_numbers,
+    cached_bytes,
+    knob,
+    sized_tiles,
+    tiling_of,
+    with_tiles_in_flight,
+)
 from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.splits import (
     Split,
@@ -42,7 +50,7 @@ class SplitParameters(TileParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        problems = bad_numbers(self, {"items_per_core": 1, "stages": 1})
+        problems = bad_numbers(self, {"items_per_core": 1})
         if problems:
             raise InputError(problems)
 
@@ -63,17 +71,21 @@ Splitting = TypeVar("Splitting", bound=SplitParameters)
 
 
 def resolved_splits(workload: Workload, parameters: Splitting, chip: Accelerator) -> Splitting:
-    """``parameters`` with tiles and number of splits decided."""
-    parameters = resolved_tiles(workload, parameters, chip)
-    if parameters.splits:
-        return parameters
+    """``parameters`` with tiles, number of splits and tiles in flight decided."""
+    parameters = sized_tiles(workload, parameters, chip)
+    splits = parameters.splits or _splits(workload, parameters, chip)
+    return with_tiles_in_flight(workload, replace(parameters, splits=splits), chip, splits)
+
+
+def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) -> int:
+    """As many as fill the cores; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)
     items = tiling.heads * len(tiling.query_tiles)
     key_tiles = ceil_div(workload.kv_len, tiling.tile_columns)
     places = chip.cores * parameters.items_per_core
     if parameters.prepared:
-        return replace(parameters, splits=prepared_splits(items, workload.batch, places, key_tiles))
-    return replace(parameters, splits=automatic_splits(items, places, key_tiles))
+        return prepared_splits(items, workload.batch, places, key_tiles)
+    return automatic_splits(items, places, key_tiles)
 
 
 def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip: Accelerator) -> TilePlan:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from algorithms.chip_registry import ChipAlgorithm, get_chip_algorithm
 from algorithms.shape import Mask, Workload
+from algorithms.tiled.parameters import LEAST_STAGES
 from algorithms.tiled.profile import KernelProfile, NextItem
 from hwmodels.accelerator import Accelerator
 from hwmodels.documents import read_document
@@ -119,7 +120,10 @@ class Kernel:
                 settings |= line.set
                 break
         kind = self.algorithm.parameters
-        known = [field.name for field in fields(kind)]
+        automatic = {field.name: field.default for field in fields(kind)}
+        known = list(automatic)
+        if automatic.get("stages") == 0:  # tiles on the way are the profile's to say, not the chip's
+            settings.setdefault("stages", LEAST_STAGES)
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise InputError(

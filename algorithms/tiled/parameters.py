@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
@@ -30,6 +31,8 @@ MOST_CANDIDATES = 64
 """Sizes of query tiles that are compared."""
 WELL_SHARED = 1.1
 """A larger tile is taken if the work takes no longer than this factor of the best."""
+LEAST_STAGES = 2
+"""Of automatic ones: a tile is on the way while another is worked on."""
 PACKING_GAIN = 0.9
 """Heads are packed when tiles are fuller with it, by this factor (flash-attention, hopper/heuristics.h)."""
 
@@ -51,7 +54,10 @@ class TileParameters:
 
     tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: from the chip's local memory"))
     tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: from the chip's local memory"))
-    stages: int = field(default=2, metadata=knob("tiles of K and V that a core holds at a time"))
+    stages: int = field(
+        default=0,
+        metadata=knob("tiles of K and V that a core holds at a time; 0: as many as keep the main memory busy"),
+    )
     pack_gqa: Packing = field(
         default="auto", metadata=knob("whether query heads that share a KV head share tiles: auto, always or never")
     )
@@ -71,7 +77,7 @@ class TileParameters:
     )
 
     def __post_init__(self) -> None:
-        problems = bad_numbers(self, {"stages": 1}) + bad_choices(
+        problems = bad_numbers(self, {}) + bad_choices(
             self, {"pack_gqa": Packing, "edge": Edge, "overlap": Overlap, "order": TileOrder}
         )
         if problems:
@@ -130,15 +136,27 @@ def resolved_tiles(
     outer: OuterLoop = "query",
     held: Footprint[Tiled] = footprint,
 ) -> Tiled:
-    """``parameters`` with tile sizes, row groups and packing decided.
+    """``parameters`` with nothing automatic left, for work whose keys are not split; see `sized_tiles`."""
+    return with_tiles_in_flight(workload, sized_tiles(workload, parameters, chip, outer, held), chip, held=held)
+
+
+def sized_tiles(
+    workload: Workload,
+    parameters: Tiled,
+    chip: Accelerator,
+    outer: OuterLoop = "query",
+    held: Footprint[Tiled] = footprint,
+) -> Tiled:
+    """``parameters`` with tile sizes, row groups and packing decided; ``stages`` may still be automatic.
 
     With M elements of local memory and head dimension d, FlashAttention (arXiv:2205.14135, algorithm 1: keys outside)
     holds ``ceil(M / 4d)`` keys and ``min(ceil(M / 4d), d)`` queries: the longer tile is that of the outer loop, whose
     size decides the traffic. With queries outside it is the other way round. Sizes are whole multiples of what the
     matrix array pads to; query tiles shrink where that shares the work better among cores, key tiles until all that a
-    core holds fits.
+    core holds fits, with the fewest stages where these are automatic.
     """
     core = chip.core
+    staged = dataclasses.replace(parameters, stages=parameters.stages or LEAST_STAGES)
     width = max(workload.head_dim, workload.v_head_dim)
     quarter = ceil_div(int(core.sram_bytes) // workload.dtype_bytes, 4 * width)
     long, short = quarter, min(quarter, width)
@@ -151,14 +169,51 @@ def resolved_tiles(
     if outer == "query" and not parameters.tile_rows:
         rows = _well_shared_rows(workload, chip, rows, packed)
     if not parameters.tile_columns:
-        while columns > core.matrix_columns and excess_bytes(core, *held(workload, parameters, rows, columns)) > 0:
+        while columns > core.matrix_columns and excess_bytes(core, *held(workload, staged, rows, columns)) > 0:
             columns -= core.matrix_columns
     if not parameters.tile_rows:
-        while rows > core.matrix_rows and excess_bytes(core, *held(workload, parameters, rows, columns)) > 0:
+        while rows > core.matrix_rows and excess_bytes(core, *held(workload, staged, rows, columns)) > 0:
             rows -= core.matrix_rows
     groups = parameters.row_groups or automatic_row_groups(rows // core.matrix_rows)
     pack: Packing = "always" if packed else "never"
     return dataclasses.replace(parameters, tile_rows=rows, tile_columns=columns, row_groups=groups, pack_gqa=pack)
+
+
+def with_tiles_in_flight(
+    workload: Workload, parameters: Tiled, chip: Accelerator, parts: int = 1, held: Footprint[Tiled] = footprint
+) -> Tiled:
+    """``parameters`` with ``stages`` decided; tile sizes must be.
+
+    Data that is asked for arrives a latency later, so a core only gets its share of the main memory's bandwidth while
+    latency times bandwidth bytes are on their way to it (Little's law): ``stages`` is as many whole tiles as hold so
+    much, and one more that is worked on. Cores with an item share the bandwidth evenly; what their local memory takes
+    in bounds it. With two stages alone, a chip of few cores with large shares waits for its memory most of the time,
+    while one of many cores seldom needs more. There are at least two, no more than an item has tiles, and no more than
+    fit beside the rest that a core holds: tiles keep their size, which decides the traffic.
+
+    Parameters
+    ----------
+    parts
+        Parts of the keys that are attended apart.
+    """
+    if parameters.stages:
+        return parameters
+    rows, columns, core = parameters.tile_rows, parameters.tile_columns, chip.core
+
+    def held_with(stages: int) -> tuple[int, int]:
+        return held(workload, dataclasses.replace(parameters, stages=stages), rows, columns)
+
+    group = workload.group_size if packs(workload, parameters, rows) else 1
+    items = workload.batch * workload.heads // group * ceil_div(workload.q_len * group, rows) * parts
+    share = chip.memory.bytes_per_second / min(max(items, 1), chip.cores)
+    rate = min(share, core.sram_bytes_per_cycle * chip.clock_hz)
+    latency_s = chip.memory.latency_s + sum(tier.latency_s for tier in chip.caches)
+    tile_bytes = held_with(LEAST_STAGES)[0] - held_with(LEAST_STAGES - 1)[0]
+    needed = min(1 + math.ceil(latency_s * rate / tile_bytes), ceil_div(ceil_div(workload.kv_len, columns), parts))
+    stages = LEAST_STAGES
+    while stages < needed and excess_bytes(core, *held_with(stages + 1)) <= 0:
+        stages += 1
+    return dataclasses.replace(parameters, stages=stages)
 
 
 def automatic_row_groups(blocks: int) -> int:

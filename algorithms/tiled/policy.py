@@ -6,7 +6,7 @@ work and metadata, what had to wait for whom, and transfers between memory tiers
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
@@ -84,12 +84,22 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
     def _key(self, workload: Workload, parameters: Policied, tiers: int) -> RunKey:
         return RunKey.of(self.stepped(workload, parameters), parameters, tiers, self.frames)
 
+    def resolved(self, workload: Workload, parameters: Policied, chip: Accelerator) -> Policied:
+        """Tiles in flight, as the keys that are attended need them; sizes of tiles are the plan's."""
+        if parameters.stages:
+            return parameters
+        return replace(parameters, stages=self._step(workload, parameters, chip).tiles.stages)
+
     def plan(self, workload: Workload, parameters: Policied, chip: Accelerator) -> TilePlan:
         """Layer after layer: decisions, attention over what is kept, what a fused kernel cannot give."""
+        cost, step = self.cost(workload, parameters, chip), self._step(workload, parameters, chip)
+        return policy_plan(self.name, cost, step, chip, parameters.host_seconds)
+
+    def _step(self, workload: Workload, parameters: Policied, chip: Accelerator) -> StepShape:
+        """With tiles for the layer that attends the most keys."""
         cost, shape = self.cost(workload, parameters, chip), cache_shape(workload, parameters.layers)
         keys = max(max(attended_keys(layer, shape.group)) for layer in cost.layers)
-        step = StepShape.of(self.stepped(workload, parameters), shape, keys, parameters, chip)
-        return policy_plan(self.name, cost, step, chip, parameters.host_seconds)
+        return StepShape.of(self.stepped(workload, parameters), shape, keys, parameters, chip)
 
     def values(self, workload: Workload, parameters: Policied, tensors: Tensors) -> FloatArray:
         """Attention over the keys that the policy lets the queries see."""

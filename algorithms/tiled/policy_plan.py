@@ -15,7 +15,14 @@ import numpy as np
 from algorithms.kv_cost import CacheShape, Read, StackCost, StepCost
 from algorithms.shape import Workload
 from algorithms.tiled.exchange import HOST, TierTransfer, memory_tiers
-from algorithms.tiled.parameters import TileParameters, cached_bytes, fitting_core_bytes, footprint, resolved_tiles
+from algorithms.tiled.parameters import (
+    TileParameters,
+    cached_bytes,
+    fitting_core_bytes,
+    footprint,
+    sized_tiles,
+    with_tiles_in_flight,
+)
 from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.tiled.policy_work import (
     Amount,
@@ -59,7 +66,10 @@ class StepShape:
     ) -> StepShape:
         """With tiles for at most ``keys`` keys on ``chip``; query heads of a KV head share tiles."""
         attended = workload.with_(kv_len=max(keys, workload.q_len), mask="full")
-        return cls(attended, cache, resolved_tiles(attended, tiles, chip))
+        sized = sized_tiles(attended, tiles, chip)
+        items = workload.kv_heads * workload.batch * ceil_div(workload.q_len * cache.group, sized.tile_rows)
+        parts = automatic_splits(items, chip.cores, max(ceil_div(keys, sized.tile_columns), 1))
+        return cls(attended, cache, with_tiles_in_flight(attended, sized, chip, parts))
 
     @property
     def rows(self) -> int:

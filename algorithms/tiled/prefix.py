@@ -72,10 +72,16 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         """Tile sizes and splits of both parts for the chip."""
         if not _has_prefix(workload, parameters):
             return resolved_splits(workload, parameters, chip)
+        asked = parameters.stages
         parameters = resolved_splits(_own(workload, parameters), parameters, chip)
         piece = _pieces(workload, parameters)[0]
-        of_prefix = resolved_splits(piece.workload, piece.parameters, chip)
-        return replace(parameters, prefix_tile_rows=of_prefix.tile_rows, prefix_splits=of_prefix.splits)
+        of_prefix = resolved_splits(piece.workload, replace(piece.parameters, stages=asked), chip)
+        return replace(
+            parameters,
+            prefix_tile_rows=of_prefix.tile_rows,
+            prefix_splits=of_prefix.splits,
+            stages=min(parameters.stages, of_prefix.stages),  # so that both fit
+        )
 
     def plan(self, workload: Workload, parameters: PrefixParameters, chip: Accelerator) -> TilePlan:
         """The prefix, what each sequence has of its own, and the merge of both."""

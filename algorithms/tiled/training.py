@@ -21,6 +21,7 @@ from algorithms.tiled.online import finite
 from algorithms.tiled.operators import Elementwise, OperatorParameters
 from algorithms.tiled.parameters import (
     ACCUMULATOR_BYTES,
+    LEAST_STAGES,
     TileParameters,
     excess_bytes,
     fitting_core_bytes,
@@ -58,26 +59,31 @@ class Training(TiledAlgorithm[TrainingParameters]):
 
     def resolved(self, workload: Workload, parameters: TrainingParameters, chip: Accelerator) -> TrainingParameters:
         """Tile sizes of both passes; query heads do not share tiles."""
+        asked = parameters.stages
         parameters = resolved_tiles(workload, replace(parameters, pack_gqa="never"), chip)
-        core = chip.core
+        core, stages = chip.core, parameters.stages
         rows = parameters.backward_tile_rows or round_up(min(BACKWARD_TILE, workload.q_len), core.matrix_rows)
         columns = parameters.backward_tile_columns or round_up(min(BACKWARD_TILE, workload.kv_len), core.matrix_columns)
         while not parameters.backward_tile_rows and rows > core.matrix_rows:
-            if excess_bytes(core, *_held(workload, rows, columns)) <= 0:
+            if excess_bytes(core, *_held(workload, rows, columns, asked or LEAST_STAGES)) <= 0:
                 break
             rows -= core.matrix_rows
         while not parameters.backward_tile_columns and columns > core.matrix_columns:
-            if excess_bytes(core, *_held(workload, rows, columns)) <= 0:
+            if excess_bytes(core, *_held(workload, rows, columns, asked or LEAST_STAGES)) <= 0:
                 break
             columns -= core.matrix_columns
-        return replace(parameters, backward_tile_rows=rows, backward_tile_columns=columns)
+        while not asked and stages > LEAST_STAGES and excess_bytes(core, *_held(workload, rows, columns, stages)) > 0:
+            stages -= 1
+        return replace(parameters, stages=stages, backward_tile_rows=rows, backward_tile_columns=columns)
 
     def plan(self, workload: Workload, parameters: TrainingParameters, chip: Accelerator) -> TilePlan:
         """Forward pass, row sums, backward pass, conversion of the gradients of Q."""
         parameters = self.resolved(workload, parameters, chip)
         rows, columns = parameters.backward_tile_rows, parameters.backward_tile_columns
         backward = fitting_core_bytes(
-            chip, *_held(workload, rows, columns), f"backward tiles of {rows} queries and {columns} keys"
+            chip,
+            *_held(workload, rows, columns, parameters.stages),
+            f"backward tiles of {rows} queries and {columns} keys",
         )
         statistics = workload.batch * workload.heads * workload.q_len * ROW_STATISTICS_BYTES
         gradient = workload.q_bytes // workload.dtype_bytes * ACCUMULATOR_BYTES
@@ -201,9 +207,12 @@ def _backward_tiling(workload: Workload, parameters: TrainingParameters) -> Tili
     return Tiling(workload, rows or BACKWARD_TILE, columns or BACKWARD_TILE, packed=False)
 
 
-def _held(workload: Workload, rows: int, columns: int) -> tuple[int, int]:
-    """Bytes of Q and dO in two stages, K, V, P and dS; and of S, dP and the gradients of K and V in float32."""
+def _held(workload: Workload, rows: int, columns: int, stages: int = LEAST_STAGES) -> tuple[int, int]:
+    """Bytes of Q and dO in ``stages`` (two at least), K, V, P and dS; and of S, dP and the gradients of K and V.
+
+    The latter are float32.
+    """
     widths = workload.head_dim + workload.v_head_dim
-    operands = (2 * rows + columns) * widths + 2 * rows * columns
+    operands = (max(stages, LEAST_STAGES) * rows + columns) * widths + 2 * rows * columns
     accumulators = 2 * rows * columns + columns * widths
     return operands * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES

@@ -510,10 +510,10 @@ def test_automatic_tiles_fit_even_a_small_core(name):
 
 def test_all_bad_parameters_come_at_once():
     with pytest.raises(InputError) as error:
-        get_chip_algorithm("flash.q_outer").parameters(tile_rows=-1, stages=0, overlap="both", order="random")
+        get_chip_algorithm("flash.q_outer").parameters(tile_rows=-1, stages=-1, overlap="both", order="random")
     assert str(error.value).splitlines() == [
         "tile_rows: must be at least 0 (got -1)",
-        "stages: must be at least 1 (got 0)",
+        "stages: must be at least 0 (got -1)",
         "overlap: must be one of serial, ping_pong (got 'both')",
         "order: must be one of static, longest_first (got 'random')",
     ]
