@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,7 @@ from studies.cli.execution import (
     read_limits,
 )
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
-from studies.cli.sweep import StoreOption, StudyFile, store_path
+from studies.cli.sweep import StoreOption, StudyFile, first_reason, store_path
 
 if TYPE_CHECKING:
     from algorithms.tiled.fidelity import MemoryFidelity
@@ -146,7 +147,9 @@ def _text(study: Study, summary: SearchSummary, evaluations: int) -> str:
         head += f"\nstopped before {evaluations:,}: {summary.sampler} almost only repeats itself by now"
     tail = f'stored in {summary.store}; report it with --study "{summary.study}"'
     if not summary.front:
-        return f"{head}\nno design has a result and keeps the constraints\n{tail}"
+        reason = first_reason(Path(summary.store), summary.study) if summary.failed else ""
+        why = f"\nthe first without result: {reason}" if reason else ""
+        return f"{head}\nno design has a result and keeps the constraints{why}\n{tail}"
     return f"{head}\n\n{_front(study, summary)}\n\n{tail}"
 
 

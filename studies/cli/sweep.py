@@ -86,11 +86,12 @@ def sweep(
     except KeyboardInterrupt:
         note(f"stopped; finished points are in {path}, the same command continues", quiet=False)
         raise
+    rate = f" at {summary.points_per_s:.3g} points/s" if summary.evaluated else ""
     emit(
         summary.describe(),
         lambda: (
             f"{summary.study}: {summary.done} of {summary.points} points done, {summary.failed} failed"
-            f" ({summary.evaluated} evaluated now at {summary.points_per_s:.3g} points/s,"
+            f" ({summary.evaluated} evaluated now{rate},"
             f" {summary.skipped} there already{_reuse(summary)})\nstored in {summary.store}"
         ),
         as_json=as_json,
@@ -98,9 +99,19 @@ def sweep(
     if len(summary.code) > 1:
         states = ", ".join(f"{count} by {state}" for state, count in summary.code.items())
         note(f"points come from different states of the code: {states}", quiet=quiet)
-    if summary.failed:
-        note("see the reasons in the report, or repeat with --retry-failed", quiet=quiet)
+    if summary.failed and not quiet:
+        note(f"the first that failed: {first_reason(path, summary.study)}", quiet=quiet)
+        note("see all reasons in the report, or repeat with --retry-failed", quiet=quiet)
     return EXIT_CHECK_FAILED if summary.points and summary.failed == summary.points else EXIT_OK
+
+
+def first_reason(path: Path, study: str) -> str:
+    """Why the first point of a study that has no result has none; empty if all have one."""
+    from studies.store import Store
+
+    with Store(path) as store:
+        errors = (row.outcome.error for row in store.rows(study) if row.outcome.status != "done")
+        return next((" ".join(error.split()) for error in errors if error), "")
 
 
 def _reuse(summary: SweepSummary) -> str:

@@ -192,12 +192,16 @@ axes:
 """
 
 
-def test_a_sweep_keeps_failures_as_rows_and_continues(here, json_of):
+def test_a_sweep_keeps_failures_as_rows_and_continues(here, json_of, capsys):
     (here / "s.yaml").write_text(STUDY)
     summary = json_of("sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "2", "--quiet")
     assert (summary["points"], summary["done"], summary["failed"], summary["evaluated"]) == (6, 3, 3, 6)
     again = json_of("sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0")
     assert (again["evaluated"], again["skipped"], again["failed"]) == (0, 6, 3)
+    assert main(["sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0"]) == 0
+    told = capsys.readouterr()
+    assert "(0 evaluated now, 6 there already" in told.out, "no rate of nothing"
+    assert re.search(r"^the first that failed: .*no FIFO is called 'nowhere'", told.err, re.MULTILINE)
     retried = json_of("sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0", "--retry-failed")
     assert (retried["evaluated"], retried["skipped"], retried["failed"]) == (3, 3, 3)
 

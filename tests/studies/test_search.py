@@ -254,7 +254,18 @@ def test_a_search_without_a_design_that_keeps_the_constraints_says_so(tmp_path, 
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(LANES.replace("<= 4 KiB", "<= 1 B"))
     assert main(["search", "s.yaml", "--evaluations", "4", "--jobs", "0", "-q"]) == 1
-    assert "no design has a result and keeps the constraints" in capsys.readouterr().out
+    assert "no design has a result and keeps the constraints\nstored in" in capsys.readouterr().out
+
+
+def test_a_search_without_any_result_says_why(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(
+        "algorithm: vit.hybrid\nworkload: m3vit-tiny\nobjectives: [image.seconds]\naxes: {linear_in: [8, 16]}\n"
+    )
+    assert main(["search", "s.yaml", "--evaluations", "2", "--jobs", "0", "-q"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "no design has a result and keeps the constraints"
+    assert lines[3].startswith("the first without result: vit.hybrid has timing only")
 
 
 def test_the_front_shows_fields_of_a_chip_with_units_and_why_a_search_ends(tmp_path, monkeypatch, capsys):
