@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,11 @@ def test_a_queue_that_never_starts_says_why_and_is_left_in_the_end(slurm, monkey
 def test_a_sweep_that_is_stopped_takes_its_jobs_out_of_the_queue(slurm, monkeypatch, number):
     monkeypatch.setenv("FAKE_SLURM_WAITS", "Priority")
     command = [sys.executable, "-m", "studies", "sweep", "s.yaml", "--slurm", "3"]
-    usual = [sys.executable, "-c", "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"]
-    usual[-1] += "os.execv(sys.argv[1], sys.argv[1:])"  # a test run in the background inherits that Ctrl-C is ignored
-    with subprocess.Popen([*usual, *command], stderr=subprocess.PIPE, text=True) as sweep:
+    # a test run in the background, or under nohup, inherits that the signal is ignored
+    usual = [sys.executable, "-c", f"import os, signal, sys; signal.signal({int(number)}, signal.SIG_DFL);"]
+    usual[-1] += "os.execv(sys.argv[1], sys.argv[1:])"
+    with subprocess.Popen([*usual, *command], stderr=subprocess.PIPE, text=True) as sweep, ExitStack() as ending:
+        ending.callback(sweep.kill)  # a sweep that does not stop fails the test, it does not hold it up
         deadline = time.monotonic() + 30
         while len(fake_slurm.jobs()) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
