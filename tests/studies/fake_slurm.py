@@ -27,7 +27,7 @@ def sbatch(arguments):
                 ["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
             )
         process = shell.pid
-    (FOLDER / f"{number}.job").write_text(str(process))
+    write(number, process)
     sys.stdout.write(f"{number};cluster\n")
 
 
@@ -42,9 +42,16 @@ def squeue(arguments):
 def scancel(arguments):
     for number, process in jobs():
         if number in arguments:
-            (FOLDER / f"{number}.job").write_text("-1")
+            write(number, -1)
             if process > 0 and runs(process):
                 os.killpg(process, signal.SIGTERM)
+
+
+def write(number, process):
+    """At once, for somebody may be reading."""
+    whole = FOLDER / f"{number}.new"
+    whole.write_text(str(process))
+    whole.replace(FOLDER / f"{number}.job")
 
 
 def jobs():
