@@ -23,6 +23,7 @@ from algorithms.tiled.parameters import (
     with_tiles_in_flight,
 )
 from algorithms.tiled.plan import TilePlan
+from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.splits import (
     Split,
     automatic_splits,
@@ -80,7 +81,7 @@ def resolved_splits(workload: Workload, parameters: Splitting, chip: Accelerator
 def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) -> int:
     """As many as fill the cores; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)
-    items = tiling.heads * len(tiling.query_tiles)
+    items = tiling.heads * tiling.query_tile_count
     key_tiles = ceil_div(workload.kv_len, tiling.tile_columns)
     places = chip.cores * parameters.items_per_core
     if parameters.prepared:
@@ -90,6 +91,7 @@ def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) 
 
 def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip: Accelerator) -> TilePlan:
     """Attention over all parts and, if there are several, their merge; parameters must be decided."""
+    check_tensors_fit(name, workload.compulsory_bytes, chip, workload.dtype)
     tiling = tiling_of(workload, parameters)
     split = Split.of(tiling, parameters.splits)
     parts = len(split.parts)

@@ -20,6 +20,7 @@ from algorithms.tiled.online import finite
 from algorithms.tiled.operators import OperatorParameters
 from algorithms.tiled.parameters import ACCUMULATOR_BYTES, cached_bytes, fitting_core_bytes
 from algorithms.tiled.plan import Launch, TilePlan
+from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.tiles import Tiling, spans
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ class Eager(TiledAlgorithm[EagerParameters]):
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
         """The forward launches of the program."""
         program = PROGRAMS[parameters.program]
-        launches = tuple(program.forward(workload, parameters, chip))
         passing = scores(workload) * workload.dtype_bytes
+        held = workload.compulsory_bytes + program.kept_tensors[0] * passing
+        check_tensors_fit("eager.forward", held, chip, workload.dtype)
+        launches = tuple(program.forward(workload, parameters, chip))
         kept = cached_bytes(chip, 2 * passing) // 2  # a launch reads one array of scores and writes another
         return TilePlan(
             algorithm="eager.forward",
@@ -45,7 +48,7 @@ class Eager(TiledAlgorithm[EagerParameters]):
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
             compulsory_bytes=workload.compulsory_bytes,
-            capacity_bytes=workload.compulsory_bytes + program.kept_tensors[0] * passing,
+            capacity_bytes=held,
             core_bytes=tile_core_bytes(workload, parameters, chip),
         )
 
@@ -69,11 +72,12 @@ class EagerTraining(Eager):
 
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
         """The forward launches, then the backward ones."""
-        forward = super().plan(workload, parameters, chip)
         program = PROGRAMS[parameters.program]
+        kept = program.kept_tensors[1] * scores(workload) * workload.dtype_bytes
+        check_tensors_fit("eager.training", 2 * workload.compulsory_bytes + kept, chip, workload.dtype)
+        forward = super().plan(workload, parameters, chip)
         # the backward pass needs the weights: nothing is dropped
         launches = (*program.forward(workload, parameters, chip), *program.backward(workload, parameters, chip))
-        kept = program.kept_tensors[1] * scores(workload) * workload.dtype_bytes
         return replace(
             forward,
             algorithm="eager.training",

@@ -26,6 +26,7 @@ from algorithms.tiled.parameters import (
     tiling_of,
 )
 from algorithms.tiled.plan import Launch, TilePlan, WorkItem, run_lengths
+from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.steps import Steps
 from algorithms.tiled.tiles import QueryTile, Tiling
 
@@ -43,6 +44,7 @@ class QueryOuter(TiledAlgorithm[TileParameters]):
 
     def plan(self, workload: Workload, parameters: TileParameters, chip: Accelerator) -> TilePlan:
         """One launch; a work item per query tile."""
+        check_tensors_fit("flash.q_outer", workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         return TilePlan(
             algorithm="flash.q_outer",

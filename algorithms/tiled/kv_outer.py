@@ -32,9 +32,10 @@ from algorithms.tiled.parameters import (
     tiling_of,
 )
 from algorithms.tiled.plan import TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, Steps
 from algorithms.tiled.tiles import QueryTile, Tiling
-from hwmodels.errors import InputError
+from hwmodels.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
@@ -93,6 +94,16 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
 
     def plan(self, workload: Workload, parameters: KeyOuterParameters, chip: Accelerator) -> TilePlan:
         """One launch; a work item per head."""
+        if workload.mask == "causal" and workload.q_len > workload.kv_len:
+            # no tile of keys passes by the first queries, so nothing would write their outputs
+            raise InputError(
+                Problem(
+                    f"keys outside under a causal mask need at least as many keys as queries (got {workload.q_len} "
+                    f"queries, {workload.kv_len} keys)",
+                    field="q_len",
+                )
+            )
+        check_tensors_fit("flash.kv_outer", workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         tiling = tiling_of(workload, parameters)
         item = WorkItem(run_lengths(_steps(tiling, parameters)))

@@ -16,6 +16,7 @@ from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.kv_outer import STATISTICS_BYTES, KeyOuter, KeyOuterParameters, revisited_in_cache
 from algorithms.tiled.parameters import ACCUMULATOR_BYTES, excess_bytes, fitting_core_bytes, knob
 from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.tiles import Tiling
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
 
     def plan(self, workload: Workload, parameters: KeyOuterTrainingParameters, chip: Accelerator) -> TilePlan:
         """The forward launch and the backward launch."""
+        check_tensors_fit("flash.kv_outer_training", 2 * workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         forward = KeyOuter().plan(workload, parameters, chip)
         rows, columns = parameters.tile_rows, parameters.backward_tile_columns

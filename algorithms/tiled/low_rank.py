@@ -19,6 +19,7 @@ from algorithms.tiled.flash import core_bytes, launch_of
 from algorithms.tiled.online import OnlineSoftmax
 from algorithms.tiled.parameters import TileParameters, footprint, knob, resolved_tiles, tiling_of
 from algorithms.tiled.plan import Matmul, TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.steps import Steps
 from algorithms.tiled.tiles import QueryTile
 from hwmodels.errors import InputError, Problem
@@ -54,11 +55,12 @@ class LowRank(TiledAlgorithm[LowRankParameters]):
     def plan(self, workload: Workload, parameters: LowRankParameters, chip: Accelerator) -> TilePlan:
         """One launch; a work item per query tile."""
         parameters = self.resolved(workload, parameters, chip)
+        inputs = _input_bytes(workload, parameters.rank)
+        check_tensors_fit("flash.low_rank", inputs + workload.out_bytes, chip, workload.dtype)
         tiling = tiling_of(workload, parameters)
         steps = Steps(tiling, parameters)
         items = run_lengths(_item(steps, tile, parameters.rank) for tile in tiling.query_tiles)
         launch = launch_of("attention", tiling, parameters, items)
-        inputs = _input_bytes(workload, parameters.rank)
         return TilePlan(
             algorithm="flash.low_rank",
             launches=(replace(launch, unique_load_bytes=inputs),),

@@ -8,7 +8,8 @@ tile then belongs to token ``r // group_size``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +73,16 @@ class Tiling:
     tile_rows: int
     tile_columns: int
     packed: bool
-    query_tiles: tuple[QueryTile, ...] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "query_tiles", tuple(self._cut()))
+    @cached_property
+    def query_tiles(self) -> tuple[QueryTile, ...]:
+        """All tiles of the rows of one head; cut when they are asked for, since there may be millions."""
+        return tuple(self._cut())
+
+    @property
+    def query_tile_count(self) -> int:
+        """How many there are."""
+        return ceil_div(self.rows, self.tile_rows)
 
     @property
     def rows_per_token(self) -> int:

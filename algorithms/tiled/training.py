@@ -30,6 +30,7 @@ from algorithms.tiled.parameters import (
     tiling_of,
 )
 from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.splits import Split
 from algorithms.tiled.steps import Steps
 from algorithms.tiled.tiles import QueryTile, Tiling, round_up
@@ -78,6 +79,7 @@ class Training(TiledAlgorithm[TrainingParameters]):
 
     def plan(self, workload: Workload, parameters: TrainingParameters, chip: Accelerator) -> TilePlan:
         """Forward pass, row sums, backward pass, conversion of the gradients of Q."""
+        check_tensors_fit("flash.training", 2 * workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         rows, columns = parameters.backward_tile_rows, parameters.backward_tile_columns
         backward = fitting_core_bytes(
