@@ -33,3 +33,10 @@ class Slows:
     kind: Literal["interval", "latency"]
     units: tuple[str, ...]
     least: int = 0
+
+
+def knob(
+    help_text: str, unit: str | None = None, speeds: tuple[str, ...] = (), depth: bool = False
+) -> dict[str, object]:
+    """Metadata of a parameter."""
+    return {"help": help_text, "speeds": speeds, "depth": depth} | ({"unit": unit} if unit else {})

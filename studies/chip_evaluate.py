@@ -160,6 +160,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     """
     from algorithms.tiled.energy import energy_of
     from algorithms.tiled.mapping import time_plan
+    from algorithms.tiled.room import check_tensors_fit
 
     started = time.perf_counter()
     algorithm = _chip_algorithm(point)
@@ -169,7 +170,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     chip, workload = setting.accelerator, point.workload
     parameters = algorithm.resolved(workload, algorithm.parameters(**dict(point.parameters)), chip)
     plan = algorithm.plan(workload, parameters, chip)
-    _check_capacity(plan, setting, workload.dtype)
+    check_tensors_fit(plan.algorithm, plan.capacity_bytes, chip, workload.dtype)
     run = time_plan(plan, chip, _profile(setting, parameters), mode=setting.mapping, memory=setting.memory)
     decided: dict[str, Scalar] = {
         field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
@@ -206,15 +207,6 @@ def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:
     if not runs_on_chip(find_algorithm(point.algorithm)):
         raise InputError(Problem(f"{point.algorithm} is a graph of FIFOs and takes no chip", field="chip"))
     return get_chip_algorithm(point.algorithm)
-
-
-def _check_capacity(plan: TilePlan, setting: ChipSetting, dtype: str) -> None:
-    """Refuse tensors that the main memory cannot hold."""
-    from algorithms.capacity import Room, check_fits
-
-    chip, memory = setting.accelerator, setting.accelerator.memory
-    room = Room(f"{memory.name} of {chip.name}", memory.capacity_bytes, memory.count)
-    check_fits(room, [(f"tensors of {plan.algorithm}", plan.capacity_bytes)], dtype)
 
 
 def _why_unchecked(point: DesignPoint) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from algorithms.hybrid.parameters import HybridParameters
 from algorithms.shape import Workload
+from algorithms.tiled.tiles import ceil_div
 from hwmodels.errors import InputError, Problem
 
 MULTIPLIER_BITS = (26, 17)
@@ -86,7 +87,7 @@ class HybridDesign:
     @property
     def words(self) -> int:
         """Words of activations per token."""
-        return _ceil(self.hidden * self.parameters.activation_bits, self.parameters.bus_bits)
+        return ceil_div(self.hidden * self.parameters.activation_bits, self.parameters.bus_bits)
 
     @property
     def pass_cycles(self) -> int:
@@ -96,14 +97,14 @@ class HybridDesign:
     def linear_cycles(self, tokens: int, inputs: int, outputs: int, units: int) -> int:
         """Of a linear layer: a block of weights per cycle, or as fast as tokens come and go word by word."""
         own = self.parameters
-        blocks = _ceil(inputs, own.linear_in) * _ceil(outputs, own.linear_out)
-        moved = _ceil(max(inputs, outputs) * own.activation_bits, own.bus_bits)
-        return max(_ceil(tokens, units) * blocks, tokens * moved)
+        blocks = ceil_div(inputs, own.linear_in) * ceil_div(outputs, own.linear_out)
+        moved = ceil_div(max(inputs, outputs) * own.activation_bits, own.bus_bits)
+        return max(ceil_div(tokens, units) * blocks, tokens * moved)
 
     @property
     def share(self) -> int:
         """Queries of one streaming module."""
-        return _ceil(self.tokens, self.parameters.streaming_modules)
+        return ceil_div(self.tokens, self.parameters.streaming_modules)
 
     @property
     def projection_cycles(self) -> int:
@@ -113,12 +114,12 @@ class HybridDesign:
     @property
     def query_blocks(self) -> int:
         """Passes of one module over keys and values."""
-        return _ceil(self.share, self.parameters.attention_queries)
+        return ceil_div(self.share, self.parameters.attention_queries)
 
     @property
     def key_cycles(self) -> int:
         """Per key, or value, of a pass: all heads, a tile per cycle."""
-        return _ceil(self.hidden, self.parameters.attention_tile)
+        return ceil_div(self.hidden, self.parameters.attention_tile)
 
     @property
     def gate_cycles(self) -> int:
@@ -140,11 +141,11 @@ class HybridDesign:
 
     def load_cycles(self, size: int) -> int:
         """Of `size` bytes of weights through one port."""
-        return _ceil(size * 8, min(self.parameters.bus_bits, self.parameters.memory_bytes_per_cycle * 8))
+        return ceil_div(size * 8, min(self.parameters.bus_bits, self.parameters.memory_bytes_per_cycle * 8))
 
     def weight_bytes(self, inputs: int, outputs: int) -> int:
         """Of the weights of a linear layer."""
-        return _ceil(inputs * outputs * self.parameters.weight_bits, 8)
+        return ceil_div(inputs * outputs * self.parameters.weight_bits, 8)
 
     @property
     def attention_block_cycles(self) -> int:
@@ -191,11 +192,11 @@ class HybridDesign:
         and the projection's output, and of the FIFO of scores."""
         own = self.parameters
         block = own.linear_in * own.linear_out * own.weight_bits
-        attention = block_rams(block, _ceil(self.hidden, own.linear_in) * _ceil(self.hidden, own.linear_out))
+        attention = block_rams(block, ceil_div(self.hidden, own.linear_in) * ceil_div(self.hidden, own.linear_out))
         widest = max(self.feed_forward, self.expert_hidden if own.experts else 0)
         blocks = max(
-            _ceil(self.hidden, own.linear_in) * _ceil(widest, own.linear_out),
-            _ceil(widest, own.linear_in) * _ceil(self.hidden, own.linear_out),
+            ceil_div(self.hidden, own.linear_in) * ceil_div(widest, own.linear_out),
+            ceil_div(widest, own.linear_in) * ceil_div(self.hidden, own.linear_out),
         )
         activations = block_rams(own.bus_bits, self.tokens * self.words)
         scores = own.attention_queries * (1 << (self.workload.heads - 1).bit_length()) * own.activation_bits
@@ -206,14 +207,10 @@ class HybridDesign:
 def dsp_per_product(first_bits: int, second_bits: int) -> int:
     """DSP slices of a multiplier, each operand cut into pieces that one slice takes; the better way round."""
     long, short = MULTIPLIER_BITS
-    ways = [_ceil(a, long) * _ceil(b, short) for a, b in ((first_bits, second_bits), (second_bits, first_bits))]
+    ways = [ceil_div(a, long) * ceil_div(b, short) for a, b in ((first_bits, second_bits), (second_bits, first_bits))]
     return min(ways)
 
 
 def block_rams(width_bits: int, depth: int) -> int:
     """Block RAMs of a memory, in the shape that takes fewest."""
-    return min(_ceil(width_bits, width) * _ceil(depth, rows) for rows, width in BLOCK_RAM_SHAPES)
-
-
-def _ceil(value: int, step: int) -> int:
-    return -(-value // step)
+    return min(ceil_div(width_bits, width) * ceil_div(depth, rows) for rows, width in BLOCK_RAM_SHAPES)

@@ -15,6 +15,7 @@ from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
 from algorithms.registry import Tensors, algorithm
 from algorithms.shape import Workload
+from algorithms.tiled.tiles import ceil_div
 from hwmodels.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
 
@@ -36,10 +37,6 @@ def build(workload: Workload, parameters: HybridParameters, tensors: Tensors | N
 def _takes(cycles: int, take: tuple[int, ...], make: tuple[int, ...]) -> Segment:
     """One firing that keeps its unit for so long, with its tokens at the end."""
     return Segment(1, take, make, max(cycles, 1), max(cycles, 1))
-
-
-def _ceil(value: int, step: int) -> int:
-    return -(-value // step)
 
 
 def _table(segments: Iterator[Segment]) -> FiringTable:
@@ -174,7 +171,7 @@ class _Builder:
             if size <= BURST_BYTES:
                 yield burst(size, 1, True, True)
                 return
-            between = _ceil(size, BURST_BYTES) - 2
+            between = ceil_div(size, BURST_BYTES) - 2
             yield burst(BURST_BYTES, 1, True, False)
             if between:
                 yield burst(BURST_BYTES, between, False, False)

@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from algorithms.levers import knob
 from hwmodels.errors import InputError, Problem
 
 _MAY_BE_ZERO = ("feed_forward", "experts", "expert_hidden", "score_depth")
-
-
-def _knob(
-    help_text: str, unit: str | None = None, speeds: tuple[str, ...] = (), depth: bool = False
-) -> dict[str, object]:
-    """Metadata of a parameter; `algorithms.levers` says what ``speeds`` and ``depth`` mean."""
-    return {"help": help_text, "speeds": speeds, "depth": depth} | ({"unit": unit} if unit else {})
 
 
 @dataclass(frozen=True)
@@ -35,48 +29,48 @@ class HybridParameters:
 
     streaming_modules: int = field(
         default=1,
-        metadata=_knob(
+        metadata=knob(
             "copies of QKV, attention and projection; each takes its share of the queries",
             speeds=("qkv", "qk", "pv", "project"),
         ),
     )
     attention_tile: int = field(
         default=8,
-        metadata=_knob("elements of a key, and of a value, that one query takes in per cycle", speeds=("qk", "pv")),
+        metadata=knob("elements of a key, and of a value, that one query takes in per cycle", speeds=("qk", "pv")),
     )
     attention_queries: int = field(
         default=4,
-        metadata=_knob("queries that share one pass over keys and values", speeds=("qk", "pv")),
+        metadata=knob("queries that share one pass over keys and values", speeds=("qk", "pv")),
     )
     linear_in: int = field(
         default=16,
-        metadata=_knob("inputs of a linear unit's block of weights", speeds=("qkv", "project", "feed_forward")),
+        metadata=knob("inputs of a linear unit's block of weights", speeds=("qkv", "project", "feed_forward")),
     )
     linear_out: int = field(
         default=16,
-        metadata=_knob("outputs of a linear unit's block of weights", speeds=("qkv", "project", "feed_forward")),
+        metadata=knob("outputs of a linear unit's block of weights", speeds=("qkv", "project", "feed_forward")),
     )
     linear_units: int = field(
         default=3,
-        metadata=_knob(
+        metadata=knob(
             "linear units of the feed-forward layers; each takes its share of the tokens", speeds=("feed_forward",)
         ),
     )
-    feed_forward: int = field(default=0, metadata=_knob("width of the feed-forward layers; 0: four times hidden"))
-    experts: int = field(default=0, metadata=_knob("experts of every second layer; 0: all layers are dense"))
-    expert_hidden: int = field(default=0, metadata=_knob("width of an expert; 0: twice hidden"))
-    experts_per_token: int = field(default=2, metadata=_knob("experts that each token is sent to"))
-    images: int = field(default=1, metadata=_knob("images that go through each layer together"))
-    activation_bits: int = field(default=32, metadata=_knob("width of an activation", "bit"))
-    weight_bits: int = field(default=16, metadata=_knob("width of a weight", "bit"))
-    bus_bits: int = field(default=256, metadata=_knob("width of a memory port and of a word of activations", "bit"))
+    feed_forward: int = field(default=0, metadata=knob("width of the feed-forward layers; 0: four times hidden"))
+    experts: int = field(default=0, metadata=knob("experts of every second layer; 0: all layers are dense"))
+    expert_hidden: int = field(default=0, metadata=knob("width of an expert; 0: twice hidden"))
+    experts_per_token: int = field(default=2, metadata=knob("experts that each token is sent to"))
+    images: int = field(default=1, metadata=knob("images that go through each layer together"))
+    activation_bits: int = field(default=32, metadata=knob("width of an activation", "bit"))
+    weight_bits: int = field(default=16, metadata=knob("width of a weight", "bit"))
+    bus_bits: int = field(default=256, metadata=knob("width of a memory port and of a word of activations", "bit"))
     memory_bytes_per_cycle: int = field(
-        default=64, metadata=_knob("of the memory that weights come from, for all ports together", "B/cycle")
+        default=64, metadata=knob("of the memory that weights come from, for all ports together", "B/cycle")
     )
-    exp_dsp: int = field(default=4, metadata=_knob("DSP slices of one exponential unit (an assumption)"))
+    exp_dsp: int = field(default=4, metadata=knob("DSP slices of one exponential unit (an assumption)"))
     score_depth: int = field(
         default=0,
-        metadata=_knob(
+        metadata=knob(
             "depth of the FIFO of scores, in keys; 0: all tokens of an image, the least it needs", depth=True
         ),
     )

@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from algorithms.levers import knob
 from hwmodels.errors import InputError, Problem
 
 Granularity = Literal["row", "scalar"]
-
-
-def _knob(
-    help_text: str, unit: str | None = None, speeds: tuple[str, ...] = (), depth: bool = False
-) -> dict[str, object]:
-    """Metadata of a parameter; `algorithms.levers` says what ``speeds`` and ``depth`` mean."""
-    return {"help": help_text, "speeds": speeds, "depth": depth} | ({"unit": unit} if unit else {})
 
 
 @dataclass(frozen=True)
@@ -33,33 +27,33 @@ class StreamingParameters:
     value_parameters: ClassVar[tuple[str, ...]] = ("granularity",)
     """Parameters that change what is computed; all others only change when."""
 
-    granularity: Granularity = field(default="row", metadata=_knob("tokens of Q, K and V: row or scalar"))
-    fifo_depth: int = field(default=16, metadata=_knob("depth of every short FIFO, in tokens", depth=True))
+    granularity: Granularity = field(default="row", metadata=knob("tokens of Q, K and V: row or scalar"))
+    fifo_depth: int = field(default=16, metadata=knob("depth of every short FIFO, in tokens", depth=True))
     long_depth: int = field(
-        default=0, metadata=_knob("depth of the row-long FIFOs, in tokens; 0: what full rate needs", depth=True)
+        default=0, metadata=knob("depth of the row-long FIFOs, in tokens; 0: what full rate needs", depth=True)
     )
-    depths: str = field(default="", metadata=_knob("depths of single FIFOs: NAME=DEPTH,NAME=DEPTH"))
-    qk_latency: int = field(default=1, metadata=_knob("latency of the QK dot product", "cycles"))
-    pv_latency: int = field(default=1, metadata=_knob("latency of the PV accumulation", "cycles"))
-    exp_latency: int = field(default=1, metadata=_knob("latency of the exponential", "cycles"))
-    div_latency: int = field(default=1, metadata=_knob("latency of the division", "cycles"))
-    reduce_latency: int = field(default=1, metadata=_knob("latency of row sums, maxima and scans", "cycles"))
+    depths: str = field(default="", metadata=knob("depths of single FIFOs: NAME=DEPTH,NAME=DEPTH"))
+    qk_latency: int = field(default=1, metadata=knob("latency of the QK dot product", "cycles"))
+    pv_latency: int = field(default=1, metadata=knob("latency of the PV accumulation", "cycles"))
+    exp_latency: int = field(default=1, metadata=knob("latency of the exponential", "cycles"))
+    div_latency: int = field(default=1, metadata=knob("latency of the division", "cycles"))
+    reduce_latency: int = field(default=1, metadata=knob("latency of row sums, maxima and scans", "cycles"))
     mac_lanes: int = field(
         default=0,
-        metadata=_knob("multiply-add lanes of each matrix unit, rows only; 0: one per element", speeds=("qk", "pv")),
+        metadata=knob("multiply-add lanes of each matrix unit, rows only; 0: one per element", speeds=("qk", "pv")),
     )
-    exp_cycles: int = field(default=1, metadata=_knob("cycles one lane spends on an exponential", "cycles"))
-    exp_lanes: int = field(default=1, metadata=_knob("lanes of the exponential unit", speeds=("exp", "online_max")))
-    div_cycles: int = field(default=1, metadata=_knob("cycles one lane spends on a division", "cycles"))
-    div_lanes: int = field(default=1, metadata=_knob("lanes of the division unit for scalars", speeds=("div",)))
-    row_div_cycles: int = field(default=1, metadata=_knob("cycles between two divisions of output rows", "cycles"))
+    exp_cycles: int = field(default=1, metadata=knob("cycles one lane spends on an exponential", "cycles"))
+    exp_lanes: int = field(default=1, metadata=knob("lanes of the exponential unit", speeds=("exp", "online_max")))
+    div_cycles: int = field(default=1, metadata=knob("cycles one lane spends on a division", "cycles"))
+    div_lanes: int = field(default=1, metadata=knob("lanes of the division unit for scalars", speeds=("div",)))
+    row_div_cycles: int = field(default=1, metadata=knob("cycles between two divisions of output rows", "cycles"))
     kv_tier: str = field(
-        default="", metadata=_knob("DRAM tier that K and V are loaded from; empty: they are always at hand")
+        default="", metadata=knob("DRAM tier that K and V are loaded from; empty: they are always at hand")
     )
-    kv_rows_per_load: int = field(default=0, metadata=_knob("rows of one load; 0: 16, or 1 under a causal mask"))
-    kv_outstanding: int = field(default=8, metadata=_knob("loads of K, and of V, under way at a time"))
+    kv_rows_per_load: int = field(default=0, metadata=knob("rows of one load; 0: 16, or 1 under a causal mask"))
+    kv_outstanding: int = field(default=8, metadata=knob("loads of K, and of V, under way at a time"))
     kv_buffer_rows: int = field(
-        default=0, metadata=_knob("depth of the FIFOs that loads fill, in rows; 0: room for all loads under way")
+        default=0, metadata=knob("depth of the FIFOs that loads fill, in rows; 0: room for all loads under way")
     )
 
     def __post_init__(self) -> None:

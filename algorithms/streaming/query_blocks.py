@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from algorithms.levers import knob
 from algorithms.registry import Tensors, algorithm
 from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
@@ -32,7 +33,7 @@ class QueryBlockParameters(StreamingParameters):
 
     value_parameters: ClassVar[tuple[str, ...]] = (*StreamingParameters.value_parameters, "queries")
 
-    queries: int = field(default=4, metadata={"help": "queries that share one pass over keys and values"})
+    queries: int = field(default=4, metadata=knob("queries that share one pass over keys and values"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
