@@ -44,6 +44,8 @@ class Algorithm(Generic[Parameters]):
         Makes the graph.
     source
         Module that registered it.
+    has_values
+        Whether its units compute; one without is always about timing only, and is given no tensors.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Algorithm(Generic[Parameters]):
     parameters: type[Parameters]
     builder: Build[Parameters]
     source: str
+    has_values: bool = True
 
     def build(self, workload: Workload, parameters: Parameters, tensors: Tensors | None = None) -> Graph:
         """The graph of ``workload``, with values if ``tensors`` (q, k, v) are given.
@@ -79,7 +82,9 @@ def check_parameters(name: str, parameters: type[object], module: str) -> None:
         raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=module))
 
 
-def algorithm(name: str, parameters: type[Parameters]) -> Callable[[Build[Parameters]], Build[Parameters]]:
+def algorithm(
+    name: str, parameters: type[Parameters], *, has_values: bool = True
+) -> Callable[[Build[Parameters]], Build[Parameters]]:
     """Register the decorated builder; the first line of its docstring is its summary.
 
     Raises
@@ -91,7 +96,7 @@ def algorithm(name: str, parameters: type[Parameters]) -> Callable[[Build[Parame
     def register(builder: Build[Parameters]) -> Build[Parameters]:
         module = getattr(builder, "__module__", "?")
         check_parameters(name, parameters, module)
-        ALGORITHMS.add(name, Algorithm(name, first_line(builder, name), parameters, builder, module))
+        ALGORITHMS.add(name, Algorithm(name, first_line(builder, name), parameters, builder, module, has_values))
         return builder
 
     return register

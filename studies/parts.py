@@ -70,6 +70,11 @@ def runs_on_chip(algorithm: AnyAlgorithm) -> bool:
     return kind_of(algorithm) == "chip"
 
 
+def has_values(algorithm: AnyAlgorithm) -> bool:
+    """Whether an algorithm computes values that can be held against the oracle; all but some graphs do."""
+    return getattr(algorithm, "has_values", True)
+
+
 def find_chip(text: str, folder: Path) -> Accelerator:
     """A shipped chip by name, or a file: an absolute path, or one below `folder`.
 

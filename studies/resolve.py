@@ -19,6 +19,7 @@ from studies.origins import Origins, StudyAxis, Target
 from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
 from studies.parts import (
     ONE_HEAD,
+    has_values,
     runs_on_chip,
     shaped_workload,
 )
@@ -310,7 +311,7 @@ class _Resolver:
             engine="simpy" if simpy else "compiled",
             clock_hz=chip.accelerator.clock_hz if chip else float(choice.get("clock") or self.text.clock),
             chip=chip,
-            timing_only=self.text.timing_only,
+            timing_only=self.text.timing_only or not has_values(algorithm),
             skip=self.text.skip,
             tensors=named.tensors.file if named.tensors else None,
         )

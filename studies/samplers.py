@@ -144,7 +144,9 @@ STRATEGIES = {
 def find_strategy(name: str) -> Strategy:
     """The strategy called `name`; raises InputError with the nearest name."""
     if name not in STRATEGIES:
-        raise InputError(Problem(f"no sampler is called {name!r}", hint=did_you_mean(name, STRATEGIES)))
+        raise InputError(
+            Problem(f"no sampler is called {name!r}", field="--sampler", hint=did_you_mean(name, STRATEGIES))
+        )
     return STRATEGIES[name]
 
 

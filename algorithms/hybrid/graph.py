@@ -24,13 +24,11 @@ BURST_BYTES = 16384
 MEMORY = "memory"
 
 
-@algorithm("vit.hybrid", HybridParameters)
+@algorithm("vit.hybrid", HybridParameters, has_values=False)
 def build(workload: Workload, parameters: HybridParameters, tensors: Tensors | None) -> Graph:
     """Vision transformer on an FPGA: streaming attention beside a shared linear kernel (UbiMoE); timing only."""
     if tensors is not None:
-        raise InputError(
-            Problem("vit.hybrid has timing only", hint="say --timing-only, or timing_only: true in a study")
-        )
+        raise InputError(Problem("vit.hybrid has timing only and takes no tensors"))
     return _Builder(HybridDesign(workload, parameters)).graph()
 
 

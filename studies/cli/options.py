@@ -121,7 +121,7 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     InputError
         With every problem of every option.
     """
-    from studies.parts import find_algorithm, kind_of, shaped_workload
+    from studies.parts import find_algorithm, has_values, kind_of, shaped_workload
     from studies.space import DesignPoint
 
     problems = _Problems()
@@ -148,7 +148,7 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
         workload=workload,
         parameters=parameters,
         engine=engine,
-        timing_only=design.timing_only,
+        timing_only=design.timing_only or not has_values(algorithm),
         skip=not design.no_skip,
         tensors=tensors.file if tensors else None,
         clock_hz=chip.accelerator.clock_hz if chip else clock_hz,

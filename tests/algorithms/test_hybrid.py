@@ -7,10 +7,14 @@ import pytest
 from algorithms.hybrid.design import HybridDesign, block_rams, dsp_per_product
 from algorithms.hybrid.graph import build
 from algorithms.hybrid.parameters import HybridParameters
+from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
+from algorithms.tensors import draw_tensors
 from algorithms.workload import load_workload
 from hwmodels.errors import InputError
 from simulator import Result, simulate
+from studies.cli.options import DesignOptions, design_point
+from studies.evaluate import evaluate
 
 TINY = Workload(
     name="tiny", phase="prefill", heads=2, kv_heads=2, q_len=9, kv_len=9, head_dim=8, mask="full", layers=4, hidden=16
@@ -117,6 +121,15 @@ def test_what_is_no_encoder_is_refused(changes: dict[str, object], field: str) -
     with pytest.raises(InputError) as refusal:
         build(TINY.with_(**changes), SMALL, None)
     assert [problem.field for problem in refusal.value.problems] == [field]
+
+
+def test_it_is_always_about_timing_only() -> None:
+    assert not get_algorithm("vit.hybrid").has_values
+    point = design_point("vit.hybrid", DesignOptions(seq_len=9, head_dim=8))
+    assert point.timing_only
+    assert evaluate(point).deviation is None
+    with pytest.raises(InputError, match=r"vit\.hybrid has timing only and takes no tensors"):
+        build(TINY, SMALL, draw_tensors(TINY))
 
 
 def test_all_bad_parameters_are_told_at_once() -> None:

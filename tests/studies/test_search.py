@@ -260,12 +260,12 @@ def test_a_search_without_a_design_that_keeps_the_constraints_says_so(tmp_path, 
 def test_a_search_without_any_result_says_why(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(
-        "algorithm: vit.hybrid\nworkload: m3vit-tiny\nobjectives: [image.seconds]\naxes: {linear_in: [8, 16]}\n"
+        "algorithm: sdpa.query_blocks\nworkload: {seq_len: 10}\nobjectives: [cycles]\naxes: {queries: [3, 4]}\n"
     )
     assert main(["search", "s.yaml", "--evaluations", "2", "--jobs", "0", "-q"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "no design has a result and keeps the constraints"
-    assert lines[3].startswith("the first without result: vit.hybrid has timing only")
+    assert lines[3].startswith("the first without result: queries: must divide q_len = 10")
 
 
 def test_the_front_shows_fields_of_a_chip_with_units_and_why_a_search_ends(tmp_path, monkeypatch, capsys):
