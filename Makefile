@@ -59,7 +59,7 @@ clean:
 lock: .venv/installed-dev
 	{ sed -n '/^#/p' constraints.txt; \
 	  $(venv) -m pip --disable-pip-version-check install --dry-run --ignore-installed --quiet --report - \
-	    '.[torch,nvrtc,gpu,cluster,notebooks,dev]' $(lock_torch) \
+	    '.[torch,nvrtc,gpu,gpu-cuda12,cluster,notebooks,dev]' $(lock_torch) \
 	  | $(venv) -c 'import json, sys; found = [p["metadata"] for p in json.load(sys.stdin)["install"]]; \
 print(*sorted(p["name"].lower() + "==" + p["version"].split("+")[0] for p in found if p["name"] != "attnflow"), sep="\n")'; \
 	} > constraints.new

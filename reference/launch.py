@@ -171,7 +171,7 @@ def why_no_gpu() -> str | None:
     try:
         import cupy
     except ImportError:
-        return "CuPy is not installed: pip install 'attnflow[gpu]' on a machine with an NVIDIA GPU"
+        return "CuPy is not installed: pip install 'attnflow[gpu]', or [gpu-cuda12], on a machine with an NVIDIA GPU"
     if not cupy.cuda.is_available():
         return "CuPy is installed but sees no CUDA GPU: run on a machine with an NVIDIA GPU and its driver"
     return None
