@@ -3,24 +3,27 @@
 A file has the fields of `hwmodels.chip.Accelerator` under the same names; each number is plain or
 ``{value: "3.35 TB/s", source: "..."}``; ``assumption: true`` marks a choice of the model. A source that is a
 key of ``references.yaml`` stands for that entry. ``base: h100_sxm5_80g`` starts from a preset and changes only what is
-written. In a user's file other cores, caches or another node take back the published area of the base, which no longer
-holds, unless the file gives its own; a preset that shares the die of its base keeps it, or says ``area_mm2: null``. A
-file without a name is called as the file.
+written. In a user's file other cores, caches, interfaces to memory or another node take back the published area of the
+base, which no longer holds, unless the file gives its own; a preset that shares the die of its base keeps it, or says
+``area_mm2: null``. Likewise another rate or technology of a memory takes back how many stacks the base has. A file
+without a name is called as the file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
+from hwmodels.bibliography import references
 from hwmodels.chip import Accelerator, Link, Resources, SharedTier
 from hwmodels.chip_schema import accelerator_schema
-from hwmodels.chip_text import AcceleratorText, BibliographyText
+from hwmodels.chip_text import AcceleratorText
 from hwmodels.compute import Core, Rates
 from hwmodels.documents import Document, Value, read_document, read_text
 from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.interfaces import interfaces_mm2
 from hwmodels.shipped import Shipped, is_path
 
 __all__ = [
@@ -103,33 +106,43 @@ def _preset_document(name: str) -> Document:
     return _SHIPPED.document(name)
 
 
-@cache
-def _references() -> dict[str, str]:
-    """Full text of each short source name, with how far it was checked."""
-    text = (resources.files("hwmodels") / "references.yaml").read_text(encoding="utf-8")
-    found = read_text(text, "references.yaml").validate(BibliographyText).references
-    return {name: f"{entry.reference} [{entry.status}]" for name, entry in found.items()}
-
-
 def _own(document: Document, stem: str) -> Accelerator:
-    """The chip of a user's file: named, and without the published die of a base that it changes."""
+    """The chip of a user's file: named, and without what the base publishes about parts that the file changes."""
     chip = _accelerator(document)
     given = _mapping(document)
-    base = given.get("base")
-    if not isinstance(base, str):
+    name = given.get("base")
+    if not isinstance(name, str):
         return chip
     if "name" not in given:
         chip = replace(chip, name=stem)
-    if "area_mm2" in given or chip.die_fields() == load_accelerator(_preset_name(base)).die_fields():
+    base = load_accelerator(_preset_name(name))
+    chip = _without_sources(chip, _stale_counts(given))
+    same_die = chip.die_fields() == base.die_fields() and interfaces_mm2(chip) == interfaces_mm2(base)
+    if "area_mm2" in given or same_die:
         return chip
-    return replace(chip, area_mm2=None, citations=tuple(pair for pair in chip.citations if pair[0] != "area_mm2"))
+    return _without_sources(replace(chip, area_mm2=None), {"area_mm2"})
+
+
+def _stale_counts(given: Mapping[str, Value]) -> set[str]:
+    """Numbers of stacks that a base has for another rate or technology than the file gives."""
+    tiers = given.get("tiers")
+    sections = tiers.items() if isinstance(tiers, dict) else ()
+    return {
+        f"{name}.count"
+        for name, section in sections
+        if isinstance(section, dict) and "count" not in section and {"bytes_per_second", "technology"} & section.keys()
+    }
+
+
+def _without_sources(chip: Accelerator, paths: Collection[str]) -> Accelerator:
+    return replace(chip, citations=tuple(pair for pair in chip.citations if pair[0] not in paths))
 
 
 def _accelerator(document: Document) -> Accelerator:
     merged = _on_its_base(document, ())
     parsed = merged.validate(AcceleratorText)
     try:
-        return parsed.accelerator(_references())
+        return parsed.accelerator(references())
     except InputError as error:
         raise InputError([_placed(merged, problem) for problem in error.problems]) from None
 

@@ -1,9 +1,10 @@
 """Area of a chip by component, from published operator and SRAM areas.
 
-The components are datapaths and memory macros alone. What a die has beside them (wires, control, interfaces, spare
-parts, graphics) is not modelled from below: the die is estimated from the published dies of the same family, as the
-geometric mean of their area over that of their components. Areas of two designs of one family can thus be compared;
-one figure alone is no floor plan. An FPGA has budgets (`Accelerator.resources`) instead of an area.
+The components are datapaths, memory macros and the interfaces to memory outside of the chip. What a die has beside
+them (wires, control, links, spare parts, graphics) is not modelled from below: it is taken to grow with datapaths and
+macros as on the published dies of the same family, of which the estimate is the geometric mean. Interfaces to memory
+come on top as they are. Areas of two designs of one family can thus be compared; one figure alone is no floor plan. An
+FPGA has budgets (`Accelerator.resources`) instead of an area.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hwmodels.cards import html_table
 from hwmodels.chip import Accelerator
 from hwmodels.compute import Rates
 from hwmodels.energy_tables import energy_tables, sram_mm2_per_byte
+from hwmodels.interfaces import INTERFACE_FIELDS, interfaces_mm2, memory_interfaces
 
 _OPERATORS: dict[str, tuple[str, ...]] = {
     "float64": ("float32_multiply",) * 4 + ("float32_add",) * 2,
@@ -44,17 +46,21 @@ class Area:
     chip
         Name.
     components
-        mm2 of all cores together (``matrix``, ``vector``, ``exp``, ``sram``, ``registers``) and of the caches.
+        mm2 of all cores together (``matrix``, ``vector``, ``exp``, ``sram``, ``registers``), of the caches, and of the
+        interfaces to memory (``memory_phy``, ``memory_controller``).
     die_mm2
         The published die, or the estimate; None for an FPGA.
     published
         Whether `die_mm2` is a published figure.
+    family_mm2
+        What the dies of its family would make of these components, to hold beside a published die; None for an FPGA.
     """
 
     chip: str
     components: Rates
     die_mm2: float | None
     published: bool
+    family_mm2: float | None = None
 
     @property
     def modelled_mm2(self) -> float:
@@ -65,6 +71,8 @@ class Area:
         rows = [(name, f"{value:,.3g}") for name, value in self.components.items()]
         die = "not known" if self.die_mm2 is None else f"{self.die_mm2:,.3g}"
         rows.append(("die, published" if self.published else "die, estimated", die))
+        if self.published and self.family_mm2 is not None:
+            rows.append(("die, by its family", f"{self.family_mm2:,.3g}"))
         return html_table(f"Area of {self.chip}", ("component", "mm2"), rows)
 
 
@@ -73,41 +81,67 @@ def area_of(chip: Accelerator) -> Area:
     """Area of `chip` by component, with its die published or estimated."""
     if chip.kind == "fpga":
         return Area(chip.name, Rates(), chip.area_mm2, chip.area_mm2 is not None)
-    components = _components(chip)
-    modelled = math.fsum(components.values())
+    components = Rates.of({**_components(chip), **_interfaces(chip)})
+    family_mm2 = _die_mm2(chip, die_factor(chip.kind == "gpu"))
     if chip.area_mm2 is None:
-        return Area(chip.name, components, modelled * die_factor(chip.kind == "gpu"), published=False)
+        return Area(chip.name, components, family_mm2, published=False, family_mm2=family_mm2)
     if not _changes_the_die(chip):
-        return Area(chip.name, components, chip.area_mm2, published=True)
-    return Area(chip.name, components, modelled * _own_factor(chip), published=False)
+        return Area(chip.name, components, chip.area_mm2, published=True, family_mm2=family_mm2)
+    return Area(chip.name, components, _die_mm2(chip, _own_factor(chip)), published=False, family_mm2=family_mm2)
+
+
+def _die_mm2(chip: Accelerator, factor: float) -> float:
+    return factor * math.fsum(_components(chip).values()) + interfaces_mm2(chip)
 
 
 def _changes_the_die(chip: Accelerator) -> bool:
     """A design changed by hand no longer has the published die, unless its area was set by hand too."""
     changed = {path for path, _ in chip.changes}
+    if "area_mm2" in changed:
+        return False
     fields = chip.die_fields()
     # core.array stands for several fields
-    return "area_mm2" not in changed and any(path in fields or path.startswith("core.") for path in changed)
+    if any(path in fields or path.startswith("core.") for path in changed):
+        return True
+    if chip.name in accelerator_names():
+        return interfaces_mm2(chip) != interfaces_mm2(load_accelerator(chip.name))
+    # how many interfaces a user's chip had before the change is not known any more
+    memories = [interface.tier for interface in memory_interfaces(chip)]
+    return any(f"{name}.{field}" in changed for name in memories for field in INTERFACE_FIELDS)
 
 
 def _own_factor(chip: Accelerator) -> float:
-    """Die over components of the preset that was changed; of its family where the chip is a user's own."""
+    """What `die_factor` is, of the preset alone that was changed; of its family where the chip is a user's own."""
     if chip.name not in accelerator_names():
         return die_factor(chip.kind == "gpu")
     preset = load_accelerator(chip.name)
-    return (preset.area_mm2 or 0.0) / math.fsum(_components(preset).values())
+    return _rest_over_components(preset, preset.area_mm2 or 0.0)
 
 
 @lru_cache(maxsize=2)
 def die_factor(gpu: bool) -> float:
-    """Published die over its modelled components: geometric mean over the shipped GPUs, or over the other chips."""
+    """Published die without memory interfaces over datapaths and macros: geometric mean of the GPUs, or of others."""
     chips = [load_accelerator(name) for name in accelerator_names()]
     dies: dict[float, list[float]] = {}
     for chip in chips:
         if chip.area_mm2 is not None and (chip.kind == "gpu") == gpu and chip.kind != "fpga":
-            dies.setdefault(chip.area_mm2, []).append(chip.area_mm2 / math.fsum(_components(chip).values()))
+            dies.setdefault(chip.area_mm2, []).append(_rest_over_components(chip, chip.area_mm2))
     # parts that share a die (H100, H800, H200, H20) count once, with the fullest of them
     return math.exp(math.fsum(math.log(min(ratios)) for ratios in dies.values()) / len(dies))
+
+
+def _rest_over_components(chip: Accelerator, die_mm2: float) -> float:
+    return (die_mm2 - interfaces_mm2(chip)) / math.fsum(_components(chip).values())
+
+
+def _interfaces(chip: Accelerator) -> dict[str, float]:
+    found = memory_interfaces(chip)
+    if not found:
+        return {}
+    return {
+        "memory_phy": math.fsum(interface.phy_mm2 for interface in found),
+        "memory_controller": math.fsum(interface.controller_mm2 for interface in found),
+    }
 
 
 def _components(chip: Accelerator) -> Rates:

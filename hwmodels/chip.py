@@ -39,6 +39,7 @@ class SharedTier:
         Whole chip, peak; latency without load.
     preset, count
         Tier preset of `hwmodels.tiers` that gives timing in cycles, and how many of them (stacks, channels) there are.
+        What another bandwidth costs in interfaces, and when `count` is their number: `hwmodels.interfaces`.
     sustained_fraction
         Share of the peak seen by a streaming benchmark of this chip; None when no such reading is known.
     j_per_bit
@@ -110,7 +111,7 @@ class GivenEnergy:
     sram_j_per_bit
         Access to a core's local memory.
     static_w
-        Whole chip, doing nothing.
+        Whole chip, doing nothing; memory outside of it draws its own idle power.
     """
 
     mac_j: Rates = dataclasses.field(default_factory=Rates)

@@ -68,8 +68,11 @@ def changed(chip: Accelerator, overrides: Mapping[str, Number | str | None]) -> 
             written[canonical] = str(given)
     if problems:
         raise InputError(dict.fromkeys(problems))
-    kept = tuple((field, source) for field, source in result.citations if field not in written)
-    cited = tuple((field, OVERRIDDEN) for field in written)
+    # a number that is set to what it was is still what its source says
+    before, after = chip.values(), result.values()
+    moved = [field for field in written if before.get(field) != after.get(field)]
+    kept = tuple((field, source) for field, source in result.citations if field not in moved)
+    cited = tuple((field, OVERRIDDEN) for field in moved)
     return dataclasses.replace(result, citations=(*kept, *cited), changes=tuple(written.items()))
 
 

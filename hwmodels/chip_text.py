@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from hwmodels.bibliography import source_text
 from hwmodels.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
 from hwmodels.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
 from hwmodels.compute import Core, Rates
@@ -53,19 +54,6 @@ JoulesPerBitGiven = Annotated[Cited[JoulesPerBit], CITE_PLAIN]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ReferenceText(_Strict):
-    """One source of ``references.yaml``: what it is, and whether it was read or only named."""
-
-    reference: str
-    status: str
-
-
-class BibliographyText(_Strict):
-    """The file ``references.yaml``."""
-
-    references: dict[str, ReferenceText]
 
 
 class CoreText(_Strict):
@@ -156,7 +144,7 @@ class AcceleratorText(_Strict):
             links=tuple(Link(name=name, **_plain(text)) for name, text in self.links.items()),
             resources=Resources(**_plain(self.resources)) if self.resources else None,
             energy=GivenEnergy(**_plain(self.energy)),
-            citations=tuple((path, _source_text(value, references)) for path, value in self._cited()),
+            citations=tuple((path, source_text(value, references)) for path, value in self._cited()),
         )
 
     def _cited(self) -> Iterator[tuple[str, Cited[float] | Cited[int]]]:
@@ -191,9 +179,3 @@ def _plain(text: BaseModel) -> dict[str, Any]:
         elif value is not None and not isinstance(value, BaseModel | dict) and name not in _ONLY_IN_FILES:
             found[name] = value
     return found
-
-
-def _source_text(value: Cited[float] | Cited[int], references: Mapping[str, str]) -> str:
-    parts = [references.get(value.source, value.source), value.note or ""]
-    text = "; ".join(part for part in parts if part)
-    return f"assumption: {text}" if value.assumption else text

@@ -4,6 +4,9 @@ Datapath energies come from published tables at 45 and 7 nm and are carried to t
 `hwmodels.energy_tables`; what the chip's own source states goes first. Instruction fetch, clocks and control are not in
 the table, so a sum over work is a lower estimate of what a programmable chip draws: an H100 at 700 W and 989 TFLOP/s
 spends 1.42 pJ per multiply-accumulate over all, of which the multiplier and adder are about a third.
+
+Memory outside of the chip costs energy by bits and by time. Energies per bit that hold the idle power of a streaming
+memory are charged without it, so that nothing is counted twice; what a chip's source states is taken as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from hwmodels.chip import Accelerator, Link, SharedTier
 from hwmodels.compute import FORMAT_BITS, Rates
 from hwmodels.energy_tables import energy_tables, leakage_w_per_mm2
 from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.interfaces import FILE, memory_interfaces, standing_j_per_bit
 
 _OPERATIONS: dict[str, tuple[str, ...]] = {
     "float32": ("float32_multiply", "float32_add"),
@@ -48,9 +52,11 @@ class EnergyTable:
     mac_j
         One multiply-accumulate by the format in which the product runs.
     exp_j, sram_j_per_bit, register_j_per_bit, static_w
-        One exponential; accesses to a core's local memory and registers; the whole chip doing nothing.
+        One exponential; accesses to a core's local memory and registers; the whole die doing nothing.
     moved_j_per_bit
-        Per tier and link.
+        Per tier and link; without the idle power of a memory.
+    idle_w
+        Standby and refresh of every memory outside of the chip, and what its PHYs draw beside their leakage.
     sources
         (name, source) of each energy.
     """
@@ -63,6 +69,7 @@ class EnergyTable:
     register_j_per_bit: float
     static_w: float
     moved_j_per_bit: Rates
+    idle_w: Rates
     sources: tuple[tuple[str, str], ...]
 
     def matmul_j_per_flop(self, operand_format: str) -> float:
@@ -101,14 +108,20 @@ class EnergyTable:
             raise InputError(Problem(f"{self.chip} has no tier or link {name!r}", hint=hint))
         return self.moved_j_per_bit[name] * BITS
 
+    @property
+    def waiting_w(self) -> float:
+        """Power while nothing happens: the die, and the memories beside it."""
+        return self.static_w + math.fsum(self.idle_w.values())
+
     def values(self) -> dict[str, float]:
-        """Every energy in joules (watts for ``static_w``), by name."""
+        """Every energy in joules (watts for ``static_w`` and ``idle_w``), by name."""
         return {
             **{f"mac_j.{name}": value for name, value in self.mac_j.items()},
             "exp_j": self.exp_j,
             "sram_j_per_bit": self.sram_j_per_bit,
             "register_j_per_bit": self.register_j_per_bit,
             **{f"{name}.j_per_bit": value for name, value in self.moved_j_per_bit.items()},
+            **{f"{name}.idle_w": value for name, value in self.idle_w.items()},
             "static_w": self.static_w,
         }
 
@@ -124,11 +137,12 @@ def energy_table(chip: Accelerator) -> EnergyTable:
     products = {name: _mac(chip, name) for name in FORMAT_BITS if _runs_as(chip, name)}
     moved = {tier.name: _tier(chip, tier) for tier in chip.tiers} | {link.name: _link(link) for link in chip.links}
     single = {"exp_j": _exp(chip), "sram_j_per_bit": _sram(chip), "register_j_per_bit": _register(chip)}
-    static = _static(chip)
+    static, idle = _static(chip), _idle(chip)
     sourced = {
         **{f"mac_j.{name}": pair for name, pair in products.items()},
         **single,
         **{f"{name}.j_per_bit": pair for name, pair in moved.items()},
+        **{f"{name}.idle_w": pair for name, pair in idle.items()},
         "static_w": static,
     }
     return EnergyTable(
@@ -136,6 +150,7 @@ def energy_table(chip: Accelerator) -> EnergyTable:
         node_nm=chip.node_nm,
         mac_j=Rates.of({name: value for name, (value, _) in products.items()}),
         moved_j_per_bit=Rates.of({name: value for name, (value, _) in moved.items()}),
+        idle_w=Rates.of({name: value for name, (value, _) in idle.items()}),
         static_w=static[0],
         sources=tuple((name, source) for name, (_, source) in sourced.items()),
         **{name: value for name, (value, _) in single.items()},
@@ -182,7 +197,7 @@ def full_power_w(chip: Accelerator, operand_format: str = "float16") -> dict[str
         for tier in chip.tiers
         if tier.technology != "core_sram"
     }
-    return {**found, "static": table.static_w}
+    return {**found, **{f"{name}.idle": value for name, value in table.idle_w.items()}, "static": table.static_w}
 
 
 def _runs_as(chip: Accelerator, operand_format: str) -> str:
@@ -242,7 +257,21 @@ def _tier(chip: Accelerator, tier: SharedTier) -> Sourced:
     if tier.technology == "sram":
         value = energy_tables().sram_j_per_bit(tier.capacity_bytes, chip.node_nm)
         return value, f"energy_tables.yaml at {chip.node_nm:g} nm, {tier.capacity_bytes / 2**20:,.4g} MiB"
-    return _technology(tier.technology)
+    value, source = _technology(tier.technology)
+    standing = 0.0 if chip.kind == "fpga" else standing_j_per_bit(tier.technology)
+    note = f", without the {standing * 1e12:.3g} pJ/bit of its idle power" if standing else ""
+    return value - standing, source + note
+
+
+def _idle(chip: Accelerator) -> dict[str, Sourced]:
+    """Idle power of memories by tier; that of an FPGA is part of its board's stated power, see `_static`."""
+    if chip.kind == "fpga":
+        return {}
+    found = {}
+    for interface in memory_interfaces(chip):
+        technology = chip.tier(interface.tier).technology
+        found[interface.tier] = (interface.idle_w, f"{FILE}, {technology}: {interface.count} x {interface.unit}")
+    return found
 
 
 def _link(link: Link) -> Sourced:
@@ -259,7 +288,7 @@ def _static(chip: Accelerator) -> Sourced:
         return _stated(chip, "energy.static_w", chip.energy.static_w)
     if chip.kind == "fpga":
         share = energy_tables().fpga_static_share.value
-        return share * (chip.power_w or 0.0), f"{share:.0%} of the stated power"
+        return share * (chip.power_w or 0.0), f"{share:.0%} of the stated power, memories of the board included"
     area = area_of(chip)
     die = area.die_mm2 or 0.0
     per_mm2 = leakage_w_per_mm2(chip.node_nm)

@@ -94,9 +94,15 @@ class EnergyTables(_Strict):
 
     def operator_mm2(self, name: str, node_nm: float) -> float:
         """Area of one operator: that of 45 nm by the ratio of logic densities."""
-        density = [(point.node_nm, point.value) for point in self.density]
-        shrink = _at_node(density, self.area_node_nm.value) / _at_node(density, node_nm)
+        shrink = self._millions_per_mm2(self.area_node_nm.value) / self._millions_per_mm2(node_nm)
         return self.area[name].value * shrink
+
+    def transistors_mm2(self, transistors: float, node_nm: float) -> float:
+        """Area of that many transistors of logic."""
+        return transistors / (1e6 * self._millions_per_mm2(node_nm))
+
+    def _millions_per_mm2(self, node_nm: float) -> float:
+        return _at_node([(point.node_nm, point.value) for point in self.density], node_nm)
 
 
 def sram_mm2_per_byte(node_nm: float) -> float:

@@ -16,7 +16,9 @@ def _tokens_per_second(evaluation: ChipEvaluation) -> Scalar:
     return evaluation.tokens / evaluation.seconds if evaluation.seconds else None
 
 
-@metric("energy_j", "J", "operations, bytes and leakage by the chip's energy table", goal="min", subject="chip")
+@metric(
+    "energy_j", "J", "operations, bytes, leakage and idle memory by the chip's energy table", goal="min", subject="chip"
+)
 def _energy(evaluation: ChipEvaluation) -> Scalar:
     return sum(evaluation.energy_j.values())
 
@@ -41,6 +43,20 @@ def _area(evaluation: ChipEvaluation) -> Scalar:
     from hwmodels.area import area_of
 
     return area_of(evaluation.chip.accelerator).die_mm2
+
+
+@metric("area.memory_interface_mm2", "mm2", "PHYs and controllers of the memories", static=True, subject="chip")
+def _interface_area(evaluation: ChipEvaluation) -> Scalar:
+    from hwmodels.interfaces import interfaces_mm2
+
+    return interfaces_mm2(evaluation.chip.accelerator)
+
+
+@metric("power.idle_w", "W", "leakage of the die, standby and refresh of the memories", static=True, subject="chip")
+def _idle_power(evaluation: ChipEvaluation) -> Scalar:
+    from hwmodels.energy import energy_table
+
+    return energy_table(evaluation.chip.accelerator).waiting_w
 
 
 @metric("memory_bytes", "B", "bytes moved by the main memory (HBM, DRAM)", goal="min", subject="chip")

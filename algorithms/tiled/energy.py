@@ -1,4 +1,4 @@
-"""Energy of a plan on a chip: operations and bytes by the chip's table, and what the chip leaks meanwhile."""
+"""Energy of a plan on a chip: operations and bytes by the chip's table, and what chip and memory draw meanwhile."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hwmodels.energy import energy_table
 
 def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], seconds: float) -> dict[str, float]:
     """Joules by component: ``matrix``, ``exp``, ``vector``, ``sram``, every tier by its name, ``static``.
+
+    A tier's name stands for the bits that it moved, ``hbm.idle`` for its standby and refresh over the whole time.
 
     Products count as the array issues them. Local memory is written once by every load, and read once per product for
     both operands; what warps exchange in it, or write to it again in another order, comes on top. Instructions and
@@ -41,6 +43,7 @@ def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], 
         "vector": 2 * plan.total("vector_ops") * table.vector_j_per_flop,
         "sram": sum(map(_sram_bytes, plan.launches)) * table.sram_j_per_byte,
         **moved,
+        **{f"{name}.idle": watts * seconds for name, watts in table.idle_w.items()},
         "static": table.static_w * seconds,
     }
 

@@ -108,6 +108,13 @@ class DramTier(BaseTier):
         )
         return sum(used.values())
 
+    @property
+    def idle_w(self) -> float:
+        """Power of all devices while nothing moves: standby of every channel, refresh of every rank."""
+        organisation, standard = self.organisation, self.standard
+        refreshes = organisation.ranks * self.energy.refresh_j / (standard.timing.refi * standard.clock_s)
+        return organisation.channels * (self.energy.background_w + refreshes)
+
     def at_peak(self, bytes_per_second: float) -> DramTier:
         """The same devices clocked for another peak rate, their timings re-derived (`DramTiming.at_clock`)."""
         clock_s = self.standard.clock_s * self.peak_bytes_per_second / bytes_per_second

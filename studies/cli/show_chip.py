@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from studies.cli.output import emit, table
@@ -82,17 +82,37 @@ def _document(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[st
             {"field": name, "value": value, "unit": _energy_unit(name), "source": sources.get(name)}
             for name, value in energy.values().items()
         ],
+        "memory_interfaces": [
+            {"tier": tier, "field": name, "value": value, "unit": unit, "source": source}
+            for tier, name, value, unit, source in _interface_rows(chip)
+        ],
         "area_mm2": {
             "components": dict(area.components),
             "die": area.die_mm2,
             "die_is_published": area.published,
+            "die_by_family": area.family_mm2,
         },
+        "idle_power_w": {"components": _idle(energy), "total": energy.waiting_w, "design": chip.power_w},
         "full_power_w": {"format": _main_format(chip), "components": power, "total": sum(power.values())},
     }
 
 
 def _energy_unit(name: str) -> str:
-    return "W" if name == "static_w" else "J/bit" if name.endswith("j_per_bit") else "J"
+    return "W" if name.endswith("_w") else "J/bit" if name.endswith("j_per_bit") else "J"
+
+
+def _interface_rows(chip: Accelerator) -> Iterator[tuple[str, str, float, str | None, str]]:
+    """(tier, field, value, unit, source) of every interface to memory outside of the chip."""
+    from hwmodels.interfaces import memory_interfaces
+
+    for interface in memory_interfaces(chip):
+        sources = dict(interface.sources)
+        for name, (value, unit) in interface.values().items():
+            yield interface.tier, name, value, unit, sources[name]
+
+
+def _idle(energy: EnergyTable) -> dict[str, float]:
+    return {**{f"{name}.idle": watts for name, watts in energy.idle_w.items()}, "static": energy.static_w}
 
 
 def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, float]) -> str:
@@ -112,17 +132,28 @@ def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, f
         (name, value_text(value, _energy_unit(name), 4), sources.get(name)) for name, value in energy.values().items()
     ]
     parts.append(table(("energy", "value", "source"), energies))
-    parts.append(_sums("area", "mm2", area.components.items(), _die_row(area)))
+    interfaces = [
+        (f"{tier}.{name}", value_text(value, unit, 4), source)
+        for tier, name, value, unit, source in _interface_rows(chip)
+    ]
+    if interfaces:
+        parts.append(table(("memory interface", "value", "source"), interfaces))
+    parts.append(_sums("area", "mm2", area.components.items(), *_die_rows(area)))
+    design = [("design power", chip.power_w)] if chip.power_w is not None else []
+    parts.append(_sums("power, idle", "W", _idle(energy).items(), ("total", energy.waiting_w), *design))
     title = f"power, all at once in {_main_format(chip)}"
     parts.append(_sums(title, "W", power.items(), ("total", sum(power.values()))))
     return "\n\n".join(parts)
 
 
-def _die_row(area: Area) -> tuple[str, float | None]:
+def _die_rows(area: Area) -> Iterator[tuple[str, float | None]]:
     if area.die_mm2 is None:
-        return ("die, not published", None)
-    return ("die, published" if area.published else "die, estimated", area.die_mm2)
+        yield ("die, not published", None)
+        return
+    yield ("die, published" if area.published else "die, estimated", area.die_mm2)
+    if area.published:
+        yield ("die, by its family", area.family_mm2)
 
 
-def _sums(title: str, unit: str, items: Iterable[tuple[str, float]], last: tuple[str, float | None]) -> str:
-    return table((title, unit), [*((name, value) for name, value in items if value), last])
+def _sums(title: str, unit: str, items: Iterable[tuple[str, float]], *last: tuple[str, float | None]) -> str:
+    return table((title, unit), [*((name, value) for name, value in items if value), *last])

@@ -130,6 +130,7 @@ def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
             "controller": dataclasses.asdict(standard.controller),
             "mapping": [dataclasses.asdict(field) for field in tier.fields],
             "energy": dataclasses.asdict(tier.energy),
+            "idle_w": tier.idle_w,
         }
     else:
         skipped = {"name", "summary", "count", "citations", "area_each_mm2"}
@@ -154,6 +155,8 @@ def _text(tier: Tier, check: LatencyCheck, size: float | None) -> str:
         ("energy, streaming", format_quantity(tier.streamed_j_per_bit, "J/bit", 4)),
         ("area", "unknown" if tier.area_mm2 is None else f"{tier.area_mm2:,.4g} mm2"),
     ]
+    if isinstance(tier, DramTier):
+        rows.insert(-1, ("power, idle", format_quantity(tier.idle_w, "W", 4)))
     if size is not None:
         rows.append((f"transfer of {format_quantity(size, 'B', 4)}", format_quantity(_transfer_s(tier, size), "s", 4)))
     width = max(len(label) for label, _ in rows)

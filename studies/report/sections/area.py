@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
 
 LEAD = (
-    "Datapaths and memory macros of all cores, and the caches, from published areas of operators and SRAM. The rest of "
-    "the die is wires, control, interfaces and spare parts, by the published dies of the same family."
+    "Datapaths and memory macros of all cores, and the caches, from published areas of operators and SRAM; PHYs and "
+    "controllers of the memories, in whole stacks or channels. The rest of the die is wires, control, links and spare "
+    "parts, by the published dies of the same family."
 )
 
 KINDS = {
@@ -25,6 +26,8 @@ KINDS = {
     "sram": "local memories",
     "registers": "registers",
     "caches": "caches",
+    "memory_phy": "memory PHYs",
+    "memory_controller": "memory controllers",
     "idle": "everything else",
 }
 
@@ -46,5 +49,5 @@ def _bars(chip: Accelerator) -> tuple[Bar, ...]:
     parts = sorted(found.components.items(), key=lambda item: -item[1])
     bars = [Bar("die", name, name if name in KINDS else "caches", mm2) for name, mm2 in parts if mm2 > 0]
     if found.die_mm2 is not None and found.die_mm2 > found.modelled_mm2:
-        bars.append(Bar("die", "wires, control, interfaces", "idle", found.die_mm2 - found.modelled_mm2))
+        bars.append(Bar("die", "wires, control, links", "idle", found.die_mm2 - found.modelled_mm2))
     return tuple(bars)
