@@ -243,7 +243,10 @@ class Accelerator:
     # fields by path
 
     def die_fields(self) -> dict[str, Number | str | None]:
-        """The fields that the size of the die follows from, by path: cores and what is in them, node, caches."""
+        """The fields that datapaths and macros of a die follow from, by path: cores and what is in them, node, caches.
+
+        Silicon for memory outside of the chip is not among them: see `hwmodels.interfaces`.
+        """
         grows = {"cores", "node_nm"} | {f"{tier.name}.capacity_bytes" for tier in self.caches}
         return {path: value for path, value in self.values().items() if path in grows or path.startswith("core.")}
 
@@ -279,8 +282,8 @@ class Accelerator:
         """A copy with some fields replaced, by path: ``chip.with_(**{"hbm.bytes_per_second": "4 TB/s", "cores": 64})``.
 
         Text is read with units. ``core.array`` stands for the size of the matrix array: ``"64x32"`` sets columns and
-        depth and scales the rates of the formats that run on it. Sources of replaced fields become ``overridden``, and
-        `changes` lists them.
+        depth and scales the rates of the formats that run on it. Sources of fields that are no longer what they were
+        become ``overridden``, and `changes` lists all that were given.
 
         Raises
         ------

@@ -25,8 +25,6 @@ from hwmodels.cited import Cited
 from hwmodels.documents import read_text
 from hwmodels.energy_tables import energy_tables
 from hwmodels.quantity import Bytes, BytesPerSecond, SquareMillimetres, Watts, format_quantity
-from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier
 
 FILE = "memory_interfaces.yaml"
 BITS = 8
@@ -218,6 +216,10 @@ def _sources(tier: SharedTier, text: InterfaceText, known: Mapping[str, str]) ->
 
 @cache
 def _tier_idle_w(name: str) -> float:
+    # reading a chip does without the models of tiers
+    from hwmodels.tiers.text import load_tier
+    from hwmodels.tiers.tier import DramTier
+
     tier = load_tier(name)
     if not isinstance(tier, DramTier):
         raise TypeError(f"{FILE}: {name} is no DRAM")

@@ -12,6 +12,7 @@ from algorithms.chip_registry import chip_algorithm_names
 from algorithms.registry import algorithm_names
 from hwmodels.accelerator import load_accelerator
 from hwmodels.documents import read_text
+from hwmodels.energy import energy_table
 from hwmodels.errors import InputError
 from simulator.errors import CapacityError
 from studies.chip_evaluate import LARGEST_CHECKED, ChipEvaluation
@@ -102,6 +103,10 @@ def test_a_run_says_time_bounds_traffic_and_energy(algorithm):
     assert values["roofline.ratio"] == pytest.approx(values["seconds"] / result.run.bounds.roofline_s)
     assert values["error.rel_l2"] < 1e-12
     assert values["area_mm2"] == H100.area_mm2
+    waiting = {"static": energy_table(H100).static_w, "hbm.idle": energy_table(H100).idle_w["hbm"]}
+    assert values["power.idle_w"] == pytest.approx(sum(waiting.values()))
+    for name, watts in waiting.items():
+        assert result.energy_j[name] == pytest.approx(watts * values["seconds"])
     assert values["fifo.capacity_bytes"] is None and values["deadlock"] is None
     json.dumps(result.describe(), allow_nan=False)
 

@@ -20,8 +20,9 @@ BOUNDS_LEAD = (
     "faster than the longest of them. What is left over is waiting that a better overlap could save."
 )
 ENERGY_LEAD = (
-    "Operations and bytes by the energy table of the chip, leakage by its area. Instructions and clocks are not in the "
-    "table, so the sum is a lower estimate of what a programmable chip draws."
+    "Operations and bytes by the energy table of the chip, leakage by its area, standby and refresh of memories (idle) "
+    "by the time. Instructions and clocks are not in the table, so the sum is a lower estimate of what a programmable "
+    "chip draws."
 )
 
 NAMES = {"exposed": "matrix held", "local": "exchange"}
