@@ -194,11 +194,9 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
 
 def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:
     """That of a published kernel, or no overheads and as many tiles on the way as the algorithm holds."""
-    from algorithms.tiled.profile import UNFITTED
+    from algorithms.tiled.profile import unfitted_for
 
-    if setting.profile is not None:
-        return setting.profile
-    return dataclasses.replace(UNFITTED, tiles_in_flight=getattr(parameters, "stages", UNFITTED.tiles_in_flight))
+    return unfitted_for(parameters) if setting.profile is None else setting.profile
 
 
 def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:

@@ -26,7 +26,7 @@ WAITS = {
     "softmax": "the softmax of the step before",
     "matrix": "products of others",
 }
-CHOICES = ("overlap", "order", "pack_gqa")
+CHOICES = ("overlap", "order", "pack_gqa", "next_item")
 SIZES = ("tile_rows", "tile_columns", "splits", "stages")
 """Parameters that decide how the same values are computed, and nothing else."""
 

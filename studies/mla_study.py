@@ -1,13 +1,14 @@
 """Orders of multi-head latent attention on chips: time and energy, and where one order becomes better than another.
 
 Every number comes from a plan that is simulated on a chip (`algorithms.tiled.mapping`); `studies.validate.mla_formulas`
-has the closed formulas that stand beside them. Chips are taken as their data sheets say, with kernels that load for
-the next work item while they work on one, and no gap between launches: differences between orders are those of the
-work, not of software.
+has the closed formulas that stand beside them. Chips are taken as their data sheets say, with as many tiles on their
+way as the memory's latency asks for and a core has room for, with kernels that load for the next work item while they
+work on one, and no gap between launches: differences between orders are those of the work, not of software.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +21,10 @@ from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.plan import TilePlan
-from algorithms.tiled.profile import KernelProfile
+from algorithms.tiled.profile import KernelProfile, unfitted_for
 from algorithms.workload import load_workload
 from hwmodels.accelerator import Accelerator, load_accelerator
 
-PERSISTENT = KernelProfile(name="persistent", next_item="ahead", tiles_in_flight=4)
-"""Kernels that load for the next work item while they work on one; nothing fitted."""
 CHIPS = (
     "a100_sxm4_80g",
     "h100_sxm5_80g",
@@ -94,6 +93,11 @@ def decode_step(batch: int, context: int, new_tokens: int = 1, model: str = "dee
     return load_workload(model).with_(batch=batch, q_len=new_tokens, kv_len=context, phase="decode", mask="full")
 
 
+def persistent(parameters: BlockParameters) -> KernelProfile:
+    """Kernels with as many tiles on the way as `parameters`, decided for a chip, say, the next item's among them."""
+    return dataclasses.replace(unfitted_for(parameters), name="persistent", next_item="ahead")
+
+
 @lru_cache(maxsize=4096)
 def cost(order: str, workload: Workload, chip: Accelerator) -> Cost:
     """Plan and simulate a block: ``mla.seq`` and the other orders, ``block.mha`` and the other plain ones.
@@ -103,8 +107,10 @@ def cost(order: str, workload: Workload, chip: Accelerator) -> Cost:
     simulator.CapacityError
         No tile fits into a core.
     """
-    plan = BLOCKS[order].plan(workload, BlockParameters(), chip)
-    run = time_plan(plan, chip, PERSISTENT)
+    block = BLOCKS[order]
+    parameters = block.resolved(workload, BlockParameters(), chip)
+    plan = block.plan(workload, parameters, chip)
+    run = time_plan(plan, chip, persistent(parameters))
     energy = energy_of(plan, chip, run.tier_bytes, run.seconds)
     return Cost(
         chip=chip.name,

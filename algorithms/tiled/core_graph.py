@@ -153,17 +153,17 @@ class _SlotGraph:
     def build(self) -> None:
         """All units and channels."""
         profile, connect = self.pace.profile, self.graph.connect
+        tiles, items = profile.tiles_in_flight, profile.items_at_a_time
         fetch, load = self._loader()
         finish, store = self._writer()
         for group in range(self.groups):
             scores, values, last = self._chain(group)
-            connect(load, scores, output=2 * group, input=0, depth=profile.tiles_in_flight + 1)
-            connect(load, values, output=2 * group + 1, input=1, depth=profile.tiles_in_flight)
+            connect(load, scores, output=2 * group, input=0, depth=tiles + max(items - 1, 1))
+            connect(load, values, output=2 * group + 1, input=1, depth=tiles)
             connect(last, finish, output=1, input=group, depth=4)
         gap = self.pace.ticks(profile.item_gap_s)
-        ahead = 2 if profile.next_item == "ahead" else 1
-        done, port = (finish, 1) if profile.next_item == "finished" else (store, 0)
-        connect(done, fetch, output=port, input=0, depth=4, latency_cycles=gap, initial_tokens=ahead)
+        done, port = (store, 0) if profile.next_item == "stored" else (finish, 1)
+        connect(done, fetch, output=port, input=0, depth=max(4, items), latency_cycles=gap, initial_tokens=items)
 
     def _unit(self, kind: str, server: str, firing: Firing, before: Firing | None = None) -> Unit:
         """A unit with a firing per phase of every item, and one ``before`` the phases of each item."""
@@ -195,7 +195,9 @@ class _SlotGraph:
             lambda at: self._moves(memory, 1, (1,), (1,), at.item.first_load_bytes * share),
         )
         load = self._load(cache, 1, 1, 1.0)
-        self.graph.connect(fetch, load, output=0, input=0, depth=self.pace.profile.tiles_in_flight)
+        profile = self.pace.profile
+        depth = profile.tiles_in_flight + profile.items_at_a_time - 1
+        self.graph.connect(fetch, load, output=0, input=0, depth=depth)
         return fetch, load
 
     def _load(self, tier: TierPace, take: int, take_first: int, share: float, latency: int = 0) -> Unit:
@@ -274,7 +276,7 @@ class _SlotGraph:
         """The unit that waits for all groups, and the one that stores."""
         memory, cache = self.fabric.memory, self.fabric.cache
         near = cache or memory
-        early = 1 if self.pace.profile.next_item == "finished" else 0
+        early = 0 if self.pace.profile.next_item == "stored" else 1
 
         def done(at: _At) -> tuple[int]:
             return (int(at.phase.last),)

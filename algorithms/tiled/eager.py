@@ -18,24 +18,40 @@ from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.eager_programs import PROGRAMS, EagerParameters, scores
 from algorithms.tiled.online import finite
 from algorithms.tiled.operators import OperatorParameters
-from algorithms.tiled.parameters import ACCUMULATOR_BYTES, cached_bytes, fitting_core_bytes
+from algorithms.tiled.parameters import (
+    ACCUMULATOR_BYTES,
+    LEAST_STAGES,
+    cached_bytes,
+    excess_bytes,
+    fitting_core_bytes,
+    tiles_in_flight,
+)
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.room import check_tensors_fit
-from algorithms.tiled.tiles import Tiling, spans
+from algorithms.tiled.tiles import Tiling, ceil_div, spans
 
 if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
 
 TRAINING_FLOPS = 3
 """Products of forward and backward pass, 2 and 4, over those of a forward pass."""
+MOST_READS = 2
+"""Arrays of scores that a pass reads side by side: scores and a mask, weights and their gradients."""
 
 
 @chip_algorithm("eager.forward", EagerParameters)
 class Eager(TiledAlgorithm[EagerParameters]):
     """Unfused attention: QK, softmax and PV as launches of their own."""
 
+    def resolved(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> EagerParameters:
+        """Tiles in flight; items hold nothing but tiles, so that those of the next ones can always come ahead."""
+        next_item = "ahead" if parameters.next_item == "auto" else parameters.next_item
+        decided = replace(parameters, next_item=next_item)
+        return decided if parameters.stages else replace(decided, stages=_stages(workload, decided, chip))
+
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
         """The forward launches of the program."""
+        parameters = self.resolved(workload, parameters, chip)
         program = PROGRAMS[parameters.program]
         passing = scores(workload) * workload.dtype_bytes
         held = workload.compulsory_bytes + program.kept_tensors[0] * passing
@@ -98,12 +114,50 @@ def _passing_on(launches: tuple[Launch, ...], passing: tuple[str, ...], kept: in
     return tuple(found)
 
 
-def tile_core_bytes(workload: Workload, parameters: OperatorParameters, chip: Accelerator) -> int:
-    """What a tile of a product holds in a core: two stages of operands and the float32 result."""
+def tile_core_bytes(workload: Workload, parameters: EagerParameters, chip: Accelerator) -> int:
+    """The most that a launch holds in a core, with parameters decided.
+
+    Raises
+    ------
+    simulator.CapacityError
+        If it does not fit.
+    """
+    stages = parameters.stages
+    tile = f"{stages} tiles of {parameters.tile_rows} x {parameters.tile_columns} x {parameters.tile_depth}"
+    product, passed = _held(workload, parameters, stages)
+    return max(
+        fitting_core_bytes(chip, *product, tile),
+        fitting_core_bytes(chip, *passed, f"{stages} work items of {parameters.elementwise_bytes:,} B of a pass"),
+    )
+
+
+def _held(workload: Workload, parameters: EagerParameters, stages: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Bytes of operands and accumulators of a product and of a pass over the scores.
+
+    A product holds ``stages`` of its operands' tiles and its float32 result. A pass works on elements as they come and
+    lets go of them, so that of its items, a tile each, only those wait that come before their turn: all but two.
+    """
     rows, columns = parameters.tile_rows, parameters.tile_columns
-    operands = 2 * (rows + columns) * parameters.tile_depth * workload.dtype_bytes
-    what = f"tiles of {rows} x {columns} x {parameters.tile_depth}"
-    return fitting_core_bytes(chip, operands, rows * columns * ACCUMULATOR_BYTES, what)
+    operands = stages * (rows + columns) * parameters.tile_depth * workload.dtype_bytes
+    passed = MOST_READS * max(parameters.elementwise_bytes, workload.kv_len * workload.dtype_bytes)
+    return (operands, rows * columns * ACCUMULATOR_BYTES), (max(stages - LEAST_STAGES, 0) * passed, 0)
+
+
+def _stages(workload: Workload, parameters: EagerParameters, chip: Accelerator) -> int:
+    """Tiles in flight as the product that needs more of them does; its operands are the smallest tiles there are."""
+
+    def excess(stages: int) -> float:
+        return max(excess_bytes(chip.core, *held) for held in _held(workload, parameters, stages))
+
+    def needed(columns: int, depth: int) -> int:
+        part = min(workload.q_len, parameters.tile_rows) + min(columns, parameters.tile_columns)
+        results = ceil_div(workload.q_len, parameters.tile_rows) * ceil_div(columns, parameters.tile_columns)
+        items, tiles = workload.batch * workload.heads * results, ceil_div(depth, parameters.tile_depth)
+        ahead = ceil_div(items, chip.cores) if parameters.next_item == "ahead" else 1
+        tile_bytes = part * min(depth, parameters.tile_depth) * workload.dtype_bytes
+        return tiles_in_flight(chip, items, tile_bytes, tiles * ahead, excess)
+
+    return max(needed(workload.kv_len, workload.head_dim), needed(workload.v_head_dim, workload.kv_len))
 
 
 def _product(a: FloatArray, b: FloatArray, parameters: OperatorParameters) -> FloatArray:

@@ -34,7 +34,15 @@ from algorithms.tiled.operators import (
     softmax_launch,
     strided_ops,
 )
-from algorithms.tiled.parameters import bad_choices, bad_numbers, cached_bytes, knob
+from algorithms.tiled.parameters import (
+    NEXT_ITEM_HELP,
+    STAGES_HELP,
+    NextItemChoice,
+    bad_choices,
+    bad_numbers,
+    cached_bytes,
+    knob,
+)
 from algorithms.tiled.plan import Launch
 from hwmodels.errors import InputError
 
@@ -49,7 +57,7 @@ INTEGER_DIVISION_OPS = 20
 
 @dataclass(frozen=True)
 class EagerParameters(OperatorParameters):
-    """`OperatorParameters`, whose launches, and how often scores are read and written besides."""
+    """`OperatorParameters`, whose launches, how often scores are read and written besides, and tiles on their way."""
 
     program: ProgramName = field(
         default="algorithms",
@@ -59,9 +67,12 @@ class EagerParameters(OperatorParameters):
         default=0, metadata=knob("further launches that read and write all scores (mask, scale, dropout)")
     )
 
+    stages: int = field(default=0, metadata=knob(STAGES_HELP))
+    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP))
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        problems = bad_numbers(self, {}) + bad_choices(self, {"program": ProgramName})
+        problems = bad_numbers(self, {}) + bad_choices(self, {"program": ProgramName, "next_item": NextItemChoice})
         if problems:
             raise InputError(problems)
 

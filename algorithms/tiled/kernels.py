@@ -122,8 +122,11 @@ class Kernel:
         kind = self.algorithm.parameters
         automatic = {field.name: field.default for field in fields(kind)}
         known = list(automatic)
-        if automatic.get("stages") == 0:  # tiles on the way are the profile's to say, not the chip's
+        # tiles on the way, and when they begin to come, are the profile's to say, not the chip's
+        if automatic.get("stages") == 0:
             settings.setdefault("stages", LEAST_STAGES)
+        if automatic.get("next_item") == "auto":
+            settings.setdefault("next_item", self.profile.next_item)
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise InputError(

@@ -15,10 +15,11 @@ from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tensors import draw_tensors
 from algorithms.tiled.mla_attend import KeyCuts, attend
-from algorithms.tiled.mla_fit import BlockParameters, block_core_bytes, block_tiles, resolved_block
+from algorithms.tiled.mla_fit import BlockParameters, block_tiles, resolved_block
 from algorithms.tiled.mla_orders import Order, latent_program, plain_program
 from algorithms.tiled.mla_plan import BlockPlan, plan_block
 from algorithms.tiled.mla_program import Program, core_of
+from algorithms.tiled.mla_room import block_core_bytes
 from algorithms.tiled.mla_values import compute, draw_step, up_to_heads
 from algorithms.tiled.plan import TilePlan
 

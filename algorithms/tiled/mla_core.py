@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from algorithms.shape import Mask
 from algorithms.tiled.mla_attend import split_spans
 from algorithms.tiled.mla_program import Program
+from algorithms.tiled.parameters import LEAST_STAGES
 from algorithms.tiled.plan import Matmul, TileStep, WorkItem
 from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
 from algorithms.tiled.tiles import ceil_div, round_up
@@ -108,13 +109,30 @@ class CoreShape:
         """Of keys and values made on the way, each once."""
         return 2 * self.copies * self.context * self.expansion.weights if self.expansion else 0
 
-    def operand_bytes(self, rows: int, keys: int) -> int:
-        """Tiles that a core holds: queries, two tiles of keys, and the up-projections of a head or a slice of them."""
-        held = rows * self.score_width + 2 * keys * self.load_width
-        if self.expansion is not None:
-            slice_ = self.expansion.weights if self.expansion.resident else 2 * keys * self.expansion.latent
-            held += slice_ + keys * (self.expansion.key + self.expansion.value)
-        return held * self.element_bytes
+    @property
+    def kept_weights(self) -> int:
+        """Elements of up-projections that a core keeps for as long as it works on an item."""
+        return self.expansion.weights if self.expansion and self.expansion.resident else 0
+
+    def step_bytes(self, keys: int) -> int:
+        """Loaded for a tile of keys."""
+        weights = self.expansion.weights if self.expansion and not self.expansion.resident else 0
+        return (keys * self.load_width + weights) * self.element_bytes
+
+    def operand_bytes(self, rows: int, keys: int, stages: int = LEAST_STAGES, items: int = 1) -> int:
+        """Tiles that a core holds: queries and up-projections of `items`, and `stages` tiles of keys.
+
+        Up-projections that it does not keep are worked on in slices while the next ones come; tiles that wait longer
+        wait with all of theirs.
+        """
+        held = items * (rows * self.score_width + self.kept_weights) * self.element_bytes
+        if self.expansion is None:
+            return held + stages * self.step_bytes(keys)
+        near = min(stages, LEAST_STAGES)
+        slices = 0 if self.expansion.resident else near * keys * self.expansion.latent
+        made = keys * (self.expansion.key + self.expansion.value)
+        tiles = (near * keys * self.load_width + slices + made) * self.element_bytes
+        return held + tiles + (stages - near) * self.step_bytes(keys)
 
     def accumulator_bytes(self, rows: int, keys: int) -> int:
         """Scores, results, maximum and sum of every row in float32."""
@@ -230,11 +248,10 @@ def _item(shape: CoreShape, tiles: CoreTiles, rows: int, split: range) -> WorkIt
     if len(split):
         masked = ends or shape.mask == "causal"
         runs.append((_step(shape, tiles, rows, ragged if ends else tiles.keys, masked=masked), 1))
-    kept = shape.expansion.weights if shape.expansion and shape.expansion.resident else 0
     whole, partial = shape.value_width * shape.element_bytes, (shape.value_width + 1) * PARTIAL_BYTES
     return WorkItem(
         steps=tuple(runs),
-        first_load_bytes=(rows * shape.score_width + kept) * shape.element_bytes,
+        first_load_bytes=(rows * shape.score_width + shape.kept_weights) * shape.element_bytes,
         last_vector_ops=OPS_PER_OUTPUT * rows * shape.value_width,
         last_store_bytes=rows * (partial if tiles.splits > 1 else whole),
     )
@@ -242,16 +259,15 @@ def _item(shape: CoreShape, tiles: CoreTiles, rows: int, split: range) -> WorkIt
 
 def _step(shape: CoreShape, tiles: CoreTiles, rows: int, keys: int, *, masked: bool) -> TileStep:
     per_score = OPS_PER_SCORE + (OPS_PER_MASKED_SCORE if masked else 0)
-    load, converted = keys * shape.load_width, 0
+    converted = 0
     made: tuple[Matmul, ...] = ()
     if shape.expansion is not None:
         expansion = shape.expansion
         made = (Matmul(keys, expansion.key, expansion.latent), Matmul(keys, expansion.value, expansion.latent))
         converted = keys * (expansion.key + expansion.value)
-        load += 0 if expansion.resident else expansion.weights
     issued = round_up(rows, tiles.array_rows)
     return TileStep(
-        load_bytes=load * shape.element_bytes,
+        load_bytes=shape.step_bytes(keys),
         scores=(*made, Matmul(rows, keys, shape.score_width)),
         exps=issued * (keys + 1),
         vector_ops=issued * (per_score * keys + shape.value_width + OPS_PER_ROW) + converted,

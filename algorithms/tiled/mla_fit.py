@@ -12,7 +12,19 @@ from algorithms.tiled.mla_core import CoreShape, CoreTiles, Expansion, choose_sp
 from algorithms.tiled.mla_gemm import GemmTiles
 from algorithms.tiled.mla_plan import BlockTiles
 from algorithms.tiled.mla_program import Program
-from algorithms.tiled.parameters import automatic_row_groups, bad_choices, bad_numbers, fitting_core_bytes, knob
+from algorithms.tiled.mla_room import decided_buffers
+from algorithms.tiled.parameters import (
+    LEAST_STAGES,
+    NEXT_ITEM_HELP,
+    STAGES_HELP,
+    Buffers,
+    NextItemChoice,
+    automatic_row_groups,
+    bad_choices,
+    bad_numbers,
+    excess_bytes,
+    knob,
+)
 from algorithms.tiled.plan import Overlap
 from algorithms.tiled.tiles import ceil_div, round_up
 from hwmodels.errors import InputError
@@ -60,11 +72,19 @@ class BlockParameters:
         default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
     )
     row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: up to 3 of equal size"))
+    stages: int = field(default=0, metadata=knob(STAGES_HELP))
+    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP))
 
     def __post_init__(self) -> None:
-        problems = bad_numbers(self, {}) + bad_choices(self, {"scope": Scope, "inside": Inside, "overlap": Overlap})
+        choices = {"scope": Scope, "inside": Inside, "overlap": Overlap, "next_item": NextItemChoice}
+        problems = bad_numbers(self, {}) + bad_choices(self, choices)
         if problems:
             raise InputError(problems)
+
+    @property
+    def buffers(self) -> Buffers:
+        """What tiles are made to fit beside: the fewest stages and one item where that is automatic."""
+        return Buffers(self.stages or LEAST_STAGES, self.next_item == "ahead")
 
 
 def resolved_block(program: Program, dtype: str, parameters: BlockParameters, chip: Accelerator) -> BlockParameters:
@@ -77,7 +97,7 @@ def resolved_block(program: Program, dtype: str, parameters: BlockParameters, ch
     expansion = _expansion(program, parameters, chip, size) if inside == "always" else None
     shape = core_shape(program, size, expansion)
     rows, keys = _core_tile(shape, parameters, chip)
-    return dataclasses.replace(
+    sized = dataclasses.replace(
         parameters,
         tile_rows=rows,
         tile_columns=keys,
@@ -88,6 +108,11 @@ def resolved_block(program: Program, dtype: str, parameters: BlockParameters, ch
         inside=inside,
         row_groups=parameters.row_groups or automatic_row_groups(rows // chip.core.matrix_rows),
     )
+    if sized.stages and sized.next_item != "auto":
+        return sized
+    tiles = block_tiles(program, dtype, sized, chip)
+    stages, next_item = decided_buffers(program, tiles, sized.stages, sized.next_item, chip)
+    return dataclasses.replace(sized, stages=stages, next_item=next_item)
 
 
 def block_tiles(program: Program, dtype: str, parameters: BlockParameters, chip: Accelerator) -> BlockTiles:
@@ -106,32 +131,8 @@ def block_tiles(program: Program, dtype: str, parameters: BlockParameters, chip:
         number_format=dtype,
         overlap=parameters.overlap,
         row_groups=parameters.row_groups,
+        buffers=parameters.buffers,
     )
-
-
-def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> int:
-    """What the largest work item holds in a core.
-
-    Raises
-    ------
-    simulator.CapacityError
-        If something does not fit.
-    """
-    shape = core_shape(program, tiles.element_bytes, tiles.expansion)
-    rows, keys = tiles.core.rows, tiles.core.keys
-    held = fitting_core_bytes(
-        chip,
-        shape.operand_bytes(rows, keys),
-        shape.accumulator_bytes(rows, keys),
-        f"tiles of {rows} query rows and 2 x {keys} keys",
-    )
-    if not program.contractions:
-        return held
-    inner, stacked = _composites(program) if tiles.composite else (0, False)
-    tokens = _tokens(program) if inner else tiles.gemm.rows
-    operands = tiles.gemm.operand_bytes(tokens, tiles.element_bytes, inner, stacked)
-    what = f"projections of {tokens} tokens by {tiles.gemm.columns} columns"
-    return max(held, fitting_core_bytes(chip, operands, tiles.gemm.accumulator_bytes(tokens, inner), what))
 
 
 def _fits_inside(program: Program, parameters: BlockParameters, chip: Accelerator, size: int, gemm: GemmTiles) -> bool:
@@ -142,7 +143,8 @@ def _fits_inside(program: Program, parameters: BlockParameters, chip: Accelerato
         return next(_fitting_tiles(shape, parameters, chip), None) is not None
     inner, stacked = _composites(program)
     tokens = _tokens(program)
-    operands = gemm.operand_bytes(tokens, size, inner, stacked)
+    held = parameters.buffers
+    operands = gemm.operand_bytes(tokens, size, inner, stacked, held.stages, held.items(held.stages))
     return inner > 0 and _fits(chip, operands, gemm.accumulator_bytes(tokens, inner))
 
 
@@ -181,7 +183,7 @@ def _core_tile(shape: CoreShape, parameters: BlockParameters, chip: Accelerator)
 
 
 def _fitting_tiles(shape: CoreShape, parameters: BlockParameters, chip: Accelerator) -> Iterator[tuple[int, int]]:
-    core = chip.core
+    core, held = chip.core, parameters.buffers
     if shape.expansion is not None:
         # every row of a head in one tile: a key is then expanded once
         rows_tried = [parameters.tile_rows or round_up(max(shape.rows, 1), core.matrix_rows)]
@@ -195,7 +197,8 @@ def _fitting_tiles(shape: CoreShape, parameters: BlockParameters, chip: Accelera
             # a few keys at a time would starve the array: first try fewer rows
             if keys < min(rows, LARGEST_TILE // 4) and not parameters.tile_columns:
                 continue
-            if _fits(chip, shape.operand_bytes(rows, keys), shape.accumulator_bytes(rows, keys)):
+            operands = shape.operand_bytes(rows, keys, held.stages, held.items(held.stages))
+            if _fits(chip, operands, shape.accumulator_bytes(rows, keys)):
                 yield rows, keys
 
 
@@ -212,7 +215,8 @@ def _gemm_tiles(parameters: BlockParameters, chip: Accelerator, size: int) -> Ge
     for cut in (1, 2, 4, 8):
         rows, columns, depth = (given or ceil_div(most, cut) for given, most in zip(wanted, largest, strict=True))
         tiles = dataclasses.replace(tiles, rows=rows, columns=columns, depth=depth)
-        if _fits(chip, tiles.operand_bytes(rows, size), tiles.accumulator_bytes(rows)):
+        operands = tiles.operand_bytes(rows, size, stages=parameters.buffers.stages)
+        if _fits(chip, operands, tiles.accumulator_bytes(rows)):
             break
     return tiles
 
@@ -220,7 +224,7 @@ def _gemm_tiles(parameters: BlockParameters, chip: Accelerator, size: int) -> Ge
 def _halves(given: int, largest: int) -> list[int]:
     if given:
         return [given]
-    sizes = []
+    sizes = [largest] if largest < SMALLEST_TILE else []
     while largest >= SMALLEST_TILE:
         sizes.append(largest)
         largest //= 2
@@ -228,6 +232,4 @@ def _halves(given: int, largest: int) -> list[int]:
 
 
 def _fits(chip: Accelerator, operands: int, accumulators: int) -> bool:
-    """Operands in SRAM, accumulators in their own memory and what SRAM is left."""
-    own = chip.core.register_bytes + chip.core.accumulator_bytes
-    return operands <= chip.core.sram_bytes and operands + accumulators <= chip.core.sram_bytes + own
+    return excess_bytes(chip.core, operands, accumulators) <= 0

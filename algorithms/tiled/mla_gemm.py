@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from algorithms.tiled.mla_program import Product
+from algorithms.tiled.parameters import LEAST_STAGES
 from algorithms.tiled.plan import Matmul, TileStep, WorkItem
 from algorithms.tiled.tiles import ceil_div, round_up
 
@@ -52,16 +53,24 @@ class GemmTiles:
     def _padded(self, rows: int, columns: int) -> int:
         return round_up(rows, self.array_rows) * round_up(columns, self.array_columns)
 
-    def operand_bytes(self, rows: int, element_bytes: int, inner: int = 0, stacked: bool = False) -> int:
-        """Two steps' operands of tiles with `rows` rows.
+    def operand_bytes(
+        self,
+        rows: int,
+        element_bytes: int,
+        inner: int = 0,
+        stacked: bool = False,
+        stages: int = LEAST_STAGES,
+        items: int = 1,
+    ) -> int:
+        """Operands of `stages` steps of tiles with `rows` rows.
 
-        With `inner`, those of a composite whose factors have that depth; its right factor stays for many steps, and
-        there are two of it only where a result sums over several composites (`stacked`).
+        With `inner`, those of a composite whose factors have that depth; its right factor stays for many steps of each
+        of `items`, and comes with every step only where a result sums over several composites (`stacked`).
         """
         if not inner:
-            return 2 * (rows + self.columns) * self.depth * element_bytes
-        kept = (2 if stacked else 1) * inner * self.columns + self.depth * self.columns
-        return (2 * (rows + inner) * self.depth + kept) * element_bytes
+            return stages * (rows + self.columns) * self.depth * element_bytes
+        kept = (stages if stacked else items) * inner * self.columns + self.depth * self.columns
+        return (stages * (rows + inner) * self.depth + kept) * element_bytes
 
     def accumulator_bytes(self, rows: int, inner: int = 0) -> int:
         """A float32 tile of the result, and one of the composite."""
@@ -113,10 +122,10 @@ class Task:
         """Steps that all the depth of a tile takes."""
         if self.composite is None:
             return ceil_div(self.product.depth, sizes.depth)
-        return self._stacked * ceil_div(self.composite.rows, sizes.depth)
+        return self.stacked * ceil_div(self.composite.rows, sizes.depth)
 
     @property
-    def _stacked(self) -> int:
+    def stacked(self) -> int:
         """Composites that one group sums over."""
         composite = self.composite
         return composite.groups // self.product.groups if composite else 1
@@ -142,7 +151,7 @@ class Task:
             return TileStep(load_bytes=(left + depth * columns) * self.element_bytes, values=(product,))
         inner = self.composite.depth
         # the right factor stays for all steps of one composite; where several follow each other, each brings its own
-        right = ceil_div(inner * columns, ceil_div(self.composite.rows, sizes.depth)) if self._stacked > 1 else 0
+        right = ceil_div(inner * columns, ceil_div(self.composite.rows, sizes.depth)) if self.stacked > 1 else 0
         return TileStep(
             load_bytes=(left + depth * inner + right) * self.element_bytes,
             scores=(sizes.issued(depth, columns, inner),),
@@ -153,7 +162,7 @@ class Task:
     def item(self, rows: int, columns: int, sizes: GemmTiles, span: tuple[int, int]) -> WorkItem:
         """The steps `span` of one tile of the result, stored whole or as a partial sum."""
         whole = span == (0, self.depth_steps(sizes))
-        once = self.composite.depth * columns if self.composite and self._stacked == 1 else 0
+        once = self.composite.depth * columns if self.composite and self.stacked == 1 else 0
         return WorkItem(
             steps=tuple(self.steps(rows, columns, sizes, span)),
             first_load_bytes=once * self.element_bytes,

@@ -23,6 +23,7 @@ from algorithms.tiled.mla_core import (
 )
 from algorithms.tiled.mla_gemm import GemmTiles, ItemRuns, Task, gemm_items
 from algorithms.tiled.mla_program import Append, Attention, Contraction, Pointwise, Program, Role
+from algorithms.tiled.parameters import Buffers
 from algorithms.tiled.plan import Launch, Overlap, TilePlan
 from algorithms.tiled.tiles import ceil_div
 
@@ -93,6 +94,8 @@ class BlockTiles:
         Of everything stored.
     overlap, row_groups
         Of the attention, see `algorithms.tiled.plan.Launch`.
+    buffers
+        Tiles on their way to a core.
     """
 
     core: CoreTiles
@@ -105,6 +108,7 @@ class BlockTiles:
     number_format: str
     overlap: Overlap = "serial"
     row_groups: int = 1
+    buffers: Buffers = field(default_factory=Buffers)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,12 @@ def plan_block(program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPla
         core_bytes=core_bytes,
     )
     return BlockPlan(plan, counters)
+
+
+def product_tasks(program: Program, tiles: BlockTiles) -> tuple[Task, ...]:
+    """All products of the launches of `program`, in order."""
+    lowering = _Lowering(program, tiles)
+    return tuple(lowering.task(node) for level in _levels(program, tiles) for node in level.nodes.values())
 
 
 @dataclass(frozen=True)
@@ -216,7 +226,7 @@ class _Lowering:
 
     def _products(self, nodes: Sequence[_Node]) -> _Stage:
         tiles = self._tiles
-        tasks = [self._task(node) for node in nodes]
+        tasks = [self.task(node) for node in nodes]
         loads, counters = self._loads(name for node in nodes for name in self._operands(node))
         items = gemm_items(tasks, tiles.gemm, tiles.cores)
         kept = 0
@@ -242,7 +252,7 @@ class _Lowering:
         gemm = self._tiles.gemm
         return 2 if any(task.composite for task in tasks) and gemm.depth % (2 * gemm.array_rows) == 0 else 1
 
-    def _task(self, node: _Node) -> Task:
+    def task(self, node: _Node) -> Task:
         program, composite = self._program, node.composite
         # tiles of a composite are made group by group, so what uses them goes through its groups too
         groups = set(program.labels(composite.left)) & set(program.labels(composite.out)) if composite else set()

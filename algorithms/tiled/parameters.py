@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Packing = Literal["auto", "always", "never"]
 Edge = Literal["padded", "trimmed"]
 OuterLoop = Literal["query", "key"]
+NextItemChoice = Literal["auto", "ahead", "finished", "stored"]
+"""`algorithms.tiled.profile.NextItem`, or whichever fits."""
 
 ACCUMULATOR_BYTES = 4
 """Scores, sums and partial outputs are float32 in every published kernel."""
@@ -40,6 +42,33 @@ PACKING_GAIN = 0.9
 def knob(help_text: str, unit: str | None = None) -> dict[str, object]:
     """Metadata of a parameter."""
     return {"help": help_text, **({"unit": unit} if unit else {})}
+
+
+STAGES_HELP = "tiles of operands that a core holds at a time; 0: as many as keep the main memory busy"
+NEXT_ITEM_HELP = (
+    "when a core loads for its next item: ahead, as far as stages reach, or when results are finished or stored; "
+    "auto: ahead where local memory holds that"
+)
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """What a core holds at a time.
+
+    Parameters
+    ----------
+    stages
+        Tiles of operands that are worked on, wait or are on their way.
+    ahead
+        Whether some of them may be the next items'.
+    """
+
+    stages: int = LEAST_STAGES
+    ahead: bool = False
+
+    def items(self, tiles: int) -> int:
+        """Items of so many tiles each whose own operands a core holds."""
+        return 1 + max(1, ceil_div(self.stages - 1, max(tiles, 1))) if self.ahead else 1
 
 
 @dataclass(frozen=True)
@@ -182,14 +211,10 @@ def sized_tiles(
 def with_tiles_in_flight(
     workload: Workload, parameters: Tiled, chip: Accelerator, parts: int = 1, held: Footprint[Tiled] = footprint
 ) -> Tiled:
-    """``parameters`` with ``stages`` decided; tile sizes must be.
+    """``parameters`` with ``stages`` decided by `tiles_in_flight`; tile sizes must be.
 
-    Data that is asked for arrives a latency later, so a core only gets its share of the main memory's bandwidth while
-    latency times bandwidth bytes are on their way to it (Little's law): ``stages`` is as many whole tiles as hold so
-    much, and one more that is worked on. Cores with an item share the bandwidth evenly; what their local memory takes
-    in bounds it. With two stages alone, a chip of few cores with large shares waits for its memory most of the time,
-    while one of many cores seldom needs more. There are at least two, no more than an item has tiles, and no more than
-    fit beside the rest that a core holds: tiles keep their size, which decides the traffic.
+    No more than an item has tiles, and no more than fit beside the rest that a core holds: tiles keep their size, which
+    decides the traffic.
 
     Parameters
     ----------
@@ -198,22 +223,50 @@ def with_tiles_in_flight(
     """
     if parameters.stages:
         return parameters
-    rows, columns, core = parameters.tile_rows, parameters.tile_columns, chip.core
+    rows, columns = parameters.tile_rows, parameters.tile_columns
 
     def held_with(stages: int) -> tuple[int, int]:
         return held(workload, dataclasses.replace(parameters, stages=stages), rows, columns)
 
     group = workload.group_size if packs(workload, parameters, rows) else 1
     items = workload.batch * workload.heads // group * ceil_div(workload.q_len * group, rows) * parts
-    share = chip.memory.bytes_per_second / min(max(items, 1), chip.cores)
-    rate = min(share, core.sram_bytes_per_cycle * chip.clock_hz)
-    latency_s = chip.memory.latency_s + sum(tier.latency_s for tier in chip.caches)
-    tile_bytes = held_with(LEAST_STAGES)[0] - held_with(LEAST_STAGES - 1)[0]
-    needed = min(1 + math.ceil(latency_s * rate / tile_bytes), ceil_div(ceil_div(workload.kv_len, columns), parts))
-    stages = LEAST_STAGES
-    while stages < needed and excess_bytes(core, *held_with(stages + 1)) <= 0:
-        stages += 1
+    stages = tiles_in_flight(
+        chip,
+        items,
+        tile_bytes=held_with(LEAST_STAGES)[0] - held_with(LEAST_STAGES - 1)[0],
+        most=ceil_div(ceil_div(workload.kv_len, columns), parts),
+        excess=lambda stages: excess_bytes(chip.core, *held_with(stages)),
+    )
     return dataclasses.replace(parameters, stages=stages)
+
+
+def tiles_in_flight(chip: Accelerator, items: int, tile_bytes: int, most: int, excess: Callable[[int], float]) -> int:
+    """Tiles that a core holds at a time so that it gets its share of the main memory's bandwidth.
+
+    Data that is asked for arrives a latency later, so a core only gets its share while latency times bandwidth bytes
+    are on their way to it (Little's law): as many whole tiles as hold so much, and one more that is worked on. Cores
+    with an item share the bandwidth evenly; what their local memory takes in bounds it. With two tiles alone, a chip of
+    few cores with large shares waits for its memory most of the time, while one of many cores seldom needs more.
+
+    Parameters
+    ----------
+    items
+        Work items that may run side by side.
+    tile_bytes
+        Loaded for a tile.
+    most
+        Tiles there are to load ahead; at least two are held in any case.
+    excess
+        Bytes that do not fit into a core with so many tiles, 0 or less if all do.
+    """
+    share = chip.memory.bytes_per_second / min(max(items, 1), chip.cores)
+    rate = min(share, chip.core.sram_bytes_per_cycle * chip.clock_hz)
+    latency_s = chip.memory.latency_s + sum(tier.latency_s for tier in chip.caches)
+    needed = min(1 + math.ceil(latency_s * rate / tile_bytes), most)
+    tiles = LEAST_STAGES
+    while tiles < needed and excess(tiles + 1) <= 0:
+        tiles += 1
+    return tiles
 
 
 def automatic_row_groups(blocks: int) -> int:

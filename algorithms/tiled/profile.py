@@ -56,7 +56,7 @@ class KernelProfile:
     next_item
         When a place on a core begins to load for its next item: when the results of the one before are ``stored`` (a
         new thread block), when they are ``finished`` (persistent kernels whose stores run on), or ``ahead``, while that
-        one is still worked on.
+        one is still worked on, as far ahead as ``tiles_in_flight`` reach.
     fitted
         Which of the numbers above were fitted; at most four.
 
@@ -91,6 +91,11 @@ class KernelProfile:
             problems.append(Problem(f"must be one of {choices} (got {self.next_item!r})", field="next_item"))
         if problems:
             raise InputError(problems)
+
+    @property
+    def items_at_a_time(self) -> int:
+        """Items that a place on a core has loaded for and not finished; tiles bound them, too."""
+        return max(2, self.tiles_in_flight) if self.next_item == "ahead" else 1
 
     def fitted_to(self, **numbers: float) -> KernelProfile:
         """A copy with other fitted numbers; raises InputError for what cannot be."""
@@ -131,3 +136,12 @@ def _bad_fit(fitted: tuple[str, ...]) -> list[Problem]:
 
 
 UNFITTED = KernelProfile()
+
+
+def unfitted_for(parameters: object) -> KernelProfile:
+    """The chip's own figures, and what ``parameters`` of an algorithm, decided, say of tiles on the way."""
+    return dataclasses.replace(
+        UNFITTED,
+        tiles_in_flight=getattr(parameters, "stages", UNFITTED.tiles_in_flight),
+        next_item=getattr(parameters, "next_item", UNFITTED.next_item),
+    )

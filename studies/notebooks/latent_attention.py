@@ -105,7 +105,9 @@ figure
 # %% [markdown]
 # Applying the factors one after the other (`mla.seq`) wins everywhere: it never moves more bytes than rebuilding the
 # composite and never does more FLOP than reading it. Between those two the ridge of the chip decides: FLOP are cheap
-# on an H100 and dear on an H20, whose memory is as fast but whose arrays are cut.
+# on an H100 and dear on an H20, whose memory is as fast but whose arrays are cut. Rebuilding takes room, too: where a
+# core has no more than two steps of a composite at a time, loads wait until it is done with one. On an MI300X that is
+# all that its local memory holds; for FLAT's cloud accelerator it is what the latency of the memory asks for.
 
 # %%
 ridges = chips.drop_duplicates("chip").set_index("chip")["ridge"]

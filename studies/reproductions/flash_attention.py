@@ -8,6 +8,7 @@ from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import Workload
 from algorithms.tiled.mapping import ChipRun, time_plan
 from algorithms.tiled.plan import TilePlan
+from algorithms.tiled.profile import unfitted_for
 from algorithms.workload import load_workload
 from hwmodels.accelerator import Accelerator, load_accelerator
 from studies.reproduce import Row, reproduced, reproduction
@@ -86,8 +87,9 @@ def _gpt2() -> Iterator[Row]:
 
 def _run(name: str, work: Workload, chip: Accelerator, **parameters: int) -> tuple[TilePlan, ChipRun]:
     algorithm = get_chip_algorithm(name)
-    plan = algorithm.plan(work, algorithm.parameters(**parameters), chip)
-    return plan, time_plan(plan, chip)
+    decided = algorithm.resolved(work, algorithm.parameters(**parameters), chip)
+    plan = algorithm.plan(work, decided, chip)
+    return plan, time_plan(plan, chip, unfitted_for(decided))
 
 
 def _distinct(plan: TilePlan) -> int:

@@ -291,6 +291,32 @@ def test_a_cache_that_is_busy_all_the_time_is_said_to_bind(capsys, json_of):
     assert "sets the pace" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "workload"),
+    [
+        ("mla.seq", ("--workload", "deepseek-v3", "--context", "2048")),
+        ("eager.forward", ("--workload", "llama3-8b", "--seq-len", "512")),
+    ],
+)
+def test_tiles_on_the_way_can_be_set_and_are_levers(json_of, name, workload):
+    design = (name, "--chip", "tpu_v5e", *workload, "--set", "stages=2", "--set", "next_item=stored")
+    found = json_of("explain", *design)
+    assert (found["parameters"]["stages"], found["parameters"]["next_item"]) == (2, "stored")
+    levers = {(lever["name"], lever["after"]): lever["gain"] for lever in found["levers"]["algorithm"]}
+    assert min(levers["stages", 0], levers["next_item", "ahead"]) > 0.05 > 0 > levers["stages", 1]
+    free = json_of("run", *design[:-4], "--timing-only")
+    assert free["parameters"]["stages"] > 2 and free["parameters"]["next_item"] == "ahead"
+    assert free["seconds"] < 0.6 * found["seconds"]
+
+
+def test_kernels_keep_the_tiles_on_the_way_that_they_state(json_of):
+    design = ("mla.seq", "--chip", "h20", "--workload", "deepseek-v3", "--context", "2048", "--timing-only")
+    found = json_of("run", *design, "--kernel", "flashmla_hopper")
+    assert (found["parameters"]["stages"], found["parameters"]["next_item"]) == (2, "stored")
+    other = json_of("run", *design, "--kernel", "flashmla_hopper", "--set", "stages=1")
+    assert other["seconds"] == found["seconds"]
+
+
 def test_a_small_bound_is_not_said_to_bind(json_of):
     design = ("--chip", "tpu_v5e", "--workload", "llama3-8b", "--context", "8192", "--set", "stages=1")
     sentence = json_of("explain", "decode.split_kv", *design)["sentence"]

@@ -10,13 +10,13 @@ from algorithms.tiled.mla_fit import BlockParameters
 from hwmodels.accelerator import load_accelerator
 from studies.mla_study import (
     CHIPS,
-    PERSISTENT,
     absorption_point,
     arithmetic_alone,
     cost,
     decode_step,
     over_bandwidth,
     over_chips,
+    persistent,
     reuse_ridge,
     reuse_ridge_by_launch,
     with_ridge,
@@ -95,6 +95,7 @@ def test_a_few_cores_stand_for_all_of_them(order):
     rates = {f"{tier.name}.bytes_per_second": tier.bytes_per_second * share for tier in H100.tiers}
     chip = H100.with_(cores=16, **rates)
     for workload in (decode_step(2, 1024), decode_step(1, 512, 64)):
-        plan = BLOCKS[order].plan(workload, BlockParameters(), chip)
-        seconds = [time_plan(plan, chip, PERSISTENT, mode).seconds for mode in ("symmetric", "exact")]
+        parameters = BLOCKS[order].resolved(workload, BlockParameters(), chip)
+        plan, profile = BLOCKS[order].plan(workload, parameters, chip), persistent(parameters)
+        seconds = [time_plan(plan, chip, profile, mode).seconds for mode in ("symmetric", "exact")]
         assert seconds[0] == pytest.approx(seconds[1], rel=0.01)

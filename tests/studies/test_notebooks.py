@@ -31,6 +31,7 @@ assert report.stat().st_size > 1e6
 assert (table["state"].isin(["done", "infeasible"])).all() and len(table) == study.space.size
 assert effect.index[0] == "chip.hbm.bytes_per_second", "decoding is bound by the memory"
 assert len(front) >= 3
+assert front["chip.hbm.bytes_per_second"].nunique() > 3, "not all of them have the most"
 assert (found["evaluated again"] == 0).all(), "searches take what the sweep has stored"
 assert found.loc["nsga2", "share of the hypervolume"] >= 0.95
 assert agreement.loc["seconds", "rank_correlation"] > 0.9
@@ -84,6 +85,11 @@ assert turns > 0.5 * sum(lost["ddr4_3200"].values())
 assert orders.loc["mla.exp", "GFLOP"] > 90 * orders.loc["mla.seq", "GFLOP"], "a hundred times the FLOP"
 assert (times.idxmin(axis=1) == "mla.seq").all(), "wins everywhere"
 assert rebuild.loc["h100_sxm5_80g", "rc over ru"] > 1 > rebuild.loc["h20", "rc over ru"]
+reuses = rebuild[rebuild["rc over ru"] < 1]
+assert set(reuses.index) == {"h20", "mi300x", "flat_cloud"}
+assert rebuild.drop(index=reuses.index)["ridge, FLOP/B"].min() > 2 * rebuild.loc["h20", "ridge, FLOP/B"]
+two = {name: BLOCKS["mla.rc"].resolved(step, BlockParameters(), load_accelerator(name)) for name in reuses.index}
+assert two["mi300x"].stages == two["flat_cloud"].stages == 2
 assert (bandwidth.diff().dropna() >= 0).all().all()
 fall = bandwidth.iloc[-1] / bandwidth.iloc[0]
 plain = fall[["block.mha", "block.gqa", "mla.kvcache"]]
