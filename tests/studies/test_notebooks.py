@@ -31,7 +31,7 @@ assert report.stat().st_size > 1e6
 assert (table["state"].isin(["done", "infeasible"])).all() and len(table) == study.space.size
 assert effect.index[0] == "chip.hbm.bytes_per_second", "decoding is bound by the memory"
 assert len(front) >= 3
-assert front["chip.hbm.bytes_per_second"].nunique() > 3, "not all of them have the most"
+assert front["chip.hbm.bytes_per_second"].nunique() > 3, "not all have the most"
 assert (found["evaluated again"] == 0).all(), "searches take what the sweep has stored"
 assert found.loc["nsga2", "share of the hypervolume"] >= 0.95
 assert agreement.loc["seconds", "rank_correlation"] > 0.9
