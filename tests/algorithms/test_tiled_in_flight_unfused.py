@@ -186,3 +186,10 @@ def test_ahead_reaches_as_far_as_tiles():
     # each of its items is a tile or two: a core that waits for its memory is as fast as tiles it asks for
     assert all(1.8 < slower / faster < 2.2 for slower, faster in pairwise(seconds[1:]))
     assert seconds[0] > seconds[1]
+
+
+@pytest.mark.parametrize("name", ["flat_cloud", "groq_lpu1", "alveo_u280"])
+def test_arrays_of_single_rows_have_tiles_of_keys_as_long_as_others(name):
+    found = decided("mla.kvcache", LATENT, load_accelerator(name))
+    assert found.tile_rows == 1
+    assert found.tile_columns >= 128
