@@ -11,11 +11,11 @@ from simulator.engines.outcome import Outcome
 from simulator.engines.rings import full_rings
 from simulator.engines.run_ahead import FINISHED, OUT_OF_VISITS, RINGS_FULL, TIER_OVERRUN, run
 from simulator.engines.runs import WAITING_FOR_SLOTS, start_all
-from simulator.engines.steady import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch
 from simulator.engines.tiers import Tiers, build_tiers, close_tiers, has_tiers
 from simulator.engines.tiers_exchange import NEVER
 from simulator.engines.tiers_turns import run_with_tiers
 from simulator.engines.visit import Options
+from simulator.engines.watch import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch
 from simulator.errors import SimulatorError
 from simulator.firing import Segment, uniform
 from simulator.graph import FrozenGraph, Graph, Unit
@@ -99,7 +99,7 @@ def _outcome(
     graph: FrozenGraph, machine: Machine, watch: Watch, recorded: np.ndarray | None, tiers: Tiers | None
 ) -> Outcome:
     units, channels = machine.units, machine.channels
-    clock = (units["clock"] + watch.numbers[BASE]).tolist()
+    clock = (units["clock"] + watch.counts[BASE]).tolist()
     counters = close_tiers(graph, tiers, max(max(clock, default=0), int(units["last_answer"].max(initial=0))))
     segments = [segment for unit in range(len(units)) for segment in _segments(graph, unit)]
     return Outcome(
@@ -135,7 +135,7 @@ def _remembers(graph: FrozenGraph) -> bool:
 
 
 def _skipped(graph: FrozenGraph, watch: Watch) -> Skipped:
-    jumps, firings = int(watch.numbers[JUMPS]), int(watch.numbers[SKIPPED_FIRINGS])
+    jumps, firings = int(watch.counts[JUMPS]), int(watch.counts[SKIPPED_FIRINGS])
     why = "a memory serves every request" if _remembers(graph) else "no state recurred"
     return Skipped(jumps, firings, "" if jumps else f"{why}: every firing was simulated")
 

@@ -95,3 +95,37 @@ def window_recurs(words, ring, mask, first, end, floor, kept_words, at, shift):
         if words[ring + (token & mask)] - kept_words[at] != shift:
             return False
     return True
+
+
+@kernel
+def same_time(time, kept, floor, kept_floor, shift):
+    """Whether two times are a shift apart, or both so old that they cannot matter."""
+    return max(time, floor) - max(kept, kept_floor) == shift
+
+
+@kernel
+def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer, consumer, shift):
+    """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start."""
+    pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
+    popped = channel.popped + channel.skipped - kept.popped - kept.skipped
+    at_rest = pushed == 0  # nothing moves, or tokens only leave a reservoir
+    recurs = at_rest or (
+        pushed == popped and same_time(channel.tail, kept.tail, producer.clock, kept_producer.clock, shift)
+    )
+    for window in range(WINDOWS):
+        if recurs and not at_rest:
+            ring, first, end, floor = live_window(channel, window, producer, consumer)
+            recurs = window_recurs(words, ring, channel.mask, first, end, floor, kept_words, at, shift)
+        at += 1 + kept_words[at]
+    return recurs, at
+
+
+@kernel
+def drains(channel, before, consumer, kept_consumer):
+    """Whether a closed channel holds more old tokens than its consumer needs for a while.
+
+    Such a reservoir never makes its consumer wait, so how full it is does not matter until it runs low.
+    """
+    if before.closed == 0 or channel.popped == before.popped or channel.measured_push != channel.pushed:
+        return False
+    return channel.tail <= kept_consumer.clock and channel.tail <= consumer.clock

@@ -6,8 +6,9 @@ from simulator.engines.grant import earliest_decision, grant
 from simulator.engines.requests import issue_requests
 from simulator.engines.rings import full_ring
 from simulator.engines.runs import WAITING_AT_LAP
-from simulator.engines.steady import INNER_UNIT, OUTER_UNIT, watch_lap, watch_rows
+from simulator.engines.steady import count_grant, watch_grants, watch_lap, watch_rows
 from simulator.engines.visit import visit_hold, visit_reserve
+from simulator.engines.watch import DECISION, DUE, INNER_UNIT, OUTER_UNIT
 from simulator.machine import ISSUE_RESERVE
 from simulator.servers.kernel import inlined, kernel
 
@@ -82,10 +83,10 @@ def run(
             else:
                 moved = visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace)
             if moved:
-                if number == watch.numbers[INNER_UNIT]:
-                    watch_rows(unit, units, channels, servers, words, watch)
+                if number == watch.pacers[INNER_UNIT]:
+                    watch_rows(number, units, channels, servers, words, watch)
                 length = wake(unit, channels, words, queue, queued, head, length)
-        outer = watch.numbers[OUTER_UNIT]
+        outer = watch.pacers[OUTER_UNIT]
         if outer >= 0 and units[outer].waiting == WAITING_AT_LAP:
             watch_lap(units, channels, servers, words, watch)
             length = enqueue(outer, queue, queued, head, length)
@@ -95,8 +96,12 @@ def run(
         number, now, port = earliest_decision(servers, words)
         if number < 0 or now >= horizon[0]:
             return FINISHED
+        watch.counts[DECISION] = now
+        if watch.pacers[DUE] > 0:
+            watch_grants(units, channels, servers, words, watch)  # times are local: the decision stays the same
         number = grant(
             servers[number], units, blocks, segments, channels, words, now, port, start, cause, options, trace
         )
+        count_grant(number, units, watch.pacers)
         length = enqueue(number, queue, queued, head, length)
         length = wake(units[number], channels, words, queue, queued, head, length)

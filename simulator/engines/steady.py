@@ -16,83 +16,45 @@ that moves as they are, so its cost does not depend on the depth of FIFOs.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from simulator.engines.rings import WINDOWS, first_release, keep_window, live_window, window_recurs
+from simulator.engines.rings import (
+    WINDOWS,
+    channel_recurs,
+    drains,
+    first_release,
+    keep_window,
+    live_window,
+    same_time,
+)
 from simulator.engines.runs import WAITING_FOR_SERVER, WAITING_FOR_SLOTS
+from simulator.engines.watch import (
+    BASE,
+    BASE_THEN,
+    DECISION,
+    DECISION_THEN,
+    DUE,
+    GRANTED_UNIT,
+    GRANTS,
+    INNER_UNIT,
+    JUMPS,
+    LAP,
+    LEAST_GRANTS,
+    NOW,
+    OUTER_UNIT,
+    PAUSE,
+    PENDING_LIMIT,
+    POWER,
+    SAMPLES,
+    SKIPPED_FIRINGS,
+    TAKEN,
+)
 from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, power, repeat_affine
-from simulator.firing import IntArray
-from simulator.machine import ISSUE_RESERVE, Machine, Records
-from simulator.servers.kernel import kernel
+from simulator.machine import ISSUE_RESERVE
+from simulator.servers.kernel import inlined, kernel
 
-PENDING_LIMIT = 4096
 NOTHING, RECORDS, EVERYTHING = 0, 1, 2  # how much of a reference has been taken
 SAMPLES_BEFORE_THINNING = 64
-SHORTEST_LAP_FIRINGS = 256
-
-# fields of Watch.numbers
-BASE, JUMPS, SKIPPED_FIRINGS, INNER_UNIT, OUTER_UNIT, LAP = range(6)
-# fields of Reference.numbers
-TAKEN, POWER, SAMPLES, PAUSE, NOW, BASE_THEN = range(6)
-
-
-class Reference(NamedTuple):
-    """A remembered state; ``words`` holds stalls and live times in the order in which they are compared.
-
-    ``numbers`` are: whether there is one, the number of samples until it is replaced (powers of two, Brent 1980),
-    samples since then, visits to let pass, and the time of the clock that all others are relative to.
-    """
-
-    units: Records
-    channels: Records
-    servers: Records
-    words: IntArray
-    numbers: IntArray
-
-
-class Watch(NamedTuple):
-    """What the engine needs to look for recurring states: inside rows and from row to row."""
-
-    inner: Reference
-    outer: Reference
-    numbers: IntArray
-
-
-def build_watch(machine: Machine, *, enabled: bool, before: Watch | None = None) -> Watch:
-    """References for ``machine``, keeping the counts of ``before``; without ``enabled`` nothing is looked at.
-
-    The inner pacer is the unit with the most firings (the last of them), the outer one the unit without outputs that
-    has the fewest. The outer one looks once per lap: an iteration (or several short ones), or where rows grow within a
-    head, a head.
-    """
-    units, channels = machine.units, machine.channels
-    stalls = int((units["in_end"] - units["in_ptr"] + units["out_end"] - units["out_ptr"] + 2).sum())
-    live = int((channels["slots"] + 2 * np.minimum(channels["mask"] + 1, PENDING_LIMIT) + WINDOWS).sum())
-    size = stalls + live + int(machine.servers["ports"].sum()) if enabled else 0
-    numbers = np.zeros(6, np.int64)
-    if before is not None:
-        numbers[:] = before.numbers
-    elif enabled:
-        inner = len(units) - 1 - int(np.argmax(units["firings"][::-1]))
-        sinks = np.flatnonzero(units["out_ptr"] == units["out_end"])
-        outer = int(sinks[np.argmin(units["firings"][sinks])]) if len(sinks) else inner
-        growing = units["ramp"][units["grows"] == 1]
-        per_iteration = int(units["firings"][inner]) // max(int(units["iterations"][outer]), 1)
-        short = -(-SHORTEST_LAP_FIRINGS // max(per_iteration, 1))
-        numbers[INNER_UNIT], numbers[OUTER_UNIT] = inner, outer
-        numbers[LAP] = int(growing.max()) if len(growing) else short
-        units["lap_at"][outer] = numbers[LAP]
-    else:
-        numbers[INNER_UNIT] = numbers[OUTER_UNIT] = -1
-
-    def reference() -> Reference:
-        kept = np.zeros(6, np.int64)
-        kept[POWER] = 1
-        return Reference(units.copy(), channels.copy(), machine.servers.copy(), np.zeros(size, np.int64), kept)
-
-    return Watch(reference(), reference(), numbers)
 
 
 @kernel
@@ -102,7 +64,7 @@ def stall_count(unit):
 
 
 @kernel
-def remember_records(units, channels, servers, kept, now, base):
+def remember_records(units, channels, servers, kept, now, counts):
     """Copy what is cheap to copy: enough to see that a state does not recur."""
     for number in range(units.shape[0]):
         kept.units[number] = units[number]
@@ -112,7 +74,8 @@ def remember_records(units, channels, servers, kept, now, base):
         kept.servers[number] = servers[number]
     kept.numbers[TAKEN] = RECORDS
     kept.numbers[NOW] = now
-    kept.numbers[BASE_THEN] = base
+    kept.numbers[BASE_THEN] = counts[BASE]
+    kept.numbers[DECISION_THEN] = counts[DECISION]
 
 
 @kernel
@@ -139,12 +102,6 @@ def remember_words(units, channels, servers, words, kept):
             kept_words[at] = words[server.free_ptr + port]
             at += 1
     kept.numbers[TAKEN] = EVERYTHING
-
-
-@kernel
-def same_time(time, kept, floor, kept_floor, shift):
-    """Whether two times are a shift apart, or both so old that they cannot matter."""
-    return max(time, floor) - max(kept, kept_floor) == shift
 
 
 @kernel
@@ -180,52 +137,19 @@ def unit_periods(unit, kept, shift):
 
 
 @kernel
-def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer, consumer, shift):
-    """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start."""
-    pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
-    popped = channel.popped + channel.skipped - kept.popped - kept.skipped
-    at_rest = pushed == 0  # nothing moves, or tokens only leave a reservoir
-    recurs = at_rest or (
-        pushed == popped and same_time(channel.tail, kept.tail, producer.clock, kept_producer.clock, shift)
-    )
-    for window in range(WINDOWS):
-        if recurs and not at_rest:
-            ring, first, end, floor = live_window(channel, window, producer, consumer)
-            recurs = window_recurs(words, ring, channel.mask, first, end, floor, kept_words, at, shift)
-        at += 1 + kept_words[at]
-    return recurs, at
+def server_recurs(server, kept, words, kept_words, at, floor, kept_floor, shift):
+    """Whether the ports of a server are as free as they were, ``shift`` earlier.
 
-
-@kernel
-def server_recurs(server, kept, units, kept_units, words, kept_words, at, shift):
-    """Whether the ports of a server are as free as they were, ``shift`` earlier."""
+    Decisions of all servers are taken in the order of time: until the last one, the floor, no port is asked for again.
+    """
     if server.grants == kept.grants:
         return True
     if server.last != kept.last:
-        return False
-    floor, kept_floor = np.int64(1) << 62, np.int64(1) << 62
-    for client in range(server.clients):
-        number = words[server.unit_ptr + client]
-        if units[number].done == 0:
-            floor = min(floor, units[number].clock)
-            kept_floor = min(kept_floor, kept_units[number].clock)
-    if floor - kept_floor != shift:
         return False
     for port in range(server.ports):
         if not same_time(words[server.free_ptr + port], kept_words[at + port], floor, kept_floor, shift):
             return False
     return True
-
-
-@kernel
-def drains(channel, before, consumer, kept_consumer):
-    """Whether a closed channel holds more old tokens than its consumer needs for a while.
-
-    Such a reservoir never makes its consumer wait, so how full it is does not matter until it runs low.
-    """
-    if before.closed == 0 or channel.popped == before.popped or channel.measured_push != channel.pushed:
-        return False
-    return channel.tail <= kept_consumer.clock and channel.tail <= consumer.clock
 
 
 @kernel
@@ -247,9 +171,10 @@ def record_periods(units, channels, kept, shift):
 
 
 @kernel
-def words_recur(units, channels, servers, words, kept, shift):
+def words_recur(units, channels, servers, words, kept, shift, decision):
     """Whether all live times are ``shift`` later than in the reference."""
     at = 0
+    kept_decision = kept.numbers[DECISION_THEN]
     for number in range(units.shape[0]):
         at += stall_count(units[number])
     for number in range(channels.shape[0]):
@@ -268,7 +193,8 @@ def words_recur(units, channels, servers, words, kept, shift):
         if not recurs:
             return False
     for number in range(servers.shape[0]):
-        if not server_recurs(servers[number], kept.servers[number], units, kept.units, words, kept.words, at, shift):
+        before = kept.servers[number]
+        if not server_recurs(servers[number], before, words, kept.words, at, decision, kept_decision, shift):
             return False
         at += servers[number].ports
     return True
@@ -322,11 +248,11 @@ def jump_channel(channel, kept, words, periods, cycles):
 
 
 @kernel
-def jump(units, channels, servers, words, kept, cycles, periods, numbers):
+def jump(units, channels, servers, words, kept, cycles, periods, counts):
     """Jump over ``periods`` periods that take ``cycles`` cycles in all."""
     at = 0
     for number in range(units.shape[0]):
-        numbers[SKIPPED_FIRINGS] += jump_unit(units[number], kept.units[number], words, kept.words, at, periods, cycles)
+        counts[SKIPPED_FIRINGS] += jump_unit(units[number], kept.units[number], words, kept.words, at, periods, cycles)
         at += stall_count(units[number])
     for number in range(channels.shape[0]):
         jump_channel(channels[number], kept.channels[number], words, periods, cycles)
@@ -339,8 +265,8 @@ def jump(units, channels, servers, words, kept, cycles, periods, numbers):
         server.busy += periods * (server.busy - before.busy)
         server.bytes += periods * (server.bytes - before.bytes)
         server.grants += periods * (server.grants - before.grants)
-    numbers[BASE] += cycles
-    numbers[JUMPS] += 1
+    counts[BASE] += cycles
+    counts[JUMPS] += 1
 
 
 @kernel
@@ -353,7 +279,7 @@ def forget(numbers):
 
 
 @kernel
-def sample(units, channels, servers, words, kept, now, watch_numbers):
+def sample(units, channels, servers, words, kept, now, counts):
     """Compare the state with the reference and jump if it recurs; replace the reference at powers of two.
 
     Live times are copied only from a state whose records have been seen to recur, since deep FIFOs hold many.
@@ -362,21 +288,21 @@ def sample(units, channels, servers, words, kept, now, watch_numbers):
     if numbers[PAUSE] > 0:
         numbers[PAUSE] -= 1
         return False
-    base = watch_numbers[BASE]
     shift = now - numbers[NOW]
     periods = record_periods(units, channels, kept, shift) if numbers[TAKEN] != NOTHING else 0
     if periods > 0 and numbers[TAKEN] == RECORDS:
-        remember_records(units, channels, servers, kept, now, base)
+        remember_records(units, channels, servers, kept, now, counts)
         remember_words(units, channels, servers, words, kept)
+        numbers[PAUSE] = numbers[POWER] // SAMPLES_BEFORE_THINNING  # in step with the samples before and after
         return False
-    if periods > 0 and words_recur(units, channels, servers, words, kept, shift):
-        cycles = periods * (shift + base - numbers[BASE_THEN])
-        jump(units, channels, servers, words, kept, cycles, periods, watch_numbers)
+    if periods > 0 and words_recur(units, channels, servers, words, kept, shift, counts[DECISION]):
+        cycles = periods * (shift + counts[BASE] - numbers[BASE_THEN])
+        jump(units, channels, servers, words, kept, cycles, periods, counts)
         forget(numbers)
         return True
     numbers[SAMPLES] += 1
     if numbers[SAMPLES] >= numbers[POWER]:
-        remember_records(units, channels, servers, kept, now, base)
+        remember_records(units, channels, servers, kept, now, counts)
         if periods > 0:
             remember_words(units, channels, servers, words, kept)
         numbers[POWER] *= 2
@@ -386,11 +312,12 @@ def sample(units, channels, servers, words, kept, now, watch_numbers):
 
 
 @kernel
-def watch_rows(unit, units, channels, servers, words, watch):
+def watch_rows(number, units, channels, servers, words, watch):
     """Look for a state that recurs within a row, after a visit to the inner pacer."""
-    if unit.grows and watch.inner.units[watch.numbers[INNER_UNIT]].segment_changes != unit.segment_changes:
+    unit = units[number]
+    if unit.grows and watch.inner.units[number].segment_changes != unit.segment_changes:
         forget(watch.inner.numbers)  # a longer row has begun: only states of this row can recur
-    sample(units, channels, servers, words, watch.inner, unit.clock, watch.numbers)
+    sample(units, channels, servers, words, watch.inner, unit.clock, watch.counts)
 
 
 @kernel
@@ -399,9 +326,63 @@ def watch_lap(units, channels, servers, words, watch):
 
     While it waits, all other units have run as far as they can: the state does not depend on the order of visits.
     """
-    outer = units[watch.numbers[OUTER_UNIT]]
-    if sample(units, channels, servers, words, watch.outer, outer.clock, watch.numbers):
+    outer = units[watch.pacers[OUTER_UNIT]]
+    if sample(units, channels, servers, words, watch.outer, outer.clock, watch.counts):
         forget(watch.inner.numbers)
     outer.waiting = 0
-    outer.lap_at = outer.iteration + watch.numbers[LAP] * (1 + watch.outer.numbers[PAUSE])
+    outer.lap_at = outer.iteration + watch.pacers[LAP] * (1 + watch.outer.numbers[PAUSE])
     watch.outer.numbers[PAUSE] = 0
+
+
+@inlined
+def count_grant(number, units, pacers):
+    """Note that a unit has been served; a look is due after one of the pacer."""
+    pacers[GRANTS] += 1
+    pacer = pacers[GRANTED_UNIT]
+    if pacer < 0:
+        return
+    if units[pacer].done:
+        follow_another(units, pacers)
+    elif number == pacer and pacers[GRANTS] >= pacers[LEAST_GRANTS]:
+        pacers[GRANTS] = 0
+        pacers[DUE] = 1
+
+
+@kernel
+def follow_another(units, pacers):
+    """The pacer is done: follow the unit that has the most firings left of those that use a server, else of all."""
+    pacers[GRANTED_UNIT] = pacers[INNER_UNIT] = -1
+    most_served, most = 0, 0
+    for number in range(units.shape[0]):
+        left = units[number].firings - units[number].fired
+        if units[number].server >= 0 and left > most_served:
+            pacers[GRANTED_UNIT], most_served = number, left
+        if left > most:
+            pacers[INNER_UNIT], most = number, left
+    if pacers[GRANTED_UNIT] >= 0:
+        pacers[INNER_UNIT] = -1
+
+
+@kernel
+def runs_changed(units, kept):
+    """Whether any unit has begun another run of firings since the reference."""
+    changes = 0
+    for number in range(units.shape[0]):
+        changes += units[number].segment_changes - kept.units[number].segment_changes
+    return changes > 0
+
+
+@kernel
+def watch_grants(units, channels, servers, words, watch):
+    """Look for a state that recurs, between two decisions of servers."""
+    pacers = watch.pacers
+    pacers[DUE] = 0
+    pacer = units[pacers[GRANTED_UNIT]]
+    if pacers[OUTER_UNIT] >= 0:
+        watch_rows(pacers[GRANTED_UNIT], units, channels, servers, words, watch)
+        return
+    if watch.inner.numbers[TAKEN] != NOTHING and runs_changed(units, watch.inner):
+        forget(watch.inner.numbers)
+    jumped = sample(units, channels, servers, words, watch.inner, pacer.clock, watch.counts)
+    if not jumped and sample(units, channels, servers, words, watch.outer, pacer.clock, watch.counts):
+        forget(watch.inner.numbers)
