@@ -12,14 +12,15 @@ the step before have begun, or when they are exchanged; when an item's loads beg
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from algorithms.tiled.core_tables import Firing, Place, Places, firing_table
 from algorithms.tiled.dispatch import ItemRuns, Slot
 from algorithms.tiled.pace import Pace, StepTicks
-from algorithms.tiled.plan import TileStep, WorkItem
-from simulator import Block, FiringTable, Graph, Segment, Server, Unit
+from algorithms.tiled.plan import WorkItem
+from simulator import FiringTable, Graph, Segment, Server, Unit
 
 SHARE_SCALE = 4096
 """Requests and rates of tiers are both multiplied by this, so that a core's share of a tier need not be whole bytes."""
@@ -74,38 +75,6 @@ class Fabric:
         return self.cache is not None and self.memory_share / self.memory.bytes_per_tick < 1 / self.cache.bytes_per_tick
 
 
-@dataclass(frozen=True)
-class Phase:
-    """``times`` equal tile steps of an item; its first and its last step are phases of their own."""
-
-    step: StepTicks
-    times: int
-    first: bool = False
-    last: bool = False
-
-    @property
-    def emits(self) -> bool:
-        """Whether something is stored behind each of these steps."""
-        return self.last or self.step.store_bytes > 0
-
-
-def phases(item: WorkItem, pace: Pace) -> Iterator[Phase]:
-    """The tile steps of an item; one that does nothing for an item without any."""
-    steps = [(pace.step(step), times) for step, times in item.steps if times] or [(pace.step(TileStep()), 1)]
-    total, done = sum(times for _, times in steps), 0
-    for step, given in steps:
-        times = given
-        if done == 0:
-            yield Phase(step, 1, first=True, last=total == 1)
-            done, times = 1, times - 1
-        final = int(times > 0 and done + times == total)
-        if times > final:
-            yield Phase(step, times - final)
-        if final:
-            yield Phase(step, 1, last=True)
-        done += times
-
-
 def cores_graph(name: str, slots: Sequence[Slot], pace: Pace, fabric: Fabric) -> Graph:
     """The graph of all cores that ``slots`` are on."""
     graph = Graph(name)
@@ -119,35 +88,33 @@ def cores_graph(name: str, slots: Sequence[Slot], pace: Pace, fabric: Fabric) ->
             graph.add_server(Server(f"{unit}.{core}", 1, arbitration="oldest_first"))
         if exchanges:
             graph.add_server(Server(f"local.{core}", 1, arbitration="oldest_first"))
+    places = Places(pace)
     tables: dict[ItemRuns, dict[str, FiringTable]] = {}
     for number, slot in enumerate(slots):
-        _SlotGraph(graph, slot, f"{slot.core}.{number}", pace, fabric, tables.setdefault(slot.items, {})).build()
+        same = tables.setdefault(slot.items, {})
+        _SlotGraph(graph, slot, f"{slot.core}.{number}", places, pace, fabric, same).build()
     return graph
-
-
-@dataclass(frozen=True)
-class _At:
-    """Where in a slot's work a firing is."""
-
-    item: WorkItem
-    phase: Phase
-
-
-Firing = Callable[[_At], Segment]
 
 
 class _SlotGraph:
     """Adds the units of one slot to a graph; ``tables`` are those of slots with the same items, by kind of unit."""
 
     def __init__(
-        self, graph: Graph, slot: Slot, label: str, pace: Pace, fabric: Fabric, tables: dict[str, FiringTable]
+        self,
+        graph: Graph,
+        slot: Slot,
+        label: str,
+        places: Places,
+        pace: Pace,
+        fabric: Fabric,
+        tables: dict[str, FiringTable],
     ) -> None:
         self.graph, self.slot, self.label, self.pace, self.fabric = graph, slot, label, pace, fabric
         self.tables = tables
         self.groups = pace.groups
-        parts = {item: tuple(phases(item, pace)) for item, _ in slot.items}
-        self.runs = [([_At(item, phase) for phase in parts[item]], times) for item, times in slot.items]
-        self.holds = any(at.phase.step.hold for places, _ in self.runs for at in places)
+        self.work = places.work(slot.items)
+        self.steps = {id(place): place.step for item, _ in self.work for place, _ in item}.values()
+        self.holds = any(step.hold for step in self.steps)
         self.exchanges = any(_exchanged(item) for item, _ in slot.items)
 
     def build(self) -> None:
@@ -165,19 +132,14 @@ class _SlotGraph:
         done, port = (store, 0) if profile.next_item == "stored" else (finish, 1)
         connect(done, fetch, output=port, input=0, depth=max(4, items), latency_cycles=gap, initial_tokens=items)
 
-    def _unit(self, kind: str, server: str, firing: Firing, before: Firing | None = None) -> Unit:
-        """A unit with a firing per phase of every item, and one ``before`` the phases of each item."""
+    def _unit(
+        self, kind: str, server: str, firing: Firing, before: Firing | None = None, group: int | None = None
+    ) -> Unit:
+        """A unit with a firing per step of every item, and one ``before`` the steps of each; alike in all groups."""
         if kind not in self.tables:
-            self.tables[kind] = self._table(firing, before)
-        return self.graph.add(Unit(f"{kind}.{self.label}", kind, self.tables[kind], server=server))
-
-    def _table(self, firing: Firing, before: Firing | None) -> FiringTable:
-        blocks = []
-        for places, times in self.runs:
-            head = (before(places[0]),) if before else ()
-            segments = (*head, *(firing(at) for at in places))
-            blocks.append(Block(tuple(segment for segment in segments if segment.count), times))
-        return FiringTable(tuple(blocks))
+            self.tables[kind] = firing_table(self.work, firing, before)
+        name = kind if group is None else f"{kind}{group}"
+        return self.graph.add(Unit(f"{name}.{self.label}", name, self.tables[kind], server=server))
 
     # loads
 
@@ -191,8 +153,8 @@ class _SlotGraph:
         fetch = self._unit(
             "fetch",
             memory.name,
-            lambda at: self._moves(memory, at.phase.times, (0,), (1,), at.phase.step.load_bytes * share),
-            lambda at: self._moves(memory, 1, (1,), (1,), at.item.first_load_bytes * share),
+            lambda at: self._moves(memory, (0,), (1,), at.step.load_bytes * share),
+            lambda at: self._moves(memory, (1,), (1,), at.first_load_bytes * share),
         )
         load = self._load(cache, 1, 1, 1.0)
         profile = self.pace.profile
@@ -204,68 +166,65 @@ class _SlotGraph:
         """Tiles go to scores and values, what an item needs first to the scores alone."""
         tile, first = (1, 1) * self.groups, (1, 0) * self.groups
 
-        def tiles(at: _At) -> Segment:
-            step = at.phase.step
-            moved = self._moves(tier, at.phase.times, (take,), tile, step.load_bytes * share, latency + step.rearrange)
+        def tiles(at: Place) -> Segment:
+            step = at.step
+            moved = self._moves(tier, (take,), tile, step.load_bytes * share, latency + step.rearrange)
             return replace(moved, ii=max(moved.ii, step.rearrange)) if step.rearrange else moved
 
         return self._unit(
             "load",
             tier.name,
             tiles,
-            lambda at: self._moves(tier, 1, (take_first,), first, at.item.first_load_bytes * share, latency),
+            lambda at: self._moves(tier, (take_first,), first, at.first_load_bytes * share, latency),
         )
 
     def _moves(
-        self, tier: TierPace, count: int, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
+        self, tier: TierPace, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
     ) -> Segment:
-        """Firings that move ``size`` bytes each over a tier, and take ``latency`` ticks beside its own."""
+        """A firing that moves ``size`` bytes over a tier, and takes ``latency`` ticks beside its own."""
         ii = math.ceil(size / min(tier.bytes_per_tick, self.fabric.core_bytes_per_tick))
-        return Segment(count, take, make, 1 + latency, max(1, ii), request_bytes=round(size * SHARE_SCALE))
+        return Segment(1, take, make, 1 + latency, max(1, ii), request_bytes=round(size * SHARE_SCALE))
 
     # products and softmax
 
-    def _computes(self, count: int, take: tuple[int, ...], make: tuple[int, ...], ticks: int) -> Segment:
-        return Segment(count, take, make, 1, max(ticks, 1), request_bytes=ticks)
-
-    def _stage(self, name: str, server: str, ticks: Callable[[StepTicks], int]) -> Unit:
+    def _stage(self, name: str, group: int, server: str, ticks: Callable[[StepTicks], int]) -> Unit:
         """One token in, one token out, per step."""
-        return self._unit(name, server, lambda at: self._computes(at.phase.times, (1,), (1,), ticks(at.phase.step)))
+        return self._unit(name, server, lambda at: _computes((1,), (1,), ticks(at.step)), group=group)
 
     def _chain(self, group: int) -> tuple[Unit, Unit, Unit]:
         """The scores, the values and the last unit of one row group, everything between them connected."""
         core, connect = self.slot.core, self.graph.connect
         hold_port = (1,) if self.holds else ()
         scores = self._unit(
-            f"scores{group}",
+            "scores",
             f"matrix.{core}",
-            lambda at: self._computes(at.phase.times, (1 + at.phase.first, 1), (1, *hold_port), at.phase.step.scores),
+            lambda at: _computes((1 + at.first, 1), (1, *hold_port), at.step.scores),
+            group=group,
         )
         softmax = [scores]
-        if any(at.phase.step.exp for places, _ in self.runs for at in places):
-            softmax.append(self._stage(f"exp{group}", f"exp.{core}", lambda step: step.exp))
-        if any(at.phase.step.vector for places, _ in self.runs for at in places):
-            softmax.append(self._stage(f"vector{group}", f"vector.{core}", lambda step: step.vector))
+        if any(step.exp for step in self.steps):
+            softmax.append(self._stage("exp", group, f"exp.{core}", lambda step: step.exp))
+        if any(step.vector for step in self.steps):
+            softmax.append(self._stage("vector", group, f"vector.{core}", lambda step: step.vector))
 
-        def made(at: _At) -> tuple[int, int]:
-            return 1, int(at.phase.emits)
+        def made(at: Place) -> tuple[int, int]:
+            return 1, int(at.emits)
 
         values = self._unit(
-            f"values{group}",
+            "values",
             f"matrix.{core}",
-            lambda at: self._computes(
-                at.phase.times, (1, 1, *hold_port), (1,) if self.exchanges else made(at), at.phase.step.values
-            ),
+            lambda at: _computes((1, 1, *hold_port), (1,) if self.exchanges else made(at), at.step.values),
+            group=group,
         )
         last = values
         if self.exchanges:
-            last = self._unit(f"exchange{group}", f"local.{core}", lambda at: _exchange(at.phase, made(at)))
+            last = self._unit("exchange", f"local.{core}", lambda at: _exchange(at.step, made(at)), group=group)
             connect(values, last, output=0, input=0)
         for before, after in pairwise([*softmax, values]):
             connect(before, after, output=0, input=0)
         connect(last, scores, output=0, input=1, initial_tokens=1)
         if self.holds:
-            hold = self._stage(f"hold{group}", f"matrix.{core}", lambda step: step.hold)
+            hold = self._stage("hold", group, f"matrix.{core}", lambda step: step.hold)
             connect(scores, hold, output=1, input=0)
             connect(hold, values, output=0, input=2)
         return scores, values, last
@@ -276,50 +235,42 @@ class _SlotGraph:
         """The unit that waits for all groups, and the one that stores."""
         memory, cache = self.fabric.memory, self.fabric.cache
         near = cache or memory
+        ports = (1,) if cache else ()
         early = 0 if self.pace.profile.next_item == "stored" else 1
 
-        def done(at: _At) -> tuple[int]:
-            return (int(at.phase.last),)
+        def done(at: Place) -> tuple[int]:
+            return (int(at.last),)
 
-        finish = self._unit(
-            "finish",
-            f"vector.{self.slot.core}",
-            lambda at: self._computes(_stores(at), (1,) * self.groups, (1, *done(at)[:early]), self._last_ticks(at)),
-        )
-        ports = (1,) if cache else ()
-        store = self._unit(
-            "store",
-            near.name,
-            lambda at: self._moves(near, _stores(at), (1,), (*done(at)[early:], *ports), _stored_bytes(at)),
-        )
+        def stored(at: Place) -> Segment | None:
+            return self._moves(near, (1,), (*done(at)[early:], *ports), at.stored_bytes) if at.emits else None
+
+        def drained(at: Place) -> Segment | None:
+            return self._moves(memory, (1,), (), self.fabric.stored_share * at.stored_bytes) if at.emits else None
+
+        finish = self._unit("finish", f"vector.{self.slot.core}", lambda at: self._finish(at, done(at)[:early]))
+        store = self._unit("store", near.name, stored)
         self.graph.connect(finish, store, output=0, input=0)
         if cache:
-            share = self.fabric.stored_share
-            drain = self._unit(
-                "drain", memory.name, lambda at: self._moves(memory, _stores(at), (1,), (), share * _stored_bytes(at))
-            )
+            drain = self._unit("drain", memory.name, drained)
             self.graph.connect(store, drain, output=1 - early, input=0, depth=4)
         return finish, store
 
-    def _last_ticks(self, at: _At) -> int:
-        return self.pace.vector_ticks(at.item.last_vector_ops) if at.phase.last else 0
+    def _finish(self, at: Place, done: tuple[int, ...]) -> Segment | None:
+        """What is left to compute behind a step, when all groups are there."""
+        ticks = self.pace.vector_ticks(at.last_vector_ops) if at.last else 0
+        return _computes((1,) * self.groups, (1, *done), ticks) if at.emits else None
 
 
-def _exchange(phase: Phase, make: tuple[int, int]) -> Segment:
+def _computes(take: tuple[int, ...], make: tuple[int, ...], ticks: int) -> Segment:
+    """A firing that works so long."""
+    return Segment(1, take, make, 1, max(ticks, 1), request_bytes=ticks)
+
+
+def _exchange(step: StepTicks, make: tuple[int, int]) -> Segment:
     """Warps pass on what they have, and wait for each other."""
-    ticks, latency = phase.step.exchange, 1 + phase.step.exchange_wait
-    return Segment(phase.times, (1,), make, latency, max(ticks, 1), request_bytes=ticks)
+    return Segment(1, (1,), make, 1 + step.exchange_wait, max(step.exchange, 1), request_bytes=step.exchange)
 
 
 def _exchanged(item: WorkItem) -> bool:
     """Whether warps have anything to pass to each other."""
     return any(step.exchange_bytes or step.exchanges for step, _ in item.steps)
-
-
-def _stores(at: _At) -> int:
-    """Firings of the writing units in a phase."""
-    return at.phase.times if at.phase.emits else 0
-
-
-def _stored_bytes(at: _At) -> int:
-    return at.phase.step.store_bytes + (at.item.last_store_bytes if at.phase.last else 0)

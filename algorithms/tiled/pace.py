@@ -7,7 +7,7 @@ FLOP per cycle lose less than a sixteenth of a cycle per request.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from algorithms.tiled.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.tiled.profile import KernelProfile
@@ -69,6 +69,7 @@ class Pace:
     launch: Launch
     profile: KernelProfile
     clock_hz: float
+    _made: dict[int, tuple[TileStep, StepTicks]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, launch: Launch, chip: Accelerator, profile: KernelProfile) -> Pace:
@@ -115,6 +116,12 @@ class Pace:
 
     def step(self, step: TileStep) -> StepTicks:
         """One row group's share of a step."""
+        # by identity: a step is kept, and with it its identity, and the items of a launch share their steps
+        if id(step) not in self._made:
+            self._made[id(step)] = step, self._step(step)
+        return self._made[id(step)][1]
+
+    def _step(self, step: TileStep) -> StepTicks:
         exp, vector = self.exp_ticks(step.exps / self.groups), self.vector_ticks(step.vector_ops / self.groups)
         return StepTicks(
             scores=self.matrix_ticks(step.scores),
