@@ -36,7 +36,7 @@ def expanded(runs):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("mask", ["causal", "full"])
-@pytest.mark.parametrize(("lengths", "tiles"), itertools.product([*LENGTHS, (300, 100)], TILES))
+@pytest.mark.parametrize(("lengths", "tiles"), list(itertools.product([*LENGTHS, (300, 100)], TILES)))
 def test_passes_skip_tiles_that_see_nothing(lengths, tiles, mask, packed):
     tiling = Tiling(workload(lengths, mask).with_(kv_heads=1), *tiles, packed=packed)
     assert [(keys, list(queries)) for keys, queries in tiling.passes()] == walked(tiling)
@@ -44,7 +44,7 @@ def test_passes_skip_tiles_that_see_nothing(lengths, tiles, mask, packed):
 
 @pytest.mark.parametrize("changes", [{}, {"edge": "trimmed"}, {"warps": 4, "masked": "every_step"}])
 @pytest.mark.parametrize("mask", ["causal", "full"])
-@pytest.mark.parametrize(("lengths", "tiles"), itertools.product(LENGTHS, TILES))
+@pytest.mark.parametrize(("lengths", "tiles"), list(itertools.product(LENGTHS, TILES)))
 def test_keys_outside(lengths, tiles, mask, changes):
     work = workload(lengths, mask)
     parameters = KeyOuterParameters(tile_rows=tiles[0], tile_columns=tiles[1], **changes)
@@ -86,7 +86,7 @@ def test_backward_pass_of_keys_outside(lengths, mask):
     ]
 
 
-@pytest.mark.parametrize(("lengths", "tiles"), itertools.product(LENGTHS, TILES))
+@pytest.mark.parametrize(("lengths", "tiles"), list(itertools.product(LENGTHS, TILES)))
 def test_backward_items_of_queries_outside(lengths, tiles):
     """A tile of keys of the backward pass loads as many rows as the tiles of queries that see it have."""
     tiling = Tiling(workload(lengths, "causal"), *tiles, packed=False)
