@@ -27,6 +27,7 @@ UNBOUNDED_RING_SLOTS = 128
 RING_SLOT_LIMIT = 1 << 28
 LONG_AGO = -(1 << 62)
 NO_LAP = 1 << 62
+NOBODY = 1 << 62
 R_START, R_SEGMENT, R_ADDRESS, R_ANSWER, REQUEST_WORDS = range(5)
 """Words of a request record; the answer is -1 as long as it is not known."""
 
@@ -60,11 +61,12 @@ CHANNEL = _dtype(
     "depth slots latency credit producer consumer mask visible_ptr release_ptr issue_ptr "
     "pushed popped promised tail peak measured_push measured_pop skipped closed"
 )
-# Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times.
+# Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times, the earliest
+# of which, among those that wait, is in the record: NOBODY if none does.
 SERVER = _dtype(
     "kind arbitration clients unit_ptr waiting_ptr arrival_ptr ports free_ptr parameter_ptr parameter_end state_ptr "
     "state_end "
-    "last grants busy bytes"
+    "last grants busy bytes earliest"
 )
 
 
@@ -245,6 +247,7 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
         "state_ptr": state_ptr,
         "state_end": state_ptr + server.state_words,
         "last": -1,
+        "earliest": NOBODY,
     }
 
 
@@ -260,6 +263,7 @@ def _tier_row(server: DramServer, clients: list[int], units: list[dict[str, int]
         "waiting_ptr": words.add([0] * len(clients)),
         "arrival_ptr": words.add([0] * len(clients)),
         "last": -1,
+        "earliest": NOBODY,
     }
 
 
