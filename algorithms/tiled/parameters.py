@@ -83,7 +83,7 @@ class TileParameters:
     next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP))
 
     def __post_init__(self) -> None:
-        choices = {
+        choices: dict[str, object] = {
             "pack_gqa": Packing,
             "edge": Edge,
             "overlap": Overlap,

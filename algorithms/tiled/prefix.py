@@ -75,8 +75,8 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         asked = parameters
         parameters = resolved_splits(_own(workload, parameters), parameters, chip)
         piece = _pieces(workload, parameters)[0]
-        buffers = {"stages": asked.stages, "next_item": asked.next_item}
-        of_prefix = resolved_splits(piece.workload, replace(piece.parameters, **buffers), chip)
+        automatic = replace(piece.parameters, stages=asked.stages, next_item=asked.next_item)
+        of_prefix = resolved_splits(piece.workload, automatic, chip)
         if of_prefix.next_item != parameters.next_item:  # only one of them has room for loads ahead
             return self.resolved(workload, replace(asked, next_item="stored"), chip)
         return replace(
