@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -158,7 +159,7 @@ class FiringTable:
         """Number of output ports."""
         return self._ports[1]
 
-    @property
+    @cached_property
     def grows(self) -> bool:
         """Whether any count depends on the iteration index."""
         return any(b.growth or any(s.growth for s in b.segments) for b in self.blocks)
@@ -166,10 +167,28 @@ class FiringTable:
     @property
     def uses_server(self) -> bool:
         """Whether any firing sends a request to a server."""
-        return any(s.request_bytes for b in self.blocks for s in b.segments)
+        return any(kind.request_bytes for kind in self.kinds)
+
+    @property
+    def kinds(self) -> tuple[Segment, ...]:
+        """One segment of each kind of firing, addresses apart, in the order in which they first appear."""
+        return tuple(segment for segment, _ in self._kinds)
+
+    @cached_property
+    def _kinds(self) -> tuple[tuple[Segment, int], ...]:
+        """One segment of each kind of firing, and the number of such firings; there are far fewer than segments."""
+        found: dict[tuple[object, ...], tuple[Segment, int]] = {}
+        for block in self.blocks:
+            for segment in block.segments:
+                kind = (segment.take, segment.make, segment.latency, segment.ii, segment.request_bytes)
+                first, firings = found.get(kind, (segment, 0))
+                found[kind] = first, firings + self._firings_of(segment, block)
+        return tuple(found.values())
 
     def _firings_of(self, segment: Segment, block: Block) -> int:
         """Firings of one segment over the whole table: the sum of (c + g i)(l + h i) over all iterations, exactly."""
+        if not (segment.growth or block.growth):
+            return segment.count * block.loops * self.iterations
         total = 0
         span = self._ramp_span()
         full, rest = divmod(self.iterations, span) if span else (0, 0)
@@ -187,20 +206,20 @@ class FiringTable:
     @property
     def firings(self) -> int:
         """Total number of firings, in closed form."""
-        return sum(self._firings_of(s, b) for b in self.blocks for s in b.segments)
+        return sum(firings for _, firings in self._kinds)
 
     def taken(self, port: int) -> int:
         """Total number of tokens taken from input ``port``."""
-        return sum(self._firings_of(s, b) * s.take[port] for b in self.blocks for s in b.segments)
+        return sum(firings * kind.take[port] for kind, firings in self._kinds)
 
     def made(self, port: int) -> int:
         """Total number of tokens made on output ``port``."""
-        return sum(self._firings_of(s, b) * s.make[port] for b in self.blocks for s in b.segments)
+        return sum(firings * kind.make[port] for kind, firings in self._kinds)
 
     @property
     def requested_bytes(self) -> int:
         """Total bytes asked of the server."""
-        return sum(self._firings_of(s, b) * s.request_bytes for b in self.blocks for s in b.segments)
+        return sum(firings * kind.request_bytes for kind, firings in self._kinds)
 
     def runs(self) -> Iterator[tuple[Segment, int]]:
         """Yield ``(segment, firings)`` in order, with growth applied and empty runs left out."""

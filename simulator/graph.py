@@ -374,14 +374,13 @@ def _unit_problems(units: list[Unit], servers: set[str]) -> Iterable[str]:
         if unit.table is None:
             yield f"unit {unit.name}: its firing table depends on data; run the value pass first"
             continue
-        segments = [s for block in unit.table.blocks for s in block.segments]
         if unit.server is not None and unit.server not in servers:
             yield f"unit {unit.name}: no server is called {unit.server!r}"
         if unit.table.uses_server and unit.server is None:
             yield f"unit {unit.name}: requests bytes but names no server"
         if unit.table.uses_server and unit.issue != "reserve":
             yield f"unit {unit.name}: a unit that uses a server must have issue='reserve'"
-        if unit.issue == "reserve" and any(s.ii == 0 for s in segments):
+        if unit.issue == "reserve" and any(kind.ii == 0 for kind in unit.table.kinds):
             yield f"unit {unit.name}: an initiation interval of 0 is only allowed with issue='hold'"
 
 
@@ -415,13 +414,13 @@ def _balance_problems(units: list[Unit], channels: list[Channel]) -> Iterable[st
 def _lints(units: Iterable[Unit], channels: Iterable[Channel]) -> Iterable[str]:
     tables = {unit.name: unit.table for unit in units}
     for unit in units:
-        if unit.table and any(s.ii == 0 for block in unit.table.blocks for s in block.segments):
+        if unit.table and any(kind.ii == 0 for kind in unit.table.kinds):
             yield f"unit {unit.name}: initiation interval 0 is throughput that no hardware gives for free"
     for channel in channels:
         table = tables[channel.producer]
         if table is None or channel.depth is None:
             continue
-        for segment in (s for block in table.blocks for s in block.segments):
+        for segment in table.kinds:
             round_trip = segment.latency + channel.latency_cycles + channel.credit_latency_cycles
             needed = -(-round_trip * segment.make[channel.output] // max(segment.ii, 1))
             if channel.depth < needed:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import GraphError
-from simulator.firing import Block, IntArray, Segment
+from simulator.firing import Block, FiringTable, IntArray, Segment
 from simulator.graph import Channel, FrozenGraph
 from simulator.servers.contract import ARBITRATIONS
 from simulator.servers.dram_server import DramServer
@@ -27,6 +27,7 @@ UNBOUNDED_RING_SLOTS = 128
 RING_SLOT_LIMIT = 1 << 28
 LONG_AGO = -(1 << 62)
 NO_LAP = 1 << 62
+NOBODY = 1 << 62
 R_START, R_SEGMENT, R_ADDRESS, R_ANSWER, REQUEST_WORDS = range(5)
 """Words of a request record; the answer is -1 as long as it is not known."""
 
@@ -60,11 +61,12 @@ CHANNEL = _dtype(
     "depth slots latency credit producer consumer mask visible_ptr release_ptr issue_ptr "
     "pushed popped promised tail peak measured_push measured_pop skipped closed"
 )
-# Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times.
+# Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times, the earliest
+# of which, among those that wait, is in the record: NOBODY if none does.
 SERVER = _dtype(
     "kind arbitration clients unit_ptr waiting_ptr arrival_ptr ports free_ptr parameter_ptr parameter_end state_ptr "
     "state_end "
-    "last grants busy bytes"
+    "last grants busy bytes earliest"
 )
 
 
@@ -130,31 +132,68 @@ def _merge_loops(block: Block) -> Block:
     return Block((merged,))
 
 
+class _Tables:
+    """Firing tables as rows of blocks and segments; units that have a table in common share its rows."""
+
+    def __init__(self, words: _Words) -> None:
+        self._words = words
+        self._tokens: dict[tuple[int, ...], int] = {}
+        self._starts: dict[int, dict[str, int]] = {}
+        self._blocks: list[tuple[int, ...]] = []
+        self._segments: list[tuple[int, ...]] = []
+
+    def start_of(self, table: FiringTable) -> dict[str, int]:
+        """Where a unit with this table (which the graph keeps alive) finds its blocks, and where it begins."""
+        if id(table) not in self._starts:
+            merged = [_merge_loops(block) for block in table.blocks]
+            first, before = len(self._blocks), len(self._segments) - 1
+            for block in merged:
+                end = len(self._segments) + len(block.segments)
+                self._blocks.append((block.loops, block.growth, len(self._segments), end))
+                self._segments += [self._segment_row(segment) for segment in block.segments]
+            self._starts[id(table)] = {
+                "block_ptr": first,
+                "block": first,
+                "block_end": len(self._blocks),
+                "loops_left": merged[0].loops,
+                "segment": before,
+            }
+        return self._starts[id(table)]
+
+    def _segment_row(self, one: Segment) -> tuple[int, ...]:
+        """In the order of the fields of `SEGMENT`."""
+        return (
+            one.count, one.growth, one.latency, one.ii, one.request_bytes, self._pointer(one.take),
+            self._pointer(one.make), one.address, one.address_step, one.address_iteration_step,
+            one.iterations_per_address, int(one.is_write),
+        )  # fmt: skip
+
+    def _pointer(self, tokens: tuple[int, ...]) -> int:
+        """Where numbers of tokens are among the words; equal ones are there once."""
+        if tokens not in self._tokens:
+            self._tokens[tokens] = self._words.add(tokens)
+        return self._tokens[tokens]
+
+    def records(self) -> tuple[Records, Records]:
+        """All blocks and all segments."""
+        return np.array(self._blocks, BLOCK), np.array(self._segments, SEGMENT)
+
+
 def build_machine(graph: FrozenGraph) -> Machine:
     """Flatten ``graph`` into its initial state."""
     words = _Words()
-    units: list[dict[str, int]] = []
-    blocks: list[dict[str, int]] = []
-    segments: list[dict[str, int]] = []
-    for number in range(len(graph.units)):
-        unit = _unit_row(graph, number, words)
-        merged = [_merge_loops(block) for block in graph.table(number).blocks]
-        unit |= {"block_ptr": len(blocks), "block": len(blocks), "block_end": len(blocks) + len(merged)}
-        unit |= {"loops_left": merged[0].loops, "segment": len(segments) - 1}
-        units.append(unit)
-        for block in merged:
-            end = len(segments) + len(block.segments)
-            blocks.append(
-                {"loops": block.loops, "growth": block.growth, "segment_ptr": len(segments), "segment_end": end}
-            )
-            segments += [_segment_row(segment, words) for segment in block.segments]
+    tables = _Tables(words)
+    units = [
+        _unit_row(graph, number, words) | tables.start_of(graph.table(number)) for number in range(len(graph.units))
+    ]
     servers = [_server_row(graph, number, units, words) for number in range(len(graph.servers))]
     _check_ring_memory(graph)
     channels = [_channel_row(graph, channel, words) for channel in graph.channels]
+    blocks, segments = tables.records()
     return Machine(
         _records(UNIT, units),
-        _records(BLOCK, blocks),
-        _records(SEGMENT, segments),
+        blocks,
+        segments,
         _records(CHANNEL, channels),
         _records(SERVER, servers),
         words.all(),
@@ -178,23 +217,6 @@ def _unit_row(graph: FrozenGraph, number: int, words: _Words) -> dict[str, int]:
         "grows": int(table.grows),
         "firings": table.firings,
         "lap_at": NO_LAP,
-    }
-
-
-def _segment_row(segment: Segment, words: _Words) -> dict[str, int]:
-    return {
-        "count": segment.count,
-        "growth": segment.growth,
-        "latency": segment.latency,
-        "ii": segment.ii,
-        "request": segment.request_bytes,
-        "take_ptr": words.add(segment.take),
-        "make_ptr": words.add(segment.make),
-        "address": segment.address,
-        "address_step": segment.address_step,
-        "address_iteration_step": segment.address_iteration_step,
-        "iterations_per_address": segment.iterations_per_address,
-        "is_write": int(segment.is_write),
     }
 
 
@@ -225,6 +247,7 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
         "state_ptr": state_ptr,
         "state_end": state_ptr + server.state_words,
         "last": -1,
+        "earliest": NOBODY,
     }
 
 
@@ -240,6 +263,7 @@ def _tier_row(server: DramServer, clients: list[int], units: list[dict[str, int]
         "waiting_ptr": words.add([0] * len(clients)),
         "arrival_ptr": words.add([0] * len(clients)),
         "last": -1,
+        "earliest": NOBODY,
     }
 
 

@@ -10,6 +10,7 @@ csrc/flash_attn/src/fmha_fprop_kernel_1xN.h, fmha/softmax.h, fmha/smem_tile.h).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -32,7 +33,7 @@ from algorithms.tiled.parameters import (
     resolved_tiles,
     tiling_of,
 )
-from algorithms.tiled.plan import TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.plan import TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, Steps
 from algorithms.tiled.tiles import QueryTile, Tiling
@@ -108,7 +109,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
         check_tensors_fit("flash.kv_outer", workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         tiling = tiling_of(workload, parameters)
-        item = WorkItem(run_lengths(_steps(tiling, parameters)))
+        item = WorkItem(joined_runs(_steps(tiling, parameters)))
         rows = tiling.heads * tiling.rows
         passing = rows * (workload.v_head_dim * parameters.partial_bytes(workload) + STATISTICS_BYTES)
         launch = launch_of("attention", tiling, parameters, [(item, 1)])
@@ -173,19 +174,21 @@ class _Stored:
         self.maximum[..., rows], self.total[..., rows] = maximum, total
 
 
-def _steps(tiling: Tiling, parameters: KeyOuterParameters) -> Iterator[TileStep]:
-    """The steps of one head, in order."""
+def _steps(tiling: Tiling, parameters: KeyOuterParameters) -> Iterator[tuple[TileStep, int]]:
+    """The steps of one head, in order, each with the number of neighbours that are alike.
+
+    In a pass, the first tile of queries comes with the keys, the next ones may cross the edge of the mask, and the last
+    one may be ragged; all between them are alike.
+    """
     passing = _Passing(tiling, parameters)
-    made: dict[tuple[TileStep, int, int], TileStep] = {}
     for keys, tiles in tiling.passes():
-        first = True
-        for tile in tiles:
-            step, loaded = passing.base.step(tile, keys), len(keys) if first else 0
-            kind = step, len(tile.rows), loaded
-            if kind not in made:
-                made[kind] = passing.added_to(step, tile, keys, loaded)
-            yield made[kind]
-            first = False
+        plain = bisect_left(tiles, keys.stop, key=lambda tile: tile.seen_by_all)  # from there on all see all keys
+        apart = min(max(plain, 1), len(tiles))
+        for number, tile in enumerate(tiles[:apart]):
+            yield passing.step(tile, keys, loaded=0 if number else len(keys)), 1
+        if apart < len(tiles):
+            yield passing.step(tiles[apart], keys), len(tiles) - 1 - apart
+            yield passing.step(tiles[-1], keys), 1
 
 
 class _Passing:
@@ -195,6 +198,15 @@ class _Passing:
         self.base = Steps(tiling, parameters)
         self.work, self.parameters = tiling.workload, parameters
         self.row_bytes = self.work.v_head_dim * parameters.partial_bytes(self.work) + STATISTICS_BYTES
+        self.made: dict[tuple[int, int, int], TileStep] = {}
+
+    def step(self, tile: QueryTile, keys: range, loaded: int = 0) -> TileStep:
+        """One tile of queries against the keys in the core, the first ``loaded`` of which come along with it."""
+        base = self.base.step(tile, keys)  # of which there is one of each kind
+        kind = id(base), len(tile.rows), loaded
+        if kind not in self.made:
+            self.made[kind] = self.added_to(base, tile, keys, loaded)
+        return self.made[kind]
 
     def added_to(self, step: TileStep, tile: QueryTile, keys: range, loaded: int) -> TileStep:
         """``step``, whose first ``loaded`` keys come along with it."""

@@ -15,7 +15,7 @@ from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.kv_outer import STATISTICS_BYTES, KeyOuter, KeyOuterParameters, revisited_in_cache
 from algorithms.tiled.parameters import ACCUMULATOR_BYTES, TileParameters, excess_bytes, fitting_core_bytes, knob
-from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.tiles import Tiling
 
@@ -86,7 +86,7 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
 def _launch(workload: Workload, parameters: KeyOuterTrainingParameters, chip: Accelerator) -> Launch:
     """A work item per query head."""
     tiling = Tiling(workload, parameters.tile_rows, parameters.backward_tile_columns, packed=False)
-    item = WorkItem(run_lengths(_steps(tiling, parameters.partial_bytes(workload))))
+    item = WorkItem(joined_runs(_steps(tiling, parameters.partial_bytes(workload))))
     rows = tiling.heads * tiling.rows
     gradients = rows * workload.head_dim * parameters.partial_bytes(workload)
     revisited = workload.q_bytes + 2 * workload.out_bytes + gradients + rows * STATISTICS_BYTES
@@ -104,18 +104,29 @@ def _launch(workload: Workload, parameters: KeyOuterTrainingParameters, chip: Ac
     )
 
 
-def _steps(tiling: Tiling, partial_bytes: int) -> Iterator[TileStep]:
-    """The steps of one head: K and V come with the first of a pass, their gradients leave with the last."""
+def _steps(tiling: Tiling, partial_bytes: int) -> Iterator[tuple[TileStep, int]]:
+    """The steps of one head, in order, each with the number of neighbours that are alike.
+
+    K and V come with the first of a pass, their gradients leave with the last; only the last may have fewer rows.
+    """
     work = tiling.workload
     made: dict[tuple[int, int, int], TileStep] = {}
+
+    def step(rows: int, first: int, last: int) -> TileStep:
+        kind = rows, first, last
+        if kind not in made:
+            made[kind] = _step(tiling, *kind, partial_bytes)
+        return made[kind]
+
     for keys, tiles in tiling.passes():
         key_bytes = len(keys) * (work.head_dim + work.v_head_dim) * work.dtype_bytes
-        for i, tile in enumerate(tiles):
-            first, last = key_bytes * (i == 0), key_bytes * (i == len(tiles) - 1)
-            kind = (len(tile.rows), first, last)
-            if kind not in made:
-                made[kind] = _step(tiling, *kind, partial_bytes)
-            yield made[kind]
+        first, last = len(tiles[0].rows), len(tiles[-1].rows)
+        if len(tiles) == 1:
+            yield step(first, key_bytes, key_bytes), 1
+            continue
+        yield step(first, key_bytes, 0), 1
+        yield step(first, 0, 0), len(tiles) - 2
+        yield step(last, 0, key_bytes), 1
 
 
 def _step(tiling: Tiling, loaded_rows: int, first: int, last: int, partial_bytes: int) -> TileStep:

@@ -217,10 +217,15 @@ class TilePlan:
 
 def run_lengths(sequence: Iterable[Equal]) -> tuple[tuple[Equal, int], ...]:
     """Neighbours that are equal, counted: the form that `Launch.items` and `WorkItem.steps` take."""
-    runs: list[tuple[Equal, int]] = []
-    for each in sequence:
-        if runs and (runs[-1][0] is each or runs[-1][0] == each):
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((each, 1))
-    return tuple(runs)
+    return joined_runs((each, 1) for each in sequence)
+
+
+def joined_runs(runs: Iterable[tuple[Equal, int]]) -> tuple[tuple[Equal, int], ...]:
+    """Runs whose neighbours are equal as one, and none that are empty."""
+    joined: list[tuple[Equal, int]] = []
+    for each, times in runs:
+        if joined and (joined[-1][0] is each or joined[-1][0] == each):
+            joined[-1] = (joined[-1][0], joined[-1][1] + times)
+        elif times:
+            joined.append((each, times))
+    return tuple(joined)

@@ -7,7 +7,8 @@ tile then belongs to token ``r // group_size``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -111,11 +112,14 @@ class Tiling:
         start, stop = (0, self.workload.kv_len) if keys is None else (keys.start, keys.stop)
         return spans(start, min(stop, tile.seen), self.tile_columns)
 
-    def passes(self) -> Iterator[tuple[range, list[QueryTile]]]:
-        """With keys outside: every tile of keys that anyone sees, with the query tiles that see some of it."""
-        last = max(self.query_tiles, key=lambda tile: tile.seen)
-        for keys in self.key_spans(last):
-            yield keys, [tile for tile in self.query_tiles if tile.seen > keys.start]
+    def passes(self) -> Iterator[tuple[range, Sequence[QueryTile]]]:
+        """With keys outside: every tile of keys that anyone sees, with the query tiles that see some of it.
+
+        Later tiles see as many keys or more, so these are the last ones.
+        """
+        seen = [tile.seen for tile in self.query_tiles]
+        for keys in self.key_spans(self.query_tiles[-1]):
+            yield keys, self.query_tiles[bisect_right(seen, keys.start) :]
 
     def crosses_mask(self, tile: QueryTile, keys: range) -> bool:
         """Whether some row of ``tile`` does not see some of ``keys``."""

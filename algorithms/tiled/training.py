@@ -7,7 +7,7 @@ Gradients of Q are added up in float32 in the shared memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from algorithms.tiled.parameters import (
     resolved_tiles,
     tiling_of,
 )
-from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, run_lengths
+from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs, run_lengths
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.splits import Split
 from algorithms.tiled.steps import Steps
@@ -188,14 +188,13 @@ def _backward(workload: Workload, parameters: TrainingParameters) -> Launch:
     )
 
 
-def _item(tiling: Tiling, keys: range, tiles: list[QueryTile]) -> WorkItem:
+def _item(tiling: Tiling, keys: range, tiles: Sequence[QueryTile]) -> WorkItem:
     work = tiling.workload
     widths = work.head_dim + work.v_head_dim
     key_bytes = len(keys) * widths * work.dtype_bytes
-    sizes = {len(tile.rows) for tile in tiles}
-    steps = {size: _step(work, tiling.tile_rows, tiling.tile_columns, size) for size in sizes}
+    whole, last = (_step(work, tiling.tile_rows, tiling.tile_columns, len(tile.rows)) for tile in (tiles[0], tiles[-1]))
     return WorkItem(
-        steps=run_lengths(steps[len(tile.rows)] for tile in tiles),
+        steps=joined_runs(((whole, len(tiles) - 1), (last, 1))),  # only the last may have fewer rows
         first_load_bytes=key_bytes,
         last_vector_ops=2 * tiling.tile_columns * widths,  # scale and convert both gradients
         last_store_bytes=key_bytes,

@@ -101,7 +101,6 @@ def _outcome(
     units, channels = machine.units, machine.channels
     clock = (units["clock"] + watch.counts[BASE]).tolist()
     counters = close_tiers(graph, tiers, max(max(clock, default=0), int(units["last_answer"].max(initial=0))))
-    segments = [segment for unit in range(len(units)) for segment in _segments(graph, unit)]
     return Outcome(
         fired=units["fired"].tolist(),
         busy=units["busy"].tolist(),
@@ -111,7 +110,7 @@ def _outcome(
             for number, unit in enumerate(units)
         ],
         hashes=[(int(unit["hash_low"]), int(unit["hash_high"])) for unit in units],
-        segment=[None if unit["done"] else segments[int(unit["segment"])] for unit in units],
+        segment=[None if unit["done"] else _segment(graph, machine, number) for number, unit in enumerate(units)],
         holding=[bool(unit["waiting"] == WAITING_FOR_SLOTS) for unit in units],
         issued_ports=[int(unit["issued_ports"]) if unit["waiting"] == WAITING_FOR_SLOTS else 0 for unit in units],
         pushed=(channels["pushed"] + channels["skipped"]).tolist(),
@@ -140,8 +139,12 @@ def _skipped(graph: FrozenGraph, watch: Watch) -> Skipped:
     return Skipped(jumps, firings, "" if jumps else f"{why}: every firing was simulated")
 
 
-def _segments(graph: FrozenGraph, unit: int) -> list[Segment]:
-    return [segment for block in graph.table(unit).blocks for segment in block.segments]
+def _segment(graph: FrozenGraph, machine: Machine, number: int) -> Segment:
+    """Where in its table a unit stands."""
+    unit = machine.units[number]
+    first = int(machine.blocks[unit["block_ptr"]]["segment_ptr"])
+    segments = [segment for block in graph.table(number).blocks for segment in block.segments]
+    return segments[int(unit["segment"]) - first]
 
 
 def _trace(machine: Machine, recorded: np.ndarray) -> Trace:

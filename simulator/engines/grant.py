@@ -7,8 +7,11 @@ decision over all servers can be taken with full knowledge of its queue (invaria
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.engines.fire import pop_tokens, push_tokens, record
 from simulator.engines.runs import leave_firings, request_address
+from simulator.machine import NOBODY
 from simulator.servers.contract import choose
 from simulator.servers.kernel import kernel
 from simulator.servers.memory_server import serve
@@ -20,21 +23,26 @@ def earliest_decision(servers, words):
     best, best_time, best_port = -1, 0, -1
     for number in range(servers.shape[0]):
         server = servers[number]
-        arrival, anyone = 0, False
-        for client in range(server.clients):
-            time = words[server.arrival_ptr + client]
-            if words[server.waiting_ptr + client] and (not anyone or time < arrival):
-                arrival, anyone = time, True
-        if not anyone:
+        if server.earliest == NOBODY:
             continue
         port = server.free_ptr
         for other in range(port + 1, server.free_ptr + server.ports):
             if words[other] < words[port]:
                 port = other
-        time = max(arrival, words[port])
+        time = max(server.earliest, words[port])
         if best < 0 or time < best_time:
             best, best_time, best_port = number, time, port
     return best, best_time, best_port
+
+
+@kernel
+def earliest_arrival(server, words):
+    """When the first of those that wait for a server arrived."""
+    earliest = np.int64(NOBODY)
+    for client in range(server.clients):
+        if words[server.waiting_ptr + client]:
+            earliest = min(earliest, words[server.arrival_ptr + client])
+    return earliest
 
 
 @kernel
@@ -49,6 +57,7 @@ def grant(server, units, blocks, segments, channels, words, now, port, start, ca
     )
     server.last = chosen
     words[server.waiting_ptr + chosen] = 0
+    server.earliest = earliest_arrival(server, words)
     number = words[server.unit_ptr + chosen]
     unit = units[number]
     segment = segments[unit.segment]

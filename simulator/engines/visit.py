@@ -68,6 +68,7 @@ def arrive(unit, server, words, ready, cause):
     unit.arrival_cause = cause if late else 0
     words[server.waiting_ptr + unit.client] = 1
     words[server.arrival_ptr + unit.client] = unit.arrival
+    server.earliest = min(server.earliest, unit.arrival)
 
 
 @kernel

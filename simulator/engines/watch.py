@@ -4,8 +4,8 @@ Without servers the engine looks after visits to the unit with the most firings 
 unit without outputs (from row to row). Units that wait for servers are not visited but granted, one at a time: there
 the engine looks between two decisions, when every unit has gone as far as it can, after a grant of the unit with the
 most firings; and only once as many grants have passed as half of the units, so that looking costs less than simulating.
-Where tables have rows, the outer reference goes from lap to lap as before. Where they are one long list of runs (tiles
-of a core's items), the inner reference is dropped when any unit begins another run, since only states within the
+Where tables have rows, the outer reference goes from lap to lap. Where they are one long list of runs (the tiles of a
+core's items), the inner reference is dropped when any unit begins another run, since only states within the
 present runs can recur soon, and the outer one is kept for what recurs over many runs (items that are alike).
 """
 

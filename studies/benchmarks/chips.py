@@ -20,6 +20,7 @@ from studies.bench import Figures, benchmark
 
 REPEATS = 5
 CONTEXT = 128 * 1024
+PROMPT = 256 * 1024
 ARRAY = 32
 
 
@@ -78,3 +79,21 @@ def latent_decode() -> Figures:
     parameters = algorithm.parameters()
     profile = unfitted_for(algorithm.resolved(work, parameters, chip))
     return {"milliseconds_per_point": _milliseconds(lambda: algorithm.plan(work, parameters, chip), chip, profile)}
+
+
+@benchmark("long-prefill", "a design point: causal prefill of 256 K tokens, a Llama-3-8B layer on an H100")
+def long_prefill() -> Figures:
+    """Hundreds of items of up to thousands of steps on every core; the firings of the cores that stand for all."""
+    chip = load_accelerator("h100_sxm5_80g")
+    work = load_workload("llama3-8b").with_(q_len=PROMPT, kv_len=PROMPT)
+
+    def plan() -> TilePlan:
+        return QueryOuter().plan(work, TileParameters(), chip)
+
+    milliseconds = _milliseconds(plan, chip)
+    (result,) = time_plan(plan(), chip).results  # remembered
+    return {
+        "milliseconds_per_point": milliseconds,
+        "firings": float(result.firings),
+        "skipped_firings": float(result.skipped.firings),
+    }
