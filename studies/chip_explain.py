@@ -21,6 +21,8 @@ SATURATED = 0.85
 """Share of the time from which a tier counts as busy all the time."""
 LEAST_BINDING_SHARE = 0.5
 """Share of the time from which a bound is said to bind."""
+LEAST_GAIN = 0.0005
+"""Share of the time that a lever saves to be named as the best: what is not 0.0 %."""
 WAITS = {
     "loads": "loads under way",
     "softmax": "the softmax of the step before",
@@ -109,7 +111,7 @@ class ChipExplanation:
         if idle > IDLE_SHARE * cores:
             text += f", but {idle:,} of {cores:,} cores have nothing to do"
         for what, levers in (("of the algorithm", self.software), ("of the chip", self.hardware)):
-            best = next((lever for lever in levers if lever.gain > 0), None)
+            best = next((lever for lever in levers if lever.gain >= LEAST_GAIN), None)
             if best is None:
                 text += f". No lever {what} helps"
             else:

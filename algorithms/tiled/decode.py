@@ -55,6 +55,11 @@ class SplitParameters(TileParameters):
         if problems:
             raise InputError(problems)
 
+    @property
+    def key_parts(self) -> int:
+        """As many as keys are split into."""
+        return self.splits
+
 
 @dataclass(frozen=True)
 class VerifyParameters(SplitParameters):

@@ -6,6 +6,7 @@ pairs, masked or not, as matrix libraries do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,16 +17,10 @@ from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.eager_programs import PROGRAMS, EagerParameters, scores
+from algorithms.tiled.in_flight import LEAST_STAGES, Stream, decided_buffers
 from algorithms.tiled.online import finite
 from algorithms.tiled.operators import OperatorParameters
-from algorithms.tiled.parameters import (
-    ACCUMULATOR_BYTES,
-    LEAST_STAGES,
-    cached_bytes,
-    excess_bytes,
-    fitting_core_bytes,
-    tiles_in_flight,
-)
+from algorithms.tiled.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes, fitting_core_bytes
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.tiles import Tiling, ceil_div, spans
@@ -45,9 +40,14 @@ class Eager(TiledAlgorithm[EagerParameters]):
 
     def resolved(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> EagerParameters:
         """Tiles in flight; items hold nothing but tiles, so that those of the next ones can always come ahead."""
-        next_item = "ahead" if parameters.next_item == "auto" else parameters.next_item
-        decided = replace(parameters, next_item=next_item)
-        return decided if parameters.stages else replace(decided, stages=_stages(workload, decided, chip))
+        stages, next_item = decided_buffers(
+            chip,
+            _streams(workload, parameters),
+            parameters.stages,
+            parameters.next_item,
+            lambda buffers: max(excess_bytes(chip.core, *held) for held in _held(workload, parameters, buffers.stages)),
+        )
+        return replace(parameters, stages=stages, next_item=next_item)
 
     def plan(self, workload: Workload, parameters: EagerParameters, chip: Accelerator) -> TilePlan:
         """The forward launches of the program."""
@@ -143,21 +143,16 @@ def _held(workload: Workload, parameters: EagerParameters, stages: int) -> tuple
     return (operands, rows * columns * ACCUMULATOR_BYTES), (max(stages - LEAST_STAGES, 0) * passed, 0)
 
 
-def _stages(workload: Workload, parameters: EagerParameters, chip: Accelerator) -> int:
-    """Tiles in flight as the product that needs more of them does; its operands are the smallest tiles there are."""
-
-    def excess(stages: int) -> float:
-        return max(excess_bytes(chip.core, *held) for held in _held(workload, parameters, stages))
-
-    def needed(columns: int, depth: int) -> int:
+def _streams(workload: Workload, parameters: EagerParameters) -> Iterator[Stream]:
+    """Of both products, whose operands are the smallest tiles there are."""
+    for columns, depth in ((workload.kv_len, workload.head_dim), (workload.v_head_dim, workload.kv_len)):
         part = min(workload.q_len, parameters.tile_rows) + min(columns, parameters.tile_columns)
         results = ceil_div(workload.q_len, parameters.tile_rows) * ceil_div(columns, parameters.tile_columns)
-        items, tiles = workload.batch * workload.heads * results, ceil_div(depth, parameters.tile_depth)
-        ahead = ceil_div(items, chip.cores) if parameters.next_item == "ahead" else 1
-        tile_bytes = part * min(depth, parameters.tile_depth) * workload.dtype_bytes
-        return tiles_in_flight(chip, items, tile_bytes, tiles * ahead, excess)
-
-    return max(needed(workload.kv_len, workload.head_dim), needed(workload.v_head_dim, workload.kv_len))
+        yield Stream(
+            items=workload.batch * workload.heads * results,
+            tiles=ceil_div(depth, parameters.tile_depth),
+            tile_bytes=part * min(depth, parameters.tile_depth) * workload.dtype_bytes,
+        )
 
 
 def _product(a: FloatArray, b: FloatArray, parameters: OperatorParameters) -> FloatArray:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from algorithms.shape import DTYPE_BYTES, Workload
+from algorithms.tiled.in_flight import NEXT_ITEM_HELP, STAGES_HELP, NextItemChoice
 from algorithms.tiled.operators import (
     Elementwise,
     OperatorParameters,
@@ -34,15 +35,7 @@ from algorithms.tiled.operators import (
     softmax_launch,
     strided_ops,
 )
-from algorithms.tiled.parameters import (
-    NEXT_ITEM_HELP,
-    STAGES_HELP,
-    NextItemChoice,
-    bad_choices,
-    bad_numbers,
-    cached_bytes,
-    knob,
-)
+from algorithms.tiled.parameters import bad_choices, bad_numbers, cached_bytes, knob
 from algorithms.tiled.plan import Launch
 from hwmodels.errors import InputError
 

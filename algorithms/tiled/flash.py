@@ -22,6 +22,7 @@ from algorithms.tiled.parameters import (
     TileParameters,
     fitting_core_bytes,
     footprint,
+    items_held,
     resolved_tiles,
     tiling_of,
 )
@@ -121,7 +122,9 @@ def handed_out(
 def core_bytes(workload: Workload, parameters: Tiled, chip: Accelerator, held: Footprint[Tiled] = footprint) -> int:
     """What a work item holds in a core; raises `simulator.CapacityError` if it does not fit."""
     rows, columns = parameters.tile_rows, parameters.tile_columns
-    what = f"tiles of {rows} queries and {parameters.stages} x {columns} keys"
+    items = items_held(workload, parameters, rows, columns)
+    queries = f"{items} x {rows}" if items > 1 else f"{rows}"
+    what = f"tiles of {queries} queries and {parameters.stages} x {columns} keys"
     return fitting_core_bytes(chip, *held(workload, parameters, rows, columns), what)
 
 

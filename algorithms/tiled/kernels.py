@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from algorithms.chip_registry import ChipAlgorithm, get_chip_algorithm
 from algorithms.shape import Mask, Workload
-from algorithms.tiled.parameters import LEAST_STAGES
+from algorithms.tiled.in_flight import LEAST_STAGES
 from algorithms.tiled.profile import KernelProfile, NextItem
 from hwmodels.accelerator import Accelerator
 from hwmodels.documents import read_document
@@ -125,7 +125,7 @@ class Kernel:
         # tiles on the way, and when they begin to come, are the profile's to say, not the chip's
         if automatic.get("stages") == 0:
             settings.setdefault("stages", LEAST_STAGES)
-        if automatic.get("next_item") == "auto":
+        if "next_item" in automatic:
             settings.setdefault("next_item", self.profile.next_item)
         unknown = [name for name in settings if name not in known]
         if unknown:

@@ -21,6 +21,7 @@ from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.flash import core_bytes, launch_of
+from algorithms.tiled.in_flight import NEXT_ITEM_HELP, NextItemChoice
 from algorithms.tiled.online import divided, finite
 from algorithms.tiled.parameters import (
     ACCUMULATOR_BYTES,
@@ -60,9 +61,10 @@ EXCHANGES_PER_PASS = 4
 
 @dataclass(frozen=True)
 class KeyOuterParameters(TileParameters):
-    """`TileParameters`, with one tile of K and V at a time as in the paper, and the format of passing outputs."""
+    """`TileParameters`, with one tile of K and V and one head at a time as in the paper, and the format of outputs."""
 
     stages: int = field(default=1, metadata=knob("tiles of K and V that a core holds at a time"))
+    next_item: NextItemChoice = field(default="stored", metadata=knob(NEXT_ITEM_HELP))
     partial_output: Storage = field(
         default="stored", metadata=knob("format of outputs between passes: as the result (stored), or float32")
     )

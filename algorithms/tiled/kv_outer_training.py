@@ -14,7 +14,7 @@ from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.kv_outer import STATISTICS_BYTES, KeyOuter, KeyOuterParameters, revisited_in_cache
-from algorithms.tiled.parameters import ACCUMULATOR_BYTES, excess_bytes, fitting_core_bytes, knob
+from algorithms.tiled.parameters import ACCUMULATOR_BYTES, TileParameters, excess_bytes, fitting_core_bytes, knob
 from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.tiles import Tiling
@@ -46,13 +46,16 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
         self, workload: Workload, parameters: KeyOuterTrainingParameters, chip: Accelerator
     ) -> KeyOuterTrainingParameters:
         """Tile sizes of the paper; heads do not share tiles."""
+        asked = parameters
         decided = KeyOuter().resolved(workload, replace(parameters, pack_gqa="never"), chip)
         columns = parameters.backward_tile_columns or decided.tile_columns
         while not parameters.backward_tile_columns and columns > chip.core.matrix_columns:
-            if excess_bytes(chip.core, *_held(workload, decided.tile_rows, columns)) <= 0:
+            if excess_bytes(chip.core, *_held(workload, asked, decided.tile_rows, columns)) <= 0:
                 break
             columns -= chip.core.matrix_columns
-        return replace(decided, backward_tile_columns=columns)
+        decided = replace(decided, backward_tile_columns=columns)
+        excess = excess_bytes(chip.core, *_held(workload, decided, decided.tile_rows, columns))
+        return replace(decided, next_item="stored") if asked.next_item == "auto" and excess > 0 else decided
 
     def plan(self, workload: Workload, parameters: KeyOuterTrainingParameters, chip: Accelerator) -> TilePlan:
         """The forward launch and the backward launch."""
@@ -61,7 +64,7 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
         forward = KeyOuter().plan(workload, parameters, chip)
         rows, columns = parameters.tile_rows, parameters.backward_tile_columns
         held = fitting_core_bytes(
-            chip, *_held(workload, rows, columns), f"backward tiles of {rows} queries and {columns} keys"
+            chip, *_held(workload, parameters, rows, columns), f"backward tiles of {rows} queries and {columns} keys"
         )
         backward = _launch(workload, parameters, chip)
         return replace(
@@ -142,9 +145,14 @@ def _step(tiling: Tiling, loaded_rows: int, first: int, last: int, partial_bytes
     )
 
 
-def _held(workload: Workload, rows: int, columns: int) -> tuple[int, int]:
-    """Bytes of Q, O and its gradient, K, V, P and dS; and of S, dP and the gradients of Q, K and V in float32."""
+def _held(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> tuple[int, int]:
+    """Bytes of Q, O and its gradient, K, V, P and dS; and of S, dP and the gradients of Q, K and V in float32.
+
+    Of the next heads, where they are loaded ahead, what a step of each loads besides.
+    """
     width, value_width = workload.head_dim, workload.v_head_dim
-    operands = rows * (width + 2 * value_width) + columns * (width + value_width) + 2 * rows * columns
-    accumulators = 2 * rows * columns + columns * (width + value_width) + rows * width
+    loaded = rows * (width + 2 * value_width) + columns * (width + value_width)
+    heads = parameters.buffers.items(1)
+    operands = heads * loaded + 2 * rows * columns
+    accumulators = 2 * rows * columns + columns * (width + value_width) + heads * rows * width
     return operands * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES

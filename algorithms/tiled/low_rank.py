@@ -17,7 +17,7 @@ from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.flash import core_bytes, launch_of
 from algorithms.tiled.online import OnlineSoftmax
-from algorithms.tiled.parameters import TileParameters, footprint, knob, resolved_tiles, tiling_of
+from algorithms.tiled.parameters import TileParameters, footprint, items_held, knob, resolved_tiles, tiling_of
 from algorithms.tiled.plan import Matmul, TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.steps import Steps
@@ -153,11 +153,15 @@ def _expanding(step: TileStep, work: Workload, rank: int) -> TileStep:
 
 
 def _held(workload: Workload, parameters: LowRankParameters, rows: int, columns: int) -> tuple[int, int]:
-    """As `footprint`: expanded tiles once, activations in every stage, and the factors."""
+    """As `footprint`: expanded tiles once, activations in every stage, and those of queries and factors of every item.
+
+    Items that come ahead wait as activations.
+    """
     rank = rank_of(workload, parameters)
-    operands, accumulators = footprint(workload, replace(parameters, stages=1), rows, columns)
-    activations = rank * (rows + 2 * parameters.stages * columns)
-    factors = rank * (2 * workload.head_dim + workload.v_head_dim)
+    items = items_held(workload, parameters, rows, columns)
+    operands, accumulators = footprint(workload, replace(parameters, stages=1, next_item="stored"), rows, columns)
+    activations = rank * (items * rows + 2 * parameters.stages * columns)
+    factors = items * rank * (2 * workload.head_dim + workload.v_head_dim)
     return operands + (activations + factors) * workload.dtype_bytes, accumulators
 
 

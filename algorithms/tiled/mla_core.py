@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.shape import Mask
+from algorithms.tiled.in_flight import LEAST_STAGES
 from algorithms.tiled.mla_attend import split_spans
 from algorithms.tiled.mla_program import Program
-from algorithms.tiled.parameters import LEAST_STAGES
 from algorithms.tiled.plan import Matmul, TileStep, WorkItem
 from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
 from algorithms.tiled.tiles import ceil_div, round_up

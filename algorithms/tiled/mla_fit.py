@@ -8,23 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from algorithms.shape import DTYPE_BYTES
+from algorithms.tiled.in_flight import LEAST_STAGES, NEXT_ITEM_HELP, STAGES_HELP, Buffers, NextItemChoice
 from algorithms.tiled.mla_core import CoreShape, CoreTiles, Expansion, choose_splits, core_shape
 from algorithms.tiled.mla_gemm import GemmTiles
 from algorithms.tiled.mla_plan import BlockTiles
 from algorithms.tiled.mla_program import Program
-from algorithms.tiled.mla_room import decided_buffers
-from algorithms.tiled.parameters import (
-    LEAST_STAGES,
-    NEXT_ITEM_HELP,
-    STAGES_HELP,
-    Buffers,
-    NextItemChoice,
-    automatic_row_groups,
-    bad_choices,
-    bad_numbers,
-    excess_bytes,
-    knob,
-)
+from algorithms.tiled.mla_room import block_buffers
+from algorithms.tiled.parameters import automatic_row_groups, bad_choices, bad_numbers, excess_bytes, knob
 from algorithms.tiled.plan import Overlap
 from algorithms.tiled.tiles import ceil_div, round_up
 from hwmodels.errors import InputError
@@ -111,7 +101,7 @@ def resolved_block(program: Program, dtype: str, parameters: BlockParameters, ch
     if sized.stages and sized.next_item != "auto":
         return sized
     tiles = block_tiles(program, dtype, sized, chip)
-    stages, next_item = decided_buffers(program, tiles, sized.stages, sized.next_item, chip)
+    stages, next_item = block_buffers(program, tiles, sized.stages, sized.next_item, chip)
     return dataclasses.replace(sized, stages=stages, next_item=next_item)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from algorithms.tiled.in_flight import LEAST_STAGES
 from algorithms.tiled.mla_program import Product
-from algorithms.tiled.parameters import LEAST_STAGES
 from algorithms.tiled.plan import Matmul, TileStep, WorkItem
 from algorithms.tiled.tiles import ceil_div, round_up
 

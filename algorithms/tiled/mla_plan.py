@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
+from algorithms.tiled.in_flight import Buffers
 from algorithms.tiled.mla_core import (
     CoreTiles,
     Expansion,
@@ -23,7 +24,6 @@ from algorithms.tiled.mla_core import (
 )
 from algorithms.tiled.mla_gemm import GemmTiles, ItemRuns, Task, gemm_items
 from algorithms.tiled.mla_program import Append, Attention, Contraction, Pointwise, Program, Role
-from algorithms.tiled.parameters import Buffers
 from algorithms.tiled.plan import Launch, Overlap, TilePlan
 from algorithms.tiled.tiles import ceil_div
 

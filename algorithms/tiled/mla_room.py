@@ -6,41 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from algorithms.tiled.in_flight import Buffers, NextItemChoice, Stream, decided_buffers
 from algorithms.tiled.mla_core import CoreShape, core_shape
 from algorithms.tiled.mla_gemm import Task
 from algorithms.tiled.mla_plan import BlockTiles, product_tasks
 from algorithms.tiled.mla_program import Product, Program
-from algorithms.tiled.parameters import (
-    LEAST_STAGES,
-    Buffers,
-    NextItemChoice,
-    excess_bytes,
-    fitting_core_bytes,
-    tiles_in_flight,
-)
+from algorithms.tiled.parameters import excess_bytes, fitting_core_bytes
 from algorithms.tiled.tiles import ceil_div
 
 if TYPE_CHECKING:
     from hwmodels.accelerator import Accelerator
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Tiles that a launch loads, all of about the same size.
-
-    Parameters
-    ----------
-    items
-        Work items.
-    tiles
-        Of an item.
-    tile_bytes
-        Loaded for each.
-    """
-
-    items: int
-    tiles: int
-    tile_bytes: int
 
 
 @dataclass(frozen=True)
@@ -66,35 +41,16 @@ def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> 
     )
 
 
-def decided_buffers(
+def block_buffers(
     program: Program, tiles: BlockTiles, stages: int, next_item: NextItemChoice, chip: Accelerator
 ) -> tuple[int, NextItemChoice]:
-    """`stages` and `next_item` with nothing automatic left; tiles keep their sizes.
-
-    Loads run ahead where the next item's own operands fit beside. Then there are as many tiles as the attention or the
-    largest of the products needs to keep the memory busy (`algorithms.tiled.parameters.tiles_in_flight`).
-    """
+    """`stages` and `next_item` for all launches, by `algorithms.tiled.in_flight.decided_buffers`."""
     room = _Room.of(program, tiles)
 
     def excess(held: Buffers) -> float:
         return max(excess_bytes(chip.core, each.operands, each.accumulators) for each in room.holdings(held))
 
-    if next_item == "auto":
-        next_item = "ahead" if excess(Buffers(stages or LEAST_STAGES, ahead=True)) <= 0 else "stored"
-    if stages:
-        return stages, next_item
-    ahead = next_item == "ahead"
-    needed = [
-        tiles_in_flight(
-            chip,
-            stream.items,
-            stream.tile_bytes,
-            most=stream.tiles * (ceil_div(stream.items, chip.cores) if ahead else 1),
-            excess=lambda count: excess(Buffers(count, ahead)),
-        )
-        for stream in room.streams()
-    ]
-    return max(needed), next_item
+    return decided_buffers(chip, room.streams(), stages, next_item, excess)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from algorithms.shape import Workload
+from algorithms.tiled.in_flight import (
+    LEAST_STAGES,
+    NEXT_ITEM_HELP,
+    Buffers,
+    NextItemChoice,
+    Stream,
+    decided_buffers,
+)
 from algorithms.tiled.plan import Overlap, TileOrder
 from algorithms.tiled.tiles import Tiling, ceil_div, round_up
 from hwmodels.errors import InputError, Problem
@@ -20,8 +27,6 @@ if TYPE_CHECKING:
 Packing = Literal["auto", "always", "never"]
 Edge = Literal["padded", "trimmed"]
 OuterLoop = Literal["query", "key"]
-NextItemChoice = Literal["auto", "ahead", "finished", "stored"]
-"""`algorithms.tiled.profile.NextItem`, or whichever fits."""
 
 ACCUMULATOR_BYTES = 4
 """Scores, sums and partial outputs are float32 in every published kernel."""
@@ -33,8 +38,6 @@ MOST_CANDIDATES = 64
 """Sizes of query tiles that are compared."""
 WELL_SHARED = 1.1
 """A larger tile is taken if the work takes no longer than this factor of the best."""
-LEAST_STAGES = 2
-"""Of automatic ones: a tile is on the way while another is worked on."""
 PACKING_GAIN = 0.9
 """Heads are packed when tiles are fuller with it, by this factor (flash-attention, hopper/heuristics.h)."""
 
@@ -42,33 +45,6 @@ PACKING_GAIN = 0.9
 def knob(help_text: str, unit: str | None = None) -> dict[str, object]:
     """Metadata of a parameter."""
     return {"help": help_text, **({"unit": unit} if unit else {})}
-
-
-STAGES_HELP = "tiles of operands that a core holds at a time; 0: as many as keep the main memory busy"
-NEXT_ITEM_HELP = (
-    "when a core loads for its next item: ahead, as far as stages reach, or when results are finished or stored; "
-    "auto: ahead where local memory holds that"
-)
-
-
-@dataclass(frozen=True)
-class Buffers:
-    """What a core holds at a time.
-
-    Parameters
-    ----------
-    stages
-        Tiles of operands that are worked on, wait or are on their way.
-    ahead
-        Whether some of them may be the next items'.
-    """
-
-    stages: int = LEAST_STAGES
-    ahead: bool = False
-
-    def items(self, tiles: int) -> int:
-        """Items of so many tiles each whose own operands a core holds."""
-        return 1 + max(1, ceil_div(self.stages - 1, max(tiles, 1))) if self.ahead else 1
 
 
 @dataclass(frozen=True)
@@ -104,13 +80,29 @@ class TileParameters:
     order: TileOrder = field(
         default="longest_first", metadata=knob("work items in the order of tiles (static), or longest_first")
     )
+    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP))
 
     def __post_init__(self) -> None:
-        problems = bad_numbers(self, {}) + bad_choices(
-            self, {"pack_gqa": Packing, "edge": Edge, "overlap": Overlap, "order": TileOrder}
-        )
+        choices: dict[str, object] = {
+            "pack_gqa": Packing,
+            "edge": Edge,
+            "overlap": Overlap,
+            "order": TileOrder,
+            "next_item": NextItemChoice,
+        }
+        problems = bad_numbers(self, {}) + bad_choices(self, choices)
         if problems:
             raise InputError(problems)
+
+    @property
+    def key_parts(self) -> int:
+        """Parts of the keys that work items of their own attend; 0 where that is not decided yet."""
+        return 1
+
+    @property
+    def buffers(self) -> Buffers:
+        """What a core holds at a time; ahead only where that is asked for or decided."""
+        return Buffers(self.stages or LEAST_STAGES, self.next_item == "ahead")
 
 
 Tiled = TypeVar("Tiled", bound=TileParameters)
@@ -149,10 +141,29 @@ def packs(workload: Workload, parameters: TileParameters, tile_rows: int) -> boo
 
 
 def footprint(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> tuple[int, int]:
-    """Bytes of operand tiles (Q, and K and V in every stage) and of accumulators (scores, output, maximum and sum)."""
+    """Bytes of operand tiles (Q of every item at a time, K and V in every stage) and of accumulators.
+
+    These are scores, output, maximum and sum.
+    """
+    queries = items_held(workload, parameters, rows, columns) * rows * workload.head_dim
     keys = parameters.stages * columns * (workload.head_dim + workload.v_head_dim)
     accumulators = rows * (columns + workload.v_head_dim + 2)
-    return (rows * workload.head_dim + keys) * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES
+    return (queries + keys) * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES
+
+
+def items_held(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> int:
+    """Items whose queries a core holds at a time, where all are as short as the shortest.
+
+    That is the item of the first queries under a causal mask, and of the last, ragged part of the keys; where a mask
+    hides parts of the keys, or it is not decided how many there are, one of a single tile.
+    """
+    parts = parameters.key_parts
+    tiling = Tiling(workload, rows, columns, packs(workload, parameters, rows))
+    seen = tiling.keys_of((min(rows, tiling.rows) - 1) // tiling.rows_per_token)
+    if parts == 0 or (parts > 1 and seen < workload.kv_len):
+        return parameters.buffers.items(1)
+    of_part = ceil_div(ceil_div(workload.kv_len, columns), parts)
+    return parameters.buffers.items((max(ceil_div(seen, columns), 1) - 1) % of_part + 1)
 
 
 Footprint = Callable[[Workload, Tiled, int, int], tuple[int, int]]
@@ -176,16 +187,15 @@ def sized_tiles(
     outer: OuterLoop = "query",
     held: Footprint[Tiled] = footprint,
 ) -> Tiled:
-    """``parameters`` with tile sizes, row groups and packing decided; ``stages`` may still be automatic.
+    """``parameters`` with tile sizes, row groups and packing decided; `stages` and `next_item` may still be automatic.
 
     With M elements of local memory and head dimension d, FlashAttention (arXiv:2205.14135, algorithm 1: keys outside)
     holds ``ceil(M / 4d)`` keys and ``min(ceil(M / 4d), d)`` queries: the longer tile is that of the outer loop, whose
     size decides the traffic. With queries outside it is the other way round. Sizes are whole multiples of what the
     matrix array pads to; query tiles shrink where that shares the work better among cores, key tiles until all that a
-    core holds fits, with the fewest stages where these are automatic.
+    core holds fits, with the fewest stages and nothing ahead where these are automatic.
     """
     core = chip.core
-    staged = dataclasses.replace(parameters, stages=parameters.stages or LEAST_STAGES)
     width = max(workload.head_dim, workload.v_head_dim)
     quarter = ceil_div(int(core.sram_bytes) // workload.dtype_bytes, 4 * width)
     long, short = quarter, min(quarter, width)
@@ -195,6 +205,8 @@ def sized_tiles(
         short if outer == "query" else long, core.matrix_columns, workload.kv_len
     )
     packed = packs(workload, parameters, rows)
+    pack: Packing = "always" if packed else "never"
+    staged = dataclasses.replace(parameters, stages=parameters.stages or LEAST_STAGES, pack_gqa=pack)
     if outer == "query" and not parameters.tile_rows:
         rows = _well_shared_rows(workload, chip, rows, packed)
     if not parameters.tile_columns:
@@ -204,69 +216,39 @@ def sized_tiles(
         while rows > core.matrix_rows and excess_bytes(core, *held(workload, staged, rows, columns)) > 0:
             rows -= core.matrix_rows
     groups = parameters.row_groups or automatic_row_groups(rows // core.matrix_rows)
-    pack: Packing = "always" if packed else "never"
     return dataclasses.replace(parameters, tile_rows=rows, tile_columns=columns, row_groups=groups, pack_gqa=pack)
 
 
 def with_tiles_in_flight(
     workload: Workload, parameters: Tiled, chip: Accelerator, parts: int = 1, held: Footprint[Tiled] = footprint
 ) -> Tiled:
-    """``parameters`` with ``stages`` decided by `tiles_in_flight`; tile sizes must be.
-
-    No more than an item has tiles, and no more than fit beside the rest that a core holds: tiles keep their size, which
-    decides the traffic.
+    """``parameters`` with ``stages`` and ``next_item`` decided by `decided_buffers`; tile sizes must be.
 
     Parameters
     ----------
     parts
         Parts of the keys that are attended apart.
     """
-    if parameters.stages:
-        return parameters
     rows, columns = parameters.tile_rows, parameters.tile_columns
 
-    def held_with(stages: int) -> tuple[int, int]:
-        return held(workload, dataclasses.replace(parameters, stages=stages), rows, columns)
+    def held_in(buffers: Buffers) -> tuple[int, int]:
+        after: NextItemChoice = "ahead" if buffers.ahead else "stored"
+        return held(workload, dataclasses.replace(parameters, stages=buffers.stages, next_item=after), rows, columns)
 
     group = workload.group_size if packs(workload, parameters, rows) else 1
-    items = workload.batch * workload.heads // group * ceil_div(workload.q_len * group, rows) * parts
-    stages = tiles_in_flight(
-        chip,
-        items,
-        tile_bytes=held_with(LEAST_STAGES)[0] - held_with(LEAST_STAGES - 1)[0],
-        most=ceil_div(ceil_div(workload.kv_len, columns), parts),
-        excess=lambda stages: excess_bytes(chip.core, *held_with(stages)),
+    stream = Stream(
+        items=workload.batch * workload.heads // group * ceil_div(workload.q_len * group, rows) * parts,
+        tiles=ceil_div(ceil_div(workload.kv_len, columns), parts),
+        tile_bytes=held_in(Buffers(LEAST_STAGES))[0] - held_in(Buffers(LEAST_STAGES - 1))[0],
     )
-    return dataclasses.replace(parameters, stages=stages)
-
-
-def tiles_in_flight(chip: Accelerator, items: int, tile_bytes: int, most: int, excess: Callable[[int], float]) -> int:
-    """Tiles that a core holds at a time so that it gets its share of the main memory's bandwidth.
-
-    Data that is asked for arrives a latency later, so a core only gets its share while latency times bandwidth bytes
-    are on their way to it (Little's law): as many whole tiles as hold so much, and one more that is worked on. Cores
-    with an item share the bandwidth evenly; what their local memory takes in bounds it. With two tiles alone, a chip of
-    few cores with large shares waits for its memory most of the time, while one of many cores seldom needs more.
-
-    Parameters
-    ----------
-    items
-        Work items that may run side by side.
-    tile_bytes
-        Loaded for a tile.
-    most
-        Tiles there are to load ahead; at least two are held in any case.
-    excess
-        Bytes that do not fit into a core with so many tiles, 0 or less if all do.
-    """
-    share = chip.memory.bytes_per_second / min(max(items, 1), chip.cores)
-    rate = min(share, chip.core.sram_bytes_per_cycle * chip.clock_hz)
-    latency_s = chip.memory.latency_s + sum(tier.latency_s for tier in chip.caches)
-    needed = min(1 + math.ceil(latency_s * rate / tile_bytes), most)
-    tiles = LEAST_STAGES
-    while tiles < needed and excess(tiles + 1) <= 0:
-        tiles += 1
-    return tiles
+    stages, next_item = decided_buffers(
+        chip,
+        [stream],
+        parameters.stages,
+        parameters.next_item,
+        lambda buffers: excess_bytes(chip.core, *held_in(buffers)),
+    )
+    return dataclasses.replace(parameters, stages=stages, next_item=next_item)
 
 
 def automatic_row_groups(blocks: int) -> int:

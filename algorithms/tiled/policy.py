@@ -86,9 +86,10 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
 
     def resolved(self, workload: Workload, parameters: Policied, chip: Accelerator) -> Policied:
         """Tiles in flight, as the keys that are attended need them; sizes of tiles are the plan's."""
-        if parameters.stages:
+        if parameters.stages and parameters.next_item != "auto":
             return parameters
-        return replace(parameters, stages=self._step(workload, parameters, chip).tiles.stages)
+        tiles = self._step(workload, parameters, chip).tiles
+        return replace(parameters, stages=tiles.stages, next_item=tiles.next_item)
 
     def plan(self, workload: Workload, parameters: Policied, chip: Accelerator) -> TilePlan:
         """Layer after layer: decisions, attention over what is kept, what a fused kernel cannot give."""

@@ -15,11 +15,10 @@ import numpy as np
 from algorithms.kv_cost import CacheShape, Read, StackCost, StepCost
 from algorithms.shape import Workload
 from algorithms.tiled.exchange import HOST, TierTransfer, memory_tiers
+from algorithms.tiled.flash import core_bytes
 from algorithms.tiled.parameters import (
     TileParameters,
     cached_bytes,
-    fitting_core_bytes,
-    footprint,
     sized_tiles,
     with_tiles_in_flight,
 )
@@ -251,8 +250,6 @@ def policy_plan(name: str, cost: StackCost, shape: StepShape, chip: Accelerator,
         launches.extend(tasks.after)
     decide("after")
     transfers += _transfers(layers, attention_at, work.batch)
-    operands, accumulators = footprint(work, shape.tiles, shape.tiles.tile_rows, shape.tiles.tile_columns)
-    what = f"tiles of {shape.tiles.tile_rows} queries and {shape.tiles.stages} x {shape.tiles.tile_columns} keys"
     held = cost.held(chip.memory.name)
     return TilePlan(
         algorithm=name,
@@ -261,7 +258,7 @@ def policy_plan(name: str, cost: StackCost, shape: StepShape, chip: Accelerator,
         useful_exps=sum(layer.attention_exps for layer in layers) * work.batch,
         compulsory_bytes=round(cost.read_bytes) * work.batch + len(layers) * (work.q_bytes + work.out_bytes),
         capacity_bytes=round(held.physical_bytes + held.state_bytes) * work.batch,
-        core_bytes=fitting_core_bytes(chip, operands, accumulators, what),
+        core_bytes=core_bytes(work, shape.tiles, chip),
         transfers=tuple(transfers),
     )
 

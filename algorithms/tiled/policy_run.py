@@ -87,6 +87,11 @@ class PolicyParameters(TileParameters):
         if problems:
             raise InputError(problems)
 
+    @property
+    def key_parts(self) -> int:
+        """Each layer splits the keys that it attends as they come."""
+        return 0
+
     def chosen(self) -> KVPolicy:
         """The policy."""
         return parse_policy(self.policy)

@@ -72,10 +72,13 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         """Tile sizes and splits of both parts for the chip."""
         if not _has_prefix(workload, parameters):
             return resolved_splits(workload, parameters, chip)
-        asked = parameters.stages
+        asked = parameters
         parameters = resolved_splits(_own(workload, parameters), parameters, chip)
         piece = _pieces(workload, parameters)[0]
-        of_prefix = resolved_splits(piece.workload, replace(piece.parameters, stages=asked), chip)
+        automatic = replace(piece.parameters, stages=asked.stages, next_item=asked.next_item)
+        of_prefix = resolved_splits(piece.workload, automatic, chip)
+        if of_prefix.next_item != parameters.next_item:  # only one of them has room for loads ahead
+            return self.resolved(workload, replace(asked, next_item="stored"), chip)
         return replace(
             parameters,
             prefix_tile_rows=of_prefix.tile_rows,

@@ -17,11 +17,11 @@ from algorithms.chip_registry import TiledAlgorithm, chip_algorithm
 from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.flash import QueryOuter, core_bytes, launch_of
+from algorithms.tiled.in_flight import LEAST_STAGES, NEXT_ITEM_HELP, NextItemChoice
 from algorithms.tiled.online import finite
 from algorithms.tiled.operators import Elementwise, OperatorParameters
 from algorithms.tiled.parameters import (
     ACCUMULATOR_BYTES,
-    LEAST_STAGES,
     TileParameters,
     excess_bytes,
     fitting_core_bytes,
@@ -48,8 +48,12 @@ ROW_STATISTICS_BYTES = 2 * ACCUMULATOR_BYTES
 
 @dataclass(frozen=True)
 class TrainingParameters(TileParameters):
-    """`TileParameters` of the forward pass, and tiles of the backward pass."""
+    """`TileParameters` of the forward pass, and tiles of the backward pass.
 
+    As in the kernels of the paper, thread blocks that store their results before the next ones begin.
+    """
+
+    next_item: NextItemChoice = field(default="stored", metadata=knob(NEXT_ITEM_HELP))
     backward_tile_rows: int = field(default=0, metadata=knob("query rows of a tile of the backward pass; 0: automatic"))
     backward_tile_columns: int = field(default=0, metadata=knob("keys of a tile of the backward pass; 0: automatic"))
 
@@ -60,22 +64,29 @@ class Training(TiledAlgorithm[TrainingParameters]):
 
     def resolved(self, workload: Workload, parameters: TrainingParameters, chip: Accelerator) -> TrainingParameters:
         """Tile sizes of both passes; query heads do not share tiles."""
-        asked = parameters.stages
-        parameters = resolved_tiles(workload, replace(parameters, pack_gqa="never"), chip)
-        core, stages = chip.core, parameters.stages
+        asked = replace(parameters, pack_gqa="never")
+        parameters = resolved_tiles(workload, asked, chip)
+        core = chip.core
+        least = replace(asked, stages=asked.stages or LEAST_STAGES)
         rows = parameters.backward_tile_rows or round_up(min(BACKWARD_TILE, workload.q_len), core.matrix_rows)
         columns = parameters.backward_tile_columns or round_up(min(BACKWARD_TILE, workload.kv_len), core.matrix_columns)
         while not parameters.backward_tile_rows and rows > core.matrix_rows:
-            if excess_bytes(core, *_held(workload, rows, columns, asked or LEAST_STAGES)) <= 0:
+            if excess_bytes(core, *_held(workload, least, rows, columns)) <= 0:
                 break
             rows -= core.matrix_rows
         while not parameters.backward_tile_columns and columns > core.matrix_columns:
-            if excess_bytes(core, *_held(workload, rows, columns, asked or LEAST_STAGES)) <= 0:
+            if excess_bytes(core, *_held(workload, least, rows, columns)) <= 0:
                 break
             columns -= core.matrix_columns
-        while not asked and stages > LEAST_STAGES and excess_bytes(core, *_held(workload, rows, columns, stages)) > 0:
-            stages -= 1
-        return replace(parameters, stages=stages, backward_tile_rows=rows, backward_tile_columns=columns)
+        parameters = replace(parameters, backward_tile_rows=rows, backward_tile_columns=columns)
+        while excess_bytes(core, *_held(workload, parameters, rows, columns)) > 0:
+            if not asked.stages and parameters.stages > LEAST_STAGES:
+                parameters = replace(parameters, stages=parameters.stages - 1)
+            elif asked.next_item == "auto" and parameters.next_item == "ahead":
+                return self.resolved(workload, replace(asked, next_item="stored"), chip)
+            else:
+                break
+        return parameters
 
     def plan(self, workload: Workload, parameters: TrainingParameters, chip: Accelerator) -> TilePlan:
         """Forward pass, row sums, backward pass, conversion of the gradients of Q."""
@@ -84,7 +95,7 @@ class Training(TiledAlgorithm[TrainingParameters]):
         rows, columns = parameters.backward_tile_rows, parameters.backward_tile_columns
         backward = fitting_core_bytes(
             chip,
-            *_held(workload, rows, columns, parameters.stages),
+            *_held(workload, parameters, rows, columns),
             f"backward tiles of {rows} queries and {columns} keys",
         )
         statistics = workload.batch * workload.heads * workload.q_len * ROW_STATISTICS_BYTES
@@ -208,12 +219,13 @@ def _backward_tiling(workload: Workload, parameters: TrainingParameters) -> Tili
     return Tiling(workload, rows or BACKWARD_TILE, columns or BACKWARD_TILE, packed=False)
 
 
-def _held(workload: Workload, rows: int, columns: int, stages: int = LEAST_STAGES) -> tuple[int, int]:
-    """Bytes of Q and dO in ``stages`` (two at least), K, V, P and dS; and of S, dP and the gradients of K and V.
+def _held(workload: Workload, parameters: TrainingParameters, rows: int, columns: int) -> tuple[int, int]:
+    """Bytes of Q and dO in all stages (two at least), K and V of every item at a time, P and dS; and of accumulators.
 
-    The latter are float32.
+    These are S, dP and the gradients of K and V, in float32.
     """
     widths = workload.head_dim + workload.v_head_dim
-    operands = (max(stages, LEAST_STAGES) * rows + columns) * widths + 2 * rows * columns
+    buffers = parameters.buffers
+    loaded = max(buffers.stages, LEAST_STAGES) * rows + buffers.items(1) * columns
     accumulators = 2 * rows * columns + columns * widths
-    return operands * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES
+    return (loaded * widths + 2 * rows * columns) * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES

@@ -14,6 +14,7 @@ from algorithms.tiled.low_rank import LowRankParameters
 from algorithms.tiled.mapping import ChipRun, time_plan
 from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.prefix import PrefixParameters
+from algorithms.tiled.profile import unfitted_for
 from algorithms.workload import load_workload
 from hwmodels.accelerator import Accelerator, load_accelerator
 from hwmodels.errors import InputError, Problem
@@ -177,8 +178,9 @@ def llm_in_a_flash() -> Iterable[Row]:
 
 def _timed(name: str, workload: Workload, chip: Accelerator, parameters: object = None) -> tuple[TilePlan, ChipRun]:
     algorithm = get_chip_algorithm(name)
-    plan = algorithm.plan(workload, algorithm.parameters() if parameters is None else parameters, chip)
-    return plan, time_plan(plan, chip)
+    decided = algorithm.resolved(workload, algorithm.parameters() if parameters is None else parameters, chip)
+    plan = algorithm.plan(workload, decided, chip)
+    return plan, time_plan(plan, chip, unfitted_for(decided))
 
 
 def _unique(plan: TilePlan) -> int:

@@ -10,11 +10,11 @@ import pytest
 
 from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import Workload
+from algorithms.tiled.in_flight import LEAST_STAGES, Buffers
 from algorithms.tiled.kernels import load_kernel
 from algorithms.tiled.mapping import ChipRun, Mode, time_plan
 from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
-from algorithms.tiled.parameters import LEAST_STAGES, Buffers
 from algorithms.tiled.profile import UNFITTED, KernelProfile, unfitted_for
 from algorithms.workload import load_workload
 from hwmodels.accelerator import Accelerator, load_accelerator

@@ -296,6 +296,8 @@ def test_a_cache_that_is_busy_all_the_time_is_said_to_bind(capsys, json_of):
     [
         ("mla.seq", ("--workload", "deepseek-v3", "--context", "2048")),
         ("eager.forward", ("--workload", "llama3-8b", "--seq-len", "512")),
+        ("decode.split_kv", ("--workload", "llama3-8b", "--context", "2048")),
+        ("flash.q_outer", ("--workload", "llama3-8b", "--seq-len", "512")),
     ],
 )
 def test_tiles_on_the_way_can_be_set_and_are_levers(json_of, name, workload):
@@ -309,12 +311,25 @@ def test_tiles_on_the_way_can_be_set_and_are_levers(json_of, name, workload):
     assert free["seconds"] < 0.6 * found["seconds"]
 
 
-def test_kernels_keep_the_tiles_on_the_way_that_they_state(json_of):
-    design = ("mla.seq", "--chip", "h20", "--workload", "deepseek-v3", "--context", "2048", "--timing-only")
-    found = json_of("run", *design, "--kernel", "flashmla_hopper")
+@pytest.mark.parametrize(
+    ("kernel", "design"),
+    [
+        ("flashmla_hopper", ("mla.seq", "--chip", "h20", "--workload", "deepseek-v3", "--context", "2048")),
+        ("fa3_hopper", ("flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--seq-len", "2048")),
+    ],
+)
+def test_kernels_keep_the_tiles_on_the_way_that_they_state(json_of, kernel, design):
+    design = (*design, "--timing-only")
+    found = json_of("run", *design, "--kernel", kernel)
     assert (found["parameters"]["stages"], found["parameters"]["next_item"]) == (2, "stored")
-    other = json_of("run", *design, "--kernel", "flashmla_hopper", "--set", "stages=1")
-    assert other["seconds"] == found["seconds"]
+    other = json_of("run", *design, "--kernel", kernel, "--set", "stages=1")
+    assert other["seconds"] == found["seconds"] != json_of("run", *design)["seconds"]
+
+
+def test_levers_that_save_next_to_nothing_are_not_named(json_of):
+    found = json_of("explain", "decode.split_kv", "--chip", "tpu_v5e", "--workload", "llama3-8b", "--context", "8192")
+    assert 0 < max(lever["gain"] for lever in found["levers"]["algorithm"]) < 0.0005
+    assert "No lever of the algorithm helps" in found["sentence"]
 
 
 def test_a_small_bound_is_not_said_to_bind(json_of):
