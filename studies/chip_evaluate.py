@@ -195,10 +195,16 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
 
 
 def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:
-    """That of a published kernel, or no overheads and as many tiles on the way as the algorithm holds."""
+    """That of a published kernel, or no overheads and as many tiles on the way as the algorithm holds.
+
+    Parameters of a kernel load for the next item when its profile says; others were chosen by hand, and count.
+    """
     from algorithms.tiled.profile import unfitted_for
 
-    return unfitted_for(parameters) if setting.profile is None else setting.profile
+    if setting.profile is None:
+        return unfitted_for(parameters)
+    chosen = getattr(parameters, "next_item", setting.profile.next_item)
+    return dataclasses.replace(setting.profile, next_item=chosen)
 
 
 def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:

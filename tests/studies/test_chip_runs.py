@@ -326,6 +326,23 @@ def test_kernels_keep_the_tiles_on_the_way_that_they_state(json_of, kernel, desi
     assert other["seconds"] == found["seconds"] != json_of("run", *design)["seconds"]
 
 
+def test_when_a_kernel_loads_can_be_chosen(json_of):
+    design = (
+        "run",
+        "flash.q_outer",
+        "--chip",
+        "h100",
+        "--kernel",
+        "fa3_hopper",
+        "--workload",
+        "llama3-8b",
+        "--seq-len",
+    )
+    stored, ahead = (json_of(*design, "2048", "--timing-only", *more) for more in ((), ("--set", "next_item=ahead")))
+    assert ahead["parameters"]["next_item"] == "ahead"
+    assert 0.9 * stored["seconds"] < ahead["seconds"] < stored["seconds"]
+
+
 def test_levers_that_save_next_to_nothing_are_not_named(json_of):
     found = json_of("explain", "decode.split_kv", "--chip", "tpu_v5e", "--workload", "llama3-8b", "--context", "8192")
     assert 0 < max(lever["gain"] for lever in found["levers"]["algorithm"]) < 0.0005
