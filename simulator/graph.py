@@ -19,14 +19,15 @@ A unit with ``issue="hold"`` pops when its inputs are there and keeps the result
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from simulator.errors import GraphError
 from simulator.firing import FiringTable
-from simulator.servers.addresses import check_requests
+from simulator.graph_checks import lints_of, problems_of
 from simulator.servers.contract import Server
 from simulator.servers.dram_server import DramServer
 from simulator.servers.memory_server import MemoryServer
@@ -152,7 +153,7 @@ class FrozenGraph:
         """The same graph with other FIFO depths; names that are not given keep theirs."""
         _check_names(depths, self.channels)
         channels = tuple(replace(channel, depth=depths.get(channel.name, channel.depth)) for channel in self.channels)
-        return replace(self, channels=channels, lints=tuple(_lints(self.units, channels)))
+        return replace(self, channels=channels, lints=tuple(lints_of(self.units, channels)))
 
     @property
     def firings(self) -> int:
@@ -179,6 +180,7 @@ class Graph:
     units: list[Unit] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
     servers: list[AnyServer] = field(default_factory=list)
+    _joined: Counter[tuple[str, str]] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def add(self, unit: Unit) -> Unit:
         """Add a unit and return it."""
@@ -228,8 +230,10 @@ class Graph:
         return channel
 
     def _channel_name(self, producer: Unit, consumer: Unit) -> str:
-        name = f"{producer.name}->{consumer.name}"
-        same = sum((c.producer, c.consumer) == (producer.name, consumer.name) for c in self.channels)
+        # counted on from where it was: a graph of many cores has thousands of channels
+        for channel in self.channels[self._joined.total() :]:
+            self._joined[channel.producer, channel.consumer] += 1
+        name, same = f"{producer.name}->{consumer.name}", self._joined[producer.name, consumer.name]
         return f"{name}.{same + 1}" if same else name
 
     def with_tables(self, tables: dict[str, FiringTable]) -> Graph:
@@ -261,18 +265,7 @@ class Graph:
             With one line per problem: duplicate names, dangling or doubly used ports, unknown servers, illegal
             addresses, depths and latencies, and channels whose producer and consumer disagree about their tokens.
         """
-        problems = [
-            *(() if self.units else ("has no units",)),
-            *_duplicates("unit", (unit.name for unit in self.units)),
-            *_duplicates("channel", (channel.name for channel in self.channels)),
-            *_duplicates("server", (server.name for server in self.servers)),
-            *_channel_problems(self.channels, {unit.name for unit in self.units}),
-            *_port_problems(self.units, self.channels),
-            *_unit_problems(self.units, {server.name for server in self.servers}),
-            *_memory_problems(self.units, self.channels, self.servers),
-        ]
-        if not problems:
-            problems = list(_balance_problems(self.units, self.channels))
+        problems = problems_of(self.units, self.channels, self.servers)
         if problems:
             raise GraphError([f"graph {self.name}: {problem}" for problem in problems])
         by_end = {(c.consumer, c.input, "in"): i for i, c in enumerate(self.channels)}
@@ -288,7 +281,7 @@ class Graph:
             output_channels=tuple(
                 tuple(by_end[unit.name, port, "out"] for port in range(unit.outputs)) for unit in self.units
             ),
-            lints=tuple(_lints(self.units, self.channels)),
+            lints=tuple(lints_of(self.units, self.channels)),
         )
 
 
@@ -322,111 +315,3 @@ def _next_free(used: Iterable[int]) -> int:
     while port in taken:
         port += 1
     return port
-
-
-def _duplicates(what: str, names: Iterable[str]) -> list[str]:
-    seen: set[str] = set()
-    repeated: set[str] = set()
-    for name in names:
-        (repeated if name in seen else seen).add(name)
-    return [f"two {what}s are called {name!r}" for name in sorted(repeated)]
-
-
-def _channel_problems(channels: list[Channel], unit_names: set[str]) -> Iterable[str]:
-    for channel in channels:
-        for end in (channel.producer, channel.consumer):
-            if end not in unit_names:
-                yield f"channel {channel.name}: no unit is called {end!r}"
-        if channel.depth is not None and channel.depth < 1:
-            yield f"channel {channel.name}: depth must be at least 1 (got {channel.depth})"
-        if channel.credit_latency_cycles < 1:
-            yield f"channel {channel.name}: credit latency must be at least 1 (got {channel.credit_latency_cycles})"
-        if channel.latency_cycles < 0:
-            yield f"channel {channel.name}: latency must not be negative (got {channel.latency_cycles})"
-        if channel.initial_tokens < 0:
-            yield f"channel {channel.name}: initial tokens must not be negative (got {channel.initial_tokens})"
-        if channel.depth is not None and channel.initial_tokens > channel.depth:
-            yield f"channel {channel.name}: {channel.initial_tokens} initial tokens exceed its depth {channel.depth}"
-
-
-def _port_problems(units: list[Unit], channels: list[Channel]) -> Iterable[str]:
-    consumed = [(c.consumer, c.input) for c in channels]
-    produced = [(c.producer, c.output) for c in channels]
-    ends: tuple[tuple[str, list[tuple[str, int]], Callable[[Unit], int]], ...] = (
-        ("input", consumed, lambda unit: unit.inputs),
-        ("output", produced, lambda unit: unit.outputs),
-    )
-    for unit in units:
-        for what, ports, count in ends:
-            for port in range(count(unit)):
-                uses = ports.count((unit.name, port))
-                if uses == 0:
-                    yield f"unit {unit.name}: {what} {port} is not connected"
-                elif uses > 1:
-                    yield f"unit {unit.name}: {what} {port} is connected {uses} times"
-            for name, port in ports:
-                if name == unit.name and port >= count(unit):
-                    yield f"unit {unit.name}: has no {what} {port}"
-
-
-def _unit_problems(units: list[Unit], servers: set[str]) -> Iterable[str]:
-    for unit in units:
-        if unit.table is None:
-            yield f"unit {unit.name}: its firing table depends on data; run the value pass first"
-            continue
-        if unit.server is not None and unit.server not in servers:
-            yield f"unit {unit.name}: no server is called {unit.server!r}"
-        if unit.table.uses_server and unit.server is None:
-            yield f"unit {unit.name}: requests bytes but names no server"
-        if unit.table.uses_server and unit.issue != "reserve":
-            yield f"unit {unit.name}: a unit that uses a server must have issue='reserve'"
-        if unit.issue == "reserve" and any(kind.ii == 0 for kind in unit.table.kinds):
-            yield f"unit {unit.name}: an initiation interval of 0 is only allowed with issue='hold'"
-
-
-def _memory_problems(units: list[Unit], channels: list[Channel], servers: list[AnyServer]) -> Iterable[str]:
-    memories = {server.name: server for server in servers if not isinstance(server, Server)}
-    for unit in units:
-        memory = memories.get(unit.server or "")
-        if memory is None or unit.table is None or not unit.table.uses_server:
-            continue
-        yield from check_requests(unit.name, unit.table, memory.name, memory.capacity_bytes)
-        for channel in channels:
-            if channel.producer == unit.name and channel.depth is None and isinstance(memory, DramServer):
-                yield f"channel {channel.name}: what comes from memory tier {memory.name} needs a bounded FIFO"
-
-
-def _balance_problems(units: list[Unit], channels: list[Channel]) -> Iterable[str]:
-    tables = {unit.name: unit.table for unit in units}
-    for channel in channels:
-        producer, consumer = tables[channel.producer], tables[channel.consumer]
-        if producer is None or consumer is None:
-            continue
-        made, taken = producer.made(channel.output), consumer.taken(channel.input)
-        if taken not in (made, made + channel.initial_tokens):
-            initial = f" and starts with {channel.initial_tokens}" if channel.initial_tokens else ""
-            yield (
-                f"channel {channel.name}: {channel.producer} makes {made} tokens{initial} but {channel.consumer} "
-                f"takes {taken}"
-            )
-
-
-def _lints(units: Iterable[Unit], channels: Iterable[Channel]) -> Iterable[str]:
-    tables = {unit.name: unit.table for unit in units}
-    for unit in units:
-        if unit.table and any(kind.ii == 0 for kind in unit.table.kinds):
-            yield f"unit {unit.name}: initiation interval 0 is throughput that no hardware gives for free"
-    for channel in channels:
-        table = tables[channel.producer]
-        if table is None or channel.depth is None:
-            continue
-        for segment in table.kinds:
-            round_trip = segment.latency + channel.latency_cycles + channel.credit_latency_cycles
-            needed = -(-round_trip * segment.make[channel.output] // max(segment.ii, 1))
-            if channel.depth < needed:
-                yield (
-                    f"channel {channel.name}: depth {channel.depth} is below the {needed} slots that "
-                    f"{channel.producer} needs in flight for full rate (latency {segment.latency} + channel "
-                    f"{channel.latency_cycles} + credit {channel.credit_latency_cycles})"
-                )
-                break

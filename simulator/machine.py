@@ -188,7 +188,8 @@ def build_machine(graph: FrozenGraph) -> Machine:
     ]
     servers = [_server_row(graph, number, units, words) for number in range(len(graph.servers))]
     _check_ring_memory(graph)
-    channels = [_channel_row(graph, channel, words) for channel in graph.channels]
+    number = {unit.name: number for number, unit in enumerate(graph.units)}
+    channels = [_channel_row(graph, channel, number, words) for channel in graph.channels]
     blocks, segments = tables.records()
     return Machine(
         _records(UNIT, units),
@@ -294,16 +295,15 @@ def _check_ring_memory(graph: FrozenGraph) -> None:
         )
 
 
-def _channel_row(graph: FrozenGraph, channel: Channel, words: _Words) -> dict[str, int]:
-    names = [unit.name for unit in graph.units]
+def _channel_row(graph: FrozenGraph, channel: Channel, number: dict[str, int], words: _Words) -> dict[str, int]:
     size = _ring_slots(graph, channel)
     return {
         "depth": UNBOUNDED if channel.depth is None else channel.depth,
         "slots": size // 2 if channel.depth is None else channel.depth,
         "latency": channel.latency_cycles,
         "credit": channel.credit_latency_cycles,
-        "producer": names.index(channel.producer),
-        "consumer": names.index(channel.consumer),
+        "producer": number[channel.producer],
+        "consumer": number[channel.consumer],
         "mask": size - 1,
         "visible_ptr": words.add(np.zeros(size, np.int64)),
         "release_ptr": words.add(np.full(size, LONG_AGO, np.int64)),
