@@ -221,7 +221,7 @@ class Runner:
     def _open(self) -> Executor:
         """The executor, made when there is none; processes that it starts at any time use one thread each."""
         if self._executor is None:
-            self._environment.enter_context(_one_thread())
+            self._environment.enter_context(one_thread())
             self._executor = self._open_executor(self._workers)
         return self._executor
 
@@ -326,7 +326,7 @@ def _main_hidden(evaluate: Evaluate) -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Processes that start within use one thread each, unless the user decided otherwise."""
     before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
     os.environ.update({name: value or "1" for name, value in before.items()})
