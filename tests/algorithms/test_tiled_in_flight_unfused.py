@@ -12,7 +12,7 @@ from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import Workload
 from algorithms.tiled.in_flight import LEAST_STAGES, Buffers
 from algorithms.tiled.kernels import load_kernel
-from algorithms.tiled.mapping import ChipRun, Mode, time_plan
+from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.profile import UNFITTED, KernelProfile, unfitted_for
@@ -36,19 +36,6 @@ DESIGNS = {
 STARVED = {"stages": LEAST_STAGES, "next_item": "stored"}
 
 
-def decided(name: str, workload: Workload, chip: Accelerator, **given):
-    """Parameters with nothing automatic left."""
-    algorithm = get_chip_algorithm(name)
-    return algorithm.resolved(workload, algorithm.parameters(**given), chip)
-
-
-def timed(name: str, workload: Workload, chip: Accelerator, mode: Mode = "symmetric", **given) -> ChipRun:
-    """A run with what was decided."""
-    parameters = decided(name, workload, chip, **given)
-    plan = get_chip_algorithm(name).plan(workload, parameters, chip)
-    return time_plan(plan, chip, unfitted_for(parameters), mode)
-
-
 def littles_tiles(chip: Accelerator, tile_bytes: int) -> int:
     """One tile, and those that latency times the bandwidth of a core holds."""
     return 1 + math.ceil(chip.memory.latency_s * chip.memory.bytes_per_second / chip.cores / tile_bytes)
@@ -56,14 +43,14 @@ def littles_tiles(chip: Accelerator, tile_bytes: int) -> int:
 
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("chip", [V5E, V5P], ids=["v5e", "v5p"])
-def test_few_cores_come_near_their_bounds_and_never_below(design, chip):
+def test_few_cores_come_near_their_bounds_and_never_below(design, chip, timed):
     name, work = DESIGNS[design]
     run, starved = timed(name, work, chip), timed(name, work, chip, **STARVED)
     assert 0.7 < run.bounds.seconds / run.seconds <= 1
     assert run.seconds < 0.7 * starved.seconds
 
 
-def test_as_many_tiles_as_latency_times_bandwidth_need():
+def test_as_many_tiles_as_latency_times_bandwidth_need(decided):
     found = decided("mla.seq", LATENT, V5E)
     assert (found.gemm_columns, found.gemm_depth, found.next_item) == (256, 128, "ahead")
     assert found.stages == littles_tiles(V5E, (1 + 256) * 128 * 2) == 5
@@ -76,14 +63,14 @@ def test_as_many_tiles_as_latency_times_bandwidth_need():
     assert decided("eager.forward", PROMPT, V5P).stages == littles_tiles(V5P, (128 + 128) * 64 * 2) == 14
 
 
-def test_no_more_than_there_are_tiles():
+def test_no_more_than_there_are_tiles(decided):
     work = Workload("one", "decode", 1, 1, 1, 128, 64, mask="full")
     assert decided("eager.forward", work, V5E).stages == LEAST_STAGES
     assert decided("eager.forward", work.with_(kv_len=512), V5E).stages == 8  # of 64 keys each, of values
 
 
 @pytest.mark.parametrize(("name", "work"), [DESIGNS["absorbed"], DESIGNS["recomputed"], DESIGNS["unfused token"]])
-def test_local_memory_bounds_what_is_chosen(name, work):
+def test_local_memory_bounds_what_is_chosen(name, work, decided):
     algorithm, roomy = get_chip_algorithm(name), decided(name, work, V5E)
     needs = algorithm.plan(work, dataclasses.replace(roomy, stages=4), V5E).core_bytes
     small = V5E.with_(**{"core.sram_bytes": needs, "core.register_bytes": 0})
@@ -102,7 +89,7 @@ def _sizes(parameters: BlockParameters) -> dict[str, int | str]:
 
 @pytest.mark.parametrize("name", ["mla.seq", "eager.forward"])
 @pytest.mark.parametrize("given", [{"stages": 1}, {"stages": 3, "next_item": "finished"}, STARVED])
-def test_what_is_asked_for_is_kept(name, given):
+def test_what_is_asked_for_is_kept(name, given, decided):
     work = LATENT if name == "mla.seq" else PROMPT
     found = decided(name, work, V5E, **given)
     assert {key: getattr(found, key) for key in given} == given
@@ -117,7 +104,7 @@ def test_kernels_say_themselves_what_is_on_the_way(name):
     assert (parameters.stages, parameters.next_item) == (LEAST_STAGES, kernel.profile.next_item) == (2, "stored")
 
 
-def test_the_next_item_is_loaded_ahead_where_its_queries_fit_beside():
+def test_the_next_item_is_loaded_ahead_where_its_queries_fit_beside(decided):
     seq = decided("mla.seq", LATENT, H100)
     assert (seq.stages, seq.next_item) == (LEAST_STAGES, "stored")
     with pytest.raises(CapacityError, match="query rows"):
@@ -134,7 +121,7 @@ def test_items_held_at_a_time():
 
 
 @pytest.mark.parametrize("design", ["recomputed", "expanded"])
-def test_what_a_core_holds_grows_with_it(design):
+def test_what_a_core_holds_grows_with_it(design, decided):
     name, work = DESIGNS[design]
     algorithm, sized = get_chip_algorithm(name), decided(name, work, V5E)
     held = [
@@ -145,7 +132,7 @@ def test_what_a_core_holds_grows_with_it(design):
     assert held[2] - held[1] == 2 * (held[1] - held[0])
 
 
-def test_products_hold_every_tile_and_passes_those_that_wait():
+def test_products_hold_every_tile_and_passes_those_that_wait(decided):
     result, product, item = 128 * 128 * 4, (128 + 128) * 64 * 2, 2 * 64 * 1024
     algorithm, sized = get_chip_algorithm("eager.forward"), decided("eager.forward", PROMPT, V5E)
     for stages, held in ((1, product + result), (2, 2 * product + result), (3, 3 * product + result), (8, 6 * item)):
@@ -165,7 +152,7 @@ def test_counters_and_useful_work_do_not_depend_on_it(order):
 
 
 @pytest.mark.parametrize("design", ["absorbed", "recomputed", "unfused prompt"])
-def test_one_core_stands_for_all(design):
+def test_one_core_stands_for_all(design, decided, timed):
     name, work = DESIGNS[design]
     chip = V5P.with_(cores=12, **{"hbm.bytes_per_second": 6 * V5P.memory.bytes_per_second})
     exact = timed(name, work, chip, "exact")
@@ -174,7 +161,7 @@ def test_one_core_stands_for_all(design):
     assert exact.bounds.seconds <= exact.seconds
 
 
-def test_ahead_reaches_as_far_as_tiles():
+def test_ahead_reaches_as_far_as_tiles(decided):
     profile = KernelProfile(next_item="ahead", tiles_in_flight=7)
     assert (profile.items_at_a_time, UNFITTED.items_at_a_time) == (7, 1)
     assert dataclasses.replace(profile, tiles_in_flight=1).items_at_a_time == 2
@@ -189,7 +176,7 @@ def test_ahead_reaches_as_far_as_tiles():
 
 
 @pytest.mark.parametrize("name", ["flat_cloud", "groq_lpu1", "alveo_u280"])
-def test_arrays_of_single_rows_have_tiles_of_keys_as_long_as_others(name):
+def test_arrays_of_single_rows_have_tiles_of_keys_as_long_as_others(name, decided):
     found = decided("mla.kvcache", LATENT, load_accelerator(name))
     assert found.tile_rows == 1
     assert found.tile_columns >= 128
