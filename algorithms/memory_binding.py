@@ -6,14 +6,14 @@ import dataclasses
 from fractions import Fraction
 
 from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier
-from simulator.servers.dram import DramCounters
-from simulator.servers.dram_parameters import (
+from simulator.servers.dram.parameters import (
     AddressField,
     Controller,
     DramDescription,
     Organisation,
     Timing,
 )
+from simulator.servers.dram.tier import DramCounters
 from simulator.servers.flash import FlashServer
 from simulator.servers.link import LinkServer
 from simulator.servers.sram import SramServer

@@ -18,8 +18,8 @@ from hwmodels.standards.standard import DramMapping
 from hwmodels.tiers.dram_analytic import ERROR_REMARK, DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
-from simulator.servers.dram import Requests, run_dram
-from simulator.servers.dram_mapping import channels_of
+from simulator.servers.dram.mapping import channels_of
+from simulator.servers.dram.tier import Requests, run_dram
 
 PROBE = "tier.probe"
 ANY_TIER = frozenset(

@@ -9,7 +9,7 @@ import numpy as np
 from algorithms.memory_binding import dram_description, flash_server, link_server, sram_server
 from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier, Tier
 from simulator.firing import IntArray
-from simulator.servers.dram import Requests, run_dram
+from simulator.servers.dram.tier import Requests, run_dram
 from simulator.servers.flash import flash_service
 from simulator.servers.kernel import Kernel
 from simulator.servers.link import link_service

@@ -11,7 +11,7 @@ import numpy as np
 from hwmodels.cards import html_table
 from hwmodels.quantity import format_quantity
 from simulator.firing import IntArray
-from simulator.servers.dram import LOSS_CAUSES, DramCounters, LossCause
+from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, LossCause
 
 Fidelity = Literal["cycle", "analytic"]
 

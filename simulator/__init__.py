@@ -17,7 +17,7 @@ from simulator.firing import Block, FiringTable, Segment, recorded, uniform
 from simulator.graph import Channel, FrozenGraph, Graph, Unit
 from simulator.result import Deadlock, Result
 from simulator.servers.contract import Server
-from simulator.servers.dram_server import DramServer
+from simulator.servers.dram.server import DramServer
 from simulator.servers.memory_server import MemoryServer
 from simulator.simulate import ENGINES, simulate
 from simulator.values import TokenBlock, UnitStep

@@ -1,6 +1,6 @@
 """Graphs of timed units joined by bounded FIFO channels, and the checks that make them safe to run.
 
-The semantics of a graph is one recurrence over firings (see :mod:`simulator.engines.reference` for its readable
+The semantics of a graph is one recurrence over firings (see :mod:`simulator.engines.reference.engine` for its readable
 form)::
 
     S(u,n) = max( S(u,n-1) + II(u,n-1),
@@ -29,7 +29,7 @@ from simulator.errors import GraphError
 from simulator.firing import FiringTable
 from simulator.graph_checks import lints_of, problems_of
 from simulator.servers.contract import Server
-from simulator.servers.dram_server import DramServer
+from simulator.servers.dram.server import DramServer
 from simulator.servers.memory_server import MemoryServer
 
 if TYPE_CHECKING:

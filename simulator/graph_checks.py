@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from simulator.servers.addresses import check_requests
 from simulator.servers.contract import Server
-from simulator.servers.dram_server import DramServer
+from simulator.servers.dram.server import DramServer
 
 if TYPE_CHECKING:
     from simulator.graph import AnyServer, Channel, Unit

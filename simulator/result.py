@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from simulator.errors import AccountingError, SimulatorError
 from simulator.firing import IntArray
-from simulator.servers.dram import DramCounters
+from simulator.servers.dram.tier import DramCounters
 
 Entry = TypeVar("Entry")
 
@@ -239,7 +239,7 @@ class Result:
     wall_s, compile_s : float
         Seconds spent simulating, and compiling the engine before that (0 when it was compiled already).
     schedule_digest : str or None
-        SHA-256 over the fingerprints of all start times and stall causes, see :mod:`simulator.fingerprint`.
+        SHA-256 over the fingerprints of all start times and stall causes, see :mod:`simulator.engines.fingerprint`.
     outputs : dict of str to array
         Tokens that arrived at each sink, or empty without a value pass.
     """

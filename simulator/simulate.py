@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from simulator.engines.compiled import run_compiled, warm_up
+from simulator.engines.compiled.engine import run_compiled, warm_up
+from simulator.engines.compiled.machine import cause_names
+from simulator.engines.fingerprint import digest as schedule_digest
 from simulator.engines.outcome import Outcome
-from simulator.engines.reference import run_reference
+from simulator.engines.reference.engine import run_reference
 from simulator.errors import SimulatorError
 from simulator.explain.deadlock import explain_deadlock, wait_of
-from simulator.fingerprint import digest as schedule_digest
 from simulator.graph import FrozenGraph, Graph
-from simulator.machine import cause_names
 from simulator.result import ChannelResult, Deadlock, Result, ServerResult, UnitResult
 from simulator.values import evaluate
 

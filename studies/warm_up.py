@@ -29,8 +29,8 @@ class Compiled:
 
 # estimates were measured on one core of a cloud machine, and are only ever shown as "about"
 ENGINE = Compiled("engine", "engines", "run_ahead.run", 15)
-MEMORY = Compiled("memory models", "servers", "dram_service.run_independent", 35)
-ENGINE_WITH_MEMORY = Compiled("engine with memory models", "engines.tiers", "tiers_turns.run_with_tiers", 40)
+MEMORY = Compiled("memory models", "servers", "service.run_independent", 35)
+ENGINE_WITH_MEMORY = Compiled("engine with memory models", "engines.compiled.tiers", "tiers_turns.run_with_tiers", 40)
 
 
 def announce_compilation(engine: str, *, quiet: bool, parts: Sequence[Compiled] = (ENGINE,)) -> None:
@@ -54,7 +54,7 @@ def parts_for(point: DesignPoint) -> tuple[Compiled, ...]:
 
 def compile_engine(*, quiet: bool) -> None:
     """Have the engine compiled and cached."""
-    from simulator.engines.compiled import warm_up
+    from simulator.engines.compiled.engine import warm_up
 
     announce_compilation("compiled", quiet=quiet)
     warm_up()

@@ -22,7 +22,7 @@ from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
 from simulator.firing import IntArray
-from simulator.servers.dram import Requests, run_dram
+from simulator.servers.dram.tier import Requests, run_dram
 
 REFRESH_INTERVALS = 2
 """Length of the sample: every bank is refreshed so often in it."""

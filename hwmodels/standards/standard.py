@@ -192,7 +192,7 @@ class DramBus:
 class DramController:
     """Queueing, scheduling and refresh of a channel, and the front end that feeds it.
 
-    The fields are those of `simulator.servers.dram_parameters.Controller` that are no matter of the standard: queue
+    The fields are those of `simulator.servers.dram.parameters.Controller` that are no matter of the standard: queue
     `policy` and depths in transactions, write drain marks, row-hit cap (``dramsim3``) and row-hit protection
     (``ramulator2``), page and refresh policy, transactions accepted per tick (`width`), transactions in flight
     (`outstanding`, 0: no limit), and whether one in-order source feeds all channels.

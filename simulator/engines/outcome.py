@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from simulator.firing import Segment
 from simulator.result import Skipped, Trace
-from simulator.servers.dram import DramCounters
+from simulator.servers.dram.tier import DramCounters
 
 
 @dataclass(frozen=True)

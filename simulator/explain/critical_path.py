@@ -14,13 +14,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from simulator.engines.compiled import run_compiled
+from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
 from simulator.errors import SimulatorError
 from simulator.firing import ExpandedTable, IntArray
 from simulator.graph import FrozenGraph
 from simulator.result import Trace
-from simulator.servers.dram_server import DramServer
+from simulator.servers.dram.server import DramServer
 
 MOST_FIRINGS = 5_000_000
 

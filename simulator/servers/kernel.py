@@ -32,9 +32,9 @@ from simulator.firing import IntArray
 KEPT_CACHES = 4
 _SERVED_IN_TURN = ("memory_server", "link", "sram", "flash")
 SOURCES = {
-    "engines.tiers": ("engines/*.py", "*.py", "servers/*.py"),
-    "engines": ("engines/*.py", "*.py", *(f"servers/{n}.py" for n in ("contract", "kernel", *_SERVED_IN_TURN))),
-    "servers": ("servers/*.py",),
+    "engines.compiled.tiers": ("engines/compiled/*.py", "*.py", "servers/**/*.py"),
+    "engines": ("engines/**/*.py", "*.py", *(f"servers/{n}.py" for n in ("contract", "kernel", *_SERVED_IN_TURN))),
+    "servers": ("servers/**/*.py",),
 }
 """Sources that can be compiled into the kernels of modules whose names begin so, as patterns below ``simulator``."""
 

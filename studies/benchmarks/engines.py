@@ -10,8 +10,8 @@ from algorithms.shape import Workload
 from algorithms.streaming.memory import on_memory
 from algorithms.streaming.parameters import StreamingParameters
 from simulator import FrozenGraph, Graph, Server, Unit, operators
-from simulator.engines.compiled import run_compiled
-from simulator.engines.reference import run_reference
+from simulator.engines.compiled.engine import run_compiled
+from simulator.engines.reference.engine import run_reference
 from simulator.firing import Block, FiringTable, Segment
 from studies.bench import Figures, benchmark
 

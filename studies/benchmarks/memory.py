@@ -10,8 +10,8 @@ from algorithms.memory_binding import dram_description
 from algorithms.memory_patterns import AddressSpace, make_stream
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
-from simulator.servers.dram import Requests, run_dram
-from simulator.servers.dram_parameters import DramDescription
+from simulator.servers.dram.parameters import DramDescription
+from simulator.servers.dram.tier import Requests, run_dram
 from studies.bench import Figures, benchmark
 
 TRANSACTIONS = 1 << 20

@@ -13,8 +13,8 @@ from studies.cli.options import AlgorithmName, DesignOptions, design_point, with
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, note
 
 if TYPE_CHECKING:
-    from simulator.timeline import Timeline
-    from simulator.trace import Written
+    from simulator.views.timeline import Timeline
+    from simulator.views.trace import Written
     from studies.space import DesignPoint, Json
 
 TraceOutput = Annotated[
@@ -50,7 +50,7 @@ def trace(
     cycles = _read_window(window)
     # when units fire follows from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
-    from simulator.timeline import record_timeline
+    from simulator.views.timeline import record_timeline
     from studies.evaluate import build_graph
     from studies.warm_up import announce_compilation, parts_for
 
@@ -88,7 +88,7 @@ def draw(
     """Draw the graph of a design: units, FIFOs with their depths, servers."""
     del quiet
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
-    from simulator.draw import draw_svg
+    from simulator.views.draw import draw_svg
     from studies.evaluate import build_graph
 
     graph = build_graph(point)
@@ -118,7 +118,7 @@ def _read_window(text: str | None) -> tuple[int, int] | None:
 
 
 def _write(timeline: Timeline, path: Path, max_events: int, *, text: bool) -> Written:
-    from simulator.trace import text_trace, write_trace
+    from simulator.views.trace import text_trace, write_trace
 
     try:
         if not text:
@@ -131,7 +131,7 @@ def _write(timeline: Timeline, path: Path, max_events: int, *, text: bool) -> Wr
 
 
 def _print_text(timeline: Timeline, max_events: int) -> Written:
-    from simulator.trace import text_trace
+    from simulator.views.trace import text_trace
 
     lines, written = text_trace(timeline, max_events=max_events)
     emit(None, lambda: "\n".join(lines), as_json=False)

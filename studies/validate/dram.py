@@ -9,7 +9,7 @@ from pathlib import Path
 from algorithms.memory_patterns import AddressSpace, make_stream
 from hwmodels.errors import InputError
 from simulator.errors import SimulatorError
-from simulator.servers.dram import DramCounters, Requests, run_dram
+from simulator.servers.dram.tier import DramCounters, Requests, run_dram
 from studies.validate.dram_cases import DramCase, DramCases, DramConfig, load_dram_cases
 from studies.validate.dram_configs import Translation, UnsupportedConfigError, as_numbers, translate
 from studies.validate.records import ValidationReport, ValidationRow

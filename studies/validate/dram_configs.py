@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from simulator.servers.dram_parameters import (
+from simulator.servers.dram.parameters import (
     AddressField,
     Controller,
     DramDescription,

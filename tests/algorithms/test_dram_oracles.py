@@ -10,7 +10,7 @@ import pytest
 from algorithms.memory_binding import dram_description
 from algorithms.memory_patterns import AddressSpace, make_stream
 from hwmodels.tiers.text import load_tier, tier_names
-from simulator.servers.dram import Requests, run_dram
+from simulator.servers.dram.tier import Requests, run_dram
 
 TOLERANCE = 0.025
 TIERS = tier_names("dram")

@@ -10,8 +10,8 @@ import pytest
 from algorithms.memory_binding import dram_description, dram_energy_j, flash_server, link_server, sram_server
 from algorithms.memory_patterns import AddressSpace, make_stream
 from hwmodels.tiers.text import load_tier, tier_names
-from simulator.servers.dram import Requests, run_dram
-from simulator.servers.dram_mapping import encode
+from simulator.servers.dram.mapping import encode
+from simulator.servers.dram.tier import Requests, run_dram
 from simulator.servers.flash import flash_service
 from simulator.servers.link import link_service
 from simulator.servers.sram import sram_service

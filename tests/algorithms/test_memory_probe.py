@@ -14,8 +14,8 @@ from algorithms.tier_report import TierReport
 from hwmodels.errors import InputError
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
-from simulator.servers.dram_layout import K_CHANNEL
-from simulator.servers.dram_mapping import channels_of, decode
+from simulator.servers.dram.layout import K_CHANNEL
+from simulator.servers.dram.mapping import channels_of, decode
 
 DDR4 = ProbeParameters(tier="ddr4_3200", transactions=10_000)
 HBM2 = ProbeParameters(tier="hbm2", transactions=40_000)

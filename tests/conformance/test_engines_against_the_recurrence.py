@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 
 from simulator import FrozenGraph, Segment, Server
-from simulator.engines.compiled import run_compiled
+from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
-from simulator.engines.reference import run_reference
+from simulator.engines.reference.engine import run_reference
 from simulator.random_graphs import random_graph
 
 ENGINES = {"compiled": lambda graph: run_compiled(graph, trace=True), "simpy": run_reference}

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator import FrozenGraph, Graph, simulate
-from simulator.engines.compiled import run_compiled
+from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
-from simulator.engines.reference import run_reference
+from simulator.engines.reference.engine import run_reference
 from simulator.explain.deadlock import explain_deadlock
 from simulator.random_graphs import random_graph
 from simulator.result import Trace

@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 import pytest
 
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
-from simulator.engines.compiled import run_compiled
+from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
-from simulator.engines.reference import run_reference
+from simulator.engines.reference.engine import run_reference
 from simulator.random_graphs import random_graph
 
 FIRST_SEED = 700_000

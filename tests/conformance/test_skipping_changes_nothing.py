@@ -11,7 +11,7 @@ import pytest
 from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
 from simulator import FrozenGraph, Graph, Unit, simulate, uniform
-from simulator.engines.compiled import run_compiled
+from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
 from simulator.random_graphs import random_graph
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from simulator import DramServer, Graph, MemoryServer, Unit, simulate
-from simulator.engines.compiled import run_compiled
+from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
-from simulator.engines.reference import run_reference
+from simulator.engines.reference.engine import run_reference
 from simulator.errors import CapacityError, GraphError
 from simulator.explain.critical_path import critical_path
 from simulator.firing import Block, FiringTable, Segment, uniform
 from simulator.random_graphs import random_graph
 from simulator.servers.contract import ARBITRATIONS
-from simulator.servers.dram import LOSS_CAUSES, Requests, run_dram
-from simulator.servers.dram_parameters import AddressField, Controller, DramDescription, Organisation, Timing
+from simulator.servers.dram.parameters import AddressField, Controller, DramDescription, Organisation, Timing
+from simulator.servers.dram.tier import LOSS_CAUSES, Requests, run_dram
 from simulator.servers.flash import FlashServer
 from simulator.servers.link import LinkServer
 from simulator.servers.sram import SramServer

@@ -7,7 +7,7 @@ import pytest
 from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
 from simulator import Graph, Server, SimulatorError, operators
-from simulator.engines.compiled import run_compiled
+from simulator.engines.compiled.engine import run_compiled
 from simulator.explain.depths import advise_depths
 from simulator.graph import FrozenGraph
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from simulator.servers.dram import Requests, run_dram
-from simulator.servers.dram_parameters import (
+from simulator.servers.dram.parameters import (
     AddressField,
     Controller,
     DramDescription,
     Organisation,
     Timing,
 )
+from simulator.servers.dram.tier import Requests, run_dram
 
 TIMING = Timing(
     cl=7,

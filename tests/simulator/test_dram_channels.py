@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.errors import CapacityError, GraphError, SimulatorError
-from simulator.servers import dram_layout as layout
-from simulator.servers.dram import LOSS_CAUSES, DramCounters, DramTier, Requests, run_dram
-from simulator.servers.dram_mapping import bank_of, decode, encode
-from simulator.servers.dram_parameters import (
+from simulator.servers.dram.mapping import bank_of, decode, encode
+from simulator.servers.dram.parameters import (
     FIELD_KINDS,
     AddressField,
     Controller,
@@ -21,6 +19,7 @@ from simulator.servers.dram_parameters import (
     Organisation,
     Timing,
 )
+from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, DramTier, Requests, layout, run_dram
 
 TIMING = Timing(
     cl=7, cwl=4, rcd_read=6, rcd_write=5, rp=6, ras=14, rc=20, rrd_s=3, rrd_l=4, faw=17, ccd_s=2, ccd_l=4,

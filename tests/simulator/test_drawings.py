@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 
 from simulator import Graph, Server, Unit, operators, uniform
-from simulator.draw import draw_svg
-from simulator.layers import layers_of
 from simulator.random_graphs import random_graph
+from simulator.views.draw import draw_svg
+from simulator.views.layers import layers_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from simulator import Graph, Unit, simulate, uniform
-from simulator.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, digest, fingerprint, power, repeat_affine
+from simulator.engines.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, digest, fingerprint, power, repeat_affine
 
 words = st.integers(0, 2**64 - 1)
 schedules = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 12)), min_size=1, max_size=30)

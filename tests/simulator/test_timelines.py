@@ -8,7 +8,7 @@ import pytest
 from simulator import ENGINES, Graph, SimulatorError, Unit, simulate, uniform
 from simulator.prefix import prefix
 from simulator.random_graphs import random_graph
-from simulator.timeline import BUSY, IDLE, record_timeline
+from simulator.views.timeline import BUSY, IDLE, record_timeline
 
 SEEDS = range(60)
 

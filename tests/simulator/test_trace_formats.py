@@ -8,8 +8,8 @@ import pytest
 from simulator import Block, FiringTable, Graph, Segment, Server, SimulatorError, Unit, operators
 from simulator.operators import Span
 from simulator.random_graphs import random_graph
-from simulator.timeline import record_timeline
-from simulator.trace import CHANNELS_PROCESS, UNITS_PROCESS, text_trace, write_trace
+from simulator.views.timeline import record_timeline
+from simulator.views.trace import CHANNELS_PROCESS, UNITS_PROCESS, text_trace, write_trace
 
 # What the format asks of an event, by phase ("Trace Event Format", Google): https://docs.google.com/document/d/
 # 1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU

@@ -10,8 +10,8 @@ import pytest
 
 from algorithms.registry import algorithm_names
 from simulator import simulate
-from simulator.draw import draw_svg
-from simulator.timeline import record_timeline
+from simulator.views.draw import draw_svg
+from simulator.views.timeline import record_timeline
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
 from studies.evaluate import build_graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.servers.dram import LOSS_CAUSES
+from simulator.servers.dram.tier import LOSS_CAUSES
 from studies import Study
 from studies.cli.options import DesignOptions, design_point
 from studies.report.detail import tiers_of

@@ -1,0 +1,153 @@
+"""The compiled engine: run ahead wherever no server orders events, decide in time order where one does."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from simulator.engines.compiled.fire import SCRATCH_FIRINGS, measure_occupancy
+from simulator.engines.compiled.machine import Machine, build_machine, cause_count, enlarge_rings
+from simulator.engines.compiled.rings import full_rings
+from simulator.engines.compiled.run_ahead import FINISHED, OUT_OF_VISITS, RINGS_FULL, TIER_OVERRUN, run
+from simulator.engines.compiled.runs import WAITING_FOR_SLOTS, start_all
+from simulator.engines.compiled.tiers import Tiers, build_tiers, close_tiers, has_tiers
+from simulator.engines.compiled.tiers_exchange import NEVER
+from simulator.engines.compiled.tiers_turns import run_with_tiers
+from simulator.engines.compiled.visit import Options
+from simulator.engines.compiled.watch import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch
+from simulator.engines.outcome import Outcome
+from simulator.errors import SimulatorError
+from simulator.firing import Segment, uniform
+from simulator.graph import FrozenGraph, Graph, Unit
+from simulator.prefix import prefix
+from simulator.result import Skipped, Trace
+from simulator.servers.contract import Server
+from simulator.servers.dram.server import DramServer
+from simulator.servers.kernel import kernel
+
+VISITS_PER_SLICE = 1 << 20
+TURNS_PER_SLICE = 1 << 14
+
+
+@kernel
+def finish_occupancy(channels, words):
+    """After the last pop: count the pushes whose occupancy still waited for pops that never came."""
+    for number in range(channels.shape[0]):
+        channel = channels[number]
+        measure_occupancy(channel, words, NEVER)
+
+
+def run_compiled(
+    graph: FrozenGraph, *, skip: bool = True, digest: bool = True, trace: bool = False, occupancy: bool = True
+) -> Outcome:
+    """Run ``graph`` to its end or to its deadlock on the compiled engine."""
+    machine = build_machine(graph)
+    units = machine.units
+    start_all(units, machine.blocks, machine.segments)
+    total = int(units["firings"].sum()) if trace else 0
+    units["trace_ptr"] = np.cumsum(units["firings"]) - units["firings"]
+    recorded = np.zeros((max(total, 1), 4), np.int64)
+    queue, queued = np.zeros(len(units), np.int64), np.zeros(len(units), np.int64)
+    start, cause = np.zeros(SCRATCH_FIRINGS, np.int64), np.zeros(SCRATCH_FIRINGS, np.int64)
+    options = Options(int(digest), int(occupancy), int(trace))
+    tiers = build_tiers(graph, machine) if has_tiers(graph) else None
+    skip = skip and not trace and not _remembers(graph)
+    watch = build_watch(machine, enabled=skip)
+    horizon = np.full(1, NEVER, np.int64)
+    status = OUT_OF_VISITS
+    while status != FINISHED:
+        scratch = (queue, queued, start, cause, options, recorded, watch)
+        if tiers is None:
+            status = run(*machine, *scratch, VISITS_PER_SLICE, horizon)
+        else:
+            status = run_with_tiers(*machine, *scratch, TURNS_PER_SLICE, horizon, *tiers)
+        if status == TIER_OVERRUN:
+            raise SimulatorError(f"graph {graph.name}: the input rings of a memory tier overflowed")
+        if status == RINGS_FULL:
+            machine = enlarge_rings(machine, full_rings(machine))
+            watch = build_watch(machine, enabled=skip, before=watch)
+    finish_occupancy(machine.channels, machine.words)
+    return _outcome(graph, machine, watch, recorded if trace else None, tiers)
+
+
+def warm_up(graph: FrozenGraph | None = None) -> float:
+    """Compile what ``graph`` needs of the engine, or load it from the on-disk cache.
+
+    Returns
+    -------
+    float
+        Seconds this took; 0 when it is loaded. Without a graph: all but what memory tiers need.
+    """
+    tiers = graph is not None and has_tiers(graph)
+    if (run_with_tiers if tiers else run).signatures:
+        return 0.0
+    begin = time.perf_counter()
+    run_compiled(prefix(graph, 1) if graph is not None and tiers else _probe())
+    return time.perf_counter() - begin
+
+
+def _probe() -> FrozenGraph:
+    probe = Graph("warm-up")
+    source = probe.add(Unit("source", "source", uniform(1, make=(1,))))
+    sink = probe.add(Unit("sink", "sink", uniform(1, take=(1,))))
+    probe.connect(source, sink)
+    return probe.freeze()
+
+
+def _outcome(
+    graph: FrozenGraph, machine: Machine, watch: Watch, recorded: np.ndarray | None, tiers: Tiers | None
+) -> Outcome:
+    units, channels = machine.units, machine.channels
+    clock = (units["clock"] + watch.counts[BASE]).tolist()
+    counters = close_tiers(graph, tiers, max(max(clock, default=0), int(units["last_answer"].max(initial=0))))
+    return Outcome(
+        fired=units["fired"].tolist(),
+        busy=units["busy"].tolist(),
+        clock=clock,
+        stall=[
+            machine.words[unit["stall_ptr"] : unit["stall_ptr"] + cause_count(graph, number)].tolist()
+            for number, unit in enumerate(units)
+        ],
+        hashes=[(int(unit["hash_low"]), int(unit["hash_high"])) for unit in units],
+        segment=[None if unit["done"] else _segment(graph, machine, number) for number, unit in enumerate(units)],
+        holding=[bool(unit["waiting"] == WAITING_FOR_SLOTS) for unit in units],
+        issued_ports=[int(unit["issued_ports"]) if unit["waiting"] == WAITING_FOR_SLOTS else 0 for unit in units],
+        pushed=(channels["pushed"] + channels["skipped"]).tolist(),
+        popped=(channels["popped"] + channels["skipped"]).tolist(),
+        peak=channels["peak"].tolist(),
+        grants=machine.servers["grants"].tolist(),
+        server_busy=[
+            server.busy_cycles(count) if isinstance(server, DramServer) and count else int(record["busy"])
+            for server, record, count in zip(graph.servers, machine.servers, counters, strict=True)
+        ],
+        server_bytes=machine.servers["bytes"].tolist(),
+        tiers=counters,
+        trace=None if recorded is None else _trace(machine, recorded),
+        skipped=_skipped(graph, watch),
+    )
+
+
+def _remembers(graph: FrozenGraph) -> bool:
+    """Whether a memory keeps more state than is compared to find periods."""
+    return not all(isinstance(server, Server) for server in graph.servers)
+
+
+def _skipped(graph: FrozenGraph, watch: Watch) -> Skipped:
+    jumps, firings = int(watch.counts[JUMPS]), int(watch.counts[SKIPPED_FIRINGS])
+    why = "a memory serves every request" if _remembers(graph) else "no state recurred"
+    return Skipped(jumps, firings, "" if jumps else f"{why}: every firing was simulated")
+
+
+def _segment(graph: FrozenGraph, machine: Machine, number: int) -> Segment:
+    """Where in its table a unit stands."""
+    unit = machine.units[number]
+    first = int(machine.blocks[unit["block_ptr"]]["segment_ptr"])
+    segments = [segment for block in graph.table(number).blocks for segment in block.segments]
+    return segments[int(unit["segment"]) - first]
+
+
+def _trace(machine: Machine, recorded: np.ndarray) -> Trace:
+    spans = [slice(int(u["trace_ptr"]), int(u["trace_ptr"] + u["fired"])) for u in machine.units]
+    columns = [tuple(recorded[span, column].copy() for span in spans) for column in range(4)]
+    return Trace(*columns)

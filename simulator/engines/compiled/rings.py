@@ -1,0 +1,131 @@
+"""Rings of channels: when one is too small for the engine to go on, and the windows of times in them that still matter.
+
+A channel keeps the times at which its tokens are made, seen and taken in rings of words. Its future depends on the last
+of them only, which are compared when the engine looks for a state that recurs.
+"""
+
+from __future__ import annotations
+
+from simulator.engines.compiled.machine import LONG_AGO, UNBOUNDED, Machine
+from simulator.servers.kernel import kernel
+
+WINDOWS = 4
+"""Windows of a channel: see `live_window`."""
+
+
+@kernel
+def ring_is_full(channel):
+    """Whether the ring of an unbounded channel, not its depth, may keep a unit from firing."""
+    queued = channel.pushed - channel.popped
+    noted = channel.popped - channel.measured_pop
+    return channel.depth == UNBOUNDED and 2 * max(queued, noted) >= channel.slots
+
+
+@kernel
+def full_ring(channels):
+    """Number of a channel whose ring has to be enlarged before the engine may decide anything, or -1."""
+    for number in range(channels.shape[0]):
+        if ring_is_full(channels[number]):
+            return number
+    return -1
+
+
+def full_rings(machine: Machine) -> list[int]:
+    """Channels whose rings have to be enlarged."""
+    return [number for number in range(len(machine.channels)) if ring_is_full(machine.channels[number])]
+
+
+@kernel
+def first_release(channel):
+    """Oldest pop whose slot a producer has still to wait for."""
+    if channel.depth == UNBOUNDED:
+        return channel.popped
+    return max(channel.pushed - channel.depth, 0)
+
+
+@kernel
+def live_window(channel, window, producer, consumer):
+    """Ring, first and end token, and floor of one of the four windows of times that matter for a channel's future.
+
+    Times in a window never decrease. Those up to the floor are so old that nobody can still wait for them: visible
+    times before the consumer's clock, releases before the producer's. Issues and pops that the exact peak occupancy
+    still has to look at count all.
+    """
+    if window == 0:
+        return channel.visible_ptr, channel.popped, channel.pushed, consumer.clock
+    if window == 1:
+        return channel.release_ptr, first_release(channel), channel.popped, producer.clock
+    if window == 2:
+        return channel.issue_ptr, channel.measured_push, channel.pushed, LONG_AGO
+    return channel.release_ptr, channel.measured_pop, channel.popped, LONG_AGO
+
+
+@kernel
+def first_after(words, ring, mask, first, end, floor):
+    """First token of a window whose time is after ``floor``: by bisection, since deep FIFOs hold many old ones."""
+    while first < end:
+        middle = (first + end) // 2
+        if words[ring + (middle & mask)] > floor:
+            end = middle
+        else:
+            first = middle + 1
+    return first
+
+
+@kernel
+def keep_window(words, ring, mask, first, end, floor, kept_words, at):
+    """Append the number of times after the floor, and these times, to the kept words; return the next free place."""
+    recent = first_after(words, ring, mask, first, end, floor)
+    kept_words[at] = end - recent
+    at += 1
+    for token in range(recent, end):
+        kept_words[at] = words[ring + (token & mask)]
+        at += 1
+    return at
+
+
+@kernel
+def window_recurs(words, ring, mask, first, end, floor, kept_words, at, shift):
+    """Whether the times of a window after the floor are ``shift`` later than the kept ones."""
+    recent = first_after(words, ring, mask, first, end, floor)
+    if kept_words[at] != end - recent:
+        return False
+    for token in range(recent, end):
+        at += 1
+        if words[ring + (token & mask)] - kept_words[at] != shift:
+            return False
+    return True
+
+
+@kernel
+def same_time(time, kept, floor, kept_floor, shift):
+    """Whether two times are a shift apart, or both so old that they cannot matter."""
+    return max(time, floor) - max(kept, kept_floor) == shift
+
+
+@kernel
+def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer, consumer, shift):
+    """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start."""
+    pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
+    popped = channel.popped + channel.skipped - kept.popped - kept.skipped
+    at_rest = pushed == 0  # nothing moves, or tokens only leave a reservoir
+    recurs = at_rest or (
+        pushed == popped and same_time(channel.tail, kept.tail, producer.clock, kept_producer.clock, shift)
+    )
+    for window in range(WINDOWS):
+        if recurs and not at_rest:
+            ring, first, end, floor = live_window(channel, window, producer, consumer)
+            recurs = window_recurs(words, ring, channel.mask, first, end, floor, kept_words, at, shift)
+        at += 1 + kept_words[at]
+    return recurs, at
+
+
+@kernel
+def drains(channel, before, consumer, kept_consumer):
+    """Whether a closed channel holds more old tokens than its consumer needs for a while.
+
+    Such a reservoir never makes its consumer wait, so how full it is does not matter until it runs low.
+    """
+    if before.closed == 0 or channel.popped == before.popped or channel.measured_push != channel.pushed:
+        return False
+    return channel.tail <= kept_consumer.clock and channel.tail <= consumer.clock

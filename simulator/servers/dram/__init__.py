@@ -1,0 +1,1 @@
+"""DRAM bank by bank: addresses, timing rules, refresh and queues, which know no controller's policy."""

@@ -1,0 +1,1 @@
+"""Controller with one command queue per bank (DRAMsim3's)."""

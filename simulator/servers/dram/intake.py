@@ -1,0 +1,304 @@
+"""Acceptance of transactions from a channel's input ring into its queues."""
+
+from __future__ import annotations
+
+from simulator.firing import IntArray
+from simulator.servers.dram.layout import (
+    B_COMMANDS,
+    B_HIT_READ,
+    B_HIT_READ_END,
+    B_HIT_WRITE,
+    B_HIT_WRITE_END,
+    B_READY,
+    B_ROW,
+    B_WAIT_READ,
+    B_WAIT_READ_END,
+    B_WAIT_WRITE,
+    B_WAIT_WRITE_END,
+    FAR,
+    FILTER,
+    H_ACCEPT_CLOCK,
+    H_ACCEPTED,
+    H_FULL_AT,
+    H_IN_FLIGHT,
+    H_IN_HEAD,
+    H_IN_SEGMENT,
+    H_IN_TAIL,
+    H_IN_TAKEN,
+    H_LOWER,
+    H_MOVABLE_READS,
+    H_MOVABLE_WRITES,
+    H_NOW,
+    H_READS,
+    H_SEQUENCE,
+    H_TAKEN,
+    H_TICKED,
+    H_WRITES,
+    I_ARRIVAL,
+    I_BANK,
+    I_COUNT,
+    I_KEY,
+    I_REQUEST,
+    I_ROW,
+    I_STEP,
+    I_WRITE,
+    INPUT_WORDS,
+    M_POOL_READ,
+    M_POOL_WRITE,
+    MASK_BANKS,
+    N_LAST_WRITE,
+    N_READS,
+    N_SUM_ACCEPT,
+    N_WRITES,
+    P_BANK_DEPTH,
+    P_OUTSTANDING,
+    P_POLICY,
+    P_READ_DEPTH,
+    P_WIDTH,
+    P_WRITE_DEPTH,
+    PENDING,
+    POLICY_RAMULATOR2,
+    RETURNS,
+    S_ACCEPTED,
+    S_AGE,
+    S_BANK,
+    S_FIRST_ACCEPT,
+    S_KEY,
+    S_LAST_ACCEPT,
+    S_NEXT,
+    S_REQUEST,
+    S_ROW,
+    S_STEP,
+    S_WAITING,
+    S_WINDOW,
+    S_WRITE,
+    UNTIL_RETURNED,
+    WINDOW,
+)
+from simulator.servers.dram.segments import absorb, close_segment, take_record
+from simulator.servers.kernel import inlined, kernel
+
+
+@inlined
+def append(s: IntArray, first: int, last: int, record: int) -> None:
+    """Append a segment to the list whose ends are stored at ``first`` and ``last``."""
+    s[record + S_NEXT] = -1
+    if s[first] < 0:
+        s[first] = record
+    else:
+        s[s[last] + S_NEXT] = record
+    s[last] = record
+
+
+@inlined
+def next_arrival(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> int:
+    """Clock from which the transaction at the head of the input ring may be accepted (FAR when there is none yet).
+
+    That is when it arrives and the source has one of its transactions in flight back.
+    """
+    if s[H_IN_HEAD] == s[H_IN_TAIL]:
+        return FAR
+    arrival = inp[(s[H_IN_HEAD] & mask) * INPUT_WORDS + I_ARRIVAL]
+    limit = p[P_OUTSTANDING]
+    if limit == 0 or s[H_TAKEN] < limit:
+        return arrival
+    return max(arrival, s[RETURNS + ((s[H_TAKEN] - limit) & (WINDOW - 1))])
+
+
+@inlined
+def goes_on(s: IntArray, end: int) -> bool:
+    """Whether a channel that is to run to ``end`` (a clock, UNTIL_ACCEPTED or UNTIL_RETURNED) has more to do."""
+    if end >= 0:
+        return s[H_NOW] <= end
+    if s[H_IN_HEAD] != s[H_IN_TAIL]:
+        return True
+    return end == UNTIL_RETURNED and s[H_IN_FLIGHT] > 0
+
+
+@inlined
+def notice_offers(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> None:
+    """Look at the channel earlier than planned if something was offered since it ran last.
+
+    That may be in the very clock it ran to, whose command slots are used but which can still accept.
+    """
+    s[H_NOW] = min(s[H_NOW], max(next_arrival(p, s, inp, mask), s[H_TICKED]))
+
+
+@inlined
+def next_acceptance(p: IntArray, s: IntArray, inp: IntArray, mask: int, clock: int) -> int:
+    """Clock behind ``clock`` at which the front end can go on (FAR when it waits for an event of the queues)."""
+    arrival = next_arrival(p, s, inp, mask)
+    if arrival > clock:
+        return arrival
+    is_write = inp[(s[H_IN_HEAD] & mask) * INPUT_WORDS + I_WRITE]
+    return clock + 1 if room(p, s, is_write) > 0 else FAR
+
+
+@inlined
+def accept(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, clock: int) -> None:
+    """Accept what the queues have room for at ``clock``, in order, up to the front end's width."""
+    if s[H_ACCEPT_CLOCK] != clock:
+        s[H_ACCEPT_CLOCK] = clock
+        s[H_ACCEPTED] = 0
+    while s[H_ACCEPTED] < p[P_WIDTH] and next_arrival(p, s, inp, mask) <= clock:
+        at = (s[H_IN_HEAD] & mask) * INPUT_WORDS
+        taken = _accept_some(p, s, inp, at, out, clock)
+        if taken == 0:
+            break
+        s[H_ACCEPTED] += taken
+        s[H_TAKEN] += taken
+        s[H_IN_TAKEN] += taken
+        if s[H_IN_TAKEN] == inp[at + I_COUNT]:
+            s[H_IN_HEAD] += 1
+            s[H_IN_TAKEN] = 0
+            _end_segment(s, out)
+
+
+@inlined
+def room(p: IntArray, s: IntArray, is_write: int) -> int:
+    """Free places in the queue that takes new transactions."""
+    return p[P_WRITE_DEPTH] - s[H_WRITES] if is_write else p[P_READ_DEPTH] - s[H_READS]
+
+
+@inlined
+def _end_segment(s: IntArray, out: IntArray) -> None:
+    record = s[H_IN_SEGMENT]
+    s[H_IN_SEGMENT] = -1
+    if record >= 0:
+        close_segment(s, out, record)
+
+
+@inlined
+def _accept_some(p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntArray, clock: int) -> int:
+    """Accept transactions of the input record at ``at``; return how many (0 when the next one has to wait)."""
+    is_write = inp[at + I_WRITE]
+    free = room(p, s, is_write)
+    pool = p[P_POLICY] == POLICY_RAMULATOR2
+    if free <= 0 and not pool:
+        s[H_FULL_AT] = clock
+        return 0
+    step = inp[at + I_STEP]
+    key = inp[at + I_KEY] + s[H_IN_TAKEN] * step
+    if s[PENDING + (key & (FILTER - 1))] and _accept_absorbed(p, s, inp, at, out, key, clock):
+        return 1
+    if free <= 0:
+        s[H_FULL_AT] = clock
+        return 0
+    count = min(min(free, p[P_WIDTH] - s[H_ACCEPTED]), inp[at + I_COUNT] - s[H_IN_TAKEN])
+    if p[P_OUTSTANDING]:
+        # the window may close behind each transaction
+        count = 1
+        s[RETURNS + (s[H_TAKEN] & (WINDOW - 1))] = clock + 1 if is_write else FAR
+    s[PENDING + (key & (FILTER - 1))] += 1
+    for index in range(1, count):
+        cell = PENDING + ((key + index * step) & (FILTER - 1))
+        if s[cell]:
+            count = index
+            break
+        s[cell] += 1
+    record = s[H_IN_SEGMENT]
+    if record < 0:
+        record = _start_segment(s, inp, at, key, clock)
+    s[record + S_ACCEPTED] += count
+    s[record + S_LAST_ACCEPT] = clock
+    _count(s, is_write, count, clock)
+    if is_write:
+        s[H_WRITES] += count
+    else:
+        s[H_READS] += count
+        s[H_IN_FLIGHT] += count
+    s[record + S_WAITING] += count
+    if s[record + S_WAITING] == count:
+        if pool:
+            _enter_pool(s, record)
+        else:
+            enter_waiting(p, s, record)
+    return count
+
+
+@kernel
+def _accept_absorbed(p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntArray, key: int, clock: int) -> bool:
+    """Let the queues answer the transaction if they hold its address; the segment under way ends before it."""
+    is_write = inp[at + I_WRITE]
+    window = s[H_TAKEN]
+    if not absorb(p, s, out, inp[at + I_BANK], key, is_write, inp[at + I_REQUEST], window, clock):
+        return False
+    _end_segment(s, out)
+    _count(s, is_write, 1, clock)
+    if is_write:
+        s[RETURNS + (window & (WINDOW - 1))] = clock + 1
+    return True
+
+
+@inlined
+def _count(s: IntArray, is_write: int, count: int, clock: int) -> None:
+    if is_write:
+        s[N_WRITES] += count
+        s[N_LAST_WRITE] = clock
+    else:
+        s[N_READS] += count
+        s[N_SUM_ACCEPT] += count * clock
+
+
+@inlined
+def _start_segment(s: IntArray, inp: IntArray, at: int, key: int, clock: int) -> int:
+    record = take_record(s)
+    s[record + S_BANK] = inp[at + I_BANK]
+    s[record + S_ROW] = inp[at + I_ROW]
+    s[record + S_WRITE] = inp[at + I_WRITE]
+    s[record + S_KEY] = key
+    s[record + S_STEP] = inp[at + I_STEP]
+    s[record + S_REQUEST] = inp[at + I_REQUEST]
+    s[record + S_FIRST_ACCEPT] = clock
+    s[record + S_WINDOW] = s[H_TAKEN]
+    s[record + S_AGE] = s[H_SEQUENCE]
+    s[H_SEQUENCE] += 1
+    s[H_IN_SEGMENT] = record
+    return record
+
+
+@inlined
+def enter_waiting(p: IntArray, s: IntArray, record: int) -> None:
+    """``dramsim3``: queue up for the bank's command queue."""
+    bank = s[record + S_BANK]
+    if s[record + S_WRITE]:
+        append(s, B_WAIT_WRITE + bank, B_WAIT_WRITE_END + bank, record)
+    else:
+        append(s, B_WAIT_READ + bank, B_WAIT_READ_END + bank, record)
+    set_movable(p, s, bank)
+
+
+@inlined
+def set_movable(p: IntArray, s: IntArray, bank: int) -> None:
+    """Note whether waiting transactions of either direction could move to the bank's command queue."""
+    bit = 1 << bank
+    has_room = s[B_COMMANDS + bank] < p[P_BANK_DEPTH]
+    if has_room and s[B_WAIT_READ + bank] >= 0:
+        s[H_MOVABLE_READS] |= bit
+    else:
+        s[H_MOVABLE_READS] &= ~bit
+    if has_room and s[B_WAIT_WRITE + bank] >= 0:
+        s[H_MOVABLE_WRITES] |= bit
+    else:
+        s[H_MOVABLE_WRITES] &= ~bit
+
+
+@inlined
+def _enter_pool(s: IntArray, record: int) -> None:
+    """``ramulator2``: join the hits or the misses of the bank.
+
+    The bank need not be asked again when an older segment of the same list waits already.
+    """
+    bank = s[record + S_BANK]
+    hit = s[B_ROW + bank] == s[record + S_ROW]
+    if s[record + S_WRITE]:
+        mask = M_POOL_WRITE + bank // MASK_BANKS
+        first, last = (B_HIT_WRITE, B_HIT_WRITE_END) if hit else (B_WAIT_WRITE, B_WAIT_WRITE_END)
+    else:
+        mask = M_POOL_READ + bank // MASK_BANKS
+        first, last = (B_HIT_READ, B_HIT_READ_END) if hit else (B_WAIT_READ, B_WAIT_READ_END)
+    s[mask] |= 1 << (bank % MASK_BANKS)
+    if s[first + bank] < 0:
+        s[B_READY + bank] = 0
+        s[H_LOWER] = 0
+    append(s, first + bank, last + bank, record)

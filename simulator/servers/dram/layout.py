@@ -1,0 +1,361 @@
+"""Where every integer of a DRAM channel lives: parameters, channel state, input and output records.
+
+The service kernels work on plain ``int64`` vectors so that an engine can keep, copy and compare them. A tier has one
+parameter vector ``p`` (written once by `simulator.servers.dram.parameters`), one state row ``s`` per channel, one
+input ring and one output table. Offsets are module constants, which the compiler folds into the addresses.
+
+Index conventions: bank ``b = ((rank * sids + sid) * bank_groups + group) * banks_per_group + bank``, group
+``g = b // banks_per_group`` and rank ``r = b // banks_per_rank``. *rank* stands for a DDR rank or an HBM
+pseudo-channel: what shares a tFAW window and is refreshed together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_BANKS: Final = 128
+MAX_QUEUED_BANKS: Final = 62
+"""Banks of a channel under ``dramsim3``, whose masks are one integer."""
+MAX_GROUPS: Final = 64
+MAX_RANKS: Final = 8
+MAX_FIELDS: Final = 16
+QUEUE_SLOTS: Final = 16
+"""Largest depth of a per-bank command queue."""
+SEGMENTS: Final = 2048
+"""Request segments a channel can hold at once; more than all its queues together."""
+WINDOW: Final = 4096
+"""Largest number of transactions in flight that a front end may be limited to."""
+FILTER: Final = 1024
+KEY_BITS: Final = 20
+"""Bits of a transaction's number that belong to its place in the row."""
+MAX_COLUMNS: Final = (1 << KEY_BITS) - FILTER
+FAR: Final = 1 << 60
+"""A time that never comes."""
+
+UNTIL_ACCEPTED: Final = -1
+"""Run until the input ring is empty."""
+UNTIL_RETURNED: Final = -2
+"""Run until all data of the accepted reads is under way."""
+
+_LINE: Final = 8
+"""A cache line between arrays whose sizes are powers of two keeps equal indices out of the same cache set."""
+_BANKS: Final = MAX_BANKS + _LINE
+_GROUPS: Final = MAX_GROUPS + _LINE
+
+# ---- parameters: geometry and policy ----------------------------------------------------------------------------
+P_CHANNELS: Final = 0
+P_RANKS: Final = 1
+P_GROUPS: Final = 2
+P_BANKS: Final = 3
+P_BANKS_PER_GROUP: Final = 4
+P_BANKS_PER_RANK: Final = 5
+P_BUSES: Final = 6
+"""Data buses of a channel: 1, or one per pseudo-channel."""
+P_POLICY: Final = 7
+P_TRANSACTION_BYTES: Final = 8
+P_BURST: Final = 9
+P_READ_DEPTH: Final = 10
+P_WRITE_DEPTH: Final = 11
+P_BANK_DEPTH: Final = 12
+P_HIT_CAP: Final = 13
+"""Row hits after which an older conflict may close a row that still has pending hits (``dramsim3``)."""
+P_DRAIN_HIGH: Final = 14
+P_DRAIN_LOW: Final = 15
+P_DUAL_BUS: Final = 16
+P_HALF_CLOCK: Final = 17
+P_SPLIT_ACTIVATE: Final = 18
+P_PROTECT_HITS: Final = 19
+P_CLOSE_PAGE: Final = 20
+P_WIDTH: Final = 21
+"""Transactions a channel may accept per clock."""
+P_OUTSTANDING: Final = 22
+"""Transactions in flight per source (0: no limit)."""
+P_EVEN_READS: Final = 24
+"""Distance between two reads where it is the same for all pairs of banks and keeps the data bus busy; else 0."""
+P_SHARED_SOURCE: Final = 23
+"""1: one in-order source for all channels (head-of-line blocking); 0: every channel is fed from its own list."""
+
+# ---- parameters: timing in clocks -----------------------------------------------------------------------------------
+P_READ_LATENCY: Final = 32
+"""Read command to data returned."""
+P_WRITE_LATENCY: Final = 33
+P_ACT_TO_READ: Final = 34
+P_ACT_TO_WRITE: Final = 35
+P_ACT_TO_PRE: Final = 36
+P_ACT_TO_ACT: Final = 37
+P_READ_TO_PRE: Final = 38
+P_WRITE_TO_PRE: Final = 39
+P_PRE_TO_ACT: Final = 40
+P_READ_AP_TO_ACT: Final = 41
+P_WRITE_AP_TO_ACT: Final = 42
+P_PRE_TO_PRE: Final = 43
+P_FAW: Final = 44
+P_PRE_ALL_TO_ACT: Final = 45
+P_PRE_TO_REFRESH: Final = 46
+P_ACT_TO_REFRESH: Final = 47
+P_READ_AP_TO_REFRESH: Final = 48
+P_WRITE_AP_TO_REFRESH: Final = 49
+P_REFRESH_TO_ACT: Final = 50
+P_REFRESH_TO_REFRESH: Final = 51
+P_REFRESH_TO_PRE_ALL: Final = 52
+P_ACT_TO_PRE_ALL: Final = 53
+P_READ_TO_PRE_ALL: Final = 54
+P_WRITE_TO_PRE_ALL: Final = 55
+P_REFRESH_INTERVAL: Final = 56
+P_REFRESH_MODE: Final = 57
+P_BANK_REFRESH_TO_ACT: Final = 58
+P_BANK_REFRESH_TO_OTHER_ACT: Final = 59
+P_ACT_TO_BANK_REFRESH: Final = 60
+P_ACT_TO_OTHER_BANK_REFRESH: Final = 61
+P_PRE_TO_BANK_REFRESH: Final = 62
+P_BANK_REFRESH_TO_BANK_REFRESH: Final = 63
+P_ACT_CLOCKS: Final = 64
+"""Clocks an activation holds its command bus."""
+P_CAS_CLOCKS: Final = 65
+P_ONE_COMMAND_BUS: Final = 66
+"""1: row and column commands share the command bus that P_ACT_CLOCKS and P_CAS_CLOCKS occupy."""
+P_ACT2_DEADLINE: Final = 67
+P_CLOCK_EXPIRY_READ: Final = 68
+"""Read command to the end of the data strobe's life (0: no strobe to keep alive)."""
+P_CLOCK_EXPIRY_WRITE: Final = 69
+
+# ---- parameters: address mapping, one row of four integers per field, least significant first ------------------------
+P_FIELDS: Final = 80
+P_FIELD: Final = 81
+F_KIND: Final = 0
+F_SIZE: Final = 1
+F_SCALE: Final = 2
+"""What the value of this part is multiplied with inside its field (1, or 4 for the upper column bits)."""
+F_XOR_SHIFT: Final = 3
+"""Column bit from which this field is XORed, or -1."""
+F_LOG: Final = 4
+"""Binary logarithm of the size, or -1 if it is not a power of two."""
+FIELD_WORDS: Final = 5
+K_CHANNEL: Final = 0
+K_RANK: Final = 1
+K_SID: Final = 2
+K_GROUP: Final = 3
+K_BANK: Final = 4
+K_ROW: Final = 5
+K_COLUMN: Final = 6
+P_ORGANISATION: Final = P_FIELD + FIELD_WORDS * MAX_FIELDS
+"""Sizes of the seven fields in the order of K_*."""
+
+# ---- parameters: spacing between commands of two bank groups, [from group, to group] ---------------------------------
+_MATRIX: Final = MAX_GROUPS * MAX_GROUPS + _LINE
+P_AFTER_READ: Final = P_ORGANISATION + 8
+"""From a read in one group: to a read and to a write in every group, in turn."""
+P_AFTER_WRITE: Final = P_AFTER_READ + 2 * _MATRIX
+P_ACT_ACT: Final = P_AFTER_WRITE + 2 * _MATRIX
+PARAMETERS: Final = P_ACT_ACT + _MATRIX
+
+POLICY_DRAMSIM3: Final = 0
+POLICY_RAMULATOR2: Final = 1
+REFRESH_NONE: Final = 0
+REFRESH_STAGGERED: Final = 1
+"""All banks of one rank at a time, ranks in turn."""
+REFRESH_TOGETHER: Final = 2
+"""All banks of every rank in the same interval."""
+REFRESH_PER_BANK: Final = 3
+
+# ---- state of a channel: header --------------------------------------------------------------------------------------
+H_NOW: Final = 0
+"""Next clock that has to be looked at."""
+H_TICKED: Final = 1
+"""Last clock whose command slot has been used."""
+H_ACCEPT_CLOCK: Final = 2
+H_ACCEPTED: Final = 3
+H_ROUND: Final = 4
+H_REFRESH_NEXT: Final = 5
+H_REFRESH_FIRST: Final = 6
+H_REFRESH_COUNT: Final = 7
+H_REFRESH_CURSOR: Final = 8
+H_READS: Final = 9
+H_WRITES: Final = 10
+H_DRAINING: Final = 11
+H_COMMANDS: Final = 12
+H_SEQUENCE: Final = 13
+H_IN_HEAD: Final = 14
+H_IN_TAIL: Final = 15
+H_IN_TAKEN: Final = 16
+"""Transactions already accepted of the input record at the head."""
+H_IN_SEGMENT: Final = 17
+H_FREE_TOP: Final = 18
+H_ROW_BUS_FREE: Final = 19
+H_COLUMN_BUS_FREE: Final = 20
+H_FULL_AT: Final = 21
+"""Last clock at which a transaction was refused for want of room."""
+H_MOVABLE_READS: Final = 22
+"""Mask of the banks that a waiting read could move to now (``dramsim3``)."""
+H_MOVABLE_WRITES: Final = 38
+H_QUEUED: Final = 39
+"""Mask of the banks whose command queue is not empty (``dramsim3``)."""
+H_EDGE_CLOCK: Final = 23
+H_EDGE_RANK: Final = 24
+H_EDGE_BANK: Final = 25
+H_ACT2_BANK: Final = 26
+H_ACT2_DEADLINE: Final = 27
+H_STROBE_EXPIRY: Final = 28
+H_FORCED_BANK: Final = 29
+H_FORCED_KIND: Final = 30
+H_FORCED_WRITE: Final = 31
+H_IN_FLIGHT: Final = 33
+H_ACTIVE: Final = 34
+H_LOWER: Final = 35
+"""No command can issue before this clock."""
+H_TAKEN: Final = 36
+H_WRITE_MODE: Final = 37
+"""1 while the pool serves writes (``ramulator2``)."""
+
+# ---- state of a channel: counters ------------------------------------------------------------------------------------
+N_ACTIVATES: Final = 40
+N_PRECHARGES: Final = 41
+N_REFRESHES: Final = 42
+N_READ_COMMANDS: Final = 43
+N_WRITE_COMMANDS: Final = 44
+N_READ_HITS: Final = 45
+N_WRITE_HITS: Final = 46
+N_MISSES: Final = 47
+N_CONFLICTS: Final = 48
+N_DUAL: Final = 49
+N_READS: Final = 50
+N_WRITES: Final = 51
+N_FORWARDED: Final = 52
+N_MERGED: Final = 53
+N_SUM_ACCEPT: Final = 54
+N_SUM_RETURN: Final = 55
+N_LAST_RETURN: Final = 56
+N_LAST_WRITE: Final = 57
+N_VISITS: Final = 58
+N_BANK_REFRESHES: Final = 60
+LOSS: Final = 64
+"""Bus clocks lost, one counter per cause L_*."""
+L_SOURCE: Final = 0
+L_QUEUE: Final = 1
+L_SPACING: Final = 2
+L_TURNAROUND: Final = 3
+L_FAW: Final = 4
+L_ROW: Final = 5
+L_REFRESH: Final = 6
+LOSSES: Final = 7
+
+# ---- state of a channel: arrays --------------------------------------------------------------------------------------
+B_ROW: Final = 80
+"""Open row per bank, or -1."""
+B_ACT: Final = B_ROW + _BANKS
+B_READ: Final = B_ACT + _BANKS
+B_WRITE: Final = B_READ + _BANKS
+B_PRE: Final = B_WRITE + _BANKS
+B_HITS: Final = B_PRE + _BANKS
+"""Accesses since the row was opened."""
+B_READY: Final = B_HITS + _BANKS
+"""Lower bound on the clock of the bank's next command."""
+B_OPENED: Final = B_READY + _BANKS
+B_OPENED_WHY: Final = B_OPENED + _BANKS
+B_REFRESH: Final = B_OPENED_WHY + _BANKS
+"""Earliest per-bank refresh."""
+B_QUEUED: Final = B_REFRESH + _BANKS
+"""Entries in the bank's command queue (``dramsim3``)."""
+B_COMMANDS: Final = B_QUEUED + _BANKS
+"""Transactions in the bank's command queue."""
+B_READ_HIT: Final = B_COMMANDS + _BANKS
+B_WRITE_HIT: Final = B_READ_HIT + _BANKS
+B_WAIT_READ: Final = B_WRITE_HIT + _BANKS
+"""First read segment that waits for the bank, or -1 (and so on for writes, and the last ones)."""
+B_WAIT_WRITE: Final = B_WAIT_READ + _BANKS
+B_WAIT_READ_END: Final = B_WAIT_WRITE + _BANKS
+B_WAIT_WRITE_END: Final = B_WAIT_READ_END + _BANKS
+B_HIT_READ: Final = B_WAIT_WRITE_END + _BANKS
+"""First waiting read to the open row, or -1 (``ramulator2``), and so on."""
+B_HIT_WRITE: Final = B_HIT_READ + _BANKS
+B_HIT_READ_END: Final = B_HIT_WRITE + _BANKS
+B_HIT_WRITE_END: Final = B_HIT_READ_END + _BANKS
+B_ACTIVE: Final = B_HIT_WRITE_END + _BANKS
+"""Segment that owns the row just opened, or -1 (``ramulator2``)."""
+B_ACTIVE_ARRIVAL: Final = B_ACTIVE + _BANKS
+B_ACTIVE_ORDER: Final = B_ACTIVE_ARRIVAL + _BANKS
+B_GROUP: Final = B_ACTIVE_ORDER + _BANKS
+B_RANK: Final = B_GROUP + _BANKS
+G_ACT: Final = B_RANK + _BANKS
+G_COLUMN: Final = G_ACT + _GROUPS
+"""Earliest read and earliest write of every group, in turn."""
+R_PRE: Final = G_COLUMN + 2 * _GROUPS
+R_PRE_ALL: Final = R_PRE + MAX_RANKS
+R_REFRESH: Final = R_PRE_ALL + MAX_RANKS
+R_REFRESHED: Final = R_REFRESH + MAX_RANKS
+"""Clock at which the last refresh of the rank lets it go."""
+R_FAW: Final = R_REFRESHED + MAX_RANKS
+"""Clocks of the last four activations, a ring per rank."""
+R_FAW_AT: Final = R_FAW + 4 * MAX_RANKS
+R_ACTIVE: Final = R_FAW_AT + MAX_RANKS
+R_BANK_REFRESH: Final = R_ACTIVE + MAX_RANKS
+BUS_FREE: Final = R_BANK_REFRESH + MAX_RANKS
+BUS_LAST_WRITE: Final = BUS_FREE + MAX_RANKS
+BUS_LAST_RANK: Final = BUS_LAST_WRITE + MAX_RANKS
+Q_KEY: Final = BUS_LAST_RANK + MAX_RANKS
+"""Per-bank command queue: ``row * 2 + is_write`` of each entry."""
+Q_SEGMENT: Final = Q_KEY + MAX_BANKS * QUEUE_SLOTS + _LINE
+Q_COUNT: Final = Q_SEGMENT + MAX_BANKS * QUEUE_SLOTS + _LINE
+MASK_BANKS: Final = 62
+"""Banks per word of a mask, so that no mask is ever negative (``ramulator2``)."""
+M_WORDS: Final = (MAX_BANKS + MASK_BANKS - 1) // MASK_BANKS
+M_POOL_READ: Final = Q_COUNT + MAX_BANKS * QUEUE_SLOTS + _LINE
+"""Banks with waiting reads."""
+M_POOL_WRITE: Final = M_POOL_READ + M_WORDS
+M_ACTIVE: Final = M_POOL_WRITE + M_WORDS
+"""Banks whose row was opened by a request that has not been served yet."""
+SEGMENT: Final = M_ACTIVE + M_WORDS
+S_BANK: Final = 0
+S_ROW: Final = 1
+S_WRITE: Final = 2
+S_KEY: Final = 3
+"""Number of the first transaction inside the channel, for address comparisons."""
+S_STEP: Final = 4
+S_REQUEST: Final = 5
+S_TOTAL: Final = 6
+S_ACCEPTED: Final = 7
+S_ISSUED: Final = 8
+S_WAITING: Final = 9
+S_FIRST_ACCEPT: Final = 10
+S_LAST_ACCEPT: Final = 11
+S_LAST_RETURN: Final = 12
+S_NEXT: Final = 13
+S_AGE: Final = 14
+S_FOLLOWERS: Final = 15
+S_TOUCHED: Final = 16
+"""1 once a command was issued for the segment's first transaction (row-hit statistics)."""
+S_WINDOW: Final = 17
+S_PROMOTED: Final = 18
+"""1 while the segment's next transaction owns the row it has opened (``ramulator2``)."""
+SEGMENT_WORDS: Final = 19
+FREE_LIST: Final = SEGMENT + SEGMENT_WORDS * SEGMENTS
+PENDING: Final = FREE_LIST + SEGMENTS
+"""Counting filter of the transactions in the queues, by address."""
+RETURNS: Final = PENDING + FILTER
+"""Return clocks of the last WINDOW transactions, for the limit on transactions in flight."""
+SCRATCH: Final = RETURNS + WINDOW
+"""Workspace for one input record and seven coordinates."""
+STATE_WORDS: Final = SCRATCH + 16
+OFFSET: Final = (1 << STATE_WORDS.bit_length()) - 1
+"""Mask that leaves every offset in a state row as it is; see `simulator.servers.dram.timing` on indices."""
+
+# ---- input record: a run of transactions in one row -----------------------------------------------------------------
+I_BANK: Final = 0
+I_ROW: Final = 1
+I_KEY: Final = 2
+I_STEP: Final = 3
+I_COUNT: Final = 4
+I_WRITE: Final = 5
+I_ARRIVAL: Final = 6
+I_REQUEST: Final = 7
+INPUT_WORDS: Final = 8
+
+# ---- output record: one request -------------------------------------------------------------------------------------
+O_ACCEPT: Final = 0
+"""Clock at which its first transaction was accepted."""
+O_DONE: Final = 1
+"""Clock at which its last data was returned (posted, for a write)."""
+O_LEFT: Final = 2
+"""Transactions that are not done yet."""
+O_LAST_ACCEPT: Final = 3
+OUTPUT_WORDS: Final = 4

@@ -1,0 +1,113 @@
+"""Waiting segments of the ``ramulator2`` policy: per bank and direction the hits of the open row, and the rest.
+
+Both lists are in order of age. Opening a row picks its hits out of the waiting list, closing it merges them back.
+"""
+
+from __future__ import annotations
+
+from simulator.firing import IntArray
+from simulator.servers.dram.intake import append
+from simulator.servers.dram.layout import (
+    B_HIT_READ,
+    B_HIT_READ_END,
+    B_HIT_WRITE,
+    B_HIT_WRITE_END,
+    B_READY,
+    B_ROW,
+    B_WAIT_READ,
+    B_WAIT_READ_END,
+    B_WAIT_WRITE,
+    B_WAIT_WRITE_END,
+    H_LOWER,
+    H_READS,
+    H_WRITES,
+    M_POOL_READ,
+    M_POOL_WRITE,
+    MASK_BANKS,
+    S_AGE,
+    S_BANK,
+    S_NEXT,
+    S_ROW,
+    S_TOUCHED,
+    S_WAITING,
+    S_WRITE,
+)
+from simulator.servers.kernel import inlined, kernel
+
+
+@kernel
+def _merge(s: IntArray, hits: int, rest: int, rest_end: int) -> None:
+    """Merge the list at ``hits`` into the list at ``rest``."""
+    left, right = s[hits], s[rest]
+    if left < 0:
+        return
+    s[hits] = -1
+    s[rest] = -1
+    while left >= 0 or right >= 0:
+        if right < 0 or (left >= 0 and s[left + S_AGE] < s[right + S_AGE]):
+            record = left
+            left = s[left + S_NEXT]
+        else:
+            record = right
+            right = s[right + S_NEXT]
+        append(s, rest, rest_end, record)
+
+
+@kernel
+def _pick(s: IntArray, row: int, hits: int, hits_end: int, rest: int, rest_end: int) -> None:
+    """Move the segments of ``row`` from the list at ``rest`` to the empty list at ``hits``."""
+    record = s[rest]
+    s[rest] = -1
+    while record >= 0:
+        after = s[record + S_NEXT]
+        if s[record + S_ROW] == row:
+            append(s, hits, hits_end, record)
+        else:
+            append(s, rest, rest_end, record)
+        record = after
+
+
+@inlined
+def row_opened(s: IntArray, bank: int) -> None:
+    """The bank has a row open now: its waiting segments become hits."""
+    row = s[B_ROW + bank]
+    _pick(s, row, B_HIT_READ + bank, B_HIT_READ_END + bank, B_WAIT_READ + bank, B_WAIT_READ_END + bank)
+    _pick(s, row, B_HIT_WRITE + bank, B_HIT_WRITE_END + bank, B_WAIT_WRITE + bank, B_WAIT_WRITE_END + bank)
+    wake(s, bank)
+
+
+@inlined
+def row_closed(s: IntArray, bank: int) -> None:
+    """The bank is closed now: nothing is a hit."""
+    _merge(s, B_HIT_READ + bank, B_WAIT_READ + bank, B_WAIT_READ_END + bank)
+    _merge(s, B_HIT_WRITE + bank, B_WAIT_WRITE + bank, B_WAIT_WRITE_END + bank)
+    wake(s, bank)
+
+
+@inlined
+def wake(s: IntArray, bank: int) -> None:
+    """Ask the bank at the next opportunity: what it waits for has changed."""
+    s[B_READY + bank] = 0
+    s[H_LOWER] = 0
+
+
+@inlined
+def take_waiting(s: IntArray, record: int, is_hit: bool) -> None:
+    """Take one transaction out of the segment at the head of a list; an empty segment leaves the list."""
+    bank, is_write = s[record + S_BANK], s[record + S_WRITE]
+    if is_write:
+        s[H_WRITES] -= 1
+        first = B_HIT_WRITE if is_hit else B_WAIT_WRITE
+    else:
+        s[H_READS] -= 1
+        first = B_HIT_READ if is_hit else B_WAIT_READ
+    s[record + S_TOUCHED] = 0
+    s[record + S_WAITING] -= 1
+    if s[record + S_WAITING]:
+        return
+    s[first + bank] = s[record + S_NEXT]
+    wake(s, bank)
+    hits, rest = (B_HIT_WRITE, B_WAIT_WRITE) if is_write else (B_HIT_READ, B_WAIT_READ)
+    if s[hits + bank] < 0 and s[rest + bank] < 0:
+        mask = (M_POOL_WRITE if is_write else M_POOL_READ) + bank // MASK_BANKS
+        s[mask] &= ~(1 << (bank % MASK_BANKS))

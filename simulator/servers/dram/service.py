@@ -1,0 +1,279 @@
+"""Driving the channels of a DRAM tier: the front end, and the functions an event engine calls.
+
+Channels share nothing but the source of their requests, so each runs on its own clock and is brought up to date only
+when somebody asks.
+"""
+
+from __future__ import annotations
+
+from simulator.firing import IntArray
+from simulator.servers.dram.bank_queues.policy import advance_bank_queues
+from simulator.servers.dram.layout import (
+    B_ACTIVE,
+    B_HIT_READ,
+    B_HIT_WRITE,
+    B_READ_HIT,
+    B_READY,
+    B_WAIT_READ,
+    B_WAIT_WRITE,
+    B_WRITE_HIT,
+    FAR,
+    H_ACCEPT_CLOCK,
+    H_ACT2_BANK,
+    H_EDGE_CLOCK,
+    H_FORCED_BANK,
+    H_FULL_AT,
+    H_IN_FLIGHT,
+    H_IN_HEAD,
+    H_IN_TAIL,
+    H_NOW,
+    H_TICKED,
+    I_COUNT,
+    INPUT_WORDS,
+    N_LAST_RETURN,
+    N_LAST_WRITE,
+    O_ACCEPT,
+    O_DONE,
+    O_LAST_ACCEPT,
+    O_LEFT,
+    OUTPUT_WORDS,
+    P_BANKS,
+    P_CHANNELS,
+    P_POLICY,
+    P_WIDTH,
+    POLICY_RAMULATOR2,
+    SCRATCH,
+    UNTIL_ACCEPTED,
+    UNTIL_RETURNED,
+)
+from simulator.servers.dram.mapping import next_segment, row_run, transactions_of, write_record
+from simulator.servers.dram.pool.policy import advance_pool
+from simulator.servers.dram.refresh import start_refresh
+from simulator.servers.dram.segments import empty_pool
+from simulator.servers.dram.timing import close_all
+from simulator.servers.kernel import as_variable, inlined, kernel
+
+
+@kernel
+def reset(p: IntArray, s: IntArray) -> None:
+    """Bring the state row of a channel to clock 0, all banks closed and all queues empty."""
+    s[:] = 0
+    close_all(p, s)
+    empty_pool(s)
+    start_refresh(p, s)
+    s[H_TICKED] = -1
+    s[H_ACCEPT_CLOCK] = -1
+    s[H_FULL_AT] = -1
+    s[H_ACT2_BANK] = -1
+    s[H_FORCED_BANK] = -1
+    s[H_EDGE_CLOCK] = -1
+    s[N_LAST_RETURN] = -1
+    s[N_LAST_WRITE] = -1
+    for bank in range(p[P_BANKS]):
+        s[B_READY + bank] = FAR
+        for head in (
+            B_WAIT_READ,
+            B_WAIT_WRITE,
+            B_HIT_READ,
+            B_HIT_WRITE,
+            B_READ_HIT,
+            B_WRITE_HIT,
+            B_ACTIVE,
+        ):
+            s[head + bank] = -1
+
+
+@kernel
+def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) -> None:
+    """Run one channel.
+
+    Parameters
+    ----------
+    p, s : int array
+        Parameter vector, and the state row of the channel.
+    inp : int array, shape ``(2**k * INPUT_WORDS,)``
+        Ring of segments offered to the channel.
+    out : int array, shape ``(requests * OUTPUT_WORDS,)``
+        One record per request.
+    end : int
+        Last clock to run, or UNTIL_ACCEPTED, or UNTIL_RETURNED.
+    """
+    mask = inp.shape[0] // INPUT_WORDS - 1
+    if p[P_POLICY] == POLICY_RAMULATOR2:
+        advance_pool(p, s, inp, mask, out, end)
+    else:
+        advance_bank_queues(p, s, inp, mask, out, end)
+
+
+@kernel
+def advance_tier(p: IntArray, state: IntArray, rings: IntArray, out: IntArray, end: int) -> None:
+    """Run all channels through clock ``end``; ``state`` and ``rings`` have one row per channel."""
+    for channel in range(p[P_CHANNELS]):
+        advance(p, state[channel], rings[channel], out, end)
+
+
+@kernel
+def next_event(p: IntArray, state: IntArray) -> int:
+    """Earliest clock at which a channel with work can do anything; FAR when no request is under way.
+
+    Refreshes alone are no event: a channel catches up with them when it is asked the next time. After an offer, the
+    arrival of the request counts as well, which the caller knows.
+    """
+    clock = FAR
+    for channel in range(p[P_CHANNELS]):
+        s = state[channel]
+        if s[H_IN_HEAD] != s[H_IN_TAIL] or s[H_IN_FLIGHT] > 0:
+            clock = min(clock, s[H_NOW])
+    return clock
+
+
+@kernel
+def offer(
+    p: IntArray,
+    state: IntArray,
+    rings: IntArray,
+    out: IntArray,
+    request: int,
+    address: int,
+    size: int,
+    stride: int,
+    is_write: int,
+    clock: int,
+) -> bool:
+    """Hand request number ``request`` to the channels, which may accept it from ``clock`` on.
+
+    Returns
+    -------
+    bool
+        False, and nothing has changed, when an input ring might have no room for the request's part.
+    """
+    slots = rings.shape[1] // INPUT_WORDS
+    count, first = transactions_of(p, address, size, stride)
+    for channel in range(p[P_CHANNELS]):
+        if state[channel, H_IN_TAIL] - state[channel, H_IN_HEAD] + count > slots:
+            return False
+    _open(out, request, count)
+    run = row_run(p)
+    record = state[0, SCRATCH:]
+    index = 0
+    while index < count:
+        channel, index = next_segment(p, address, stride, first, index, count, run, record)
+        s = state[channel]
+        write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, is_write, clock, request)
+        s[H_IN_TAIL] += 1
+    return True
+
+
+@inlined
+def _open(out: IntArray, request: int, count: int) -> None:
+    at = request * OUTPUT_WORDS
+    out[at + O_ACCEPT] = FAR
+    out[at + O_DONE] = -1
+    out[at + O_LEFT] = count
+    out[at + O_LAST_ACCEPT] = -1
+
+
+@kernel
+def open_requests(p: IntArray, out: IntArray, address: IntArray, size: IntArray, stride: IntArray) -> None:
+    """Reset the output records of requests that nobody has seen yet."""
+    for request in range(address.shape[0]):
+        count, _ = transactions_of(p, address[request], size[request], stride[request])
+        _open(out, request, count)
+
+
+@kernel
+def run_independent(
+    p: IntArray,
+    state: IntArray,
+    rings: IntArray,
+    out: IntArray,
+    address: IntArray,
+    size: IntArray,
+    stride: IntArray,
+    write: IntArray,
+    arrival: IntArray,
+) -> int:
+    """Feed every channel its own part of the requests, in their order.
+
+    The rings are filled until one is full and then emptied by all channels, which stop in the clock that takes the
+    last segment, so that the rest of that clock is still open to what follows.
+
+    Parameters
+    ----------
+    state : int array, shape ``(channels, STATE_WORDS)``
+    rings : int array, shape ``(channels, 2**k * INPUT_WORDS)``
+    out : int array, shape ``(requests * OUTPUT_WORDS,)``
+    address, size, stride, write, arrival : int array, shape ``(requests,)``
+        In bytes and clocks; arrivals must not decrease.
+
+    Returns
+    -------
+    int
+        Clock at which the last data came back or was taken.
+    """
+    slots = rings.shape[1] // INPUT_WORDS
+    record = state[0, SCRATCH:]
+    run = row_run(p)
+    for request in range(address.shape[0]):
+        count, first = transactions_of(p, address[request], size[request], stride[request])
+        index = 0
+        while index < count:
+            channel, index = next_segment(p, address[request], stride[request], first, index, count, run, record)
+            s = state[channel]
+            if s[H_IN_TAIL] - s[H_IN_HEAD] == slots:
+                for other in range(p[P_CHANNELS]):
+                    advance(p, state[other], rings[other], out, as_variable(UNTIL_ACCEPTED))
+            write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, write[request], arrival[request], request)
+            s[H_IN_TAIL] += 1
+    return settle(p, state, rings, out)
+
+
+@kernel
+def settle(p: IntArray, state: IntArray, rings: IntArray, out: IntArray) -> int:
+    """Let all channels finish, bring them to the clock at which the last of them was done, and return it."""
+    last = -1
+    for channel in range(p[P_CHANNELS]):
+        s = state[channel]
+        advance(p, s, rings[channel], out, as_variable(UNTIL_RETURNED))
+        last = max(last, max(s[N_LAST_RETURN], s[N_LAST_WRITE]))
+    for channel in range(p[P_CHANNELS]):
+        advance(p, state[channel], rings[channel], out, last)
+    return last
+
+
+@kernel
+def run_shared(
+    p: IntArray,
+    state: IntArray,
+    rings: IntArray,
+    out: IntArray,
+    address: IntArray,
+    size: IntArray,
+    stride: IntArray,
+    write: IntArray,
+    arrival: IntArray,
+) -> int:
+    """Feed all channels from one in-order source; return the clock of the last data, as `run_independent`.
+
+    A transaction that its channel cannot take holds back all that follow.
+    """
+    slots = rings.shape[1] // INPUT_WORDS
+    record = state[0, SCRATCH:]
+    clock, accepted = 0, 0
+    for request in range(address.shape[0]):
+        count, first = transactions_of(p, address[request], size[request], stride[request])
+        for index in range(count):
+            channel, _ = next_segment(p, address[request], stride[request], first, index, count, as_variable(1), record)
+            record[I_COUNT] = 1
+            if accepted == p[P_WIDTH]:
+                clock, accepted = clock + 1, 0
+            if arrival[request] > clock:
+                clock, accepted = arrival[request], 0
+            s = state[channel]
+            write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, write[request], clock, request)
+            s[H_IN_TAIL] += 1
+            advance(p, s, rings[channel], out, as_variable(UNTIL_ACCEPTED))
+            if s[H_ACCEPT_CLOCK] > clock:
+                clock, accepted = s[H_ACCEPT_CLOCK], 0
+            accepted += 1
+    return settle(p, state, rings, out)
