@@ -1,5 +1,5 @@
 """Small HTML tables for notebooks, as those of chips."""
 
-from hwmodels.cards import html_table
+from hwmodels.reading.cards import html_table
 
 __all__ = ["html_table"]

@@ -22,7 +22,7 @@ from algorithms.registry import ALGORITHMS, Tensors, check_parameters, first_lin
 if TYPE_CHECKING:
     from algorithms.shape import FloatArray, Workload
     from algorithms.tiled.plan import TilePlan
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 Parameters = TypeVar("Parameters")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from algorithms.kv_policy import (
     Step,
 )
 from algorithms.kv_ranking import IntArray, Mask
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from algorithms.kv_cost import Barrier, CacheShape, Moment, Transfer, Work, rank
 from algorithms.kv_ranking import IntArray, Mask, keep_by_score
 from algorithms.kv_step import Seen, Selection, Step
 from algorithms.placement import Placement
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 Need = Literal["keys", "values", "last_probs", "col_sums", "window_probs", "logits", "grid", "modality"]
 """What a policy looks at; a fused attention kernel keeps none of the probabilities."""

@@ -9,7 +9,7 @@ from typing import TypeVar, dataclass_transform
 
 from algorithms.kv_policy import KVPolicy
 from algorithms.register import load_all
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 P = TypeVar("P", bound=KVPolicy)
 ENTRY_POINTS = "attnflow.kv_policies"

@@ -31,7 +31,7 @@ from algorithms.kv_policy import (
 from algorithms.kv_ranking import IntArray, Mask
 from algorithms.kv_step import StepDetails
 from algorithms.placement import Placement
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @dataclass(frozen=True, eq=False)

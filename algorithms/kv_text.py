@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from algorithms.kv_combinators import Union
 from algorithms.kv_policy import KVPolicy
 from algorithms.kv_registry import policy_class
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"

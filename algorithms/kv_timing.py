@@ -24,7 +24,7 @@ from algorithms.kv_policy import KVPolicy, Schedule
 from algorithms.kv_ranking import IntArray
 from algorithms.kv_stream import KVStack, StepResult, stack_cost
 from algorithms.placement import Placement
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 Phase = Literal["prefill", "decode", "frame"]
 SURROGATE_DIM = 8

@@ -12,7 +12,7 @@ from algorithms.probe_parameters import GENERATORS, ProbeParameters
 from algorithms.request_probe import probe_requests
 from algorithms.tier_registry import tier_algorithm
 from algorithms.tier_report import TierReport
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.standard import DramMapping
 from hwmodels.tiers.dram_analytic import ERROR_REMARK, DramTraffic, estimate_dram

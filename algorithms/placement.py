@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.kv_cost import Transfer
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 IntArray = NDArray[np.int64]
 Replacement = Literal["lru", "score_decay"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from algorithms.tier_report import Fidelity
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.shipped import is_path
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.shipped import is_path
 from hwmodels.tiers.text import tier_names
 
 Pattern = Literal["sequential", "random", "stride", "gather", "streams"]

@@ -7,7 +7,7 @@ import pkgutil
 from importlib.metadata import entry_points
 from typing import Generic, Protocol, TypeVar
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 
 class Registered(Protocol):

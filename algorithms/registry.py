@@ -7,7 +7,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from algorithms.register import Register
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from algorithms.chip_registry import ChipAlgorithm

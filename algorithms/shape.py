@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.cards import html_table
-from hwmodels.errors import InputError, Problem, did_you_mean, nearest
+from hwmodels.reading.errors import InputError, Problem, did_you_mean, nearest
 
 Phase = Literal["prefill", "decode"]
 Mask = Literal["full", "causal"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.shape import FloatArray, Workload
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 LARGEST_TENSOR_BYTES = 1 << 32
 """Limit for one array of a file, so that a hostile archive cannot fill the memory."""

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from hwmodels.cards import html_table
-from hwmodels.quantity import format_quantity
+from hwmodels.reading.cards import html_table
+from hwmodels.reading.quantity import format_quantity
 from simulator.firing import IntArray
 from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, LossCause
 

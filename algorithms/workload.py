@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from algorithms.shape import DTYPE_BYTES, LatentAttention, Mask, Phase, Workload
 from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
-from hwmodels.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
-from hwmodels.errors import InputError
-from hwmodels.shipped import Shipped
+from hwmodels.reading.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
+from hwmodels.reading.errors import InputError
+from hwmodels.reading.shipped import Shipped
 
 __all__ = [
     "DTYPE_BYTES",

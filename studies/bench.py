@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 Figures = dict[str, float]
 """Figures of one benchmark, such as ``compiled_firings_per_s``."""

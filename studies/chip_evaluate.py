@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.deviation import Deviation, deviation_of
 from studies.metrics import Subject, measure
 from studies.parts import find_algorithm, runs_on_chip

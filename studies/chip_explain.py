@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.chip_evaluate import ChipEvaluation, evaluate_on_chip
 from studies.parameters import parameter_knobs
 from studies.parts import find_algorithm

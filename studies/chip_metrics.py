@@ -40,21 +40,21 @@ def _power(evaluation: ChipEvaluation) -> Scalar:
 
 @metric("area_mm2", "mm2", "die area of the chip, published or estimated", goal="min", static=True, subject="chip")
 def _area(evaluation: ChipEvaluation) -> Scalar:
-    from hwmodels.area import area_of
+    from hwmodels.costs.area import area_of
 
     return area_of(evaluation.chip.accelerator).die_mm2
 
 
 @metric("area.memory_interface_mm2", "mm2", "PHYs and controllers of the memories", static=True, subject="chip")
 def _interface_area(evaluation: ChipEvaluation) -> Scalar:
-    from hwmodels.interfaces import interfaces_mm2
+    from hwmodels.chips.interfaces import interfaces_mm2
 
     return interfaces_mm2(evaluation.chip.accelerator)
 
 
 @metric("power.idle_w", "W", "leakage of the die, standby and refresh of the memories", static=True, subject="chip")
 def _idle_power(evaluation: ChipEvaluation) -> Scalar:
-    from hwmodels.energy import energy_table
+    from hwmodels.costs.energy import energy_table
 
     return energy_table(evaluation.chip.accelerator).waiting_w
 

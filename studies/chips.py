@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from algorithms.tiled.fidelity import MEMORY_FIDELITIES
-from hwmodels.chip import Accelerator
-from hwmodels.errors import InputError, Problem
-from hwmodels.shipped import is_path
+from hwmodels.chips.chip import Accelerator
+from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.shipped import is_path
 from studies.parameters import CHIP_KNOBS
 from studies.space import ChipSetting, Mapped, Scalar
 

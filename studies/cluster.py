@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.provenance import code_state, provenance
 from studies.runner import ExecutorLostError
 

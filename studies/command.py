@@ -8,7 +8,7 @@ from functools import cache
 
 from algorithms.shape import Workload
 from algorithms.workload import load_workload, workload_names
-from hwmodels.accelerator import accelerator_names
+from hwmodels.chips.accelerator import accelerator_names
 from studies.parameters import WORKLOAD_KNOBS
 from studies.parts import ONE_HEAD, ONE_HEAD_ON_CHIP
 from studies.space import DesignPoint

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.evaluate import Evaluation
 from studies.metrics import Metric, measure, metrics
 from studies.space import DesignPoint, Json, Scalar

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from algorithms.tiled.fidelity import MemoryFidelity
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.evaluate import attempt
 from studies.goals import Goals, Objective
 from studies.pareto import Costs

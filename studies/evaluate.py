@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.deviation import Deviation, deviation_of, oracle_of, tensors_of
 from studies.metrics import Subject, measure
 from studies.parts import find_algorithm, kind_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.evaluate import build_graph
 from studies.parts import find_algorithm
 from studies.space import DesignPoint, Json, Scalar

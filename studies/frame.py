@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.goals import Goals
 from studies.report.points import Points
 from studies.store import Row

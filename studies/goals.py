@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.quantity import UNIT_NAMES, parse_quantity
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.quantity import UNIT_NAMES, parse_quantity
 from studies.metrics import Goal, Metric, metrics
 from studies.space import Json
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from algorithms.kv_text import parse_policy
 from algorithms.shape import Workload
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.goals import Goals, Objective
 from studies.kv_line_up import Entry, line_up
 from studies.quality import quality_table

@@ -23,7 +23,7 @@ from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.profile import KernelProfile, unfitted_for
 from algorithms.workload import load_workload
-from hwmodels.accelerator import Accelerator, load_accelerator
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
 
 CHIPS = (
     "a100_sxm4_80g",

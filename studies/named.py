@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from algorithms.shape import Workload
-from hwmodels.documents import FieldPath
+from hwmodels.reading.documents import FieldPath
 from studies.chips import find_kernel, refuse_kernel
 from studies.parameters import parameter_knobs
 from studies.parts import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hwmodels.documents import Document, FieldPath
+from hwmodels.reading.documents import Document, FieldPath
 from studies.parameters import WORKLOAD_KNOBS
 from studies.space import DesignPoint, Json, Scalar
 from studies.study import Setting

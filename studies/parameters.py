@@ -18,10 +18,10 @@ from pydantic import Field, ValidationError
 
 from algorithms.shape import DTYPE_BYTES, LARGEST_COUNT, Mask, Phase, Workload
 from algorithms.tiled.fidelity import MemoryFidelity
-from hwmodels.complaints import complaint_about
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.quantity import UNIT_NAMES, parse_quantity
+from hwmodels.reading.complaints import complaint_about
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.quantity import UNIT_NAMES, parse_quantity
 from studies.space import Engine, Mapped, Scalar, adapter_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Knob:
     default
         Value when nobody sets it; None may also mean that there is none.
     unit
-        Unit of the value; text such as ``"1 GHz"`` is read when it is one of `hwmodels.quantity`.
+        Unit of the value; text such as ``"1 GHz"`` is read when it is one of `hwmodels.reading.quantity`.
     help
         One line for people.
     """

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 from algorithms.shape import FloatArray, Workload
 from algorithms.workload import load_workload
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.shipped import is_path
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.shipped import is_path
 from studies.parameters import SEQUENCE_LENGTH, change_workload
 from studies.space import Scalar, TensorFile
 
 if TYPE_CHECKING:
     from algorithms.registry import AnyAlgorithm
-    from hwmodels.chip import Accelerator
+    from hwmodels.chips.chip import Accelerator
 
 Kind = Literal["graph", "chip", "tier"]
 """What an algorithm is: a graph of FIFOs, something that runs on a chip, or traffic on a memory tier."""
@@ -81,9 +81,9 @@ def find_chip(text: str, folder: Path) -> Accelerator:
     Raises
     ------
     InputError
-        As `hwmodels.accelerator.load_accelerator`.
+        As `hwmodels.chips.accelerator.load_accelerator`.
     """
-    from hwmodels.accelerator import load_accelerator
+    from hwmodels.chips.accelerator import load_accelerator
 
     if not is_path(text):
         return load_accelerator(text)

@@ -18,7 +18,7 @@ from algorithms.kv_cost import CacheShape
 from algorithms.kv_policy import KVPolicy, Schedule
 from algorithms.kv_stream import KVStream, StepResult
 from algorithms.kv_text import parse_policy
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.quality_streams import QualityStream, Sample
 
 Array = NDArray[np.float64]

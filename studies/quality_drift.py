@@ -8,7 +8,7 @@ import numpy as np
 
 from algorithms.kv_policy import KVPolicy
 from algorithms.kv_text import parse_policy
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.quality import Array, Truth, cannot_judge, measures, stream_over, token_at
 from studies.quality_streams import QualityStream, Sample
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from algorithms.kv_policy import KVPolicy
 from algorithms.kv_text import parse_policy
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.quality import REFERENCES, ask, cannot_judge
 from studies.quality_streams import Passkey, QualityStream, StreamSize, passkey
 

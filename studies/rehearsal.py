@@ -34,7 +34,7 @@ def _evaluate_tiny(engine: Engine, on_chip: bool) -> None:
     np.matmul(square, square)  # large enough to make the library of linear algebra take its working memory
     size = {"q_len": 4, "kv_len": 4}
     if on_chip:
-        from hwmodels.accelerator import load_accelerator
+        from hwmodels.chips.accelerator import load_accelerator
         from studies.chips import chip_setting
 
         parameters = complete_parameters(find_algorithm(ON_CHIP), {})

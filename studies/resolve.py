@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from algorithms.shape import Workload
-from hwmodels.documents import Document, FieldPath, in_order, read_document
-from hwmodels.errors import InputError, did_you_mean
+from hwmodels.reading.documents import Document, FieldPath, in_order, read_document
+from hwmodels.reading.errors import InputError, did_you_mean
 from studies.axes import Axis, Choice, Space
 from studies.chips import kernel_parameters
 from studies.goals import Constraint, Objective, PacedBlock, read_constraint, read_objective

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from hwmodels.complaints import problems_of
-from hwmodels.documents import Document, FieldPath, read_text
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.complaints import problems_of
+from hwmodels.reading.documents import Document, FieldPath, read_text
+from hwmodels.reading.errors import InputError, Problem
 from studies.compare import Record, Run
 from studies.deviation import Deviation
 from studies.evaluate import Evaluation

@@ -23,7 +23,7 @@ from multiprocessing import get_context, parent_process
 from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.limits import Limits, TimeLimitError
 from studies.rehearsal import rehearse
 from studies.space import DesignPoint

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.axes import Choice
 from studies.evaluate import attempt
 from studies.goals import Constraint, Objective

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from algorithms.shape import Workload
 from algorithms.tiled.fidelity import MemoryFidelity
 from algorithms.tiled.profile import KernelProfile
-from hwmodels.chip import Accelerator
+from hwmodels.chips.chip import Accelerator
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None

@@ -54,7 +54,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from algorithms.tiled.fidelity import MemoryFidelity
-from hwmodels.quantity import Hertz
+from hwmodels.reading.quantity import Hertz
 from studies.metrics import Goal
 from studies.space import Engine, Mapped, Scalar
 

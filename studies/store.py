@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.outcome import Outcome, Row, Status
 from studies.provenance import code_state
 from studies.space import DesignPoint, Json

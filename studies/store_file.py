@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 APPLICATION_ID = 0x61747466  # "attf", so that `file` and this module know the format
 SCHEMA_VERSION = 2

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.axes import Choice, Space
 from studies.goals import Constraint, Objective, PacedBlock
 from studies.space import DesignPoint, Json, Scalar

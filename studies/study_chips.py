@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hwmodels.chip import Accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.chip import Accelerator
+from hwmodels.reading.errors import InputError
 from studies.chips import chip_setting
 from studies.parts import Kind
 from studies.space import ChipSetting, Scalar

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from hwmodels.documents import Document, FieldPath
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.documents import Document, FieldPath
+from hwmodels.reading.errors import InputError, Problem
 from studies.space import Scalar
 from studies.spec import StudyText
 

@@ -43,7 +43,7 @@ def waited_for(result: Result, unit: str) -> str:
 
 def _sustained(report: TierReport) -> str:
     from algorithms.tier_report import MEANINGS
-    from hwmodels.quantity import format_quantity
+    from hwmodels.reading.quantity import format_quantity
 
     achieved, peak = (
         format_quantity(rate, "B/s", 4) for rate in (report.achieved_bytes_per_second, report.peak_bytes_per_second)

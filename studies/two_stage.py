@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.axes import Choice, Space
 from studies.goals import PacedBlock, number_of
 from studies.samplers import NSGA2, Proposer, Verdict, population

@@ -21,7 +21,7 @@ import numpy as np
 from algorithms.dam.parameters import DamParameters, Timing
 from algorithms.registry import Tensors
 from algorithms.shape import DTYPE_BYTES, FloatArray, Workload
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, GraphError, Segment, TokenBlock, Unit, UnitStep, operators
 from simulator.graph import Issue
 from simulator.operators import Span

@@ -10,7 +10,7 @@ import numpy as np
 from algorithms.hybrid.parameters import HybridParameters
 from algorithms.shape import Workload
 from algorithms.tiled.tiles import ceil_div
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 MULTIPLIER_BITS = (26, 17)
 """Magnitude bits of both operands of a DSP48E2's signed 27 x 18 multiplier (AMD UG579, named, not re-read)."""

@@ -16,7 +16,7 @@ from algorithms.hybrid.parameters import HybridParameters
 from algorithms.registry import Tensors, algorithm
 from algorithms.shape import Workload
 from algorithms.tiled.tiles import ceil_div
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
 
 BURST_BYTES = 16384

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from algorithms.levers import knob
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 _MAY_BE_ZERO = ("feed_forward", "experts", "expert_hidden", "score_depth")
 

@@ -11,7 +11,7 @@ from algorithms.kv_policy import LayerContext, PolicyState, Step, at_least, prob
 from algorithms.kv_ranking import Mask, top_mask
 from algorithms.kv_registry import kv_policy
 from algorithms.kv_rowscore import RowScoreState
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("block")

@@ -16,7 +16,7 @@ from algorithms.kv_policy import (
 from algorithms.kv_registry import kv_policy
 from algorithms.policies.full import Full
 from algorithms.policies.streaming_llm import StreamingLLM
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("duo_attention", aliases=("duo",))

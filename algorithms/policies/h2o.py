@@ -21,7 +21,7 @@ from algorithms.kv_policy import (
 )
 from algorithms.kv_ranking import Mask
 from algorithms.kv_registry import kv_policy
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("h2o", aliases=("h2o_real_drop",))

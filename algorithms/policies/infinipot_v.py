@@ -20,7 +20,7 @@ from algorithms.kv_policy import (
 )
 from algorithms.kv_ranking import Mask, top_mask
 from algorithms.kv_registry import kv_policy
-from hwmodels.errors import Problem
+from hwmodels.reading.errors import Problem
 
 
 @kv_policy("infinipot_v")

@@ -7,7 +7,7 @@ from typing import ClassVar
 from algorithms.kv_cost import CacheShape
 from algorithms.kv_policy import Action, HeadPart, KVPolicy, LayerContext, PolicyState, problems_to_error
 from algorithms.kv_registry import kv_policy
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("per_head")

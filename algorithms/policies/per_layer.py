@@ -8,7 +8,7 @@ from algorithms.kv_budget import KVBudget
 from algorithms.kv_combinators import Wrapper, WrapperState
 from algorithms.kv_policy import LayerContext, PolicyState, problems_to_error
 from algorithms.kv_registry import kv_policy
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("per_layer")

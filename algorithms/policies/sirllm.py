@@ -22,7 +22,7 @@ from algorithms.kv_policy import (
 )
 from algorithms.kv_ranking import Mask, top_mask
 from algorithms.kv_registry import kv_policy
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("sirllm")

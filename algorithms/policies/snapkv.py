@@ -21,7 +21,7 @@ from algorithms.kv_policy import (
 from algorithms.kv_ranking import Mask, group_reduce, pool
 from algorithms.kv_registry import kv_policy
 from algorithms.kv_window import RecentQueries
-from hwmodels.errors import Problem
+from hwmodels.reading.errors import Problem
 
 
 @kv_policy("snapkv")

@@ -54,7 +54,7 @@ from __future__ import annotations
 from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.reordered import ReorderedParameters
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 VARIANTS = ("sdpa.naive", "sdpa.scaled", "sdpa.reordered", "sdpa.memory_free")
 # Units of latency 1 on the critical path.

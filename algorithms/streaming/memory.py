@@ -15,7 +15,7 @@ from algorithms.capacity import Room, check_fits
 from algorithms.memory_binding import dram_description
 from algorithms.shape import DTYPE_BYTES, Workload
 from algorithms.streaming.parameters import StreamingParameters
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
 from simulator import DramServer, Graph, Unit, simulate

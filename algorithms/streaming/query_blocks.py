@@ -17,7 +17,7 @@ from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.pipeline import Pipeline
 from algorithms.streaming.softmax import stable_exponential, sum_and_accumulate
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from simulator import Graph
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from algorithms.tiled.pace import padded_flops
 from algorithms.tiled.plan import Launch, TilePlan
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,10 @@ from algorithms.tiled.splits import (
     prepared_splits,
 )
 from algorithms.tiled.tiles import ceil_div
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 
 @dataclass(frozen=True)

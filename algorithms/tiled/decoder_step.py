@@ -18,7 +18,7 @@ from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.tiles import ceil_div, round_up
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 STEP_DEPTH = 512
 """Elements of the sum that a step of a projection loads weights for."""

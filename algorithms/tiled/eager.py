@@ -26,7 +26,7 @@ from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.tiles import Tiling, ceil_div, spans
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 TRAINING_FLOPS = 3
 """Products of forward and backward pass, 2 and 4, over those of a forward pass."""

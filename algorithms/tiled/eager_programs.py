@@ -37,10 +37,10 @@ from algorithms.tiled.operators import (
 )
 from algorithms.tiled.parameters import bad_choices, bad_numbers, cached_bytes, knob
 from algorithms.tiled.plan import Launch
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 ProgramName = Literal["algorithms", "attention_pytorch"]
 

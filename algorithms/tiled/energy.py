@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from algorithms.shape import DTYPE_BYTES
 from algorithms.tiled.pace import padded_flops
 from algorithms.tiled.plan import Launch, TilePlan
-from hwmodels.accelerator import Accelerator
-from hwmodels.energy import energy_table
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.costs.energy import energy_table
 
 
 def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], seconds: float) -> dict[str, float]:

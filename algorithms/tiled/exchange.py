@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator, Link
+    from hwmodels.chips.accelerator import Accelerator, Link
 
 HOST = "host"
 """The memory of the host, behind a PCIe link; not a tier of the chip, and of no stated capacity."""

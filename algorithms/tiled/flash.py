@@ -32,7 +32,7 @@ from algorithms.tiled.steps import Steps
 from algorithms.tiled.tiles import QueryTile, Tiling
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 
 @chip_algorithm("flash.q_outer", TileParameters)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from algorithms.tiled.tiles import ceil_div
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 NextItemChoice = Literal["auto", "ahead", "finished", "stored"]
 """`algorithms.tiled.profile.NextItem`, or whichever fits."""

@@ -17,10 +17,10 @@ from algorithms.chip_registry import ChipAlgorithm, get_chip_algorithm
 from algorithms.shape import Mask, Workload
 from algorithms.tiled.in_flight import LEAST_STAGES
 from algorithms.tiled.profile import KernelProfile, NextItem
-from hwmodels.accelerator import Accelerator
-from hwmodels.documents import read_document
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.shipped import Shipped, is_path
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.reading.documents import read_document
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.shipped import Shipped, is_path
 
 Setting = int | float | str | bool
 

@@ -37,10 +37,10 @@ from algorithms.tiled.plan import TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, Steps
 from algorithms.tiled.tiles import QueryTile, Tiling
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 Storage = Literal["stored", "float32"]
 Masking = Literal["edge", "every_step"]

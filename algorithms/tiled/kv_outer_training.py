@@ -20,7 +20,7 @@ from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.tiles import Tiling
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 OPS_PER_SCORE = 5
 """Scale and subtract the maximum, divide by the sum, subtract the row's sum from dP, multiply by P, convert."""

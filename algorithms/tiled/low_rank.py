@@ -22,10 +22,10 @@ from algorithms.tiled.plan import Matmul, TilePlan, TileStep, WorkItem, run_leng
 from algorithms.tiled.room import check_tensors_fit
 from algorithms.tiled.steps import Steps
 from algorithms.tiled.tiles import QueryTile
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from algorithms.tiled.pace import TICKS_PER_CYCLE, Pace
 from algorithms.tiled.plan import Launch, TilePlan, WorkItem
 from algorithms.tiled.profile import UNFITTED, KernelProfile
 from algorithms.tiled.traffic import Traffic, traffic
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 from simulator import Graph, Result, simulate
 
 Mode = Literal["symmetric", "exact"]

@@ -17,7 +17,7 @@ from algorithms.memory_binding import dram_description
 from algorithms.tiled.fidelity import MemoryFidelity
 from algorithms.tiled.plan import Launch
 from algorithms.tiled.profile import KernelProfile
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier

@@ -24,7 +24,7 @@ from algorithms.tiled.mla_values import compute, draw_step, up_to_heads
 from algorithms.tiled.plan import TilePlan
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 TILE_WITHOUT_CHIP = 64
 

@@ -17,10 +17,10 @@ from algorithms.tiled.mla_room import block_buffers
 from algorithms.tiled.parameters import automatic_row_groups, bad_choices, bad_numbers, excess_bytes, knob
 from algorithms.tiled.plan import Overlap
 from algorithms.tiled.tiles import ceil_div, round_up
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 Scope = Literal["block", "core"]
 Inside = Literal["auto", "always", "never"]

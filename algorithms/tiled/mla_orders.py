@@ -33,7 +33,7 @@ from algorithms.tiled.mla_program import (
     Tensor,
     names_of,
 )
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 Order = Literal["exp", "kvcache", "seq", "rc", "ru", "rc2", "ru2"]
 ORDERS: tuple[Order, ...] = get_args(Order)

@@ -15,7 +15,7 @@ from algorithms.tiled.parameters import excess_bytes, fitting_core_bytes
 from algorithms.tiled.tiles import ceil_div
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from algorithms.shape import DTYPE_BYTES
 from algorithms.tiled.parameters import bad_numbers, knob
 from algorithms.tiled.plan import Launch, Matmul, TileStep, WorkItem, run_lengths
 from algorithms.tiled.tiles import ceil_div, spans
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 EXPF_OPS = 7
 """Around the exponential of base 2 in CUDA's expf: four multiply-adds and an addition that reduce the range, a shift

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from algorithms.tiled.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.tiled.profile import KernelProfile
-from hwmodels.accelerator import Accelerator, Core
+from hwmodels.chips.accelerator import Accelerator, Core
 
 TICKS_PER_CYCLE = 16
 

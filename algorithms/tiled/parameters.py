@@ -18,11 +18,11 @@ from algorithms.tiled.in_flight import (
 )
 from algorithms.tiled.plan import Overlap, TileOrder
 from algorithms.tiled.tiles import Tiling, ceil_div, round_up
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from simulator.errors import CapacityError
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator, Core
+    from hwmodels.chips.accelerator import Accelerator, Core
 
 Packing = Literal["auto", "always", "never"]
 Edge = Literal["padded", "trimmed"]

@@ -21,7 +21,7 @@ from algorithms.tiled.policy_plan import StepShape, attended_keys, policy_plan
 from algorithms.tiled.policy_run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost_in, step_record
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 Policied = TypeVar("Policied", bound=PolicyParameters)
 

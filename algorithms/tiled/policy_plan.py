@@ -34,7 +34,7 @@ from algorithms.tiled.policy_work import (
 from algorithms.tiled.splits import automatic_splits, merge_launch, partial_bytes, partial_row_bytes
 from algorithms.tiled.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
 from algorithms.tiled.tiles import ceil_div
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 
 ACCESS_BYTES = 64
 """Smallest access of a memory: a burst of HBM2 (128 bit x 4) and of a DDR5 channel (32 bit x 16). Gathers of shorter

@@ -26,10 +26,10 @@ from algorithms.registry import Tensors
 from algorithms.shape import FloatArray, Workload
 from algorithms.tiled.exchange import check_tiers, memory_tiers
 from algorithms.tiled.parameters import TileParameters, bad_choices, knob
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 When = Literal["policy", "step", "prefill"]
 _NEUTRAL_TIERS = tuple(f"tier {number}" for number in range(8))

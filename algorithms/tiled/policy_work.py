@@ -15,7 +15,7 @@ from algorithms.kv_cost import BARRIERS, Barrier, CacheShape, ScoreExport, StepC
 from algorithms.tiled.parameters import cached_bytes
 from algorithms.tiled.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.tiled.tiles import ceil_div
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 
 _ITEM_BYTES = 32 * 1024
 """Metadata that a work item reads at least before it is worth another one."""

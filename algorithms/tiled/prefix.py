@@ -21,10 +21,10 @@ from algorithms.tiled.online import merged
 from algorithms.tiled.parameters import cached_bytes, knob, tiling_of
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.splits import Split, merge_launch, partial_bytes
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 FITTABLE = (
     "launch_gap_s",

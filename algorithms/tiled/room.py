@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from algorithms.capacity import Room, check_fits
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 
 
 def check_tensors_fit(algorithm: str, capacity_bytes: int, chip: Accelerator, dtype: str) -> None:

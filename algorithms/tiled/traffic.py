@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from algorithms.tiled.plan import Launch
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 
 
 @dataclass(frozen=True)

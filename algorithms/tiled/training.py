@@ -36,7 +36,7 @@ from algorithms.tiled.steps import Steps
 from algorithms.tiled.tiles import QueryTile, Tiling, round_up
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 BACKWARD_TILE = 128
 """Rows and columns that an automatic tile of the backward pass starts from, as in flash-attention's kernels."""

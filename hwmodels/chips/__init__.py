@@ -1,0 +1,1 @@
+"""Chips as cited data: cores, memories, links, and what may be changed about them."""

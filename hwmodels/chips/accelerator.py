@@ -1,6 +1,6 @@
 """Chips from YAML: the shipped presets and a user's own files.
 
-A file has the fields of `hwmodels.chip.Accelerator` under the same names; each number is plain or
+A file has the fields of `hwmodels.chips.chip.Accelerator` under the same names; each number is plain or
 ``{value: "3.35 TB/s", source: "..."}``; ``assumption: true`` marks a choice of the model. A source that is a
 key of ``references.yaml`` stands for that entry. ``base: h100_sxm5_80g`` starts from a preset and changes only what is
 written. In a user's file other cores, caches, interfaces to memory or another node take back the published area of the
@@ -16,15 +16,15 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from hwmodels.bibliography import references
-from hwmodels.chip import Accelerator, Link, Resources, SharedTier
-from hwmodels.chip_schema import accelerator_schema
-from hwmodels.chip_text import AcceleratorText
-from hwmodels.compute import Core, Rates
-from hwmodels.documents import Document, Value, read_document, read_text
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.interfaces import interfaces_mm2
-from hwmodels.shipped import Shipped, is_path
+from hwmodels.chips.chip import Accelerator, Link, Resources, SharedTier
+from hwmodels.chips.chip_schema import accelerator_schema
+from hwmodels.chips.chip_text import AcceleratorText
+from hwmodels.chips.compute import Core, Rates
+from hwmodels.chips.interfaces import interfaces_mm2
+from hwmodels.reading.bibliography import references
+from hwmodels.reading.documents import Document, Value, read_document, read_text
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.shipped import Shipped, is_path
 
 __all__ = [
     "Accelerator",
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _DEEPEST_BASE = 8
-_SHIPPED = Shipped("hwmodels", "presets", "chip")
+_SHIPPED = Shipped("hwmodels.chips", "presets", "chip")
 
 
 def accelerator_names() -> tuple[str, ...]:

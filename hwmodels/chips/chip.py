@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hwmodels.compute import FORMAT_BITS, Core, Rates
-from hwmodels.energy_tables import technology_names
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.chips.compute import FORMAT_BITS, Core, Rates
+from hwmodels.costs.energy_tables import technology_names
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 ChipKind = Literal["gpu", "tpu", "dataflow", "systolic", "fpga", "custom", "abstract"]
 TierLevel = Literal["cache", "memory"]
@@ -39,7 +39,7 @@ class SharedTier:
         Whole chip, peak; latency without load.
     preset, count
         Tier preset of `hwmodels.tiers` that gives timing in cycles, and how many of them (stacks, channels) there are.
-        What another bandwidth costs in interfaces, and when `count` is their number: `hwmodels.interfaces`.
+        What another bandwidth costs in interfaces, and when `count` is their number: `hwmodels.chips.interfaces`.
     sustained_fraction
         Share of the peak seen by a streaming benchmark of this chip; None when no such reading is known.
     j_per_bit
@@ -102,7 +102,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class GivenEnergy:
-    """Energies that the chip's own source states; None takes them from the tables of `hwmodels.energy`.
+    """Energies that the chip's own source states; None takes them from the tables of `hwmodels.costs.energy`.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ class Accelerator:
     def die_fields(self) -> dict[str, Number | str | None]:
         """The fields that datapaths and macros of a die follow from, by path: cores and what is in them, node, caches.
 
-        Silicon for memory outside of the chip is not among them: see `hwmodels.interfaces`.
+        Silicon for memory outside of the chip is not among them: see `hwmodels.chips.interfaces`.
         """
         grows = {"cores", "node_nm"} | {f"{tier.name}.capacity_bytes" for tier in self.caches}
         return {path: value for path, value in self.values().items() if path in grows or path.startswith("core.")}
@@ -290,12 +290,12 @@ class Accelerator:
         InputError
             Unknown paths (with the nearest one), values of the wrong kind, or a chip that cannot be.
         """
-        from hwmodels.chip_changes import changed
+        from hwmodels.chips.chip_changes import changed
 
         return changed(self, overrides)
 
     def _repr_html_(self) -> str:
-        from hwmodels.chip_card import card
+        from hwmodels.chips.chip_card import card
 
         return card(self)
 

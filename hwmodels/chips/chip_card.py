@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hwmodels.cards import html_table
-from hwmodels.chip import Accelerator, Number
-from hwmodels.chip_changes import unit_of
-from hwmodels.quantity import format_quantity
+from hwmodels.chips.chip import Accelerator, Number
+from hwmodels.chips.chip_changes import unit_of
+from hwmodels.reading.cards import html_table
+from hwmodels.reading.quantity import format_quantity
 
 UNCITED = "not published"
 

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from hwmodels.chip import OVERRIDDEN, Accelerator, GivenEnergy, Link, Number, Resources, SharedTier
-from hwmodels.compute import FORMAT_BITS, Core, Rates
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.quantity import parse_quantity
+from hwmodels.chips.chip import OVERRIDDEN, Accelerator, GivenEnergy, Link, Number, Resources, SharedTier
+from hwmodels.chips.compute import FORMAT_BITS, Core, Rates
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.quantity import parse_quantity
 
 T = TypeVar("T", Accelerator, Core, SharedTier, Link, Resources, GivenEnergy)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwmodels.chip_text import AcceleratorText
+from hwmodels.chips.chip_text import AcceleratorText
 
 _CITED = "Cited_"
 _PLAIN: dict[str, object] = {"type": ["number", "string"]}

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from hwmodels.bibliography import source_text
-from hwmodels.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
-from hwmodels.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
-from hwmodels.compute import Core, Rates
-from hwmodels.energy_tables import technology_names
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.quantity import (
+from hwmodels.chips.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
+from hwmodels.chips.compute import Core, Rates
+from hwmodels.costs.energy_tables import technology_names
+from hwmodels.reading.bibliography import source_text
+from hwmodels.reading.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.quantity import (
     Bytes,
     BytesPerSecond,
     Hertz,
@@ -57,7 +57,7 @@ class _Strict(BaseModel):
 
 
 class CoreText(_Strict):
-    """The `core` section; fields are those of `hwmodels.compute.Core`."""
+    """The `core` section; fields are those of `hwmodels.chips.compute.Core`."""
 
     matrix_flops_per_cycle: dict[str, PositiveGiven]
     matrix_rows: CountGiven
@@ -74,7 +74,7 @@ class CoreText(_Strict):
 
 
 class TierText(_Strict):
-    """One entry of `tiers`; fields are those of `hwmodels.chip.SharedTier`."""
+    """One entry of `tiers`; fields are those of `hwmodels.chips.chip.SharedTier`."""
 
     level: TierLevel
     technology: Technology
@@ -88,7 +88,7 @@ class TierText(_Strict):
 
 
 class LinkText(_Strict):
-    """One entry of `links`; fields are those of `hwmodels.chip.Link`."""
+    """One entry of `links`; fields are those of `hwmodels.chips.chip.Link`."""
 
     technology: Technology
     bytes_per_second: BandwidthGiven

@@ -19,12 +19,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hwmodels.bibliography import references, source_text
-from hwmodels.chip import OVERRIDDEN, Accelerator, SharedTier
-from hwmodels.cited import Cited
-from hwmodels.documents import read_text
-from hwmodels.energy_tables import energy_tables
-from hwmodels.quantity import Bytes, BytesPerSecond, SquareMillimetres, Watts, format_quantity
+from hwmodels.chips.chip import OVERRIDDEN, Accelerator, SharedTier
+from hwmodels.costs.energy_tables import energy_tables
+from hwmodels.reading.bibliography import references, source_text
+from hwmodels.reading.cited import Cited
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.quantity import Bytes, BytesPerSecond, SquareMillimetres, Watts, format_quantity
 
 FILE = "memory_interfaces.yaml"
 BITS = 8
@@ -155,7 +155,7 @@ def standing_j_per_bit(technology: str) -> float:
 @cache
 def interface_tables() -> InterfacesText:
     """The shipped table."""
-    text = (resources.files("hwmodels") / FILE).read_text(encoding="utf-8")
+    text = (resources.files("hwmodels.chips") / FILE).read_text(encoding="utf-8")
     return read_text(text, FILE).validate(InterfacesText)
 
 

@@ -13,12 +13,12 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hwmodels.accelerator import accelerator_names, load_accelerator
-from hwmodels.cards import html_table
-from hwmodels.chip import Accelerator
-from hwmodels.compute import Rates
-from hwmodels.energy_tables import energy_tables, sram_mm2_per_byte
-from hwmodels.interfaces import INTERFACE_FIELDS, interfaces_mm2, memory_interfaces
+from hwmodels.chips.accelerator import accelerator_names, load_accelerator
+from hwmodels.chips.chip import Accelerator
+from hwmodels.chips.compute import Rates
+from hwmodels.chips.interfaces import INTERFACE_FIELDS, interfaces_mm2, memory_interfaces
+from hwmodels.costs.energy_tables import energy_tables, sram_mm2_per_byte
+from hwmodels.reading.cards import html_table
 
 _OPERATORS: dict[str, tuple[str, ...]] = {
     "float64": ("float32_multiply",) * 4 + ("float32_add",) * 2,

@@ -1,9 +1,9 @@
 """Energy of a chip per operation and per byte, and the power that follows.
 
 Datapath energies come from published tables at 45 and 7 nm and are carried to the chip's node by the rules of
-`hwmodels.energy_tables`; what the chip's own source states goes first. Instruction fetch, clocks and control are not in
-the table, so a sum over work is a lower estimate of what a programmable chip draws: an H100 at 700 W and 989 TFLOP/s
-spends 1.42 pJ per multiply-accumulate over all, of which the multiplier and adder are about a third.
+`hwmodels.costs.energy_tables`; what the chip's own source states goes first. Instruction fetch, clocks and control are
+not in the table, so a sum over work is a lower estimate of what a programmable chip draws: an H100 at 700 W and 989
+TFLOP/s spends 1.42 pJ per multiply-accumulate over all, of which the multiplier and adder are about a third.
 
 Memory outside of the chip costs energy by bits and by time. Energies per bit that hold the idle power of a streaming
 memory are charged without it, so that nothing is counted twice; what a chip's source states is taken as it is.
@@ -15,13 +15,13 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hwmodels.area import area_of
-from hwmodels.cards import html_table
-from hwmodels.chip import Accelerator, Link, SharedTier
-from hwmodels.compute import FORMAT_BITS, Rates
-from hwmodels.energy_tables import energy_tables, leakage_w_per_mm2
-from hwmodels.errors import InputError, Problem, did_you_mean
-from hwmodels.interfaces import FILE, memory_interfaces, standing_j_per_bit
+from hwmodels.chips.chip import Accelerator, Link, SharedTier
+from hwmodels.chips.compute import FORMAT_BITS, Rates
+from hwmodels.chips.interfaces import FILE, memory_interfaces, standing_j_per_bit
+from hwmodels.costs.area import area_of
+from hwmodels.costs.energy_tables import energy_tables, leakage_w_per_mm2
+from hwmodels.reading.cards import html_table
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 _OPERATIONS: dict[str, tuple[str, ...]] = {
     "float32": ("float32_multiply", "float32_add"),

@@ -10,9 +10,9 @@ from importlib import resources
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from hwmodels.cited import Cited
-from hwmodels.documents import read_text
-from hwmodels.quantity import Bytes, Joules, JoulesPerBit, SquareMillimetres
+from hwmodels.reading.cited import Cited
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.quantity import Bytes, Joules, JoulesPerBit, SquareMillimetres
 from hwmodels.tiers.sram_energy import sram_area_mm2, sram_leakage_w, sram_table
 
 COMPUTED_TECHNOLOGIES = ("sram", "core_sram")
@@ -128,7 +128,7 @@ def _at_node(points: Sequence[tuple[float, float]], node_nm: float) -> float:
 @cache
 def energy_tables() -> EnergyTables:
     """The shipped tables."""
-    text = (resources.files("hwmodels") / "energy_tables.yaml").read_text(encoding="utf-8")
+    text = (resources.files("hwmodels.costs") / "energy_tables.yaml").read_text(encoding="utf-8")
     return read_text(text, "energy_tables.yaml").validate(EnergyTables)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from hwmodels.cited import Cited
-from hwmodels.documents import read_text
+from hwmodels.reading.cited import Cited
+from hwmodels.reading.documents import read_text
 
 
 class ReferenceText(BaseModel):
@@ -33,7 +33,7 @@ class BibliographyText(BaseModel):
 @cache
 def references() -> dict[str, str]:
     """Full text of each short source name, with how far it was checked."""
-    text = (resources.files("hwmodels") / "references.yaml").read_text(encoding="utf-8")
+    text = (resources.files("hwmodels.reading") / "references.yaml").read_text(encoding="utf-8")
     found = read_text(text, "references.yaml").validate(BibliographyText).references
     return {name: f"{entry.reference} [{entry.status}]" for name, entry in found.items()}
 

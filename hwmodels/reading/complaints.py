@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from hwmodels.documents import Document, FieldPath
+    from hwmodels.reading.documents import Document, FieldPath
 
 _LONGEST_SHOWN = 60
 _PLAINLY = {

@@ -19,8 +19,8 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from hwmodels.complaints import document_path, problems_of
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.complaints import document_path, problems_of
+from hwmodels.reading.errors import InputError, Problem
 
 M = TypeVar("M", bound=BaseModel)
 Scalar = str | int | float | bool | None

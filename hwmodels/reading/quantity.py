@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from hwmodels.errors import nearest
+from hwmodels.reading.errors import nearest
 
 _DECIMAL_PREFIXES = {
     "p": Decimal("1e-12"),

@@ -7,8 +7,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from hwmodels.documents import Document, read_document, read_text
-from hwmodels.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.documents import Document, read_document, read_text
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 SUFFIX = ".yaml"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from hwmodels.errors import did_you_mean
+from hwmodels.reading.errors import did_you_mean
 from hwmodels.standards.standard import (
     COORDINATES,
     Coordinate,

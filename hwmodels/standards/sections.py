@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_h
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from hwmodels.cited import CITE_PLAIN, UNCITED, Cited
-from hwmodels.quantity import Seconds
+from hwmodels.reading.cited import CITE_PLAIN, UNCITED, Cited
+from hwmodels.reading.quantity import Seconds
 from hwmodels.standards.standard import (
     Coordinate,
     DramBus,

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hwmodels.documents import Document, in_order, read_document
-from hwmodels.errors import InputError, Problem
-from hwmodels.shipped import Shipped, is_path
+from hwmodels.reading.documents import Document, in_order, read_document
+from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.shipped import Shipped, is_path
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.sections import SECTIONS, DramSections, citation
 from hwmodels.standards.standard import DramStandard

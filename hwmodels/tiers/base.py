@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from hwmodels.cards import html_table
-from hwmodels.quantity import format_quantity
+from hwmodels.reading.cards import html_table
+from hwmodels.reading.quantity import format_quantity
 
 Citations = tuple[tuple[str, str], ...]
 """Field and its source."""

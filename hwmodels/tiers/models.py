@@ -7,8 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hwmodels.cited import CITE_PLAIN, Cited
-from hwmodels.quantity import Bytes, BytesPerSecond, Hertz, Joules, JoulesPerBit, Seconds, SquareMillimetres, Watts
+from hwmodels.reading.cited import CITE_PLAIN, Cited
+from hwmodels.reading.quantity import (
+    Bytes,
+    BytesPerSecond,
+    Hertz,
+    Joules,
+    JoulesPerBit,
+    Seconds,
+    SquareMillimetres,
+    Watts,
+)
 from hwmodels.standards.sections import LARGEST, DramSections, Section
 from hwmodels.standards.standard import DramStandard
 from hwmodels.tiers.dram_energy import DramEnergy, SupplyCurrents

@@ -16,9 +16,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hwmodels.cited import Cited
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.cited import Cited
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError, Problem
 from hwmodels.standards.sections import citation
 
 Cell = Literal["HP", "LOP", "LSTP"]

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hwmodels.documents import Document, FieldPath, Value, in_order, read_text
-from hwmodels.errors import InputError, did_you_mean
-from hwmodels.shipped import Shipped
+from hwmodels.reading.documents import Document, FieldPath, Value, in_order, read_text
+from hwmodels.reading.errors import InputError, did_you_mean
+from hwmodels.reading.shipped import Shipped
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.text import load_standard, overlay
 from hwmodels.tiers.models import DramTierText, FlashTierText, LinkTierText, SramTierText

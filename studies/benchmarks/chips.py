@@ -15,7 +15,7 @@ from algorithms.tiled.parameters import TileParameters
 from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.profile import KernelProfile, unfitted_for
 from algorithms.workload import load_workload
-from hwmodels.accelerator import Accelerator, load_accelerator
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from studies.bench import Figures, benchmark
 
 REPEATS = 5

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.cli import (
     advise,
     bench,

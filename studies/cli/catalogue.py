@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
 
         return [(name, policy_line(policy_class(name))) for name in policy_names()]
     if kind is Kind.CHIPS:
-        from hwmodels.accelerator import accelerator_names
+        from hwmodels.chips.accelerator import accelerator_names
         from studies.cli.show_chip import chip_line
 
         return [(name, chip_line(name)) for name in accelerator_names()]

@@ -68,7 +68,7 @@ def schema(
     quiet: QuietFlag = False,
 ) -> None:
     """Print the JSON schema of study or chip files, for editors that complete and check YAML."""
-    from hwmodels.accelerator import accelerator_schema
+    from hwmodels.chips.accelerator import accelerator_schema
     from studies.spec import StudyText
 
     del as_json, quiet  # a schema has one form

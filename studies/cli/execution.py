@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import note
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def read_limits(time_limit: str | None, memory_limit: str | None) -> Limits:
 
 
 def _read(option: str, text: str | None, unit: str, problems: list[Problem]) -> float | None:
-    from hwmodels.quantity import parse_quantity
+    from hwmodels.reading.quantity import parse_quantity
 
     if text is None:
         return None

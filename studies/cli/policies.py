@@ -83,7 +83,7 @@ def _request(
     dtype: str,
 ) -> Request:
     """What the options ask for; raises InputError with everything that is wrong."""
-    from hwmodels.errors import InputError, Problem
+    from hwmodels.reading.errors import InputError, Problem
     from studies.kv_table import Request
     from studies.parts import find_chip, find_workload
     from studies.quality_streams import stream_named
@@ -130,7 +130,7 @@ def _parse(text: str) -> None:
 
 
 def _write(write: Callable[[], None], output: Path) -> None:
-    from hwmodels.errors import InputError, Problem
+    from hwmodels.reading.errors import InputError, Problem
 
     try:
         write()

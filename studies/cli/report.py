@@ -39,7 +39,7 @@ def report(
     quiet: QuietFlag = False,
 ) -> None:
     """Write a self-contained HTML report that opens offline, or export the points as a table."""
-    from hwmodels.errors import InputError, Problem
+    from hwmodels.reading.errors import InputError, Problem
     from studies.store import Store
 
     del quiet
@@ -68,7 +68,7 @@ def report(
 
 
 def _read_validation(path: Path) -> dict[str, Json]:
-    from hwmodels.errors import InputError, Problem
+    from hwmodels.reading.errors import InputError, Problem
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

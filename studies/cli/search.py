@@ -107,7 +107,7 @@ def search(
 
 def _fidelity(name: str | None) -> MemoryFidelity | None:
     from algorithms.tiled.fidelity import MEMORY_FIDELITIES
-    from hwmodels.errors import InputError, Problem, did_you_mean
+    from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
     for fidelity in MEMORY_FIDELITIES:
         if fidelity == name:
@@ -155,8 +155,8 @@ def _text(study: Study, summary: SearchSummary, evaluations: int) -> str:
 
 def _setting(name: str, value: Scalar) -> Scalar:
     """A value of an axis; fields of a chip with their unit, so that it can be written back as it stands."""
-    from hwmodels.chip_changes import unit_of
-    from hwmodels.quantity import format_quantity
+    from hwmodels.chips.chip_changes import unit_of
+    from hwmodels.reading.quantity import format_quantity
 
     unit = unit_of(name) if name.startswith("chip.") else None
     return value if unit is None or not isinstance(value, int | float) else format_quantity(value, unit)

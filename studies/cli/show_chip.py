@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from studies.cli.output import emit, table
 
 if TYPE_CHECKING:
-    from hwmodels.area import Area
-    from hwmodels.chip import Accelerator
-    from hwmodels.energy import EnergyTable
+    from hwmodels.chips.chip import Accelerator
+    from hwmodels.costs.area import Area
+    from hwmodels.costs.energy import EnergyTable
     from studies.space import Json
 
 _FULL_POWER_FORMATS = ("float16", "bfloat16", "int16", "float32")
@@ -18,8 +18,8 @@ _FULL_POWER_FORMATS = ("float16", "bfloat16", "int16", "float32")
 
 def chip_line(name: str) -> str:
     """One line about a shipped chip: what it is, its 16-bit peak and its memory."""
-    from hwmodels.accelerator import load_accelerator
-    from hwmodels.quantity import format_quantity
+    from hwmodels.chips.accelerator import load_accelerator
+    from hwmodels.reading.quantity import format_quantity
 
     chip = load_accelerator(name)
     peak = format_quantity(chip.peak_flops_per_second(_main_format(chip)), "FLOP/s", 4)
@@ -35,9 +35,9 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
     InputError
         An unknown chip or field, or a value that cannot be.
     """
-    from hwmodels.accelerator import load_accelerator
-    from hwmodels.area import area_of
-    from hwmodels.energy import energy_table, full_power_w
+    from hwmodels.chips.accelerator import load_accelerator
+    from hwmodels.costs.area import area_of
+    from hwmodels.costs.energy import energy_table, full_power_w
 
     chip = load_accelerator(name)
     if changes:
@@ -51,7 +51,7 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
 
 
 def _assignment(text: str) -> tuple[str, str]:
-    from hwmodels.errors import InputError, Problem
+    from hwmodels.reading.errors import InputError, Problem
 
     path, equals, value = text.partition("=")
     if not equals or not path:
@@ -66,7 +66,7 @@ def _main_format(chip: Accelerator) -> str:
 
 
 def _document(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, float]) -> Json:
-    from hwmodels.chip_card import derived, field_rows
+    from hwmodels.chips.chip_card import derived, field_rows
 
     sources = dict(energy.sources)
     return {
@@ -103,7 +103,7 @@ def _energy_unit(name: str) -> str:
 
 def _interface_rows(chip: Accelerator) -> Iterator[tuple[str, str, float, str | None, str]]:
     """(tier, field, value, unit, source) of every interface to memory outside of the chip."""
-    from hwmodels.interfaces import memory_interfaces
+    from hwmodels.chips.interfaces import memory_interfaces
 
     for interface in memory_interfaces(chip):
         sources = dict(interface.sources)
@@ -116,7 +116,7 @@ def _idle(energy: EnergyTable) -> dict[str, float]:
 
 
 def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, float]) -> str:
-    from hwmodels.chip_card import derived, field_rows, value_text
+    from hwmodels.chips.chip_card import derived, field_rows, value_text
 
     sources = dict(energy.sources)
     parts = [f"{chip.name}: {chip.summary}"]

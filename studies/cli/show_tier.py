@@ -12,14 +12,14 @@ from studies.cli.output import EXIT_CHECK_FAILED, emit, table
 
 if TYPE_CHECKING:
     from algorithms.tier_check import LatencyCheck
-    from hwmodels.documents import Value
+    from hwmodels.reading.documents import Value
     from hwmodels.tiers.tier import DramTier, Tier
     from studies.space import Json
 
 
 def tier_line(name: str) -> str:
     """One line about a shipped tier."""
-    from hwmodels.quantity import format_quantity
+    from hwmodels.reading.quantity import format_quantity
     from hwmodels.tiers.text import load_tier
 
     tier = load_tier(name)
@@ -55,8 +55,8 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
 
 def _changes(changes: Sequence[str]) -> tuple[dict[str, Value], float | None]:
     """Changed fields of the tier's file, and the transfer size."""
-    from hwmodels.errors import InputError, Problem
-    from hwmodels.quantity import parse_quantity
+    from hwmodels.reading.errors import InputError, Problem
+    from hwmodels.reading.quantity import parse_quantity
 
     fields: dict[str, Value] = {}
     size, problems = None, []
@@ -142,7 +142,7 @@ def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
 
 
 def _text(tier: Tier, check: LatencyCheck, size: float | None) -> str:
-    from hwmodels.quantity import format_quantity
+    from hwmodels.reading.quantity import format_quantity
     from hwmodels.tiers.tier import DramTier
 
     devices = "" if tier.count == 1 else f", {tier.count} of them"
@@ -185,7 +185,7 @@ class _Sources:
 
 def _other_parts(tier: Tier, sources: _Sources) -> list[str]:
     """Fields of a tier that is no DRAM; those of its energy one level down; rates by size."""
-    from hwmodels.quantity import format_quantity
+    from hwmodels.reading.quantity import format_quantity
 
     rows: list[tuple[str, object, str]] = []
     fields = {name: value for name, value in dataclasses.asdict(tier).items() if value is not None}
@@ -201,7 +201,7 @@ def _other_parts(tier: Tier, sources: _Sources) -> list[str]:
 
 def _dram_parts(tier: DramTier, sources: _Sources) -> list[str]:
     """Organisation, timings, command bus, controller, mapping and energies."""
-    from hwmodels.quantity import format_quantity
+    from hwmodels.reading.quantity import format_quantity
 
     standard, organisation = tier.standard, tier.organisation
     nanoseconds = standard.clock_s * 1e9

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def mla(
 ) -> int:
     """FLOP and bytes of attention blocks, exactly, and against closed formulas."""
     del quiet
-    from hwmodels.accelerator import load_accelerator
+    from hwmodels.chips.accelerator import load_accelerator
     from studies.validate.mla import validate_mla
 
     return show(validate_mla(cases, load_accelerator(chip)), as_json=as_json)

@@ -31,7 +31,7 @@ import pandas as pd
 from plotly.subplots import make_subplots
 
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from studies.chip_evaluate import evaluate_on_chip
 from studies.kv_table import QUALITY_HEADS, QUALITY_TOKENS, Request, policy_table
 from studies.metrics import measure

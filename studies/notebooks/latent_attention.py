@@ -31,7 +31,7 @@ import plotly.graph_objects as go
 
 from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from studies.mla_study import (
     CHIPS,
     absorption_point,

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from algorithms.shape import Workload
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.goals import Goals
 from studies.metrics import Goal, metrics
 from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs

@@ -10,7 +10,7 @@ from algorithms.tiled.mapping import ChipRun, time_plan
 from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.profile import unfitted_for
 from algorithms.workload import load_workload
-from hwmodels.accelerator import Accelerator, load_accelerator
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from studies.reproduce import Row, reproduced, reproduction
 
 PAPER = "arXiv:2205.14135"

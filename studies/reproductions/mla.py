@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from hwmodels.accelerator import Accelerator, load_accelerator
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from studies.mla_study import (
     CHIPS,
     absorption_point,

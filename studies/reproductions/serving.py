@@ -16,8 +16,8 @@ from algorithms.tiled.plan import TilePlan
 from algorithms.tiled.prefix import PrefixParameters
 from algorithms.tiled.profile import unfitted_for
 from algorithms.workload import load_workload
-from hwmodels.accelerator import Accelerator, load_accelerator
-from hwmodels.errors import InputError, Problem
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
+from hwmodels.reading.errors import InputError, Problem
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.transfer import FlashTier
 from studies.reproduce import Row, quoted, reproduced, reproduction

@@ -10,7 +10,7 @@ from algorithms.experts import ExpertMemory, dense_parameters, draw_requests, se
 from algorithms.tiled.mla_fusion import fused_bytes, unfused_bytes
 from algorithms.tiled.mla_orders import plain_program
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from studies.reproduce import Row, quoted, reproduced, reproduction
 
 ABSTRACT = "arXiv:2405.07518, abstract"

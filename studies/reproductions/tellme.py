@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from studies.reproduce import Row, quoted, reproduced, reproduction
 
 ABSTRACT = "arXiv:2510.15926, abstract"

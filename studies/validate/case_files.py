@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError, Problem
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from simulator import Result, simulate
 from simulator.errors import SimulatorError
 from studies.space import Engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algorithms.memory_patterns import AddressSpace, make_stream
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError
 from simulator.servers.dram.tier import DramCounters, Requests, run_dram
 from studies.validate.dram_cases import DramCase, DramCases, DramConfig, load_dram_cases

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hwmodels.accelerator import Accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.reading.errors import InputError
 from studies.validate.gpu_cases import GpuPoint
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from algorithms.shape import DTYPE_BYTES, Workload
-from hwmodels.accelerator import Accelerator, load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
+from hwmodels.reading.errors import InputError
 from studies.validate.case_files import load_case_file
 
 Given = int | float | str | bool | None

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.tiled.kernels import Kernel, kernel_names, load_kernel, profile_path
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 from studies.validate.gpu_cases import GpuPoint, UnsupportedPointError, load_points
 from studies.validate.gpu_plans import predict
 

@@ -15,8 +15,8 @@ from algorithms.tiled.mapping import ChipRun, time_plan
 from algorithms.tiled.operators import Elementwise, OperatorParameters, Product, softmax_launch
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.profile import KernelProfile
-from hwmodels.accelerator import Accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError
 from studies.validate.gpu_cases import GpuPoint, UnsupportedPointError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.validate.kv_cases import Case, UnsupportedCaseError, load_cases
 from studies.validate.kv_compare import Findings, compare, overlap_asked, tied
 from studies.validate.kv_families import Computation, family_of

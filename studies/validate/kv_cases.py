@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem
 
 Array = NDArray[np.floating]
 Json = int | float | str | bool | None | list["Json"] | dict[str, "Json"]

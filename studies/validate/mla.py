@@ -13,8 +13,8 @@ from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.mla_orders import ORDERS
 from algorithms.tiled.mla_plan import BlockCounters
-from hwmodels.accelerator import Accelerator, load_accelerator
-from hwmodels.errors import InputError, did_you_mean
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
+from hwmodels.reading.errors import InputError, did_you_mean
 from simulator.errors import SimulatorError
 from studies.validate.case_files import load_case_file
 from studies.validate.mla_formulas import Costs, costs

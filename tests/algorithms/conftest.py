@@ -11,7 +11,7 @@ from algorithms.registry import ALGORITHMS
 from algorithms.shape import Workload
 from algorithms.tiled.mapping import ChipRun, Mode, time_plan
 from algorithms.tiled.profile import unfitted_for
-from hwmodels.accelerator import Accelerator
+from hwmodels.chips.accelerator import Accelerator
 
 
 @pytest.fixture

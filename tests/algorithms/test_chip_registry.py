@@ -10,7 +10,7 @@ import pytest
 from algorithms import register
 from algorithms.chip_registry import TiledAlgorithm, chip_algorithm, chip_algorithm_names, get_chip_algorithm
 from algorithms.registry import ENTRY_POINT_GROUP, algorithm
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 
 @dataclass(frozen=True)

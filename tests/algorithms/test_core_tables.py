@@ -14,7 +14,7 @@ from algorithms.tiled.mapping import time_launch
 from algorithms.tiled.pace import Pace
 from algorithms.tiled.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.tiled.profile import UNFITTED
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from simulator import Block, FiringTable, Segment, simulate
 
 CHIP = load_accelerator("h100_sxm5_80g")

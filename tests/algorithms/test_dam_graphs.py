@@ -12,7 +12,7 @@ from algorithms.dam.parameters import DamParameters, Timing
 from algorithms.registry import algorithm_names, get_algorithm
 from algorithms.shape import Workload
 from algorithms.tensors import draw_tensors
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from reference import oracle
 from simulator import Block, GraphError, Segment, Unit, simulate
 

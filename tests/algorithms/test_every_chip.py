@@ -8,7 +8,7 @@ from algorithms.chip_registry import get_chip_algorithm
 from algorithms.shape import Workload
 from algorithms.tiled.energy import energy_of
 from algorithms.tiled.mapping import time_plan
-from hwmodels.accelerator import accelerator_names, load_accelerator
+from hwmodels.chips.accelerator import accelerator_names, load_accelerator
 
 HEADS = {"heads": 8, "kv_heads": 2, "head_dim": 64, "dtype": "float16"}
 PREFILL = Workload(name="prompt", phase="prefill", q_len=256, kv_len=256, **HEADS)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from algorithms.experts import ExpertMemory, dense_parameters, draw_requests, serve
 from algorithms.workload import load_workload
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 
 def memory(resident: int) -> ExpertMemory:

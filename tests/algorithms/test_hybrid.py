@@ -11,7 +11,7 @@ from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
 from algorithms.tensors import draw_tensors
 from algorithms.workload import load_workload
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from simulator import Result, simulate
 from studies.cli.options import DesignOptions, design_point
 from studies.evaluate import evaluate

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.kv_paging import OutOfPagesError, PagedMemory, Request, run_contiguous, run_paged
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 operations = st.lists(
     st.tuples(st.sampled_from(["start", "fork", "append", "finish"]), st.integers(0, 10**6)), max_size=60

@@ -3,7 +3,7 @@
 import pytest
 
 from algorithms.placement import BlockCache, Placement, TieredBlocks
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 
 def test_least_recently_used_leaves_first_and_never_what_is_asked_for():

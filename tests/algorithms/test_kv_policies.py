@@ -12,7 +12,7 @@ from algorithms.kv_quantize import compression_ratio, low_bit_bytes, quantize_ro
 from algorithms.kv_stream import KVStack, KVStream
 from algorithms.kv_text import parse_policy
 from algorithms.placement import Placement
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 SHAPE = CacheShape(2, 2, 4)
 

@@ -14,7 +14,7 @@ from algorithms.kv_policy import ScoreState
 from algorithms.kv_registry import policy_class, policy_names
 from algorithms.kv_stream import KVStream
 from algorithms.kv_text import parse_policy
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 BUDGET = 12
 DIM = 4

@@ -17,7 +17,7 @@ from algorithms.policies.sink import Sink
 from algorithms.policies.snapkv import SnapKV
 from algorithms.policies.streaming_llm import StreamingLLM
 from algorithms.policies.window import Window
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 
 @pytest.mark.parametrize(

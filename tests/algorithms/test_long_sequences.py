@@ -10,7 +10,7 @@ import pytest
 from algorithms.chip_registry import get_chip_algorithm
 from algorithms.tiled.mapping import REPRESENTATIVES, ChipRun, time_launch, time_plan
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from simulator import simulate
 
 K = 1024

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from algorithms.memory_patterns import AddressSpace, make_stream, pattern_names, random_below
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 
 FIELDS = (("column", 4), ("channel", 8), ("group", 4), ("bank", 4), ("rank", 2), ("column", 8), ("row", 64))
 SPACE = AddressSpace(32, 32 * math.prod(size for _, size in FIELDS), FIELDS, 0.63)

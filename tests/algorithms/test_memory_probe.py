@@ -11,7 +11,7 @@ from algorithms.memory_binding import dram_description
 from algorithms.memory_probe import probe, probed_tier, traffic
 from algorithms.probe_parameters import ProbeParameters
 from algorithms.tier_report import TierReport
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
 from simulator.servers.dram.layout import K_CHANNEL

@@ -18,8 +18,8 @@ from algorithms.tiled.mla_gemm import GemmTiles, Task, gemm_items
 from algorithms.tiled.mla_orders import ORDERS, latent_program, plain_program
 from algorithms.tiled.mla_program import Product, core_of
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError
 from studies.validate.mla_formulas import absorption_crossover, costs, reuse_crossover
 

@@ -10,7 +10,7 @@ from algorithms.shape import Workload
 from algorithms.streaming.memory import memory_bounds, on_memory
 from algorithms.streaming.query_blocks import QueryBlockParameters, build
 from algorithms.tensors import draw_tensors
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from reference.oracle import attention
 from simulator import simulate
 

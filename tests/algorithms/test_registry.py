@@ -11,7 +11,7 @@ from algorithms import register
 from algorithms.registry import ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
 from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from simulator import Graph, simulate
 
 WORKLOAD = Workload(name="w", phase="prefill", heads=2, kv_heads=1, q_len=3, kv_len=5, head_dim=2)

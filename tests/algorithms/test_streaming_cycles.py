@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
 from algorithms.streaming.closed_form import VARIANTS, outside_the_closed_form, streaming_cycles
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from simulator import ENGINES, Graph, simulate
 
 LATENCIES = ("qk_latency", "exp_latency", "reduce_latency", "div_latency", "pv_latency")

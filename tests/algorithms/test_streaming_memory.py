@@ -9,7 +9,7 @@ from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
 from algorithms.streaming.memory import memory_bounds, on_memory
 from algorithms.tensors import draw_tensors
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from reference.metrics import relative_l2
 from reference.oracle import attention
 from simulator import simulate

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from algorithms.memory_binding import dram_description
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from hwmodels.tiers.text import load_tier, tier_names
 from hwmodels.tiers.tier import DramTier
 from simulator.errors import GraphError

@@ -12,8 +12,8 @@ from algorithms.tiled.kernels import load_kernel
 from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem
 from algorithms.tiled.profile import KernelProfile
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 
 A100 = load_accelerator("a100_sxm4_40g")
 STEP = TileStep(2048, (Matmul(16, 256, 64),), 16 * 256, 6 * 16 * 256, (Matmul(16, 64, 256),))

@@ -19,7 +19,7 @@ from algorithms.tiled.kernels import kernel_names, load_kernel
 from algorithms.tiled.parameters import TileParameters, excess_bytes, footprint, items_held
 from algorithms.tiled.profile import unfitted_for
 from algorithms.workload import load_workload
-from hwmodels.accelerator import Accelerator, load_accelerator
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from simulator.errors import CapacityError
 
 FEW_CORES = ("tpu_v5e", "tpu_v5p", "groq_lpu1")

@@ -17,7 +17,7 @@ from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
 from algorithms.tiled.profile import UNFITTED, KernelProfile, unfitted_for
 from algorithms.workload import load_workload
-from hwmodels.accelerator import Accelerator, load_accelerator
+from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from simulator.errors import CapacityError
 
 V5E, V5P, H100 = (load_accelerator(name) for name in ("tpu_v5e", "tpu_v5p", "h100_sxm5_80g"))

@@ -11,8 +11,8 @@ from algorithms.tensors import draw_tensors
 from algorithms.tiled import tiles
 from algorithms.tiled.mapping import time_plan
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 from reference import oracle
 from simulator.errors import CapacityError
 

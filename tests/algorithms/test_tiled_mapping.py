@@ -8,7 +8,7 @@ from algorithms.tiled.dispatch import dispatch
 from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem
 from algorithms.tiled.profile import KernelProfile
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 
 H100 = load_accelerator("h100_sxm5_80g")
 STEP = TileStep(32768, (Matmul(128, 128, 128),), 128 * 128, 6 * 128 * 128, (Matmul(128, 128, 128),))

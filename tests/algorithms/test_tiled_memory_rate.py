@@ -10,7 +10,7 @@ from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.memory_rate import at_fidelity, run_bytes, sustained_share
 from algorithms.tiled.plan import Launch, TilePlan, TileStep, WorkItem
 from algorithms.tiled.profile import UNFITTED
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 
 H100 = load_accelerator("h100")
 

@@ -13,7 +13,7 @@ from algorithms.tiled.kv_outer_training import _step as step_of_key_outer_traini
 from algorithms.tiled.parameters import tiling_of
 from algorithms.tiled.tiles import QueryTile, Tiling
 from algorithms.tiled.training import _item
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 
 H100 = load_accelerator("h100_sxm5_80g")
 LENGTHS = [(1, 1), (7, 9), (64, 64), (200, 200), (200, 331), (129, 1000)]

@@ -24,8 +24,8 @@ from algorithms.tiled.parameters import automatic_row_groups
 from algorithms.tiled.plan import Launch, TilePlan
 from algorithms.tiled.splits import automatic_splits
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 from reference.oracle import visible_keys
 from simulator.errors import CapacityError
 

@@ -13,8 +13,8 @@ from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.memory_rate import at_fidelity
 from algorithms.tiled.profile import UNFITTED
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 from reference.oracle import attention
 from studies.cli import main
 from studies.kv_line_up import line_up

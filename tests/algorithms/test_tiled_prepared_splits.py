@@ -13,7 +13,7 @@ from algorithms.tiled.decode import SplitParameters
 from algorithms.tiled.kernels import load_kernel
 from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.splits import automatic_splits, prepared_splits
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from reference import oracle
 
 H200 = load_accelerator("h200")

@@ -12,8 +12,8 @@ from algorithms.tiled.decoder_step import DECODERS, Context, decoder_step
 from algorithms.tiled.kernels import find_kernel, kernel_names, load_kernel
 from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.profile import MOST_FITTED, KernelProfile
-from hwmodels.accelerator import accelerator_names, load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import accelerator_names, load_accelerator
+from hwmodels.reading.errors import InputError
 
 H100, H20, A100 = (load_accelerator(name) for name in ("h100", "h20", "a100"))
 HEADS = Workload("test", "prefill", 16, 16, 512, 512, 128, mask="full")

@@ -14,7 +14,7 @@ from algorithms.tiled.flash import softmax_over
 from algorithms.tiled.online import merged
 from algorithms.tiled.tiles import Tiling
 from algorithms.tiled.training import TrainingParameters, gradients
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from reference import metrics, oracle
 from reference.captures import capture_path
 

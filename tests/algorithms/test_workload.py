@@ -19,8 +19,8 @@ from algorithms.workload import (
     workload_names,
     workload_of_tensors,
 )
-from hwmodels.cited import UNCITED
-from hwmodels.errors import InputError
+from hwmodels.reading.cited import UNCITED
+from hwmodels.reading.errors import InputError
 
 
 def small(**changes):

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from hwmodels.accelerator import accelerator_aliases, accelerator_names, load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import accelerator_aliases, accelerator_names, load_accelerator
+from hwmodels.reading.errors import InputError
 
 
 def test_peaks_of_the_h100_are_those_of_the_flash_attention_3_paper():

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels.accelerator import accelerator_names, accelerator_schema, load_accelerator
-from hwmodels.area import area_of
-from hwmodels.cited import UNCITED
-from hwmodels.documents import read_text
-from hwmodels.energy import energy_table
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import accelerator_names, accelerator_schema, load_accelerator
+from hwmodels.costs.area import area_of
+from hwmodels.costs.energy import energy_table
+from hwmodels.reading.cited import UNCITED
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError
 
 OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from hwmodels.accelerator import accelerator_aliases, accelerator_names, load_accelerator
-from hwmodels.cited import UNCITED
-from hwmodels.documents import read_text
+from hwmodels.chips.accelerator import accelerator_aliases, accelerator_names, load_accelerator
+from hwmodels.reading.cited import UNCITED
+from hwmodels.reading.documents import read_text
 from hwmodels.tiers.text import load_tier
 
 # Published dense peaks in TFLOP/s (fp32 at the clock of the preset); the sources are those that the presets cite.

@@ -1,9 +1,9 @@
 import pytest
 
-from hwmodels.cited import Cited
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError
-from hwmodels.quantity import BytesPerSecond
+from hwmodels.reading.cited import Cited
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError
+from hwmodels.reading.quantity import BytesPerSecond
 
 
 def test_a_cited_value_is_read_with_its_unit():

@@ -4,9 +4,9 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from hwmodels.documents import LARGEST_FILE_BYTES, dotted, read_document, read_text
-from hwmodels.errors import InputError
-from hwmodels.quantity import Bytes
+from hwmodels.reading.documents import LARGEST_FILE_BYTES, dotted, read_document, read_text
+from hwmodels.reading.errors import InputError
+from hwmodels.reading.quantity import Bytes
 
 
 class _Strict(BaseModel):

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwmodels.accelerator import accelerator_names, load_accelerator
-from hwmodels.area import area_of, die_factor
-from hwmodels.compute import FORMAT_BITS
-from hwmodels.energy import energy_table, full_power_w, mac_energy_j
-from hwmodels.energy_tables import energy_tables, sram_mm2_per_byte
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import accelerator_names, load_accelerator
+from hwmodels.chips.compute import FORMAT_BITS
+from hwmodels.costs.area import area_of, die_factor
+from hwmodels.costs.energy import energy_table, full_power_w, mac_energy_j
+from hwmodels.costs.energy_tables import energy_tables, sram_mm2_per_byte
+from hwmodels.reading.errors import InputError
 
 OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
 

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from hwmodels.errors import InputError, Problem, did_you_mean, nearest
+from hwmodels.reading.errors import InputError, Problem, did_you_mean, nearest
 
 
 @pytest.mark.parametrize(

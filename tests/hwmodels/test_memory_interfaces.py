@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwmodels.accelerator import accelerator_names, load_accelerator
-from hwmodels.area import area_of
-from hwmodels.bibliography import references
-from hwmodels.energy import energy_table, full_power_w
-from hwmodels.energy_tables import COMPUTED_TECHNOLOGIES, energy_tables, leakage_w_per_mm2
-from hwmodels.interfaces import interface_tables, interfaces_mm2, memory_interfaces, standing_j_per_bit
+from hwmodels.chips.accelerator import accelerator_names, load_accelerator
+from hwmodels.chips.interfaces import interface_tables, interfaces_mm2, memory_interfaces, standing_j_per_bit
+from hwmodels.costs.area import area_of
+from hwmodels.costs.energy import energy_table, full_power_w
+from hwmodels.costs.energy_tables import COMPUTED_TECHNOLOGIES, energy_tables, leakage_w_per_mm2
+from hwmodels.reading.bibliography import references
 from hwmodels.tiers.text import load_tier, tier_names
 
 H100 = load_accelerator("h100")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from hwmodels.quantity import UNIT_NAMES, Bytes, Hertz, format_quantity, parse_quantity
+from hwmodels.reading.quantity import UNIT_NAMES, Bytes, Hertz, format_quantity, parse_quantity
 
 
 @pytest.mark.parametrize(

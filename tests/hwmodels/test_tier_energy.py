@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from hwmodels.tiers.sram_energy import sram_area_mm2, sram_leakage_w, sram_read_j_per_bit, sram_table
 from hwmodels.tiers.text import load_tier, tier_names
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from hwmodels.standards.text import load_standard
 from hwmodels.tiers.text import load_tier
 

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 import pytest
 
-from hwmodels.cited import UNCITED
-from hwmodels.errors import InputError
+from hwmodels.reading.cited import UNCITED
+from hwmodels.reading.errors import InputError
 from hwmodels.standards.text import load_standard, standard_names
 from hwmodels.tiers.text import load_tier, tier_names
 from hwmodels.tiers.tier import DramTier

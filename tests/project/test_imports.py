@@ -52,11 +52,11 @@ def test_contracts_hold(copy):
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("simulator/errors.py", "import hwmodels.errors"),
+        ("simulator/errors.py", "import hwmodels.reading.errors"),
         ("simulator/errors.py", "import pydantic"),
         ("simulator/errors.py", "import algorithms.registry"),
-        ("hwmodels/errors.py", "import pandas"),
-        ("hwmodels/errors.py", "import simulator"),
+        ("hwmodels/reading/errors.py", "import pandas"),
+        ("hwmodels/reading/errors.py", "import simulator"),
         ("algorithms/registry.py", "import reference.oracle"),
         ("algorithms/registry.py", "import studies.spec"),
         ("reference/oracle.py", "def late():\n    import algorithms"),

@@ -79,7 +79,7 @@ def run_command(installed, *arguments):
     ("kind", "folder"),
     [
         ("workloads", "algorithms/workloads"),
-        ("chips", "hwmodels/presets"),
+        ("chips", "hwmodels/chips/presets"),
         ("tiers", "hwmodels/tiers/presets"),
         ("standards", "hwmodels/standards"),
         ("kernels", "algorithms/tiled/profiles"),

@@ -13,11 +13,11 @@ import pytest
 
 from algorithms.memory_binding import dram_description
 from hwmodels.tiers.text import load_tier, tier_names
+from simulator.servers.dram import timing as bank_state
 from simulator.servers.dram.mapping import encode
 from simulator.servers.dram.refresh import refresh_due
 from simulator.servers.dram.service import reset
 from simulator.servers.dram.tier import Requests, layout, run_dram
-from simulator.servers.dram.tier import timing as bank_state
 
 START = 10_000
 TIERS = [name for name in tier_names("dram") if name != "ddr4_3200_group_low"]

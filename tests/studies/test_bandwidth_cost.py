@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import studies
-from hwmodels.accelerator import load_accelerator
-from hwmodels.energy import energy_table
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.costs.energy import energy_table
 from studies import Study
 from studies.pareto import non_dominated
 

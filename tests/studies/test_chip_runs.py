@@ -10,10 +10,10 @@ import pytest
 
 from algorithms.chip_registry import chip_algorithm_names
 from algorithms.registry import algorithm_names
-from hwmodels.accelerator import load_accelerator
-from hwmodels.documents import read_text
-from hwmodels.energy import energy_table
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.costs.energy import energy_table
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError
 from studies.chip_evaluate import LARGEST_CHECKED, ChipEvaluation
 from studies.chips import chip_setting

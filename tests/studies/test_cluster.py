@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from algorithms.shape import Workload
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.resolve import read_study
 from studies.space import DesignPoint

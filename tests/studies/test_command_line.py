@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import simulator
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from reference.captures import capture_names
 from reference.oracle import attention
 from studies.cli import main

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels.accelerator import accelerator_names, load_accelerator
-from hwmodels.energy import energy_table
+from hwmodels.chips.accelerator import accelerator_names, load_accelerator
+from hwmodels.costs.energy import energy_table
 from studies.cli import main
 
 OWN_CHIP = Path(__file__).parents[1] / "hwmodels" / "own_chip.yaml"

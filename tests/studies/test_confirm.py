@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies import Study, confirm
 from studies.cli import main
 from studies.confirm import confirm_front, rank_correlation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
 from studies.validate.dam import validate_dam
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
 from studies.validate.dram import validate_cases, validate_dram
 from studies.validate.dram_cases import DramCases

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from algorithms.tiled.kernels import KernelText, kernel_names, load_kernel
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError
 from studies.validate.gpu_cases import load_points
 from studies.validate.gpu_fit import fit_kernel, main, minimize, with_numbers
 from studies.validate.gpu_plans import predict

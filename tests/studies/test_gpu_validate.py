@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import reference.records
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from reference.cases import standard_cases
 from reference.measure import KERNEL_NAMES, Record
 from reference.timing import TimingProtocol

@@ -7,8 +7,8 @@ import pytest
 from algorithms.kv_registry import policy_class, policy_names
 from algorithms.kv_text import parse_policy
 from algorithms.workload import load_workload
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.kv_line_up import line_up
 from studies.kv_table import Request, policy_table, report_rows

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.validate.kv import validate_kv
 from studies.validate.kv_cases import load_cases
 from studies.validate.kv_compare import Cut, tied

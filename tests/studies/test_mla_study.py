@@ -7,7 +7,7 @@ import pytest
 from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.mla import BLOCKS
 from algorithms.tiled.mla_fit import BlockParameters
-from hwmodels.accelerator import load_accelerator
+from hwmodels.chips.accelerator import load_accelerator
 from studies.mla_study import (
     CHIPS,
     absorption_point,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
 from studies.validate.mla import validate_mla
 

@@ -10,7 +10,7 @@ import pytest
 import studies
 from algorithms import kv_registry
 from algorithms.kv_policy import KVPolicy
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies import Results, Study
 from studies.cli import main
 

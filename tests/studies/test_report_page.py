@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 import pytest
 
 from algorithms.shape import Workload
-from hwmodels.accelerator import load_accelerator
-from hwmodels.errors import InputError
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
 from studies.evaluate import attempt

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
 from studies.reproduce import get_reproduction, quoted, reproduced, reproduction, reproductions
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from algorithms import registry
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError
 from studies.resolve import resolve
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from algorithms.shape import Workload
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.limits import Limits, TimeLimitError
 from studies.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points
 from studies.space import DesignPoint

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from algorithms.shape import Workload
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.axes import Axis, Space
 from studies.cli import main
 from studies.goals import Constraint, Objective

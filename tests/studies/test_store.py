@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from algorithms.shape import Workload
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.space import DesignPoint, TensorFile, grid
 from studies.store import Outcome, Store
 from studies.store_file import SCHEMA_VERSION

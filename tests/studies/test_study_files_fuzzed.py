@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError
 from studies.resolve import resolve
 from studies.study import Study
 

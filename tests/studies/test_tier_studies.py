@@ -12,8 +12,8 @@ from algorithms.memory_probe import probe
 from algorithms.probe_parameters import ProbeParameters
 from algorithms.tier_registry import get_tier_algorithm
 from algorithms.tier_report import CAUSES
-from hwmodels.documents import read_text
-from hwmodels.errors import InputError
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
 from studies.command import command_of
 from studies.evaluate import attempt, evaluate

@@ -6,7 +6,7 @@ import pytest
 
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
-from hwmodels.errors import InputError
+from hwmodels.reading.errors import InputError
 from studies.evaluate import attempt
 from studies.resolve import read_study
 from studies.runner import open_inline

@@ -8,7 +8,7 @@ import pytest
 
 from algorithms.registry import algorithm_names, get_algorithm
 from algorithms.streaming.parameters import StreamingParameters
-from hwmodels.documents import read_text
+from hwmodels.reading.documents import read_text
 from studies import value_pass
 from studies.evaluate import build_graph
 from studies.resolve import resolve

@@ -11,7 +11,7 @@ from studies.report.points import Points
 from studies.report.registry import section
 
 if TYPE_CHECKING:
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 LEAD = (
     "Datapaths and memory macros of all cores, and the caches, from published areas of operators and SRAM; PHYs and "
@@ -43,7 +43,7 @@ def area(points: Points) -> Iterable[Block]:
 
 @cache
 def _bars(chip: Accelerator) -> tuple[Bar, ...]:
-    from hwmodels.area import area_of
+    from hwmodels.costs.area import area_of
 
     found = area_of(chip)
     parts = sorted(found.components.items(), key=lambda item: -item[1])

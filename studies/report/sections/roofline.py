@@ -17,7 +17,7 @@ from studies.space import Json
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from hwmodels.accelerator import Accelerator
+    from hwmodels.chips.accelerator import Accelerator
 
 LEAD = (
     "Useful work per second over useful work per byte of the main memory; nothing can be above the ceilings. Slanted "
