@@ -32,7 +32,7 @@ class Deviation:
 
 def deviation_of(computed: FloatArray, expected: FloatArray) -> Deviation:
     """The distance of two arrays with the same elements in the same order."""
-    from reference.metrics import max_abs, relative_l2
+    from reference.truth.metrics import max_abs, relative_l2
 
     shaped = computed.reshape(expected.shape)
     return Deviation(relative_l2(shaped, expected), max_abs(shaped, expected))
@@ -62,7 +62,7 @@ def oracle_on(workload: Workload, tensors: Tensors) -> FloatArray:
     """
     import numpy as np
 
-    from reference.oracle import attention
+    from reference.truth.oracle import attention
 
     q, k, v = tensors
     out = np.empty((*q.shape[:3], v.shape[3]))

@@ -93,7 +93,7 @@ def _browser() -> Finding:
 
 def _kernel_compilers() -> Iterator[Finding]:
     """What the tests of the CUDA kernels use where there is no GPU."""
-    from reference import host_device, nvrtc
+    from reference.cuda import host_device, nvrtc
 
     there = nvrtc.available()
     yield Finding("nvrtc", there, False, ".".join(map(str, nvrtc.version())) if there else "not installed")

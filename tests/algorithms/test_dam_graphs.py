@@ -13,7 +13,7 @@ from algorithms.registry import algorithm_names, get_algorithm
 from algorithms.shape import Workload
 from algorithms.tensors import draw_tensors
 from hwmodels.reading.errors import InputError
-from reference import oracle
+from reference.truth import oracle
 from simulator import Block, GraphError, Segment, Unit, simulate
 
 DAM = [name for name in algorithm_names() if name.startswith("dam.")]

@@ -13,9 +13,9 @@ from algorithms.tiled.mla_orders import ORDERS, latent_program, latent_program_o
 from algorithms.tiled.mla_values import compute, draw, draw_step, past_of, rotate
 from algorithms.workload import load_tensors, load_workload, workload_of_tensors
 from reference.captures import capture_path
-from reference.metrics import max_abs
-from reference.oracle import attention
-from reference.oracle_variants import latent_attention
+from reference.truth.metrics import max_abs
+from reference.truth.oracle import attention
+from reference.truth.oracle_variants import latent_attention
 
 EXACT = 1e-12
 

@@ -11,7 +11,7 @@ from algorithms.streaming.memory import memory_bounds, on_memory
 from algorithms.streaming.query_blocks import QueryBlockParameters, build
 from algorithms.tensors import draw_tensors
 from hwmodels.reading.errors import InputError
-from reference.oracle import attention
+from reference.truth.oracle import attention
 from simulator import simulate
 
 SHAPES = [

@@ -10,8 +10,8 @@ from algorithms.shape import Workload
 from algorithms.streaming.memory import memory_bounds, on_memory
 from algorithms.tensors import draw_tensors
 from hwmodels.reading.errors import InputError
-from reference.metrics import relative_l2
-from reference.oracle import attention
+from reference.truth.metrics import relative_l2
+from reference.truth.oracle import attention
 from simulator import simulate
 from simulator.errors import CapacityError
 

@@ -8,8 +8,8 @@ import pytest
 from algorithms.registry import get_algorithm
 from algorithms.shape import Workload
 from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
-from reference import metrics, oracle
 from reference.captures import capture_path
+from reference.truth import metrics, oracle
 from simulator import Result, simulate, values
 
 TOLERANCE = 1e-12

@@ -13,7 +13,7 @@ from algorithms.tiled.mapping import time_plan
 from algorithms.workload import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
-from reference import oracle
+from reference.truth import oracle
 from simulator.errors import CapacityError
 
 H100 = load_accelerator("h100_sxm5_80g")

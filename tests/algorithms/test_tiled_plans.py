@@ -26,7 +26,7 @@ from algorithms.tiled.splits import automatic_splits
 from algorithms.workload import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
-from reference.oracle import visible_keys
+from reference.truth.oracle import visible_keys
 from simulator.errors import CapacityError
 
 H100 = load_accelerator("h100_sxm5_80g")

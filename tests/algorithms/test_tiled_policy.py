@@ -15,7 +15,7 @@ from algorithms.tiled.profile import UNFITTED
 from algorithms.workload import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
-from reference.oracle import attention
+from reference.truth.oracle import attention
 from studies.cli import main
 from studies.kv_line_up import line_up
 

@@ -14,7 +14,7 @@ from algorithms.tiled.kernels import load_kernel
 from algorithms.tiled.mapping import time_plan
 from algorithms.tiled.splits import automatic_splits, prepared_splits
 from hwmodels.chips.accelerator import load_accelerator
-from reference import oracle
+from reference.truth import oracle
 
 H200 = load_accelerator("h200")
 FA3 = load_kernel("fa3_decode_hopper")

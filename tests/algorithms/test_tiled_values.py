@@ -15,8 +15,8 @@ from algorithms.tiled.online import merged
 from algorithms.tiled.tiles import Tiling
 from algorithms.tiled.training import TrainingParameters, gradients
 from hwmodels.chips.accelerator import load_accelerator
-from reference import metrics, oracle
 from reference.captures import capture_path
+from reference.truth import metrics, oracle
 
 TOLERANCE = 1e-12
 H100 = load_accelerator("h100_sxm5_80g")

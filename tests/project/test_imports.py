@@ -57,9 +57,9 @@ def test_contracts_hold(copy):
         ("simulator/errors.py", "import algorithms.registry"),
         ("hwmodels/reading/errors.py", "import pandas"),
         ("hwmodels/reading/errors.py", "import simulator"),
-        ("algorithms/registry.py", "import reference.oracle"),
+        ("algorithms/registry.py", "import reference.truth.oracle"),
         ("algorithms/registry.py", "import studies.spec"),
-        ("reference/oracle.py", "def late():\n    import algorithms"),
+        ("reference/truth/oracle.py", "def late():\n    import algorithms"),
     ],
 )
 def test_contracts_notice(copy, module, line):

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from reference import host_device, launch
+from reference.cuda import host_device, launch
 
 REQUIRE_GPU = "ATTNFLOW_REQUIRE_GPU"
 

@@ -9,8 +9,8 @@ import re
 import numpy as np
 import pytest
 
-from reference import metrics, oracle
 from reference.captures import capture_minilm, capture_names, capture_path
+from reference.truth import metrics, oracle
 
 NAME = "minilm_l6_layer3"
 README = (capture_path(NAME).parent / "README.md").read_text(encoding="utf-8")

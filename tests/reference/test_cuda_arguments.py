@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reference import cupy_ref
-from reference.host_device import HostDevice
+from reference.cuda import cupy_ref
+from reference.cuda.host_device import HostDevice
 
 
 def zeros(*shape, dtype=np.float16):

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from reference import kernel_sources, nvrtc
-from reference.kernel_sources import ARCHITECTURES, KERNEL_FOLDER, all_kernels
+from reference.cuda import kernel_sources, nvrtc
+from reference.cuda.kernel_sources import ARCHITECTURES, KERNEL_FOLDER, all_kernels
 
 REGISTERS_PER_MULTIPROCESSOR = 65536
 REGISTERS_PER_THREAD = 255

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from reference import cupy_ref, metrics, oracle
-from reference.host_device import HostDevice, KernelFaultError
-from reference.kernel_sources import Kernel
+from reference.cuda import cupy_ref
+from reference.cuda.host_device import HostDevice, KernelFaultError
+from reference.cuda.kernel_sources import Kernel
+from reference.truth import metrics, oracle
 
 pytestmark = pytest.mark.usefixtures("host")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from reference import cupy_ref, dtypes, metrics, oracle
+from reference.cuda import cupy_ref
+from reference.truth import dtypes, metrics, oracle
 
 DTYPES = ("float32", "float16", "bfloat16")
 MATRIX = ("float16", "bfloat16")

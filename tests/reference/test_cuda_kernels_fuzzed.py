@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reference import cupy_ref, metrics, oracle
-from reference.host_device import HostDevice
+from reference.cuda import cupy_ref
+from reference.cuda.host_device import HostDevice
+from reference.truth import metrics, oracle
 
 D = 32
 

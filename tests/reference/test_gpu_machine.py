@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from reference import benches, launch, measure, torch_ref
-from reference.bench import UnavailableError
-from reference.cases import Case, Shape, standard_cases
-from reference.cuda_bench import CupyStopwatch, cuda_bench
+from reference.cuda import launch
+from reference.measuring import benches, measure
+from reference.measuring.bench import UnavailableError
+from reference.measuring.cases import Case, Shape, standard_cases
+from reference.measuring.cuda_bench import CupyStopwatch, cuda_bench
+from reference.measuring.timing import TimingProtocol
 from reference.records import record_paths
-from reference.timing import TimingProtocol
+from reference.with_torch import torch_ref
 
 
 def test_skips_turn_into_failures_where_a_gpu_is_required(skip_without_gpu, monkeypatch):

@@ -8,13 +8,14 @@ import json
 import numpy as np
 import pytest
 
-from reference import cases as case_list
-from reference import measure, torch_ref
-from reference.bench import Check, Prepared, UnavailableError
-from reference.cases import Case, Shape, standard_cases
-from reference.cuda_bench import CudaBench
-from reference.machine import Hardware, hardware_id, provenance
-from reference.timing import TimingProtocol
+from reference.measuring import cases as case_list
+from reference.measuring import measure
+from reference.measuring.bench import Check, Prepared, UnavailableError
+from reference.measuring.cases import Case, Shape, standard_cases
+from reference.measuring.cuda_bench import CudaBench
+from reference.measuring.machine import Hardware, hardware_id, provenance
+from reference.measuring.timing import TimingProtocol
+from reference.with_torch import torch_ref
 
 SMALL = Hardware("NVIDIA Test 1", "Test_1", l2_bytes=1 << 14, memory_bytes=1 << 24, multiprocessors=4)
 QUICK = TimingProtocol(warmup_calls=1, timed_calls=2, repeats=2, graph_calls=2, most_copies=3)
@@ -89,7 +90,7 @@ def test_every_kind_of_cuda_case_is_checked_and_timed(host, tmp_path, case):
 def test_every_kind_of_torch_case_is_checked_and_timed(tmp_path, case):
     if torch_ref.why_no_torch():
         pytest.skip(torch_ref.why_no_torch())
-    from reference.torch_bench import TorchBench
+    from reference.measuring.torch_bench import TorchBench
 
     record = run([case], TorchBench("cpu", KnownClock()), tmp_path / "r.json")
     assert not record.unmeasured
@@ -99,7 +100,7 @@ def test_every_kind_of_torch_case_is_checked_and_timed(tmp_path, case):
 def test_a_backend_that_refuses_is_a_row_with_its_reason(tmp_path):
     if torch_ref.why_no_torch():
         pytest.skip(torch_ref.why_no_torch())
-    from reference.torch_bench import TorchBench
+    from reference.measuring.torch_bench import TorchBench
 
     record = run([attention(maker="torch-cudnn")], TorchBench("cpu", KnownClock()), tmp_path / "r.json")
     (row,) = record.unmeasured
@@ -305,7 +306,7 @@ def test_plans_estimate_time_and_cache_states():
 
 
 def test_provenance_hides_serial_numbers_and_names_the_commit(monkeypatch):
-    from reference import machine
+    from reference.measuring import machine
 
     answers = {"name": "NVIDIA Test 1", "uuid": "GPU-secret", "driver": "1.2", "power_limit_w": 700.0}
     monkeypatch.setattr(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference import dtypes, metrics, oracle
+from reference.truth import dtypes, metrics, oracle
 
 
 def test_metrics_on_a_case_worked_by_hand():

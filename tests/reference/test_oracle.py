@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference import oracle
+from reference.truth import oracle
 
 
 def draw(seed: int, batch: int, heads: int, kv_heads: int, q_len: int, kv_len: int, d: int, d_v: int):

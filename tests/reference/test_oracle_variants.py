@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reference import oracle, oracle_variants
+from reference.truth import oracle, oracle_variants
 
 
 def test_latent_attention_with_identity_projections_is_attention_on_the_latent():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reference.timing import Timing, TimingProtocol, time_calls
+from reference.measuring.timing import Timing, TimingProtocol, time_calls
 
 
 class Stopwatch:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reference import dtypes, metrics, oracle, oracle_variants, torch_ref
+from reference.truth import dtypes, metrics, oracle, oracle_variants
+from reference.with_torch import torch_ref
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -14,7 +15,7 @@ if torch_ref.why_no_torch():
 
 import torch  # noqa: E402
 
-from reference import torch_latent  # noqa: E402
+from reference.with_torch import torch_latent  # noqa: E402
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -14,7 +14,7 @@ import pytest
 import simulator
 from hwmodels.reading.errors import InputError
 from reference.captures import capture_names
-from reference.oracle import attention
+from reference.truth.oracle import attention
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
 from studies.command import command_of

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
-from reference import benches, launch, measure, records
-from reference.bench import Check, Prepared
-from reference.cases import standard_cases
-from reference.machine import Hardware
+from reference import records
+from reference.cuda import launch
+from reference.measuring import benches, measure
+from reference.measuring.bench import Check, Prepared
+from reference.measuring.cases import standard_cases
+from reference.measuring.machine import Hardware
 from studies.cli import main
 
 GPU = Hardware("NVIDIA Test 1", "Test_1", l2_bytes=1 << 20, memory_bytes=1 << 34, multiprocessors=4)

@@ -9,9 +9,9 @@ import pytest
 
 import reference.records
 from hwmodels.reading.errors import InputError
-from reference.cases import standard_cases
-from reference.measure import KERNEL_NAMES, Record
-from reference.timing import TimingProtocol
+from reference.measuring.cases import standard_cases
+from reference.measuring.measure import KERNEL_NAMES, Record
+from reference.measuring.timing import TimingProtocol
 from studies.cli import main
 from studies.validate.gpu import group_of, validate_gpu
 from studies.validate.gpu_cases import GpuPoint

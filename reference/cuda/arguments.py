@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reference.launch import NULL, Argument, Device, DeviceArray
+from reference.cuda.launch import NULL, Argument, Device, DeviceArray
 
 LOG2_E = math.log2(math.e)
 

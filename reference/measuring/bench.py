@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reference import metrics, oracle
-from reference.cases import Case
-from reference.oracle import FloatArray
-from reference.timing import RunCall, Stopwatch
+from reference.measuring.cases import Case
+from reference.measuring.timing import RunCall, Stopwatch
+from reference.truth import metrics, oracle
+from reference.truth.oracle import FloatArray
 
 IntArray = NDArray[np.signedinteger]
 

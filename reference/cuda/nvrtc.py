@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from reference.kernel_sources import Kernel
+from reference.cuda.kernel_sources import Kernel
 
 INSTALL_HINT = "install NVRTC with: pip install 'attnflow[nvrtc]'"
 

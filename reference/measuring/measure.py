@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reference.bench import Bench, Check, Prepared, UnavailableError
-from reference.cases import LIST_VERSION, SHORT_NAMES, Case
-from reference.kernel_sources import sources_sha256
-from reference.machine import Hardware, gpu_state, provenance
-from reference.timing import Timing, TimingProtocol, time_calls
+from reference.cuda.kernel_sources import sources_sha256
+from reference.measuring.bench import Bench, Check, Prepared, UnavailableError
+from reference.measuring.cases import LIST_VERSION, SHORT_NAMES, Case
+from reference.measuring.machine import Hardware, gpu_state, provenance
+from reference.measuring.timing import Timing, TimingProtocol, time_calls
 
 FORMAT = "attnflow-gpu-record/1"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reference.torch_ref import attention
+from reference.with_torch.torch_ref import attention
 
 if TYPE_CHECKING:
     from torch import Tensor

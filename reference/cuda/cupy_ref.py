@@ -2,7 +2,7 @@
 
 A ``plan_*`` function validates shapes, picks the kernel, allocates outputs and workspace and returns a
 `Call`. Running the call launches kernels and nothing else, so it can be timed or captured into a CUDA
-graph. Arguments mean the same as in `reference.oracle` and `reference.torch_ref`.
+graph. Arguments mean the same as in `reference.truth.oracle` and `reference.with_torch.torch_ref`.
 
 Arrays are C-contiguous and on the device: float32, float16, or uint16 holding the bits of bfloat16. Lengths
 and tables are host arrays, so that they can be checked before a kernel trusts them.
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reference import kernel_sources as sources
-from reference.arguments import Keys, Masking, common_format, head_keys, latent_keys, require_rank
-from reference.kernel_sources import Kernel
-from reference.launch import NULL, Argument, Device, DeviceArray
+from reference.cuda import kernel_sources as sources
+from reference.cuda.arguments import Keys, Masking, common_format, head_keys, latent_keys, require_rank
+from reference.cuda.kernel_sources import Kernel
+from reference.cuda.launch import NULL, Argument, Device, DeviceArray
 
 ROWS_PER_BLOCK = 4
 """Warps per block of the kernels that give one warp to a row."""
@@ -89,7 +89,7 @@ def plan_prefill(
     scale
         Positive factor on the scores; `1/sqrt(d)` when None.
     window, sinks
-        See `reference.oracle.attention`.
+        See `reference.truth.oracle.attention`.
     lengths
         Keys in use, `(batch,)` or `(batch, kv_heads)`; rows beyond them are never read. All of them when
         None.

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from reference.dtypes import bfloat16_bits, round_to
-from reference.kernel_sources import KERNEL_FOLDER, Kernel
-from reference.launch import Argument
+from reference.cuda.kernel_sources import KERNEL_FOLDER, Kernel
+from reference.cuda.launch import Argument
+from reference.truth.dtypes import bfloat16_bits, round_to
 
 HEADER = "device.cuh"
 HOST_FOLDER = KERNEL_FOLDER / "host"

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reference import metrics, torch_ref
-from reference.bench import (
+from reference.measuring.bench import (
     Check,
     IntArray,
     Prepared,
@@ -22,10 +21,12 @@ from reference.bench import (
     gathered_rows,
     sampled_places,
 )
-from reference.cases import Case
-from reference.cuda_bench import MLA_SCALE
-from reference.oracle import FloatArray
-from reference.timing import RunCall, Stopwatch
+from reference.measuring.cases import Case
+from reference.measuring.cuda_bench import MLA_SCALE
+from reference.measuring.timing import RunCall, Stopwatch
+from reference.truth import metrics
+from reference.truth.oracle import FloatArray
+from reference.with_torch import torch_ref
 
 if TYPE_CHECKING:
     import torch

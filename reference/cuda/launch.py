@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from reference.kernel_sources import Kernel
+from reference.cuda.kernel_sources import Kernel
 
 if TYPE_CHECKING:
     import cupy

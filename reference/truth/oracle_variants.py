@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reference.oracle import FloatArray, Mask, attention
+from reference.truth.oracle import FloatArray, Mask, attention
 
 
 def latent_attention(
@@ -29,7 +29,7 @@ def latent_attention(
     w_uk, w_uv
         `(heads, latent, d_nope)` and `(heads, latent, d_v)`.
     mask
-        As in `reference.oracle.attention`.
+        As in `reference.truth.oracle.attention`.
 
     Returns
     -------

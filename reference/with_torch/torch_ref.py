@@ -3,7 +3,7 @@
 Two kinds of functions. `fused_attention` runs PyTorch's own kernel of a named backend and tells which one ran; a
 silent fallback is refused. All others are plain tensor operations, written to be compared with: they compute scores in
 float32 (float64 stays float64), return the output in the format of q together with the log-sum-exp, and follow the
-conventions of `reference.oracle`.
+conventions of `reference.truth.oracle`.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def attention(
     scale
         Factor on the scores; `1/sqrt(d)` when None.
     window, sinks
-        See `reference.oracle.attention`.
+        See `reference.truth.oracle.attention`.
 
     Returns
     -------

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reference import cupy_ref, dtypes, metrics
-from reference.bench import (
+from reference.cuda import cupy_ref
+from reference.cuda.cupy_ref import Call, Launch
+from reference.cuda.kernel_sources import ceiling_kernel
+from reference.cuda.launch import Argument, CupyDevice, Device, DeviceArray
+from reference.measuring.bench import (
     Check,
     IntArray,
     Prepared,
@@ -21,12 +24,10 @@ from reference.bench import (
     gathered_rows,
     sampled_places,
 )
-from reference.cases import Case
-from reference.cupy_ref import Call, Launch
-from reference.kernel_sources import ceiling_kernel
-from reference.launch import Argument, CupyDevice, Device, DeviceArray
-from reference.oracle import FloatArray
-from reference.timing import RunCall, Stopwatch
+from reference.measuring.cases import Case
+from reference.measuring.timing import RunCall, Stopwatch
+from reference.truth import dtypes, metrics
+from reference.truth.oracle import FloatArray
 
 if TYPE_CHECKING:
     import cupy

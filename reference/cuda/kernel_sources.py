@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from reference.dtypes import DTYPE_BYTES
+from reference.truth.dtypes import DTYPE_BYTES
 
 KERNEL_FOLDER = Path(__file__).parent / "kernels"
 

@@ -1,7 +1,7 @@
 """Distances between a computed tensor and the oracle's, and how far each number format may be off.
 
 The tolerances hold against the float64 oracle on inputs *already rounded* to the format
-(`reference.dtypes`): rounding first isolates the kernel from the storage format and halves the budget.
+(`reference.truth.dtypes`): rounding first isolates the kernel from the storage format and halves the budget.
 Measured with PyTorch 2.13 on a CPU (batch 2, 4 heads, length 384, d = 64, standard normal data): float32
 2.6e-7 to 4.5e-7, float16 2.0e-4 to 2.8e-4, bfloat16 1.6e-3 to 2.2e-3 relative L2; the gates below leave a
 factor of about two to four. Entry-wise bounds follow FlashInfer's decode tests (float16, rtol = atol =

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from reference import launch, torch_ref
-from reference.bench import Bench, UnavailableError
-from reference.cases import Case
-from reference.machine import Hardware, hardware_id
+from reference.cuda import launch
+from reference.measuring.bench import Bench, UnavailableError
+from reference.measuring.cases import Case
+from reference.measuring.machine import Hardware, hardware_id
+from reference.with_torch import torch_ref
 
 
 class StandardBenches:
@@ -28,13 +29,13 @@ class StandardBenches:
 
     @cached_property
     def _cuda(self) -> Bench:
-        from reference.cuda_bench import cuda_bench
+        from reference.measuring.cuda_bench import cuda_bench
 
         return cuda_bench()
 
     @cached_property
     def _torch(self) -> Bench:
-        from reference.torch_bench import torch_bench
+        from reference.measuring.torch_bench import torch_bench
 
         return torch_bench()
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from reference.dtypes import DTYPE_BYTES
+from reference.truth.dtypes import DTYPE_BYTES
 
 LIST_VERSION = 1
 

@@ -1,4 +1,4 @@
-// Host stand-in for reference/kernels/device.cuh: runs a kernel's threads as coroutines on one CPU thread.
+// Host stand-in for reference/cuda/kernels/device.cuh: runs a kernel's threads as coroutines on one CPU thread.
 //
 // Written from the PTX manual and independent of the kernels: shuffles, ldmatrix, mma and cp.async do what the manual says,
 // one lane at a time. What a GPU leaves open is made hostile on purpose: shared memory starts as NaN, an asynchronous copy

@@ -1,0 +1,1 @@
+"""Float64 oracles from the definitions, error metrics and number formats."""

@@ -1,0 +1,1 @@
+"""PyTorch: named fused backends, and plain operations to compare with."""
