@@ -10,9 +10,9 @@ from algorithms.register import Register
 from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from algorithms.chip_registry import ChipAlgorithm
-    from algorithms.shape import FloatArray, Workload
-    from algorithms.tier_registry import TierAlgorithm
+    from algorithms.chip.algorithm import ChipAlgorithm
+    from algorithms.memory.algorithm import TierAlgorithm
+    from algorithms.workload.shape import FloatArray, Workload
     from simulator import Graph
 
     AnyAlgorithm: TypeAlias = "Algorithm | ChipAlgorithm | TierAlgorithm"
@@ -103,7 +103,7 @@ def algorithm(
 
 
 def algorithm_names() -> tuple[str, ...]:
-    """Names of all algorithms that are graphs, sorted; `algorithms.chip_registry` has those that run on a chip."""
+    """Names of all algorithms that are graphs, sorted; `algorithms.chip.algorithm` has those that run on a chip."""
     return ALGORITHMS.names(Algorithm)
 
 

@@ -17,11 +17,11 @@ from studies.space import ChipSetting, DesignPoint, Json, Scalar, TensorFile
 from studies.value_pass import remembered
 
 if TYPE_CHECKING:
-    from algorithms.chip_registry import ChipAlgorithm
-    from algorithms.shape import Workload
-    from algorithms.tiled.mapping import ChipRun
-    from algorithms.tiled.plan import TilePlan
-    from algorithms.tiled.profile import KernelProfile
+    from algorithms.chip.algorithm import ChipAlgorithm
+    from algorithms.chip.plan.plan import TilePlan
+    from algorithms.chip.plan.profile import KernelProfile
+    from algorithms.chip.timing.mapping import ChipRun
+    from algorithms.workload.shape import Workload
 
 LARGEST_CHECKED = 1 << 22
 """Scores, and elements of a tensor, up to which values are checked; they depend on no chip, and timing on no values."""
@@ -160,9 +160,9 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     simulator.CapacityError
         When tiles do not fit into a core, or tensors into the main memory.
     """
-    from algorithms.tiled.energy import energy_of
-    from algorithms.tiled.mapping import time_plan
-    from algorithms.tiled.room import check_tensors_fit
+    from algorithms.chip.timing.energy import energy_of
+    from algorithms.chip.timing.mapping import time_plan
+    from algorithms.chip.timing.room import check_tensors_fit
 
     started = time.perf_counter()
     algorithm = _chip_algorithm(point)
@@ -199,7 +199,7 @@ def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:
 
     Parameters of a kernel load for the next item when its profile says; others were chosen by hand, and count.
     """
-    from algorithms.tiled.profile import unfitted_for
+    from algorithms.chip.plan.profile import unfitted_for
 
     if setting.profile is None:
         return unfitted_for(parameters)
@@ -208,7 +208,7 @@ def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:
 
 
 def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:
-    from algorithms.chip_registry import get_chip_algorithm
+    from algorithms.chip.algorithm import get_chip_algorithm
 
     if not runs_on_chip(find_algorithm(point.algorithm)):
         raise InputError(Problem(f"{point.algorithm} is a graph of FIFOs and takes no chip", field="chip"))
@@ -233,7 +233,7 @@ def _deviation(
     algorithm_name: str, workload: Workload, decided: tuple[tuple[str, Scalar], ...], file: TensorFile | None
 ) -> Deviation:
     """Errors of the output against the oracle; shared by all chips that decide for the same tiles."""
-    from algorithms.chip_registry import get_chip_algorithm
+    from algorithms.chip.algorithm import get_chip_algorithm
     from studies.deviation import oracle_on, tensors_of
 
     algorithm = get_chip_algorithm(algorithm_name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from algorithms.tiled.fidelity import MEMORY_FIDELITIES
+from algorithms.chip.timing.fidelity import MEMORY_FIDELITIES
 from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.shipped import is_path
@@ -15,8 +15,8 @@ from studies.parameters import CHIP_KNOBS
 from studies.space import ChipSetting, Mapped, Scalar
 
 if TYPE_CHECKING:
-    from algorithms.shape import Workload
-    from algorithms.tiled.kernels import Kernel
+    from algorithms.chip.plan.kernels import Kernel
+    from algorithms.workload.shape import Workload
 
 
 def find_kernel(text: str, folder: Path) -> Kernel:
@@ -25,9 +25,9 @@ def find_kernel(text: str, folder: Path) -> Kernel:
     Raises
     ------
     InputError
-        As `algorithms.tiled.kernels.load_kernel`.
+        As `algorithms.chip.plan.kernels.load_kernel`.
     """
-    from algorithms.tiled.kernels import load_kernel
+    from algorithms.chip.plan.kernels import load_kernel
 
     return load_kernel(folder / text if is_path(text) else text)
 

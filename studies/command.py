@@ -6,8 +6,8 @@ import shlex
 from dataclasses import fields
 from functools import cache
 
-from algorithms.shape import Workload
-from algorithms.workload import load_workload, workload_names
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload, workload_names
 from hwmodels.chips.accelerator import accelerator_names
 from studies.parameters import WORKLOAD_KNOBS
 from studies.parts import ONE_HEAD, ONE_HEAD_ON_CHIP

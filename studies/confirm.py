@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.tiled.fidelity import MemoryFidelity
+from algorithms.chip.timing.fidelity import MemoryFidelity
 from hwmodels.reading.errors import InputError, Problem
 from studies.evaluate import attempt
 from studies.goals import Goals, Objective

@@ -11,7 +11,7 @@ from studies.space import TensorFile
 
 if TYPE_CHECKING:
     from algorithms.registry import Tensors
-    from algorithms.shape import FloatArray, Workload
+    from algorithms.workload.shape import FloatArray, Workload
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def deviation_of(computed: FloatArray, expected: FloatArray) -> Deviation:
 @lru_cache(maxsize=2)
 def tensors_of(workload: Workload, file: TensorFile | None) -> Tensors:
     """q, k and v, read from `file` or drawn from the seed of `workload`; neighbours in a grid share them."""
-    from algorithms.tensors import draw_tensors
+    from algorithms.workload.tensors import draw_tensors
 
     if file is None:
         return draw_tensors(workload)

@@ -17,9 +17,9 @@ from studies.value_pass import values_of
 
 if TYPE_CHECKING:
     from algorithms.registry import Algorithm
-    from algorithms.shape import Workload
     from algorithms.streaming.memory import MemoryBounds
     from algorithms.streaming.parameters import StreamingParameters
+    from algorithms.workload.shape import Workload
     from simulator import Graph, Result
     from studies.metrics import AnyEvaluation
 

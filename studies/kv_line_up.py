@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from algorithms.kv_registry import policy_class, policy_names
+from algorithms.kv.registry import policy_class, policy_names
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from algorithms.kv_text import parse_policy
-from algorithms.shape import Workload
+from algorithms.kv.text import parse_policy
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from studies.goals import Goals, Objective
 from studies.kv_line_up import Entry, line_up

@@ -1,6 +1,6 @@
 """Orders of multi-head latent attention on chips: time and energy, and where one order becomes better than another.
 
-Every number comes from a plan that is simulated on a chip (`algorithms.tiled.mapping`); `studies.validate.mla_formulas`
+Every number comes from a plan that is simulated on a chip (`algorithms.chip.timing.mapping`); `studies.validate.mla_formulas`
 has the closed formulas that stand beside them. Chips are taken as their data sheets say, with as many tiles on their
 way as the memory's latency asks for and a core has room for, with kernels that load for the next work item while they
 work on one, and no gap between launches: differences between orders are those of the work, not of software.
@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from algorithms.shape import Workload
-from algorithms.tiled.energy import energy_of
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.mla import BLOCKS
-from algorithms.tiled.mla_fit import BlockParameters
-from algorithms.tiled.plan import TilePlan
-from algorithms.tiled.profile import KernelProfile, unfitted_for
-from algorithms.workload import load_workload
+from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.fit import BlockParameters
+from algorithms.chip.plan.plan import TilePlan
+from algorithms.chip.plan.profile import KernelProfile, unfitted_for
+from algorithms.chip.timing.energy import energy_of
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 
 CHIPS = (

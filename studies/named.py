@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from hwmodels.reading.documents import FieldPath
 from studies.chips import find_kernel, refuse_kernel
 from studies.parameters import parameter_knobs
@@ -28,7 +28,7 @@ from studies.study_chips import StudyChips, refuse_mismatch
 from studies.study_file import StudyFile
 
 if TYPE_CHECKING:
-    from algorithms.tiled.kernels import Kernel
+    from algorithms.chip.plan.kernels import Kernel
     from studies.parts import AnyAlgorithm
 
 _NOT_OF_TIERS = ("workload", "tensors", "seeds", "kernel", "mapping", "memory", "engine", "clock", "skip")

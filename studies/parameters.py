@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
 
-from algorithms.shape import DTYPE_BYTES, LARGEST_COUNT, Mask, Phase, Workload
-from algorithms.tiled.fidelity import MemoryFidelity
+from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.workload.shape import DTYPE_BYTES, LARGEST_COUNT, Mask, Phase, Workload
 from hwmodels.reading.complaints import complaint_about
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError, Problem, did_you_mean

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from algorithms.shape import FloatArray, Workload
-from algorithms.workload import load_workload
+from algorithms.workload.shape import FloatArray, Workload
+from algorithms.workload.text import load_workload
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.shipped import is_path
 from studies.parameters import SEQUENCE_LENGTH, change_workload
@@ -57,8 +57,8 @@ def find_algorithm(name: str) -> AnyAlgorithm:
 
 def kind_of(algorithm: AnyAlgorithm) -> Kind:
     """What an algorithm is."""
-    from algorithms.chip_registry import ChipAlgorithm
-    from algorithms.tier_registry import TierAlgorithm
+    from algorithms.chip.algorithm import ChipAlgorithm
+    from algorithms.memory.algorithm import TierAlgorithm
 
     if isinstance(algorithm, ChipAlgorithm):
         return "chip"
@@ -98,7 +98,7 @@ def find_workload(text: str, folder: Path) -> Workload:
     Raises
     ------
     InputError
-        As `algorithms.workload.load_workload`.
+        As `algorithms.workload.text.load_workload`.
     """
     if not is_path(text):
         return load_workload(text)
@@ -118,7 +118,7 @@ class Tensors:
 
     def shape_of(self, workload: Workload) -> Workload:
         """`workload` with the shapes of these tensors."""
-        from algorithms.tensors import workload_of_tensors
+        from algorithms.workload.tensors import workload_of_tensors
 
         return workload_of_tensors(workload, self.q, self.k, self.v)
 
@@ -152,7 +152,7 @@ def open_tensors(file: TensorFile) -> Tensors:
     InputError
         What is wrong with the file, or that it is not the file it was when the study began.
     """
-    from algorithms.tensors import load_tensors
+    from algorithms.workload.tensors import load_tensors
 
     tensors = Tensors(file, *load_tensors(file.path))
     if TensorFile.of(file.path) != file:

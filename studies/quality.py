@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.kv_attention import Visible, attend
-from algorithms.kv_budget import KVBudget
-from algorithms.kv_cost import CacheShape
-from algorithms.kv_policy import KVPolicy, Schedule
-from algorithms.kv_stream import KVStream, StepResult
-from algorithms.kv_text import parse_policy
+from algorithms.kv.budget import KVBudget
+from algorithms.kv.cost import CacheShape
+from algorithms.kv.policy import KVPolicy, Schedule
+from algorithms.kv.run.attention import Visible, attend
+from algorithms.kv.run.stream import KVStream, StepResult
+from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
 from studies.quality_streams import QualityStream, Sample
 

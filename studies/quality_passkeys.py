@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algorithms.kv_policy import KVPolicy
-from algorithms.kv_text import parse_policy
+from algorithms.kv.policy import KVPolicy
+from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
 from studies.quality import REFERENCES, ask, cannot_judge
 from studies.quality_streams import Passkey, QualityStream, StreamSize, passkey

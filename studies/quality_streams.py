@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.tensors import load_tensors
+from algorithms.workload.tensors import load_tensors
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from reference.captures import capture_names, capture_path
 

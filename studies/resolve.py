@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from hwmodels.reading.documents import Document, FieldPath, in_order, read_document
 from hwmodels.reading.errors import InputError, did_you_mean
 from studies.axes import Axis, Choice, Space

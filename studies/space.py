@@ -14,9 +14,9 @@ from typing import Literal, Self, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
-from algorithms.shape import Workload
-from algorithms.tiled.fidelity import MemoryFidelity
-from algorithms.tiled.profile import KernelProfile
+from algorithms.chip.plan.profile import KernelProfile
+from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.workload.shape import Workload
 from hwmodels.chips.chip import Accelerator
 
 T = TypeVar("T")

@@ -53,7 +53,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from algorithms.tiled.fidelity import MemoryFidelity
+from algorithms.chip.timing.fidelity import MemoryFidelity
 from hwmodels.reading.quantity import Hertz
 from studies.metrics import Goal
 from studies.space import Engine, Mapped, Scalar

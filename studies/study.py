@@ -161,7 +161,7 @@ class Study:
 
     def _check_reach(self, jobs: int | None) -> None:
         """Refuse worker processes for a study of policies that only this script knows."""
-        from algorithms.kv_registry import ENTRY_POINTS, policies_of_the_script
+        from algorithms.kv.registry import ENTRY_POINTS, policies_of_the_script
 
         if jobs == 0:
             return

@@ -13,7 +13,7 @@ from studies.parts import Kind
 from studies.space import ChipSetting, Scalar
 
 if TYPE_CHECKING:
-    from algorithms.tiled.kernels import Kernel
+    from algorithms.chip.plan.kernels import Kernel
 
 FIELD_PREFIX = "chip."
 

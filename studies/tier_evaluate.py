@@ -10,7 +10,7 @@ from studies.metrics import Subject, measure
 from studies.space import DesignPoint, Json
 
 if TYPE_CHECKING:
-    from algorithms.tier_report import TierReport
+    from algorithms.memory.tier_report import TierReport
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def evaluate_tier(point: DesignPoint) -> TierEvaluation:
     simulator.errors.GraphError
         Settings beyond the limits of the DRAM kernels.
     """
-    from algorithms.tier_registry import get_tier_algorithm
+    from algorithms.memory.algorithm import get_tier_algorithm
 
     algorithm = get_tier_algorithm(point.algorithm)
     parameters = algorithm.parameters(**dict(point.parameters))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from algorithms.tier_report import TierReport
+    from algorithms.memory.tier_report import TierReport
     from simulator.result import Result, ServerResult
 
 
@@ -13,8 +13,8 @@ def tier_report(server: ServerResult) -> TierReport | None:
     """What limited a memory tier of a run; None for other servers."""
     if server.tier is None or not server.tier.bus_clocks:
         return None
-    from algorithms.memory_binding import dram_energy_j
-    from algorithms.tier_report import TierReport
+    from algorithms.memory.binding import dram_energy_j
+    from algorithms.memory.tier_report import TierReport
     from hwmodels.tiers.text import load_tier
     from hwmodels.tiers.tier import DramTier
 
@@ -42,7 +42,7 @@ def waited_for(result: Result, unit: str) -> str:
 
 
 def _sustained(report: TierReport) -> str:
-    from algorithms.tier_report import MEANINGS
+    from algorithms.memory.tier_report import MEANINGS
     from hwmodels.reading.quantity import format_quantity
 
     achieved, peak = (

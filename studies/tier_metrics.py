@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from algorithms.tier_report import CAUSES, MEANINGS, Cause
+from algorithms.memory.tier_report import CAUSES, MEANINGS, Cause
 from studies.metrics import metric
 from studies.space import Scalar
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from studies.space import DesignPoint
 from studies.store import Outcome, Row, Store
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from algorithms.dam.parameters import DamParameters, Timing
 from algorithms.registry import Tensors
-from algorithms.shape import DTYPE_BYTES, FloatArray, Workload
+from algorithms.workload.shape import DTYPE_BYTES, FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, GraphError, Segment, TokenBlock, Unit, UnitStep, operators
 from simulator.graph import Issue

@@ -16,8 +16,8 @@ from algorithms.dam.arithmetic import row_quotient
 from algorithms.dam.builder import DamBuilder
 from algorithms.dam.parameters import DamParameters, LongFifoParameters, depth, interval, latency
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming import arithmetic
+from algorithms.workload.shape import Workload
 from simulator import Graph, Unit
 
 

@@ -15,8 +15,8 @@ from algorithms.dam.arithmetic import joined, joined_rows
 from algorithms.dam.builder import DamBuilder
 from algorithms.dam.parameters import DamParameters, LongFifoParameters, interval, latency, row_overhead
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming import arithmetic
+from algorithms.workload.shape import Workload
 from simulator import Graph, Unit
 
 

@@ -24,8 +24,8 @@ from algorithms.dam.parameters import (
     start_overhead,
 )
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming import arithmetic
+from algorithms.workload.shape import Workload
 from simulator import Graph, Unit
 
 _STATE_MACHINE = 4  # cycles that the spatial units lose at the start and before each row

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from algorithms.levers import Slows
+from algorithms.workload.levers import Slows
 from hwmodels.reading.errors import InputError, Problem
 
 

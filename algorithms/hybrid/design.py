@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from algorithms.chip.plan.tiles import ceil_div
 from algorithms.hybrid.parameters import HybridParameters
-from algorithms.shape import Workload
-from algorithms.tiled.tiles import ceil_div
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 
 MULTIPLIER_BITS = (26, 17)

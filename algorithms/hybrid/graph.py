@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from algorithms.chip.plan.tiles import ceil_div
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.tiles import ceil_div
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from algorithms.levers import knob
+from algorithms.workload.levers import knob
 from hwmodels.reading.errors import InputError, Problem
 
 _MAY_BE_ZERO = ("feed_forward", "experts", "expert_hidden", "score_depth")

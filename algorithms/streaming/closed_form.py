@@ -51,9 +51,9 @@ that `out` counts for.
 
 from __future__ import annotations
 
-from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.reordered import ReorderedParameters
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 
 VARIANTS = ("sdpa.naive", "sdpa.scaled", "sdpa.reordered", "sdpa.memory_free")

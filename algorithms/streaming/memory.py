@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from algorithms.capacity import Room, check_fits
-from algorithms.memory_binding import dram_description
-from algorithms.shape import DTYPE_BYTES, Workload
+from algorithms.memory.binding import dram_description
+from algorithms.memory.capacity import Room, check_fits
 from algorithms.streaming.parameters import StreamingParameters
+from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier

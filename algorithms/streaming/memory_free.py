@@ -8,10 +8,10 @@ as a stream: Sohn, Zhang, Olukotun, arXiv:2404.16629).
 from __future__ import annotations
 
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.pipeline import Pipeline
 from algorithms.streaming.softmax import online_weights, sum_and_accumulate
+from algorithms.workload.shape import Workload
 from simulator import Graph
 
 

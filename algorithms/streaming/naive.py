@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.pipeline import Pipeline
 from algorithms.streaming.softmax import exponential, normalised_weights
+from algorithms.workload.shape import Workload
 from simulator import Graph
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from algorithms.levers import knob
+from algorithms.workload.levers import knob
 from hwmodels.reading.errors import InputError, Problem
 
 Granularity = Literal["row", "scalar"]

@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 
 from algorithms.registry import Tensors
-from algorithms.shape import DTYPE_BYTES, FloatArray, Workload
 from algorithms.streaming import arithmetic
 from algorithms.streaming.parameters import StreamingParameters
+from algorithms.workload.shape import DTYPE_BYTES, FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from simulator import Graph, TokenBlock, Unit, operators
 from simulator.operators import Span

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from algorithms.levers import knob
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.pipeline import Pipeline
 from algorithms.streaming.softmax import stable_exponential, sum_and_accumulate
+from algorithms.workload.levers import knob
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Graph
 

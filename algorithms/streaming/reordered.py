@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.pipeline import Pipeline
 from algorithms.streaming.softmax import exponential, stable_exponential, sum_and_accumulate
+from algorithms.workload.shape import Workload
 from simulator import Graph
 
 

@@ -7,10 +7,10 @@ a whole row (Sohn, Zhang, Olukotun, arXiv:2404.16629).
 from __future__ import annotations
 
 from algorithms.registry import Tensors, algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.streaming.pipeline import Pipeline
 from algorithms.streaming.softmax import normalised_weights, stable_exponential
+from algorithms.workload.shape import Workload
 from simulator import Graph
 
 

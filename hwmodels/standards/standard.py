@@ -1,6 +1,6 @@
 """What a DRAM standard fixes: organisation, timings, command buses; and the controller it is usually driven by.
 
-The types mirror what a service kernel needs but know nothing of it: `algorithms.memory_binding` joins the two.
+The types mirror what a service kernel needs but know nothing of it: `algorithms.memory.binding` joins the two.
 """
 
 from __future__ import annotations

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.decode import SplitParameters
-from algorithms.tiled.decoder_step import DECODERS, Context, decoder_step
-from algorithms.tiled.flash import QueryOuter
-from algorithms.tiled.mapping import time_launch, time_plan
-from algorithms.tiled.parameters import TileParameters
-from algorithms.tiled.plan import TilePlan
-from algorithms.tiled.profile import KernelProfile, unfitted_for
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.attention.decode import SplitParameters
+from algorithms.chip.attention.decoder_step import DECODERS, Context, decoder_step
+from algorithms.chip.attention.flash import QueryOuter
+from algorithms.chip.plan.parameters import TileParameters
+from algorithms.chip.plan.plan import TilePlan
+from algorithms.chip.plan.profile import KernelProfile, unfitted_for
+from algorithms.chip.timing.mapping import time_launch, time_plan
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from studies.bench import Figures, benchmark
 

@@ -6,9 +6,9 @@ import resource
 import time
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.memory import on_memory
 from algorithms.streaming.parameters import StreamingParameters
+from algorithms.workload.shape import Workload
 from simulator import FrozenGraph, Graph, Server, Unit, operators
 from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.reference.engine import run_reference

@@ -11,11 +11,11 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from algorithms.kv_budget import KVBudget
-from algorithms.kv_cost import CacheShape
-from algorithms.kv_stream import KVStream
-from algorithms.kv_text import parse_policy
-from algorithms.kv_timing import TimingOptions, TimingRun
+from algorithms.kv.budget import KVBudget
+from algorithms.kv.cost import CacheShape
+from algorithms.kv.run.stream import KVStream
+from algorithms.kv.run.timing import TimingOptions, TimingRun
+from algorithms.kv.text import parse_policy
 from studies.bench import Figures, benchmark
 from studies.kv_line_up import line_up
 from studies.runner import one_thread

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from algorithms.memory_binding import dram_description
-from algorithms.memory_patterns import AddressSpace, make_stream
+from algorithms.memory.binding import dram_description
+from algorithms.memory.patterns import AddressSpace, make_stream
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
 from simulator.servers.dram.parameters import DramDescription

@@ -13,7 +13,7 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
-    from algorithms.kv_policy import KVPolicy
+    from algorithms.kv.policy import KVPolicy
     from studies.space import Json
 
 
@@ -82,11 +82,11 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
 
         return [(name, _algorithm_line(name)) for name in all_algorithm_names()]
     if kind is Kind.WORKLOADS:
-        from algorithms.workload import workload_names
+        from algorithms.workload.text import workload_names
 
         return [(name, _workload_line(name)) for name in workload_names()]
     if kind is Kind.POLICIES:
-        from algorithms.kv_registry import policy_class, policy_names
+        from algorithms.kv.registry import policy_class, policy_names
 
         return [(name, policy_line(policy_class(name))) for name in policy_names()]
     if kind is Kind.CHIPS:
@@ -108,7 +108,7 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
 
         return [(name, str(capture_path(name).name)) for name in capture_names()]
     if kind is Kind.KERNELS:
-        from algorithms.tiled.kernels import kernel_names, load_kernel
+        from algorithms.chip.plan.kernels import kernel_names, load_kernel
 
         return [(name, load_kernel(name).text.summary) for name in kernel_names()]
     if kind is Kind.METRICS:
@@ -129,7 +129,7 @@ def _algorithm_line(name: str) -> str:
 
 
 def _workload_line(name: str) -> str:
-    from algorithms.workload import load_workload
+    from algorithms.workload.text import load_workload
 
     w = load_workload(name)
     heads = f"{w.heads} heads ({w.kv_heads} KV) of {w.head_dim}"

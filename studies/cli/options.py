@@ -14,8 +14,8 @@ import typer
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from algorithms.shape import Workload
-    from algorithms.tiled.kernels import Kernel
+    from algorithms.chip.plan.kernels import Kernel
+    from algorithms.workload.shape import Workload
     from studies.parts import AnyAlgorithm, Tensors
     from studies.space import ChipSetting, DesignPoint, Engine, Scalar
 

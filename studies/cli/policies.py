@@ -124,7 +124,7 @@ def _request(
 
 
 def _parse(text: str) -> None:
-    from algorithms.kv_text import parse_policy
+    from algorithms.kv.text import parse_policy
 
     parse_policy(text)
 

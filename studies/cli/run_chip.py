@@ -11,7 +11,7 @@ from studies.cli.run import changed_parameters, subject
 from studies.report.words import count, percent, quantity
 
 if TYPE_CHECKING:
-    from algorithms.tiled.mapping import LaunchRun
+    from algorithms.chip.timing.mapping import LaunchRun
     from studies.chip_evaluate import ChipEvaluation
     from studies.chip_explain import ChipExplanation
 

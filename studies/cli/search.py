@@ -20,7 +20,7 @@ from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, 
 from studies.cli.sweep import StoreOption, StudyFile, first_reason, store_path
 
 if TYPE_CHECKING:
-    from algorithms.tiled.fidelity import MemoryFidelity
+    from algorithms.chip.timing.fidelity import MemoryFidelity
     from studies.confirm import Confirmation
     from studies.search import SearchSummary
     from studies.space import Scalar
@@ -106,7 +106,7 @@ def search(
 
 
 def _fidelity(name: str | None) -> MemoryFidelity | None:
-    from algorithms.tiled.fidelity import MEMORY_FIDELITIES
+    from algorithms.chip.timing.fidelity import MEMORY_FIDELITIES
     from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
     for fidelity in MEMORY_FIDELITIES:

@@ -11,7 +11,7 @@ import typer
 from studies.cli.output import EXIT_CHECK_FAILED, emit, table
 
 if TYPE_CHECKING:
-    from algorithms.tier_check import LatencyCheck
+    from algorithms.memory.tier_check import LatencyCheck
     from hwmodels.reading.documents import Value
     from hwmodels.tiers.tier import DramTier, Tier
     from studies.space import Json
@@ -37,7 +37,7 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
     typer.Exit
         With code 1 if the simulated unloaded latency is not the formula's.
     """
-    from algorithms.tier_check import check_unloaded_read
+    from algorithms.memory.tier_check import check_unloaded_read
     from hwmodels.tiers.text import load_tier
     from hwmodels.tiers.tier import DramTier
     from studies.warm_up import MEMORY, announce_compilation

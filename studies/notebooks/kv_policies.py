@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from plotly.subplots import make_subplots
 
-from algorithms.workload import load_workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from studies.chip_evaluate import evaluate_on_chip
 from studies.kv_table import QUALITY_HEADS, QUALITY_TOKENS, Request, policy_table

@@ -29,8 +29,8 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from algorithms.tiled.mla import BLOCKS
-from algorithms.tiled.mla_fit import BlockParameters
+from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.fit import BlockParameters
 from hwmodels.chips.accelerator import load_accelerator
 from studies.mla_study import (
     CHIPS,

@@ -28,9 +28,9 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from algorithms.memory_probe import probe
-from algorithms.probe_parameters import ProbeParameters
-from algorithms.tier_report import CAUSES
+from algorithms.memory.probe import probe
+from algorithms.memory.probe_parameters import ProbeParameters
+from algorithms.memory.tier_report import CAUSES
 from hwmodels.tiers.text import load_tier
 from studies.evaluate import evaluate
 from studies.parameters import complete_parameters

@@ -28,7 +28,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 import studies
-from algorithms.tiled.kernels import kernel_names, load_kernel
+from algorithms.chip.plan.kernels import kernel_names, load_kernel
 from studies.validate.gpu import validate_points
 from studies.validate.gpu_cases import load_points
 

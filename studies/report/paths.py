@@ -21,7 +21,7 @@ from studies.store import Row
 from studies.value_pass import values_of
 
 if TYPE_CHECKING:
-    from algorithms.tiled.mapping import LaunchRun
+    from algorithms.chip.timing.mapping import LaunchRun
     from simulator.explain.critical_path import CriticalPath, PathShare
     from simulator.graph import FrozenGraph
 
@@ -156,7 +156,7 @@ class Tracer:
         return _path(parts, "; ".join(notes))
 
     def _launch(self, launch: LaunchRun, several: bool) -> tuple[list[PathPart], str]:
-        from algorithms.tiled.pace import TICKS_PER_CYCLE
+        from algorithms.chip.timing.pace import TICKS_PER_CYCLE
 
         frozen = launch.graph.freeze()
         path = self._critical(frozen)

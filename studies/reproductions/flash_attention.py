@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.mapping import ChipRun, time_plan
-from algorithms.tiled.plan import TilePlan
-from algorithms.tiled.profile import unfitted_for
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.plan.plan import TilePlan
+from algorithms.chip.plan.profile import unfitted_for
+from algorithms.chip.timing.mapping import ChipRun, time_plan
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from studies.reproduce import Row, reproduced, reproduction
 

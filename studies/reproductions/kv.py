@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from algorithms.experts import dense_parameters
-from algorithms.kv_cost import CacheShape, StackCost
-from algorithms.kv_quantize import compression_ratio
-from algorithms.kv_text import parse_policy
-from algorithms.kv_timing import TimingOptions, TimingRun, decode_cost
-from algorithms.shape import Workload
-from algorithms.workload import load_workload
+from algorithms.kv.cost import CacheShape, StackCost
+from algorithms.kv.parts.quantize import compression_ratio
+from algorithms.kv.run.timing import TimingOptions, TimingRun, decode_cost
+from algorithms.kv.text import parse_policy
+from algorithms.memory.experts import dense_parameters
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from studies.reproduce import Row, quoted, reproduced, reproduction
 
 DUO = "mit-han-lab/duo-attention README (arXiv:2410.10819)"

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.experts import dense_parameters
-from algorithms.kv_paging import AllocationTrace, Request, run_contiguous, run_paged
-from algorithms.shape import Workload
-from algorithms.tiled.low_rank import LowRankParameters
-from algorithms.tiled.mapping import ChipRun, time_plan
-from algorithms.tiled.plan import TilePlan
-from algorithms.tiled.prefix import PrefixParameters
-from algorithms.tiled.profile import unfitted_for
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.attention.low_rank import LowRankParameters
+from algorithms.chip.attention.prefix import PrefixParameters
+from algorithms.chip.plan.plan import TilePlan
+from algorithms.chip.plan.profile import unfitted_for
+from algorithms.chip.timing.mapping import ChipRun, time_plan
+from algorithms.memory.experts import dense_parameters
+from algorithms.memory.paging import AllocationTrace, Request, run_contiguous, run_paged
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.tiers.text import load_tier

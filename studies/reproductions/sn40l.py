@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from algorithms.experts import ExpertMemory, dense_parameters, draw_requests, serve
-from algorithms.tiled.mla_fusion import fused_bytes, unfused_bytes
-from algorithms.tiled.mla_orders import plain_program
-from algorithms.workload import load_workload
+from algorithms.chip.latent.fusion import fused_bytes, unfused_bytes
+from algorithms.chip.latent.orders import plain_program
+from algorithms.memory.experts import ExpertMemory, dense_parameters, draw_requests, serve
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from studies.reproduce import Row, quoted, reproduced, reproduction
 

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.graph import build
 from algorithms.hybrid.parameters import HybridParameters
-from algorithms.shape import Workload
-from algorithms.workload import load_workload
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from simulator import simulate
 from studies.reproduce import Row, quoted, reproduced, reproduction
 from studies.resolve import read_study

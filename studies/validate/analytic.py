@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from algorithms.memory_probe import probe
-from algorithms.probe_parameters import ProbeParameters
-from algorithms.tier_report import TierReport
+from algorithms.memory.probe import probe
+from algorithms.memory.probe_parameters import ProbeParameters
+from algorithms.memory.tier_report import TierReport
 from hwmodels.tiers.text import load_tier, tier_names
 from hwmodels.tiers.tier import DramTier
 from studies.validate.records import ValidationReport, ValidationRow

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from algorithms.registry import Algorithm, get_algorithm
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from simulator import Graph
 
 Count = Annotated[int, Field(ge=1)]

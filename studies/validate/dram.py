@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from algorithms.memory_patterns import AddressSpace, make_stream
+from algorithms.memory.patterns import AddressSpace, make_stream
 from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError
 from simulator.servers.dram.tier import DramCounters, Requests, run_dram

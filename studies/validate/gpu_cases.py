@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from algorithms.shape import DTYPE_BYTES, Workload
+from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.validate.case_files import load_case_file

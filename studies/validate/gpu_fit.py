@@ -1,7 +1,7 @@
 """Fit the few free numbers of kernel profiles to their calibration points, and nothing else.
 
     python -m studies.validate.gpu_fit --cases gpu_points.json            # shows what it would write
-    python -m studies.validate.gpu_fit --cases gpu_points.json --write    # into algorithms/tiled/profiles
+    python -m studies.validate.gpu_fit --cases gpu_points.json --write    # into algorithms/chip/plan/profiles
 
 For each profile it takes the points listed under ``calibration``; one that the file does not mark ``calibrate`` is
 refused, so that no number can see a point that is scored. It minimises the sum of squared errors in seconds, within the
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.tiled.kernels import Kernel, kernel_names, load_kernel, profile_path
+from algorithms.chip.plan.kernels import Kernel, kernel_names, load_kernel, profile_path
 from hwmodels.reading.errors import InputError, Problem
 from studies.validate.gpu_cases import GpuPoint, UnsupportedPointError, load_points
 from studies.validate.gpu_plans import predict

@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from algorithms.shape import DTYPE_BYTES, LatentAttention
-from algorithms.tiled.decode import SplitParameters
-from algorithms.tiled.decoder_step import DECODERS, Context, decoder_step
-from algorithms.tiled.kernels import Kernel, find_kernel
-from algorithms.tiled.mapping import ChipRun, time_plan
-from algorithms.tiled.operators import Elementwise, OperatorParameters, Product, softmax_launch
-from algorithms.tiled.plan import Launch, TilePlan
-from algorithms.tiled.profile import KernelProfile
+from algorithms.chip.attention.decode import SplitParameters
+from algorithms.chip.attention.decoder_step import DECODERS, Context, decoder_step
+from algorithms.chip.attention.operators import Elementwise, OperatorParameters, Product, softmax_launch
+from algorithms.chip.plan.kernels import Kernel, find_kernel
+from algorithms.chip.plan.plan import Launch, TilePlan
+from algorithms.chip.plan.profile import KernelProfile
+from algorithms.chip.timing.mapping import ChipRun, time_plan
+from algorithms.workload.shape import DTYPE_BYTES, LatentAttention
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from algorithms.tiled.kernels import find_kernel
-from algorithms.tiled.mapping import time_plan
+from algorithms.chip.plan.kernels import find_kernel
+from algorithms.chip.timing.mapping import time_plan
 from studies.validate.gpu_cases import GpuPoint, UnsupportedPointError
 
 _UNITS = {"bytes": 1.0, "mb": 1e6, "gb": 1e9}

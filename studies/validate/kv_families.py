@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from algorithms.kv_budget import KVBudget
-from algorithms.kv_policy import KVPolicy
-from algorithms.policies.adakv import AdaKV
-from algorithms.policies.block import Block
-from algorithms.policies.chunk import Chunk
-from algorithms.policies.duo_attention import DuoAttention
-from algorithms.policies.h2o import H2O
-from algorithms.policies.h2o_oneshot import H2OOneShot
-from algorithms.policies.keydiff import KeyDiff
-from algorithms.policies.knorm import KNorm
-from algorithms.policies.lagkv import LagKV
-from algorithms.policies.observed_attention import ObservedAttention
-from algorithms.policies.pyramidkv import PyramidKV
-from algorithms.policies.snapkv import SnapKV
-from algorithms.policies.streaming_llm import StreamingLLM
-from algorithms.policies.tova import Tova
+from algorithms.kv.budget import KVBudget
+from algorithms.kv.policies.adakv import AdaKV
+from algorithms.kv.policies.block import Block
+from algorithms.kv.policies.chunk import Chunk
+from algorithms.kv.policies.duo_attention import DuoAttention
+from algorithms.kv.policies.h2o import H2O
+from algorithms.kv.policies.h2o_oneshot import H2OOneShot
+from algorithms.kv.policies.keydiff import KeyDiff
+from algorithms.kv.policies.knorm import KNorm
+from algorithms.kv.policies.lagkv import LagKV
+from algorithms.kv.policies.observed_attention import ObservedAttention
+from algorithms.kv.policies.pyramidkv import PyramidKV
+from algorithms.kv.policies.snapkv import SnapKV
+from algorithms.kv.policies.streaming_llm import StreamingLLM
+from algorithms.kv.policies.tova import Tova
+from algorithms.kv.policy import KVPolicy
 from studies.validate.kv_cases import Case, Streams, UnsupportedCaseError
 from studies.validate.kv_compare import kept_rows
 from studies.validate.kv_run import Computation, one_shot, online, rows_or_all

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from algorithms.kv_attention import Visible, attend
-from algorithms.kv_budget import KVBudget
-from algorithms.kv_cache import KVCache
-from algorithms.kv_cost import CacheShape
-from algorithms.kv_policy import KVPolicy, PolicyState, ScoreState, Step
-from algorithms.kv_stream import KVStream
-from algorithms.policies.adakv import AdaState
+from algorithms.kv.budget import KVBudget
+from algorithms.kv.cache import KVCache
+from algorithms.kv.cost import CacheShape
+from algorithms.kv.policies.adakv import AdaState
+from algorithms.kv.policy import KVPolicy, PolicyState, ScoreState, Step
+from algorithms.kv.run.attention import Visible, attend
+from algorithms.kv.run.stream import KVStream
 from studies.validate.kv_cases import Array, Case, Streams, UnsupportedCaseError
 from studies.validate.kv_compare import TIE, Cut
 

@@ -9,19 +9,19 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from algorithms.kv_attention import Visible, attend, merge_partials
-from algorithms.kv_balance import balanced_halving
-from algorithms.kv_budget import KVBudget
-from algorithms.kv_cache import KVCache
-from algorithms.kv_clusters import WaveIndex, segment_kmeans
-from algorithms.kv_policy import Step
-from algorithms.kv_stream import KVStack, KVStream
-from algorithms.policies.evict3r import Evict3R
-from algorithms.policies.infini_attention import InfiniAttention, InfiniState
-from algorithms.policies.infinipot_v import InfiniPotV
-from algorithms.policies.infllm import InfLLM, InfLLMState
-from algorithms.policies.quest import Quest, QuestState
-from algorithms.policies.sirllm import SirLLM
+from algorithms.kv.budget import KVBudget
+from algorithms.kv.cache import KVCache
+from algorithms.kv.parts.balance import balanced_halving
+from algorithms.kv.parts.clusters import WaveIndex, segment_kmeans
+from algorithms.kv.policies.evict3r import Evict3R
+from algorithms.kv.policies.infini_attention import InfiniAttention, InfiniState
+from algorithms.kv.policies.infinipot_v import InfiniPotV
+from algorithms.kv.policies.infllm import InfLLM, InfLLMState
+from algorithms.kv.policies.quest import Quest, QuestState
+from algorithms.kv.policies.sirllm import SirLLM
+from algorithms.kv.policy import Step
+from algorithms.kv.run.attention import Visible, attend, merge_partials
+from algorithms.kv.run.stream import KVStack, KVStream
 from studies.validate.kv_cases import Array, Case, UnsupportedCaseError
 from studies.validate.kv_compare import Overlap, kept_rows, overlap_asked
 from studies.validate.kv_run import Computation, doubled, one_shot, set_outputs, shape_of, state_of

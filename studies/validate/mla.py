@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from algorithms.shape import DTYPE_BYTES, LatentAttention, Workload
-from algorithms.tiled.mla import BLOCKS
-from algorithms.tiled.mla_fit import BlockParameters
-from algorithms.tiled.mla_orders import ORDERS
-from algorithms.tiled.mla_plan import BlockCounters
+from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.fit import BlockParameters
+from algorithms.chip.latent.orders import ORDERS
+from algorithms.chip.latent.plan import BlockCounters
+from algorithms.workload.shape import DTYPE_BYTES, LatentAttention, Workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.errors import InputError, did_you_mean
 from simulator.errors import SimulatorError

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.plan.profile import unfitted_for
+from algorithms.chip.timing.mapping import ChipRun, Mode, time_plan
 from algorithms.registry import ALGORITHMS
-from algorithms.shape import Workload
-from algorithms.tiled.mapping import ChipRun, Mode, time_plan
-from algorithms.tiled.profile import unfitted_for
+from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import Accelerator
 
 

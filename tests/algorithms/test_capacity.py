@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.capacity import Room, bytes_text, check_fits
+from algorithms.memory.capacity import Room, bytes_text, check_fits
 from hwmodels.tiers.text import load_tier
 from simulator.errors import CapacityError
 

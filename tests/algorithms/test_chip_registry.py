@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from algorithms import register
-from algorithms.chip_registry import TiledAlgorithm, chip_algorithm, chip_algorithm_names, get_chip_algorithm
+from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm, chip_algorithm_names, get_chip_algorithm
 from algorithms.registry import ENTRY_POINT_GROUP, algorithm
 from hwmodels.reading.errors import InputError
 
@@ -72,7 +72,7 @@ def test_parameters_must_be_a_dataclass(fresh_algorithms):
 def test_an_entry_point_may_bring_one(fresh_algorithms, monkeypatch, tmp_path):
     (tmp_path / "chip_attention_plug_in.py").write_text(
         "from dataclasses import dataclass\n"
-        "from algorithms.chip_registry import TiledAlgorithm, chip_algorithm\n"
+        "from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm\n"
         "@dataclass(frozen=True)\n"
         "class P: ...\n"
         "@chip_algorithm('outside.tiles', P)\n"

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.core_tables import Place, Places, firing_table
-from algorithms.tiled.mapping import time_launch
-from algorithms.tiled.pace import Pace
-from algorithms.tiled.plan import Launch, Matmul, TileStep, WorkItem
-from algorithms.tiled.profile import UNFITTED
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem
+from algorithms.chip.plan.profile import UNFITTED
+from algorithms.chip.timing.core_tables import Place, Places, firing_table
+from algorithms.chip.timing.mapping import time_launch
+from algorithms.chip.timing.pace import Pace
+from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 from simulator import Block, FiringTable, Segment, simulate
 

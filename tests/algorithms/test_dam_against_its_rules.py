@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from simulator import simulate
 
 

@@ -10,8 +10,8 @@ import pytest
 from algorithms.dam.builder import DamBuilder
 from algorithms.dam.parameters import DamParameters, Timing
 from algorithms.registry import algorithm_names, get_algorithm
-from algorithms.shape import Workload
-from algorithms.tensors import draw_tensors
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors
 from hwmodels.reading.errors import InputError
 from reference.truth import oracle
 from simulator import Block, GraphError, Segment, Unit, simulate

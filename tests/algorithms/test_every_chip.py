@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.energy import energy_of
-from algorithms.tiled.mapping import time_plan
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.timing.energy import energy_of
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import accelerator_names, load_accelerator
 
 HEADS = {"heads": 8, "kv_heads": 2, "head_dim": 64, "dtype": "float16"}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.experts import ExpertMemory, dense_parameters, draw_requests, serve
-from algorithms.workload import load_workload
+from algorithms.memory.experts import ExpertMemory, dense_parameters, draw_requests, serve
+from algorithms.workload.text import load_workload
 from hwmodels.reading.errors import InputError
 
 

@@ -8,9 +8,9 @@ from algorithms.hybrid.design import HybridDesign, block_rams, dsp_per_product
 from algorithms.hybrid.graph import build
 from algorithms.hybrid.parameters import HybridParameters
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
-from algorithms.tensors import draw_tensors
-from algorithms.workload import load_workload
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors
+from algorithms.workload.text import load_workload
 from hwmodels.reading.errors import InputError
 from simulator import Result, simulate
 from studies.cli.options import DesignOptions, design_point

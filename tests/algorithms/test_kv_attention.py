@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from algorithms import kv_attention
-from algorithms.kv_attention import Summaries, Visible, attend, merge_partials
+from algorithms.kv.run import attention as kv_attention
+from algorithms.kv.run.attention import Summaries, Visible, attend, merge_partials
 
 
 def plain(q, query_positions, visible, causal=True):

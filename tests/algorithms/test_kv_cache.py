@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.kv_cache import PAD, KVCache
+from algorithms.kv.cache import PAD, KVCache
 
 HEADS, DIM = 3, 2
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.kv_paging import OutOfPagesError, PagedMemory, Request, run_contiguous, run_paged
+from algorithms.memory.paging import OutOfPagesError, PagedMemory, Request, run_contiguous, run_paged
 from hwmodels.reading.errors import InputError
 
 operations = st.lists(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from algorithms.placement import BlockCache, Placement, TieredBlocks
+from algorithms.kv.placement import BlockCache, Placement, TieredBlocks
 from hwmodels.reading.errors import InputError
 
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from algorithms.kv_account import Accounting
-from algorithms.kv_attention import Visible, attend
-from algorithms.kv_budget import KVBudget
-from algorithms.kv_cost import CacheShape
-from algorithms.kv_memory import feature
-from algorithms.kv_quantize import compression_ratio, low_bit_bytes, quantize_rows
-from algorithms.kv_stream import KVStack, KVStream
-from algorithms.kv_text import parse_policy
-from algorithms.placement import Placement
+from algorithms.kv.budget import KVBudget
+from algorithms.kv.cost import CacheShape
+from algorithms.kv.parts.memory import feature
+from algorithms.kv.parts.quantize import compression_ratio, low_bit_bytes, quantize_rows
+from algorithms.kv.placement import Placement
+from algorithms.kv.run.account import Accounting
+from algorithms.kv.run.attention import Visible, attend
+from algorithms.kv.run.stream import KVStack, KVStream
+from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
 
 SHAPE = CacheShape(2, 2, 4)

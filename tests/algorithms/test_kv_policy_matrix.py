@@ -7,13 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from algorithms.kv_attention import Visible, attend
-from algorithms.kv_budget import KVBudget
-from algorithms.kv_cost import CacheShape
-from algorithms.kv_policy import ScoreState
-from algorithms.kv_registry import policy_class, policy_names
-from algorithms.kv_stream import KVStream
-from algorithms.kv_text import parse_policy
+from algorithms.kv.budget import KVBudget
+from algorithms.kv.cost import CacheShape
+from algorithms.kv.policy import ScoreState
+from algorithms.kv.registry import policy_class, policy_names
+from algorithms.kv.run.attention import Visible, attend
+from algorithms.kv.run.stream import KVStream
+from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
 
 BUDGET = 12

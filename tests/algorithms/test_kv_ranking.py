@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from algorithms.kv_ranking import group_reduce, indices_of, keep_by_score, pool, top_mask
+from algorithms.kv.ranking import group_reduce, indices_of, keep_by_score, pool, top_mask
 
 
 def best_by_sorting(row: np.ndarray, count: int) -> np.ndarray:

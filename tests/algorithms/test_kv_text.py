@@ -4,19 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.kv_combinators import Union
-from algorithms.kv_policy import KVPolicy
-from algorithms.kv_registry import kv_policy, policy_class, policy_names
-from algorithms.kv_text import parse_policy, policy_from
-from algorithms.policies.chunk import Chunk
-from algorithms.policies.full import Full
-from algorithms.policies.h2o import H2O
-from algorithms.policies.knorm import KNorm
-from algorithms.policies.per_head import PerHead
-from algorithms.policies.sink import Sink
-from algorithms.policies.snapkv import SnapKV
-from algorithms.policies.streaming_llm import StreamingLLM
-from algorithms.policies.window import Window
+from algorithms.kv.combinators import Union
+from algorithms.kv.policies.chunk import Chunk
+from algorithms.kv.policies.full import Full
+from algorithms.kv.policies.h2o import H2O
+from algorithms.kv.policies.knorm import KNorm
+from algorithms.kv.policies.per_head import PerHead
+from algorithms.kv.policies.sink import Sink
+from algorithms.kv.policies.snapkv import SnapKV
+from algorithms.kv.policies.streaming_llm import StreamingLLM
+from algorithms.kv.policies.window import Window
+from algorithms.kv.policy import KVPolicy
+from algorithms.kv.registry import kv_policy, policy_class, policy_names
+from algorithms.kv.text import parse_policy, policy_from
 from hwmodels.reading.errors import InputError
 
 
@@ -118,7 +118,7 @@ def test_every_policy_is_registered_under_its_own_name():
         cls = policy_class(name)
         assert cls.name == name
         assert cls.__doc__
-        assert cls.__module__.startswith("algorithms.policies.")
+        assert cls.__module__.startswith("algorithms.kv.policies.")
 
 
 def test_a_second_policy_of_a_name_is_refused():

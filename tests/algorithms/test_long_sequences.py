@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.tiled.mapping import REPRESENTATIVES, ChipRun, time_launch, time_plan
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.timing.mapping import REPRESENTATIVES, ChipRun, time_launch, time_plan
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from simulator import simulate
 

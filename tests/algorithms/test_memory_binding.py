@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from algorithms.memory_binding import dram_description, dram_energy_j, flash_server, link_server, sram_server
-from algorithms.memory_patterns import AddressSpace, make_stream
+from algorithms.memory.binding import dram_description, dram_energy_j, flash_server, link_server, sram_server
+from algorithms.memory.patterns import AddressSpace, make_stream
 from hwmodels.tiers.text import load_tier, tier_names
 from simulator.servers.dram.mapping import encode
 from simulator.servers.dram.tier import Requests, run_dram

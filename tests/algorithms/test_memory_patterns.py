@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from algorithms.memory_patterns import AddressSpace, make_stream, pattern_names, random_below
+from algorithms.memory.patterns import AddressSpace, make_stream, pattern_names, random_below
 from hwmodels.reading.errors import InputError
 
 FIELDS = (("column", 4), ("channel", 8), ("group", 4), ("bank", 4), ("rank", 2), ("column", 8), ("row", 64))

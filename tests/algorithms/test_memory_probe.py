@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from algorithms.memory_binding import dram_description
-from algorithms.memory_probe import probe, probed_tier, traffic
-from algorithms.probe_parameters import ProbeParameters
-from algorithms.tier_report import TierReport
+from algorithms.memory.binding import dram_description
+from algorithms.memory.probe import probe, probed_tier, traffic
+from algorithms.memory.probe_parameters import ProbeParameters
+from algorithms.memory.tier_report import TierReport
 from hwmodels.reading.errors import InputError
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier

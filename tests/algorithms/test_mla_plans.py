@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import LatentAttention, Workload
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.mla import BLOCKS
-from algorithms.tiled.mla_core import CoreTiles, attention_items, core_shape
-from algorithms.tiled.mla_fit import BlockParameters
-from algorithms.tiled.mla_fusion import fused_bytes, unfused_bytes
-from algorithms.tiled.mla_gemm import GemmTiles, Task, gemm_items
-from algorithms.tiled.mla_orders import ORDERS, latent_program, plain_program
-from algorithms.tiled.mla_program import Product, core_of
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.core import CoreTiles, attention_items, core_shape
+from algorithms.chip.latent.fit import BlockParameters
+from algorithms.chip.latent.fusion import fused_bytes, unfused_bytes
+from algorithms.chip.latent.gemm import GemmTiles, Task, gemm_items
+from algorithms.chip.latent.orders import ORDERS, latent_program, plain_program
+from algorithms.chip.latent.program import Product, core_of
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import LatentAttention, Workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import LatentAttention, Workload
-from algorithms.tiled.mla_attend import KeyCuts, attend, split_spans
-from algorithms.tiled.mla_fit import BlockParameters
-from algorithms.tiled.mla_orders import ORDERS, latent_program, latent_program_of, plain_program, sizes_of
-from algorithms.tiled.mla_values import compute, draw, draw_step, past_of, rotate
-from algorithms.workload import load_tensors, load_workload, workload_of_tensors
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.latent.attend import KeyCuts, attend, split_spans
+from algorithms.chip.latent.fit import BlockParameters
+from algorithms.chip.latent.orders import ORDERS, latent_program, latent_program_of, plain_program, sizes_of
+from algorithms.chip.latent.values import compute, draw, draw_step, past_of, rotate
+from algorithms.workload.shape import LatentAttention, Workload
+from algorithms.workload.text import load_tensors, load_workload, workload_of_tensors
 from reference.captures import capture_path
 from reference.truth.metrics import max_abs
 from reference.truth.oracle import attention

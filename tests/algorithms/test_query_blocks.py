@@ -6,10 +6,10 @@ import pytest
 from algorithms.hybrid.graph import build as build_hybrid
 from algorithms.hybrid.parameters import HybridParameters
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.memory import memory_bounds, on_memory
 from algorithms.streaming.query_blocks import QueryBlockParameters, build
-from algorithms.tensors import draw_tensors
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors
 from hwmodels.reading.errors import InputError
 from reference.truth.oracle import attention
 from simulator import simulate

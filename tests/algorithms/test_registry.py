@@ -9,8 +9,8 @@ import pytest
 
 from algorithms import register
 from algorithms.registry import ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.parameters import StreamingParameters
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from simulator import Graph, simulate
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.closed_form import VARIANTS, outside_the_closed_form, streaming_cycles
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from simulator import ENGINES, Graph, simulate
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
 from algorithms.streaming.memory import memory_bounds, on_memory
-from algorithms.tensors import draw_tensors
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors
 from hwmodels.reading.errors import InputError
 from reference.truth.metrics import relative_l2
 from reference.truth.oracle import attention

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
-from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors, load_tensors, workload_of_tensors
 from reference.captures import capture_path
 from reference.truth import metrics, oracle
 from simulator import Result, simulate, values

@@ -7,7 +7,7 @@ import math
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from algorithms.memory_binding import dram_description
+from algorithms.memory.binding import dram_description
 from hwmodels.reading.errors import InputError
 from hwmodels.tiers.text import load_tier, tier_names
 from hwmodels.tiers.tier import DramTier

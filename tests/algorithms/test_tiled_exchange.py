@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from algorithms.shape import Workload
-from algorithms.tiled.energy import energy_of
-from algorithms.tiled.kernels import load_kernel
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem
-from algorithms.tiled.profile import KernelProfile
+from algorithms.chip.plan.kernels import load_kernel
+from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem
+from algorithms.chip.plan.profile import KernelProfile
+from algorithms.chip.timing.energy import energy_of
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 

@@ -10,15 +10,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from algorithms.chip_registry import chip_algorithm_names, get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tensors import draw_tensors
-from algorithms.tiled.decode import SplitParameters
-from algorithms.tiled.in_flight import LEAST_STAGES
-from algorithms.tiled.kernels import kernel_names, load_kernel
-from algorithms.tiled.parameters import TileParameters, excess_bytes, footprint, items_held
-from algorithms.tiled.profile import unfitted_for
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import chip_algorithm_names, get_chip_algorithm
+from algorithms.chip.attention.decode import SplitParameters
+from algorithms.chip.plan.in_flight import LEAST_STAGES
+from algorithms.chip.plan.kernels import kernel_names, load_kernel
+from algorithms.chip.plan.parameters import TileParameters, excess_bytes, footprint, items_held
+from algorithms.chip.plan.profile import unfitted_for
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from simulator.errors import CapacityError
 

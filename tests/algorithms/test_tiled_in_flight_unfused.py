@@ -8,15 +8,15 @@ from itertools import pairwise
 
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.in_flight import LEAST_STAGES, Buffers
-from algorithms.tiled.kernels import load_kernel
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.mla import BLOCKS
-from algorithms.tiled.mla_fit import BlockParameters
-from algorithms.tiled.profile import UNFITTED, KernelProfile, unfitted_for
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.fit import BlockParameters
+from algorithms.chip.plan.in_flight import LEAST_STAGES, Buffers
+from algorithms.chip.plan.kernels import load_kernel
+from algorithms.chip.plan.profile import UNFITTED, KernelProfile, unfitted_for
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from simulator.errors import CapacityError
 

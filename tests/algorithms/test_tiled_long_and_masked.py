@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tensors import draw_tensors
-from algorithms.tiled import tiles
-from algorithms.tiled.mapping import time_plan
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.plan import tiles
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from reference.truth import oracle

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.tiled.dispatch import dispatch
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.plan import Launch, Matmul, TilePlan, TileStep, WorkItem
-from algorithms.tiled.profile import KernelProfile
+from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem
+from algorithms.chip.plan.profile import KernelProfile
+from algorithms.chip.timing.dispatch import dispatch
+from algorithms.chip.timing.mapping import time_plan
 from hwmodels.chips.accelerator import load_accelerator
 
 H100 = load_accelerator("h100_sxm5_80g")

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.memory_rate import at_fidelity, run_bytes, sustained_share
-from algorithms.tiled.plan import Launch, TilePlan, TileStep, WorkItem
-from algorithms.tiled.profile import UNFITTED
+from algorithms.chip.plan.plan import Launch, TilePlan, TileStep, WorkItem
+from algorithms.chip.plan.profile import UNFITTED
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.chip.timing.memory_rate import at_fidelity, run_bytes, sustained_share
 from hwmodels.chips.accelerator import load_accelerator
 
 H100 = load_accelerator("h100")

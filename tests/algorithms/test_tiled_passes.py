@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.kv_outer import KeyOuterParameters, _Passing
-from algorithms.tiled.kv_outer_training import _step as step_of_key_outer_training
-from algorithms.tiled.parameters import tiling_of
-from algorithms.tiled.tiles import QueryTile, Tiling
-from algorithms.tiled.training import _item
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.attention.kv_outer import KeyOuterParameters, _Passing
+from algorithms.chip.attention.kv_outer_training import _step as step_of_key_outer_training
+from algorithms.chip.attention.training import _item
+from algorithms.chip.plan.parameters import tiling_of
+from algorithms.chip.plan.tiles import QueryTile, Tiling
+from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 
 H100 = load_accelerator("h100_sxm5_80g")

@@ -8,11 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.kernels import load_kernel
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.operators import (
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.attention.operators import (
     Elementwise,
     OperatorParameters,
     Product,
@@ -20,10 +17,13 @@ from algorithms.tiled.operators import (
     softmax_launch,
     strided_ops,
 )
-from algorithms.tiled.parameters import automatic_row_groups
-from algorithms.tiled.plan import Launch, TilePlan
-from algorithms.tiled.splits import automatic_splits
-from algorithms.workload import load_workload
+from algorithms.chip.attention.splits import automatic_splits
+from algorithms.chip.plan.kernels import load_kernel
+from algorithms.chip.plan.parameters import automatic_row_groups
+from algorithms.chip.plan.plan import Launch, TilePlan
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import Workload
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from reference.truth.oracle import visible_keys

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.kv_registry import policy_names
-from algorithms.tensors import draw_tensors
-from algorithms.tiled.exchange import HOST, TierTransfer, exchange, memory_tiers, path_of
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.memory_rate import at_fidelity
-from algorithms.tiled.profile import UNFITTED
-from algorithms.workload import load_workload
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.plan.exchange import HOST, TierTransfer, exchange, memory_tiers, path_of
+from algorithms.chip.plan.profile import UNFITTED
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.chip.timing.memory_rate import at_fidelity
+from algorithms.kv.registry import policy_names
+from algorithms.workload.tensors import draw_tensors
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from reference.truth.oracle import attention

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from algorithms.chip_registry import get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tiled.decode import SplitParameters
-from algorithms.tiled.kernels import load_kernel
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.splits import automatic_splits, prepared_splits
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.attention.decode import SplitParameters
+from algorithms.chip.attention.splits import automatic_splits, prepared_splits
+from algorithms.chip.plan.kernels import load_kernel
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 from reference.truth import oracle
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from algorithms.shape import LatentAttention, Workload
-from algorithms.tiled.decode import SplitParameters
-from algorithms.tiled.decoder_step import DECODERS, Context, decoder_step
-from algorithms.tiled.kernels import find_kernel, kernel_names, load_kernel
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.profile import MOST_FITTED, KernelProfile
+from algorithms.chip.attention.decode import SplitParameters
+from algorithms.chip.attention.decoder_step import DECODERS, Context, decoder_step
+from algorithms.chip.plan.kernels import find_kernel, kernel_names, load_kernel
+from algorithms.chip.plan.profile import MOST_FITTED, KernelProfile
+from algorithms.chip.timing.mapping import time_plan
+from algorithms.workload.shape import LatentAttention, Workload
 from hwmodels.chips.accelerator import accelerator_names, load_accelerator
 from hwmodels.reading.errors import InputError
 

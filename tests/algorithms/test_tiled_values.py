@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from algorithms.chip_registry import ChipAlgorithm, chip_algorithm_names, get_chip_algorithm
-from algorithms.shape import Workload
-from algorithms.tensors import draw_tensors, load_tensors, workload_of_tensors
-from algorithms.tiled.flash import softmax_over
-from algorithms.tiled.online import merged
-from algorithms.tiled.tiles import Tiling
-from algorithms.tiled.training import TrainingParameters, gradients
+from algorithms.chip.algorithm import ChipAlgorithm, chip_algorithm_names, get_chip_algorithm
+from algorithms.chip.attention.flash import softmax_over
+from algorithms.chip.attention.training import TrainingParameters, gradients
+from algorithms.chip.plan.online import merged
+from algorithms.chip.plan.tiles import Tiling
+from algorithms.workload.shape import Workload
+from algorithms.workload.tensors import draw_tensors, load_tensors, workload_of_tensors
 from hwmodels.chips.accelerator import load_accelerator
 from reference.captures import capture_path
 from reference.truth import metrics, oracle

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.workload import (
+from algorithms.workload.text import (
     DTYPE_BYTES,
     LatentAttention,
     Workload,

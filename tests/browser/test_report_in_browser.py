@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from studies import Study
 from studies.evaluate import attempt
 from studies.goals import Constraint, Goals

@@ -9,7 +9,7 @@ from dataclasses import fields
 import pytest
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from simulator import FrozenGraph, Graph, Unit, simulate, uniform
 from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome

@@ -78,11 +78,11 @@ def run_command(installed, *arguments):
 @pytest.mark.parametrize(
     ("kind", "folder"),
     [
-        ("workloads", "algorithms/workloads"),
+        ("workloads", "algorithms/workload/presets"),
         ("chips", "hwmodels/chips/presets"),
         ("tiers", "hwmodels/tiers/presets"),
         ("standards", "hwmodels/standards"),
-        ("kernels", "algorithms/tiled/profiles"),
+        ("kernels", "algorithms/chip/plan/profiles"),
     ],
 )
 def test_finds_its_own_presets(installed, root, kind, folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from simulator import SimulatorError
 from simulator.explain.critical_path import critical_path
 from simulator.random_graphs import random_graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from algorithms.registry import get_algorithm
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from simulator import Graph, Server, SimulatorError, operators
 from simulator.engines.compiled.engine import run_compiled
 from simulator.explain.depths import advise_depths

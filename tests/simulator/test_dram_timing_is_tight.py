@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from algorithms.memory_binding import dram_description
+from algorithms.memory.binding import dram_description
 from hwmodels.tiers.text import load_tier, tier_names
 from simulator.servers.dram import timing as bank_state
 from simulator.servers.dram.mapping import encode

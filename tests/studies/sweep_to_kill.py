@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from studies.space import DesignPoint
 from studies.store import Outcome
 from studies.study import Study

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.chip_registry import chip_algorithm_names
+from algorithms.chip.algorithm import chip_algorithm_names
 from algorithms.registry import algorithm_names
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.costs.energy import energy_table

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.resolve import read_study

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from algorithms.kv_registry import policy_names
+from algorithms.kv.registry import policy_names
 from studies.cli import main
 
 RUN = ["run", "decode.policy", "--chip", "h100", "--workload", "llama3-8b", "--timing-only", "--quiet"]

@@ -60,7 +60,7 @@ def test_fields_of_the_file_can_be_changed(capsys):
 
 
 def test_a_check_that_fails_ends_with_1(capsys, monkeypatch):
-    from algorithms import tier_check
+    from algorithms.memory import tier_check
 
     monkeypatch.setattr(tier_check.LatencyCheck, "agree", False)
     assert run_command_line(["show", "tier", "pcie4_x16"]) == 1

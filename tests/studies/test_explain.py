@@ -8,7 +8,7 @@ import json
 import pytest
 
 from algorithms.registry import algorithm_names, get_algorithm
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from studies.cli.app import run_command_line
 
 SMALL = Workload(name="w", phase="prefill", heads=1, kv_heads=1, q_len=4, kv_len=4, head_dim=2, mask="full")

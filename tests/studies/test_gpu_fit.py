@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.tiled.kernels import KernelText, kernel_names, load_kernel
+from algorithms.chip.plan.kernels import KernelText, kernel_names, load_kernel
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.validate.gpu_cases import load_points

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from algorithms.kv_text import parse_policy
+from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
 from studies.quality import REFERENCES, Statistic, ask, quality_table
 from studies.quality_drift import drift_over_steps

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from algorithms.kv_registry import policy_class, policy_names
-from algorithms.kv_text import parse_policy
-from algorithms.workload import load_workload
+from algorithms.kv.registry import policy_class, policy_names
+from algorithms.kv.text import parse_policy
+from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.tiled.mapping import time_plan
-from algorithms.tiled.mla import BLOCKS
-from algorithms.tiled.mla_fit import BlockParameters
+from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.fit import BlockParameters
+from algorithms.chip.timing.mapping import time_plan
 from hwmodels.chips.accelerator import load_accelerator
 from studies.mla_study import (
     CHIPS,

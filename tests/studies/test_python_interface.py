@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import studies
-from algorithms import kv_registry
-from algorithms.kv_policy import KVPolicy
+from algorithms.kv import registry as kv_registry
+from algorithms.kv.policy import KVPolicy
 from hwmodels.reading.errors import InputError
 from studies import Results, Study
 from studies.cli import main

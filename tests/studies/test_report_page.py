@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import plotly.graph_objects as go
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main

@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from studies.goals import Constraint, Goals
 from studies.report.points import Points
 

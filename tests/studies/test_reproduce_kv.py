@@ -2,8 +2,8 @@
 
 import pytest
 
-from algorithms.kv_cost import CacheShape
-from algorithms.kv_quantize import compression_ratio
+from algorithms.kv.cost import CacheShape
+from algorithms.kv.parts.quantize import compression_ratio
 from studies.reproductions.kv import (
     EVICT3R_SHAPE,
     duo_memory_ratio,

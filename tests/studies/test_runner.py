@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.limits import Limits, TimeLimitError
 from studies.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.axes import Axis, Space
 from studies.cli import main

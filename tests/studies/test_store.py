@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.space import DesignPoint, TensorFile, grid
 from studies.store import Outcome, Store

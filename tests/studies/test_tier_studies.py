@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.memory_probe import probe
-from algorithms.probe_parameters import ProbeParameters
-from algorithms.tier_registry import get_tier_algorithm
-from algorithms.tier_report import CAUSES
+from algorithms.memory.algorithm import get_tier_algorithm
+from algorithms.memory.probe import probe
+from algorithms.memory.probe_parameters import ProbeParameters
+from algorithms.memory.tier_report import CAUSES
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.shape import Workload
+from algorithms.workload.shape import Workload
 from simulator.servers import kernel
 from studies.cli.app import run_command_line
 from studies.parts import find_algorithm

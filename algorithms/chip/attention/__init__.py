@@ -1,0 +1,1 @@
+"""Attention kernels as plans of tiles: prefill, decode, training, prefixes, low rank, unfused."""

@@ -1,0 +1,1 @@
+"""Decoding under a KV policy on a chip."""

@@ -1,0 +1,1 @@
+"""When cores do it: mapping, throughput of units, traffic, bounds and energy."""

@@ -1,0 +1,276 @@
+"""Cores at work as a graph of the simulator: loads, products, softmax and stores of tile steps, with their overlaps.
+
+Per item slot of a core: ``fetch`` (from the main memory) -> ``load`` (through the caches; one unit where they cannot
+bind) -> one chain per row group ->
+``finish`` -> ``store`` -> ``drain`` (to the main memory); a chain is ``scores`` -> ``exp`` -> ``vector`` -> ``values``,
+and ``exchange`` where warps pass partial results to each other.
+Products of all chains of a core share its matrix array, a server; exp unit, vector lanes and local memory are servers
+too, and the tiers are servers shared by all cores of the graph. A group begins the scores of a step when its values of
+the step before have begun, or when they are exchanged; when an item's loads begin is the profile's to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from algorithms.chip.plan.plan import WorkItem
+from algorithms.chip.timing.core_tables import Firing, Place, Places, firing_table
+from algorithms.chip.timing.dispatch import ItemRuns, Slot
+from algorithms.chip.timing.pace import Pace, StepTicks
+from simulator import FiringTable, Graph, Segment, Server, Unit
+
+SHARE_SCALE = 4096
+"""Requests and rates of tiers are both multiplied by this, so that a core's share of a tier need not be whole bytes."""
+
+
+@dataclass(frozen=True)
+class TierPace:
+    """A shared tier as the cores of a graph see it.
+
+    Parameters
+    ----------
+    name
+        Of the server.
+    bytes_per_tick
+        For all cores of the graph together.
+    latency_ticks
+        From the end of a transfer until the data is there.
+    """
+
+    name: str
+    bytes_per_tick: float
+    latency_ticks: int
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """What lies between cores and the main memory.
+
+    Parameters
+    ----------
+    memory
+        The main memory.
+    cache
+        The caches before it, as one; None when there is none.
+    memory_share
+        Share of loaded bytes that come from the main memory.
+    core_bytes_per_tick
+        Most that one core can take in or give out.
+    stored_share
+        Share of stored bytes that go to the main memory.
+    """
+
+    memory: TierPace
+    cache: TierPace | None
+    memory_share: float
+    core_bytes_per_tick: float
+    stored_share: float = 1.0
+
+    @property
+    def loads_wait_for_cache(self) -> bool:
+        """Whether loads can be held up by the caches at all: when so little comes from the main memory."""
+        return self.cache is not None and self.memory_share / self.memory.bytes_per_tick < 1 / self.cache.bytes_per_tick
+
+
+def cores_graph(name: str, slots: Sequence[Slot], pace: Pace, fabric: Fabric) -> Graph:
+    """The graph of all cores that ``slots`` are on."""
+    graph = Graph(name)
+    for tier in (fabric.memory, fabric.cache):
+        if tier is not None:
+            rate = max(1, round(tier.bytes_per_tick * SHARE_SCALE))
+            graph.add_server(Server(tier.name, rate, tier.latency_ticks, arbitration="oldest_first"))
+    exchanges = any(_exchanged(item) for slot in slots for item, _ in slot.items)
+    for core in dict.fromkeys(slot.core for slot in slots):
+        for unit in ("matrix", "exp", "vector"):
+            graph.add_server(Server(f"{unit}.{core}", 1, arbitration="oldest_first"))
+        if exchanges:
+            graph.add_server(Server(f"local.{core}", 1, arbitration="oldest_first"))
+    places = Places(pace)
+    tables: dict[ItemRuns, dict[str, FiringTable]] = {}
+    for number, slot in enumerate(slots):
+        same = tables.setdefault(slot.items, {})
+        _SlotGraph(graph, slot, f"{slot.core}.{number}", places, pace, fabric, same).build()
+    return graph
+
+
+class _SlotGraph:
+    """Adds the units of one slot to a graph; ``tables`` are those of slots with the same items, by kind of unit."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        slot: Slot,
+        label: str,
+        places: Places,
+        pace: Pace,
+        fabric: Fabric,
+        tables: dict[str, FiringTable],
+    ) -> None:
+        self.graph, self.slot, self.label, self.pace, self.fabric = graph, slot, label, pace, fabric
+        self.tables = tables
+        self.groups = pace.groups
+        self.work = places.work(slot.items)
+        self.steps = {id(place): place.step for item, _ in self.work for place, _ in item}.values()
+        self.holds = any(step.hold for step in self.steps)
+        self.exchanges = any(_exchanged(item) for item, _ in slot.items)
+
+    def build(self) -> None:
+        """All units and channels."""
+        profile, connect = self.pace.profile, self.graph.connect
+        tiles, items = profile.tiles_in_flight, profile.items_at_a_time
+        fetch, load = self._loader()
+        finish, store = self._writer()
+        for group in range(self.groups):
+            scores, values, last = self._chain(group)
+            connect(load, scores, output=2 * group, input=0, depth=tiles + max(items - 1, 1))
+            connect(load, values, output=2 * group + 1, input=1, depth=tiles)
+            connect(last, finish, output=1, input=group, depth=4)
+        gap = self.pace.ticks(profile.item_gap_s)
+        done, port = (store, 0) if profile.next_item == "stored" else (finish, 1)
+        connect(done, fetch, output=port, input=0, depth=max(4, items), latency_cycles=gap, initial_tokens=items)
+
+    def _unit(
+        self, kind: str, server: str, firing: Firing, before: Firing | None = None, group: int | None = None
+    ) -> Unit:
+        """A unit with a firing per step of every item, and one ``before`` the steps of each; alike in all groups."""
+        if kind not in self.tables:
+            self.tables[kind] = firing_table(self.work, firing, before)
+        name = kind if group is None else f"{kind}{group}"
+        return self.graph.add(Unit(f"{name}.{self.label}", name, self.tables[kind], server=server))
+
+    # loads
+
+    def _loader(self) -> tuple[Unit, Unit]:
+        """The unit that begins an item's loads, and the one that hands tiles to the chains."""
+        memory, cache = self.fabric.memory, self.fabric.cache
+        share = self.fabric.memory_share
+        if cache is None or not self.fabric.loads_wait_for_cache:
+            load = self._load(memory, 0, 1, share, cache.latency_ticks if cache else 0)
+            return load, load
+        fetch = self._unit(
+            "fetch",
+            memory.name,
+            lambda at: self._moves(memory, (0,), (1,), at.step.load_bytes * share),
+            lambda at: self._moves(memory, (1,), (1,), at.first_load_bytes * share),
+        )
+        load = self._load(cache, 1, 1, 1.0)
+        profile = self.pace.profile
+        depth = profile.tiles_in_flight + profile.items_at_a_time - 1
+        self.graph.connect(fetch, load, output=0, input=0, depth=depth)
+        return fetch, load
+
+    def _load(self, tier: TierPace, take: int, take_first: int, share: float, latency: int = 0) -> Unit:
+        """Tiles go to scores and values, what an item needs first to the scores alone."""
+        tile, first = (1, 1) * self.groups, (1, 0) * self.groups
+
+        def tiles(at: Place) -> Segment:
+            step = at.step
+            moved = self._moves(tier, (take,), tile, step.load_bytes * share, latency + step.rearrange)
+            return replace(moved, ii=max(moved.ii, step.rearrange)) if step.rearrange else moved
+
+        return self._unit(
+            "load",
+            tier.name,
+            tiles,
+            lambda at: self._moves(tier, (take_first,), first, at.first_load_bytes * share, latency),
+        )
+
+    def _moves(
+        self, tier: TierPace, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
+    ) -> Segment:
+        """A firing that moves ``size`` bytes over a tier, and takes ``latency`` ticks beside its own."""
+        ii = math.ceil(size / min(tier.bytes_per_tick, self.fabric.core_bytes_per_tick))
+        return Segment(1, take, make, 1 + latency, max(1, ii), request_bytes=round(size * SHARE_SCALE))
+
+    # products and softmax
+
+    def _stage(self, name: str, group: int, server: str, ticks: Callable[[StepTicks], int]) -> Unit:
+        """One token in, one token out, per step."""
+        return self._unit(name, server, lambda at: _computes((1,), (1,), ticks(at.step)), group=group)
+
+    def _chain(self, group: int) -> tuple[Unit, Unit, Unit]:
+        """The scores, the values and the last unit of one row group, everything between them connected."""
+        core, connect = self.slot.core, self.graph.connect
+        hold_port = (1,) if self.holds else ()
+        scores = self._unit(
+            "scores",
+            f"matrix.{core}",
+            lambda at: _computes((1 + at.first, 1), (1, *hold_port), at.step.scores),
+            group=group,
+        )
+        softmax = [scores]
+        if any(step.exp for step in self.steps):
+            softmax.append(self._stage("exp", group, f"exp.{core}", lambda step: step.exp))
+        if any(step.vector for step in self.steps):
+            softmax.append(self._stage("vector", group, f"vector.{core}", lambda step: step.vector))
+
+        def made(at: Place) -> tuple[int, int]:
+            return 1, int(at.emits)
+
+        values = self._unit(
+            "values",
+            f"matrix.{core}",
+            lambda at: _computes((1, 1, *hold_port), (1,) if self.exchanges else made(at), at.step.values),
+            group=group,
+        )
+        last = values
+        if self.exchanges:
+            last = self._unit("exchange", f"local.{core}", lambda at: _exchange(at.step, made(at)), group=group)
+            connect(values, last, output=0, input=0)
+        for before, after in pairwise([*softmax, values]):
+            connect(before, after, output=0, input=0)
+        connect(last, scores, output=0, input=1, initial_tokens=1)
+        if self.holds:
+            hold = self._stage("hold", group, f"matrix.{core}", lambda step: step.hold)
+            connect(scores, hold, output=1, input=0)
+            connect(hold, values, output=0, input=2)
+        return scores, values, last
+
+    # stores
+
+    def _writer(self) -> tuple[Unit, Unit]:
+        """The unit that waits for all groups, and the one that stores."""
+        memory, cache = self.fabric.memory, self.fabric.cache
+        near = cache or memory
+        ports = (1,) if cache else ()
+        early = 0 if self.pace.profile.next_item == "stored" else 1
+
+        def done(at: Place) -> tuple[int]:
+            return (int(at.last),)
+
+        def stored(at: Place) -> Segment | None:
+            return self._moves(near, (1,), (*done(at)[early:], *ports), at.stored_bytes) if at.emits else None
+
+        def drained(at: Place) -> Segment | None:
+            return self._moves(memory, (1,), (), self.fabric.stored_share * at.stored_bytes) if at.emits else None
+
+        finish = self._unit("finish", f"vector.{self.slot.core}", lambda at: self._finish(at, done(at)[:early]))
+        store = self._unit("store", near.name, stored)
+        self.graph.connect(finish, store, output=0, input=0)
+        if cache:
+            drain = self._unit("drain", memory.name, drained)
+            self.graph.connect(store, drain, output=1 - early, input=0, depth=4)
+        return finish, store
+
+    def _finish(self, at: Place, done: tuple[int, ...]) -> Segment | None:
+        """What is left to compute behind a step, when all groups are there."""
+        ticks = self.pace.vector_ticks(at.last_vector_ops) if at.last else 0
+        return _computes((1,) * self.groups, (1, *done), ticks) if at.emits else None
+
+
+def _computes(take: tuple[int, ...], make: tuple[int, ...], ticks: int) -> Segment:
+    """A firing that works so long."""
+    return Segment(1, take, make, 1, max(ticks, 1), request_bytes=ticks)
+
+
+def _exchange(step: StepTicks, make: tuple[int, int]) -> Segment:
+    """Warps pass on what they have, and wait for each other."""
+    return Segment(1, (1,), make, 1 + step.exchange_wait, max(step.exchange, 1), request_bytes=step.exchange)
+
+
+def _exchanged(item: WorkItem) -> bool:
+    """Whether warps have anything to pass to each other."""
+    return any(step.exchange_bytes or step.exchanges for step, _ in item.steps)

@@ -1,0 +1,172 @@
+"""Firing tables of a core's units, from the places in its items at which they fire.
+
+The items of a core are many, but differ in little else than how often a step is repeated. What a unit does is therefore
+worked out once per *place*: a step, whether it is the first or the last of its item, and what the item loads and stores
+around it. Runs of equal firings are joined within an item and from one item to the next, so that a table grows with
+what differs, not with steps, and for most units not with items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from algorithms.chip.plan.plan import TileStep, WorkItem
+from algorithms.chip.timing.dispatch import ItemRuns
+from algorithms.chip.timing.pace import Pace, StepTicks
+from simulator import Block, FiringTable, Segment
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in an item a firing is.
+
+    Parameters
+    ----------
+    step
+        Of which it is a part.
+    first, last
+        Whether that is the first, or the last, of the item.
+    first_load_bytes, last_vector_ops, last_store_bytes
+        Of the item.
+    """
+
+    step: StepTicks
+    first: bool
+    last: bool
+    first_load_bytes: int
+    last_vector_ops: int
+    last_store_bytes: int
+
+    @property
+    def emits(self) -> bool:
+        """Whether something is stored behind the step."""
+        return self.last or self.step.store_bytes > 0
+
+    @property
+    def stored_bytes(self) -> int:
+        """Behind the step."""
+        return self.step.store_bytes + (self.last_store_bytes if self.last else 0)
+
+
+PlaceRuns = tuple[tuple[Place, int], ...]
+"""The places of an item in order, each with the number of equal steps there."""
+Work = Sequence[tuple[PlaceRuns, int]]
+"""The items of a core in order, each with the number of equal items."""
+Firing = Callable[[Place], Segment | None]
+"""One firing at a place, None where there is none; its count does not matter."""
+
+
+class Places:
+    """The places of the items of a launch; those that are equal are one object."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._same: dict[Place, Place] = {}
+        self._of_item: dict[int, tuple[WorkItem, PlaceRuns]] = {}
+
+    def work(self, items: ItemRuns) -> Work:
+        """The work of a core with these items."""
+        return [(self._places(item), times) for item, times in items]
+
+    def _places(self, item: WorkItem) -> PlaceRuns:
+        # by identity, since comparing items takes longer; the item is kept, and with it its identity
+        if id(item) not in self._of_item:
+            places = tuple((self._same.setdefault(place, place), times) for place, times in self._cut(item))
+            self._of_item[id(item)] = item, places
+        return self._of_item[id(item)][1]
+
+    def _cut(self, item: WorkItem) -> Iterator[tuple[Place, int]]:
+        """First and last step are places of their own; one step that does nothing for an item without any."""
+        steps = [(self._pace.step(step), times) for step, times in item.steps if times]
+        steps = steps or [(self._pace.step(TileStep()), 1)]
+        around = item.first_load_bytes, item.last_vector_ops, item.last_store_bytes
+        total, done = sum(times for _, times in steps), 0
+        for step, given in steps:
+            times = given
+            if done == 0:
+                yield Place(step, True, total == 1, *around), 1
+                done, times = 1, times - 1
+            final = int(times > 0 and done + times == total)
+            if times > final:
+                yield Place(step, False, False, *around), times - final
+            if final:
+                yield Place(step, False, True, *around), 1
+            done += times
+
+
+def firing_table(work: Work, firing: Firing, before: Firing | None = None) -> FiringTable:
+    """A ``firing`` per step of every item, and one ``before`` the steps of each item; none of them has an address."""
+    table = _Joined()
+    at, ahead = _Once(firing), _Once(before)
+    for places, times in work:
+        runs = [(at(place), count) for place, count in places]
+        if before:
+            runs.insert(0, (ahead(places[0][0]), 1))
+        table.add([(segment, count) for segment, count in runs if segment is not None], times)
+    return table.made()
+
+
+class _Once:
+    """A firing at places, worked out once per place; equal ones are one object."""
+
+    def __init__(self, firing: Firing | None) -> None:
+        self._firing = firing
+        self._at: dict[int, Segment | None] = {}
+        self._same: dict[Segment | None, Segment | None] = {}
+
+    def __call__(self, place: Place) -> Segment | None:
+        if id(place) not in self._at:
+            segment = self._firing(place) if self._firing else None
+            self._at[id(place)] = self._same.setdefault(segment, segment)
+        return self._at[id(place)]
+
+
+Run = tuple[Segment, int]
+
+
+class _Joined:
+    """Runs of firings, neighbours joined where they are equal."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Block] = []
+        self._open: list[Run] = []
+
+    def add(self, runs: list[Run], times: int) -> None:
+        """``times`` repetitions of ``runs``; one that has a single kind of firing is a longer run."""
+        joined = _joined(runs)
+        if len(joined) == 1:
+            segment, count = joined[0]
+            joined, times = [(segment, count * times)], 1
+        if times == 1:
+            self._open = _joined(joined, self._open)
+        elif joined:
+            self._close()
+            self._blocks.append(Block(_segments(joined), times))
+
+    def made(self) -> FiringTable:
+        """All of them."""
+        self._close()
+        return FiringTable(tuple(self._blocks))
+
+    def _close(self) -> None:
+        if self._open:
+            self._blocks.append(Block(_segments(self._open)))
+            self._open = []
+
+
+def _joined(runs: list[Run], behind: list[Run] | None = None) -> list[Run]:
+    """``runs`` added to those ``behind`` which they come; equal firings are one object."""
+    joined = [] if behind is None else behind
+    for segment, count in runs:
+        if joined and joined[-1][0] is segment:
+            joined[-1] = segment, joined[-1][1] + count
+        else:
+            joined.append((segment, count))
+    return joined
+
+
+def _segments(runs: list[Run]) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(count, one.take, one.make, one.latency, one.ii, request_bytes=one.request_bytes) for one, count in runs
+    )

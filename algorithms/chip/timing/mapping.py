@@ -1,0 +1,284 @@
+"""When a chip does what a plan says: launches in order, items over cores, cores as graphs of the simulator.
+
+Two modes. ``exact`` puts all cores into one graph, in which they compete for the shared tiers. ``symmetric`` simulates
+a few cores that stand for all, the one with most to do among them, with their fair share of the tiers; several, because
+a core that loads while others compute gets more than its share. A test bounds their difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+from algorithms.chip.plan.exchange import Exchange, exchange
+from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem
+from algorithms.chip.plan.profile import UNFITTED, KernelProfile
+from algorithms.chip.timing.bounds import Bounds, bounds_of
+from algorithms.chip.timing.core_graph import Fabric, TierPace, cores_graph
+from algorithms.chip.timing.dispatch import dispatch, sample_cores
+from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.chip.timing.memory_rate import at_fidelity
+from algorithms.chip.timing.pace import TICKS_PER_CYCLE, Pace
+from algorithms.chip.timing.traffic import Traffic, traffic
+from hwmodels.chips.accelerator import Accelerator
+from simulator import Graph, Result, simulate
+
+Mode = Literal["symmetric", "exact"]
+
+REPRESENTATIVES = 6
+"""Cores that are simulated in symmetric mode where loads, products and softmax can get in each other's way."""
+FEWER_REPRESENTATIVES = 3
+"""Cores that are simulated where there is no softmax."""
+
+
+@dataclass(frozen=True)
+class LaunchRun:
+    """How one launch went.
+
+    Parameters
+    ----------
+    name
+        Of the launch.
+    seconds, gap_s
+        From its start to the end of its last item; and what passes before it starts, waits for transfers included.
+    cycles
+        Of a core's sustained clock.
+    cores
+        That had any work.
+    waves
+        Most items that one slot of a core worked on, one after the other.
+    items
+        Of the launch.
+    busy
+        Share of the time that a unit works, on the core with most to do: ``matrix``, ``exp``, ``vector``, ``cache``,
+        ``memory``, and ``local`` where warps exchange results; ``exposed`` is the time in which the matrix array waits
+        for a softmax.
+    stalled
+        Share of the time that score products wait, by what they wait for: ``loads``, ``softmax`` (the step before
+        of their own group), ``matrix`` (products of others).
+    traffic
+        Bytes by tier.
+    graph
+        What was simulated: the cores that stand for all, or all of them.
+    result
+        Of the simulator, in ticks of a sixteenth of a cycle.
+    """
+
+    name: str
+    seconds: float
+    gap_s: float
+    cycles: float
+    cores: int
+    waves: int
+    items: int
+    busy: dict[str, float]
+    stalled: dict[str, float]
+    traffic: Traffic
+    graph: Graph
+    result: Result
+
+
+@dataclass(frozen=True)
+class ChipRun:
+    """How long a plan takes on a chip, and where the time goes.
+
+    Parameters
+    ----------
+    chip, algorithm, profile, mode
+        What was timed, and how.
+    launches
+        In order.
+    clock_hz
+        Sustained clock of the cores.
+    bounds
+        What no overlap of this work can beat.
+    exchange
+        Transfers between memory tiers; what they keep launches waiting is part of the gaps.
+    """
+
+    chip: str
+    algorithm: str
+    profile: str
+    mode: Mode
+    launches: tuple[LaunchRun, ...]
+    clock_hz: float
+    bounds: Bounds
+    tier_bytes: dict[str, int]
+    exchange: Exchange
+
+    @property
+    def seconds(self) -> float:
+        """All launches and the gaps before them."""
+        return sum(launch.seconds + launch.gap_s for launch in self.launches)
+
+    @property
+    def cycles(self) -> float:
+        """`seconds` in cycles of the cores' sustained clock."""
+        return self.seconds * self.clock_hz
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """Of the simulator, one per launch."""
+        return tuple(launch.result for launch in self.launches)
+
+    @property
+    def roofline_ratio(self) -> float:
+        """Time over the classic roofline's: 1 would be perfect."""
+        return self.seconds / self.bounds.roofline_s if self.bounds.roofline_s else float("inf")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the whole time that each unit of the busiest core works, gaps between launches beside them."""
+        if not self.seconds:
+            return {}
+        found: dict[str, float] = {}
+        for launch in self.launches:
+            for name, share in launch.busy.items():
+                found[name] = found.get(name, 0.0) + share * launch.seconds / self.seconds
+        found["launch gap"] = sum(launch.gap_s for launch in self.launches) / self.seconds
+        return found
+
+
+def time_plan(
+    plan: TilePlan,
+    chip: Accelerator,
+    profile: KernelProfile | None = None,
+    mode: Mode = "symmetric",
+    memory: MemoryFidelity = "peak",
+) -> ChipRun:
+    """Simulate ``plan`` on ``chip``.
+
+    Parameters
+    ----------
+    profile
+        What is known of the kernel; by default the chip's own figures without any overhead.
+    mode
+        ``symmetric`` or ``exact``; see the module.
+    memory
+        What the main memory sustains: its ``peak``, or what its banks do (``cycle``).
+
+    Raises
+    ------
+    InputError
+        A number format that the chip cannot compute in.
+    """
+    kernel = profile or UNFITTED
+    launches = tuple(
+        time_launch(launch, chip, at_fidelity(launch, chip, kernel, memory), mode) for launch in plan.launches
+    )
+    far = exchange(chip, plan.transfers, [run.gap_s + run.seconds for run in launches])
+    launches = tuple(
+        replace(run, gap_s=run.gap_s + wait_s) if wait_s else run
+        for run, wait_s in zip(launches, far.waits_s, strict=True)
+    )
+    near = chip.caches[0].name if chip.caches else chip.memory.name
+    moved = {near: sum(run.traffic.load_bytes + run.traffic.store_bytes for run in launches)}
+    memory_bytes = sum(run.traffic.memory_bytes for run in launches)
+    if chip.caches:
+        moved[chip.memory.name] = memory_bytes
+    moved |= far.moved_bytes
+    clock_hz = chip.clock_hz * kernel.clock_fraction
+    bounds = bounds_of(plan, chip, memory_bytes)
+    return ChipRun(chip.name, plan.algorithm, kernel.name, mode, launches, clock_hz, bounds, moved, far)
+
+
+@lru_cache(maxsize=256)
+def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode: Mode) -> LaunchRun:
+    """Simulate one launch; equal launches are simulated once."""
+    pace = Pace.of(launch, chip, profile)
+    places = chip.cores * profile.items_per_core
+    moved = traffic(launch, chip, places)
+    active = min(chip.cores, max(launch.item_count, 1))
+    fair = _fabric(chip, pace, moved, active)
+
+    guesses: dict[int, float] = {}
+
+    def estimate(item: WorkItem) -> float:
+        if id(item) not in guesses:  # the launch keeps its items alive
+            guesses[id(item)] = pace.item_estimate(item, fair.memory.bytes_per_tick)
+        return guesses[id(item)]
+
+    slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
+    working = len({slot.core for slot in slots})
+    representatives = REPRESENTATIVES if launch.total("exps") else FEWER_REPRESENTATIVES
+    simulated = slots if mode == "exact" else sample_cores(slots, representatives)
+    sampled = len({slot.core for slot in simulated})
+    fabric = _fabric(chip, pace, moved, working / sampled if sampled else 1)
+    graph = cores_graph(launch.name, simulated, pace, fabric)
+    result = simulate(graph, timing_only=True, digest=False, clock_hz=pace.tick_hz)
+    return LaunchRun(
+        name=launch.name,
+        seconds=result.seconds,
+        gap_s=profile.launch_gap_s,
+        cycles=result.cycles / TICKS_PER_CYCLE,
+        cores=working,
+        waves=max((slot.item_count for slot in slots), default=0),
+        items=launch.item_count,
+        busy=_busy(result, sampled) | _tier_busy(chip, moved, profile, result.seconds),
+        stalled=_stalled(result),
+        traffic=moved,
+        graph=graph,
+        result=result,
+    )
+
+
+def _fabric(chip: Accelerator, pace: Pace, moved: Traffic, sharers: float) -> Fabric:
+    """Tiers as ``1 / sharers`` of the cores see them."""
+    fraction = pace.profile.bandwidth_fraction
+    memory = chip.memory
+
+    def tier(name: str, bytes_per_second: float, latency_s: float) -> TierPace:
+        return TierPace(name, bytes_per_second / sharers / pace.tick_hz, pace.ticks(latency_s))
+
+    cache = None
+    if chip.caches:
+        slowest = min(chip.caches, key=lambda other: other.bytes_per_second)
+        cache = tier("cache", slowest.bytes_per_second * fraction, sum(other.latency_s for other in chip.caches))
+    return Fabric(
+        memory=tier("memory", memory.bytes_per_second * fraction, memory.latency_s),
+        cache=cache,
+        memory_share=moved.memory_share if cache else 1.0,
+        core_bytes_per_tick=chip.core.sram_bytes_per_cycle / TICKS_PER_CYCLE,
+        stored_share=moved.stored_share if cache else 1.0,
+    )
+
+
+def _busy(result: Result, cores: int) -> dict[str, float]:
+    """Share of the time that units of a core work, mean over cores; matrix arrays without what they are held for."""
+    if not result.cycles:
+        return {}
+    found = {"matrix": 0.0, "exp": 0.0, "vector": 0.0}
+    for server in result.servers:
+        name, _, core = server.name.partition(".")
+        if core:
+            found[name] = found.get(name, 0.0) + server.busy_cycles / result.cycles / cores
+    held = sum(unit.busy_cycles for unit in result.units if unit.kind.startswith("hold"))
+    found["exposed"] = held / result.cycles / cores
+    return found | {"matrix": found["matrix"] - found["exposed"]}
+
+
+def _tier_busy(chip: Accelerator, moved: Traffic, profile: KernelProfile, seconds: float) -> dict[str, float]:
+    """Share of the time that the shared tiers work."""
+    if not seconds:
+        return {}
+    fraction = profile.bandwidth_fraction
+    found = {"memory": moved.memory_bytes / (chip.memory.bytes_per_second * fraction) / seconds}
+    if chip.caches:
+        slowest = min(tier.bytes_per_second for tier in chip.caches)
+        found["cache"] = (moved.load_bytes + moved.store_bytes) / (slowest * fraction) / seconds
+    return found
+
+
+def _stalled(result: Result) -> dict[str, float]:
+    """What score products wait for, as shares of the time of their units."""
+    found: dict[str, float] = {}
+    scores = [unit for unit in result.units if unit.kind.startswith("scores")]
+    for unit in scores:
+        for cause, cycles in unit.stalled_cycles.items():
+            if cause.startswith("server"):
+                name = "matrix"
+            else:
+                name = "loads" if cause.startswith("input load") else "softmax"
+            found[name] = found.get(name, 0.0) + cycles / result.cycles / len(scores)
+    return found

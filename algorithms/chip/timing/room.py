@@ -1,0 +1,19 @@
+"""Refuses plans whose tensors the main memory cannot hold, before millions of tiles are cut for them."""
+
+from __future__ import annotations
+
+from algorithms.memory.capacity import Room, check_fits
+from hwmodels.chips.accelerator import Accelerator
+
+
+def check_tensors_fit(algorithm: str, capacity_bytes: int, chip: Accelerator, dtype: str) -> None:
+    """That ``capacity_bytes`` of tensors fit into the main memory of ``chip``.
+
+    Raises
+    ------
+    simulator.CapacityError
+        If they do not.
+    """
+    memory = chip.memory
+    room = Room(f"{memory.name} of {chip.name}", memory.capacity_bytes, memory.count)
+    check_fits(room, [(f"tensors of {algorithm}", capacity_bytes)], dtype)

@@ -1,0 +1,27 @@
+"""A recent window of frames, and clusters of all earlier ones."""
+
+from __future__ import annotations
+
+from algorithms.kv.cache import Array
+from algorithms.kv.parts.frame_merge import FrameMerge, FrameMergeState
+from algorithms.kv.policy import LayerContext, PolicyState
+from algorithms.kv.registry import kv_policy
+
+
+@kv_policy("flash_vstream_like")
+class FlashVStreamLike(FrameMerge):
+    """After Flash-VStream (Zhang et al. 2024, arXiv:2406.08085): the past as weighted cluster centres.
+
+    The paper keeps a spatial queue and a temporal memory of weighted k-means centres, updated on line. Here
+    a frame that leaves the window is averaged into the most similar centre, with the weight the centre
+    has; while there is room it becomes a centre of its own. The paper's further memories are left out.
+    """
+
+    def start(self, layer: LayerContext) -> PolicyState:
+        return _FlashState(self, layer)
+
+
+class _FlashState(FrameMergeState):
+    def pair(self, likeness: Array, long_frames: int) -> tuple[int, int]:
+        leaving = long_frames - 1
+        return int(likeness[leaving, :leaving].argmax()), leaving

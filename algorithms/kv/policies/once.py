@@ -1,0 +1,21 @@
+"""Drop keys at the end of the prefill only."""
+
+from __future__ import annotations
+
+from algorithms.kv.combinators import Wrapper
+from algorithms.kv.policy import Schedule
+from algorithms.kv.registry import kv_policy
+
+
+@kv_policy("once")
+class Once(Wrapper):
+    """Let a policy choose at the end of the prefill and then let the cache grow.
+
+    Parameters
+    ----------
+    base
+        Policy that chooses.
+    """
+
+    def when(self) -> Schedule:
+        return "prefill"

@@ -1,0 +1,138 @@
+"""Frames in a lower tier, fetched once per question."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from algorithms.kv.cache import Array, KVCache
+from algorithms.kv.cost import Work, ranking
+from algorithms.kv.parts.blocks import BlockMemory
+from algorithms.kv.parts.pages import segment_means
+from algorithms.kv.placement import Placement
+from algorithms.kv.policy import (
+    Action,
+    HeadScope,
+    KVPolicy,
+    LayerContext,
+    Need,
+    PolicyState,
+    Selection,
+    Step,
+    at_least,
+    problems_to_error,
+)
+from algorithms.kv.ranking import IntArray, top_mask
+from algorithms.kv.registry import kv_policy
+
+
+@kv_policy("rekv")
+class ReKV(KVPolicy):
+    """ReKV (Di et al. 2025, arXiv:2503.00540; Becomebright/ReKV 63793f7): InfLLM with a frame per block.
+
+    While frames are encoded, tokens see the newest `local` ones. A step that asks a question ranks all
+    frames by the inner product of its mean query with each frame's mean key (summed over heads, not
+    normalised) and fetches the best; answer steps go on with those until the next question. All keys live
+    in the lowest tier.
+
+    Parameters
+    ----------
+    frame
+        Tokens per frame.
+    frames
+        Frames fetched; as many as fit in the budget when None.
+    local
+        Window while encoding.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "grid"})
+    heads: ClassVar[HeadScope] = "layer"
+    action: ClassVar[Action] = "place"
+    granularity: ClassVar[int] = 196
+    requires_budget: ClassVar[bool] = False
+    frame: int = 196
+    frames: int | None = 64
+    local: int = 15000
+
+    def __post_init__(self) -> None:
+        problems_to_error(at_least(self, frame=1, frames=1, local=1))
+
+    def least_tokens(self) -> int:
+        return 2 * self.frame
+
+    def start(self, layer: LayerContext) -> PolicyState:
+        return _ReKVState(self, layer)
+
+
+class _ReKVState(PolicyState):
+    policy: ReKV
+
+    def __init__(self, policy: ReKV, layer: LayerContext) -> None:
+        super().__init__(policy, layer)
+        self._means: Array | None = None
+        self._chosen: IntArray | None = None
+        wanted = policy.frames or 1
+        self._memory = BlockMemory(layer, layer.placement or Placement(), wanted, policy.frame)
+
+    def _wanted(self, cache: KVCache) -> int:
+        if self.policy.frames is not None:
+            return self.policy.frames
+        budget = self.layer.budget
+        # the frame that is still arriving is attended too
+        room = cache.count if budget is None else self.capacity(cache) - self.policy.frame
+        return max(1, room // self.policy.frame)
+
+    def append(self, step: Step, cache: KVCache) -> None:
+        whole = cache.count // self.policy.frame
+        done = 0 if self._means is None else self._means.shape[1]
+        if whole > done:
+            fresh = cache.keys[:, done * self.policy.frame : whole * self.policy.frame]
+            means = segment_means(np.asarray(fresh), self.policy.frame)
+            self._means = means if self._means is None else np.concatenate([self._means, means], 1)
+            self._memory.write_back(self, whole - done)
+
+    def select(self, step: Step, cache: KVCache) -> Selection | None:
+        if step.phase in ("prefill", "frame"):
+            return self._window(step, cache)
+        frames = 0 if self._means is None else self._means.shape[1]
+        wanted = self._wanted(cache)
+        if frames <= wanted:
+            return None
+        if step.question or self._chosen is None:
+            self._chosen = self._ask(step, frames, wanted)
+            self._memory.fetch(self, [self._chosen.tolist()], step)
+        mask = np.ones(cache.count, bool)
+        mask[: frames * self.policy.frame] = np.repeat(np.isin(np.arange(frames), self._chosen), self.policy.frame)
+        return Selection.of_mask(mask[None], cache.heads)
+
+    def _window(self, step: Step, cache: KVCache) -> Selection | None:
+        start = cache.count - step.tokens - self.policy.local
+        if start <= 0:
+            return None
+        return Selection.of_mask((np.arange(cache.count) >= start)[None], cache.heads)
+
+    def _ask(self, step: Step, frames: int, wanted: int) -> IntArray:
+        shape = self.layer.shape
+        query = step.q.mean(1).reshape(shape.kv_heads, -1, step.q.shape[-1]).sum(1)
+        scores = np.einsum("hfd,hd->f", self._means, query)
+        self.spend(
+            Work(
+                "frame scores",
+                macs=frames * shape.query_heads * shape.head_dim,
+                read_bytes=frames * shape.kv_heads * shape.key_bytes,
+                serial_depth=(shape.query_heads * shape.head_dim - 1).bit_length(),
+                moment="before",
+                barrier="layer",
+            )
+        )
+        self.spend(ranking("choose frames", 1, frames, wanted, "before", "layer"))
+        return np.flatnonzero(top_mask(scores[None], wanted)[0])
+
+    def fast_tokens(self, cache: KVCache) -> IntArray:
+        held = self._memory.held() * self.policy.frame
+        return np.minimum(cache.lengths, self.policy.local + held)
+
+    def state_bytes(self, cache: KVCache) -> float:
+        frames = 0 if self._means is None else self._means.shape[1]
+        return frames * self.layer.shape.kv_heads * self.layer.shape.key_bytes

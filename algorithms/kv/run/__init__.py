@@ -1,0 +1,1 @@
+"""Runs of KV policies over a stream: attention, accounts, timing."""

@@ -1,0 +1,1 @@
+"""Traffic on memory tiers: address patterns, probes, paging, and graphs bound to tiers."""

@@ -1,1 +1,0 @@
-"""Attention cut into tiles and spread over the cores of a chip."""

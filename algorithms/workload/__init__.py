@@ -1,0 +1,1 @@
+"""What attends: shapes of models, tensors and what a person may change."""
