@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from studies.api import Study
     from studies.results import Results
-    from studies.study import Study
 
 __all__ = ["Results", "Study"]
 
@@ -24,7 +24,7 @@ __all__ = ["Results", "Study"]
 def __getattr__(name: str) -> object:
     # late, because the command line imports this package and has to start at once
     if name == "Study":
-        from studies.study import Study
+        from studies.api import Study
 
         return Study
     if name == "Results":

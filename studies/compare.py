@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
-from studies.evaluate import Evaluation
-from studies.metrics import Metric, measure, metrics
-from studies.space import DesignPoint, Json, Scalar
+from studies.families.graph.evaluate import Evaluation
+from studies.families.metrics import Metric, measure, metrics
+from studies.points.point import DesignPoint, Json, Scalar
 
 if TYPE_CHECKING:
     from simulator.result import Result

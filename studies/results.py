@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.goals import Goals
-from studies.space import Json
-from studies.store import Row, Store
+from studies.points.point import Json
+from studies.store.store import Row, Store
+from studies.study.goals import Goals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +49,8 @@ class Results:
         return Points.of(self.rows(), goals)
 
     def frame(self) -> pd.DataFrame:
-        """One line per point: state, settings, metrics, front, command; see `studies.frame.frame_of`."""
-        from studies.frame import frame_of
+        """One line per point: state, settings, metrics, front, command; see `studies.report.frame.frame_of`."""
+        from studies.report.frame import frame_of
 
         return frame_of(self.points())
 

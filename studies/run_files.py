@@ -15,10 +15,10 @@ from hwmodels.reading.complaints import problems_of
 from hwmodels.reading.documents import Document, FieldPath, read_text
 from hwmodels.reading.errors import InputError, Problem
 from studies.compare import Record, Run
-from studies.deviation import Deviation
-from studies.evaluate import Evaluation
-from studies.parts import find_algorithm
-from studies.space import DesignPoint, Json, Scalar, adapter_of
+from studies.families.deviation import Deviation
+from studies.families.graph.evaluate import Evaluation
+from studies.points.find import find_algorithm
+from studies.points.point import DesignPoint, Json, Scalar, adapter_of
 
 if TYPE_CHECKING:
     from simulator.result import Deadlock, Result
@@ -79,7 +79,7 @@ def _valid(kind: type[T], value: Json, *place: str) -> T:
 
 
 def _stored(path: str, key: str) -> Mapping[str, Json]:
-    from studies.store import Store
+    from studies.store.store import Store
 
     with Store(path) as store:
         found = {row.outcome.key: row.outcome for row in store.rows() if key and row.outcome.key.startswith(key)}

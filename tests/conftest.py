@@ -8,8 +8,8 @@ import json
 import pytest
 
 from algorithms.workload.shape import Workload
-from studies.space import DesignPoint
-from studies.store import Outcome, Row, Store
+from studies.points.point import DesignPoint
+from studies.store.store import Outcome, Row, Store
 
 HEAD = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 PROVENANCE = {

@@ -16,7 +16,7 @@ from algorithms.chip.timing.mapping import time_launch, time_plan
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
-from studies.bench import Figures, benchmark
+from studies.benchmarks.register import Figures, benchmark
 
 REPEATS = 5
 CONTEXT = 128 * 1024

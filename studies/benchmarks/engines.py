@@ -13,7 +13,7 @@ from simulator import FrozenGraph, Graph, Server, Unit, operators
 from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.reference.engine import run_reference
 from simulator.firing import Block, FiringTable, Segment
-from studies.bench import Figures, benchmark
+from studies.benchmarks.register import Figures, benchmark
 
 SEQUENCE = 512
 HEAD_DIM = 64

@@ -16,9 +16,9 @@ from algorithms.kv.cost import CacheShape
 from algorithms.kv.run.stream import KVStream
 from algorithms.kv.run.timing import TimingOptions, TimingRun
 from algorithms.kv.text import parse_policy
-from studies.bench import Figures, benchmark
-from studies.kv_line_up import line_up
-from studies.runner import one_thread
+from studies.benchmarks.register import Figures, benchmark
+from studies.quality.line_up import line_up
+from studies.running.runner import one_thread
 
 LLAMA3_8B = CacheShape(32, 8, 128, layers=32)
 CONTEXT, BUDGET = 131_072, 8_192

@@ -12,7 +12,7 @@ from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.tier import DramTier
 from simulator.servers.dram.parameters import DramDescription
 from simulator.servers.dram.tier import Requests, run_dram
-from studies.bench import Figures, benchmark
+from studies.benchmarks.register import Figures, benchmark
 
 TRANSACTIONS = 1 << 20
 BLOCK_BYTES = 4096

@@ -14,8 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 ok; 1 a comparison, constraint or validation failed; 2 bad input, or no room on a disk; 3 the design
     deadlocks or does not fit; 130 stopped by Ctrl-C.
     """
-    from studies.cache_place import settle_cache
     from studies.cli.app import run_command_line
+    from studies.running.cache_place import settle_cache
 
     settle_cache()
     try:

@@ -28,8 +28,8 @@ def depths(
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths
     from studies.cli.run import subject
-    from studies.evaluate import build_graph
-    from studies.warm_up import announce_compilation, parts_for
+    from studies.families.graph.evaluate import build_graph
+    from studies.running.warm_up import announce_compilation, parts_for
 
     announce_compilation("compiled", quiet=quiet, parts=parts_for(point))
     advice = advise_depths(build_graph(point).freeze())

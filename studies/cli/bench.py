@@ -20,8 +20,8 @@ def bench(
     quiet: QuietFlag = False,
 ) -> None:
     """Measure the engines on this computer; compilation is done before and not counted."""
-    from studies.bench import benchmarks
-    from studies.warm_up import compile_engine
+    from studies.benchmarks.register import benchmarks
+    from studies.running.warm_up import compile_engine
 
     chosen = benchmarks(names or ())
     compile_engine(quiet=quiet)

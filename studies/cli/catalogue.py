@@ -14,7 +14,7 @@ from studies.cli.output import JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
     from algorithms.kv.policy import KVPolicy
-    from studies.space import Json
+    from studies.points.point import Json
 
 
 class Kind(StrEnum):
@@ -78,7 +78,7 @@ def policy_line(policy: type[KVPolicy]) -> str:
 def _entries(kind: Kind) -> list[tuple[str, str]]:
     """Name and summary of everything of a kind."""
     if kind is Kind.ALGORITHMS:
-        from studies.parts import all_algorithm_names
+        from studies.points.find import all_algorithm_names
 
         return [(name, _algorithm_line(name)) for name in all_algorithm_names()]
     if kind is Kind.WORKLOADS:
@@ -112,16 +112,16 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
 
         return [(name, load_kernel(name).text.summary) for name in kernel_names()]
     if kind is Kind.METRICS:
-        from studies.metrics import metrics
+        from studies.families.metrics import metrics
 
         return [(m.name, f"[{m.unit}] {m.meaning}" if m.unit else m.meaning) for m in metrics()]
-    from studies.bench import benchmarks
+    from studies.benchmarks.register import benchmarks
 
     return [(entry.name, entry.summary) for entry in benchmarks()]
 
 
 def _algorithm_line(name: str) -> str:
-    from studies.parts import find_algorithm, kind_of
+    from studies.points.find import find_algorithm, kind_of
 
     algorithm = find_algorithm(name)
     kind = kind_of(algorithm)
@@ -163,8 +163,8 @@ def show(
 
 
 def _show_algorithm(name: str, as_json: bool) -> None:
-    from studies.parameters import parameter_knobs
-    from studies.parts import find_algorithm, kind_of
+    from studies.points.find import find_algorithm, kind_of
+    from studies.points.knobs import parameter_knobs
 
     algorithm = find_algorithm(name)
     kind = kind_of(algorithm)
@@ -190,7 +190,7 @@ def _show_algorithm(name: str, as_json: bool) -> None:
 def _show_workload(name: str, as_json: bool) -> None:
     from pathlib import Path
 
-    from studies.parts import find_workload
+    from studies.points.find import find_workload
 
     workload = find_workload(name, Path())
     cited = dict(workload.citations)

@@ -12,7 +12,7 @@ from studies.cli.output import JsonFlag, QuietFlag, emit, table
 from studies.cli.sweep import StudyFile
 
 if TYPE_CHECKING:
-    from studies.space import Json
+    from studies.points.point import Json
 
 
 class FileKind(StrEnum):
@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
 
 def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not."""
-    from studies.report.words import count
-    from studies.resolve import read_study
-    from studies.study import LARGEST_GRID
+    from studies.api import LARGEST_GRID
+    from studies.study.resolve import read_study
+    from studies.words import count
 
     del quiet
     study = read_study(study_file)
@@ -47,8 +47,8 @@ def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = F
 
 def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Show every resolved value of a study and where it comes from: a line, a preset, a default."""
-    from studies.report.words import count
-    from studies.resolve import read_study
+    from studies.study.resolve import read_study
+    from studies.words import count
 
     del quiet
     study = read_study(study_file)
@@ -69,7 +69,7 @@ def schema(
 ) -> None:
     """Print the JSON schema of study or chip files, for editors that complete and check YAML."""
     from hwmodels.chips.accelerator import accelerator_schema
-    from studies.spec import StudyText
+    from studies.study.text import StudyText
 
     del as_json, quiet  # a schema has one form
     document: Json = StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema()

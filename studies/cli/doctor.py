@@ -9,7 +9,7 @@ import typer
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
-    from studies.space import Json
+    from studies.points.point import Json
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Check versions, caches, GPU and browser; the exit code is 1 when something required is missing."""
-    from studies.health import check_installation
+    from studies.cli.health import check_installation
 
     del quiet
     findings = check_installation()

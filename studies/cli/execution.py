@@ -16,8 +16,8 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import note
 
 if TYPE_CHECKING:
-    from studies.limits import Limits
-    from studies.runner import OpenExecutor
+    from studies.running.limits import Limits
+    from studies.running.runner import OpenExecutor
 
 JobsOption = Annotated[
     int | None,
@@ -70,10 +70,10 @@ def execution(
 
 @contextmanager
 def _opened(jobs: int | None, scheduler: str | None, slurm: int | None, *, quiet: bool) -> Iterator[Execution]:
-    from studies.runner import available_cpus, open_inline, open_processes
+    from studies.running.runner import available_cpus, open_inline, open_processes
 
     if scheduler is not None or slurm is not None:
-        from studies.cluster import dask_cluster, slurm_cluster
+        from studies.running.cluster import dask_cluster, slurm_cluster
 
         def tell(line: str) -> None:
             note(line, quiet=quiet)
@@ -125,7 +125,7 @@ def read_limits(time_limit: str | None, memory_limit: str | None) -> Limits:
     InputError
         For what is no time, no size, or not above 0.
     """
-    from studies.limits import Limits
+    from studies.running.limits import Limits
 
     problems: list[Problem] = []
     time_s = _read("--time-limit", time_limit, "s", problems)

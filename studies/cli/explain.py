@@ -21,13 +21,13 @@ def explain(
 ) -> None:
     """Stalls and the critical path, or on a chip the bounds; what binds; and levers that were tried."""
     point = design_point(algorithm, design)
-    from studies.explain import explain as explain_point
-    from studies.warm_up import announce_compilation, parts_for
+    from studies.families.graph.explain import explain as explain_point
+    from studies.running.warm_up import announce_compilation, parts_for
 
     announce_compilation("compiled", quiet=quiet, parts=parts_for(point))
     if point.chip is not None:
-        from studies.chip_explain import explain_on_chip
-        from studies.cli.run_chip import chip_explanation
+        from studies.families.chip.explain import explain_on_chip
+        from studies.families.chip.text import chip_explanation
 
         on_chip = explain_on_chip(point)
         emit(on_chip.describe(), lambda: chip_explanation(on_chip), as_json=as_json)

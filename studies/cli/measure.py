@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reference.measuring.cases import Case
     from reference.measuring.machine import Hardware
     from reference.measuring.measure import Planned, Record
-    from studies.space import Json
+    from studies.points.point import Json
 
 
 def register(app: typer.Typer) -> None:

@@ -16,8 +16,8 @@ from hwmodels.reading.errors import InputError, Problem, did_you_mean
 if TYPE_CHECKING:
     from algorithms.chip.plan.kernels import Kernel
     from algorithms.workload.shape import Workload
-    from studies.parts import AnyAlgorithm, Tensors
-    from studies.space import ChipSetting, DesignPoint, Engine, Scalar
+    from studies.points.find import AnyAlgorithm, Tensors
+    from studies.points.point import ChipSetting, DesignPoint, Engine, Scalar
 
 T = TypeVar("T")
 _SETTING = "--set"
@@ -121,8 +121,8 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     InputError
         With every problem of every option.
     """
-    from studies.parts import find_algorithm, has_values, kind_of, shaped_workload
-    from studies.space import DesignPoint
+    from studies.points.find import find_algorithm, has_values, kind_of, shaped_workload
+    from studies.points.point import DesignPoint
 
     problems = _Problems()
     algorithm = problems.attempt("ALGORITHM", lambda: find_algorithm(algorithm_name))
@@ -158,7 +158,7 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
 
 def _tier_point(algorithm: AnyAlgorithm, design: DesignOptions, problems: _Problems) -> DesignPoint:
     """The point of a measurement of a memory tier: what its parameters do not say does not apply to it."""
-    from studies.space import DesignPoint
+    from studies.points.point import DesignPoint
 
     # that nothing is computed but time is true of it, whether said or not
     own = DesignOptions(set_=design.set_, timing_only=design.timing_only)
@@ -175,7 +175,7 @@ def _tier_point(algorithm: AnyAlgorithm, design: DesignOptions, problems: _Probl
 
 def _tensors(design: DesignOptions, problems: _Problems) -> Tensors | None:
     """Real tensors, if any are named."""
-    from studies.parts import find_tensors
+    from studies.points.find import find_tensors
 
     if design.tensors is None:
         return None
@@ -184,7 +184,7 @@ def _tensors(design: DesignOptions, problems: _Problems) -> Tensors | None:
 
 def _kernel(design: DesignOptions, problems: _Problems) -> Kernel | None:
     """The published kernel, if one is named."""
-    from studies.chips import find_kernel
+    from studies.points.chips import find_kernel
 
     if design.kernel is None:
         return None
@@ -200,8 +200,8 @@ def _parameters(
     problems: _Problems,
 ) -> tuple[tuple[str, Scalar], ...] | None:
     """All parameters: what is given, over what the kernel has, over the defaults."""
-    from studies.chips import kernel_parameters
-    from studies.parameters import complete_parameters
+    from studies.points.chips import kernel_parameters
+    from studies.points.knobs import complete_parameters
 
     own: dict[str, Scalar] | None = {}
     if kernel is not None and workload is not None and chip is not None:
@@ -213,7 +213,7 @@ def _parameters(
 
 def _base_workload(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> Workload | None:
     """The workload that is named, or one small head."""
-    from studies.parts import ONE_HEAD, ONE_HEAD_ON_CHIP, find_workload, runs_on_chip
+    from studies.points.find import ONE_HEAD, ONE_HEAD_ON_CHIP, find_workload, runs_on_chip
 
     if design.workload is not None:
         return problems.attempt("--workload", partial(find_workload, design.workload, Path()))
@@ -228,9 +228,9 @@ def _chip(
     problems: _Problems,
 ) -> ChipSetting | None:
     """The chip with its changes, if the algorithm runs on one; options that do not go together are problems."""
-    from studies.chips import chip_setting
-    from studies.parameters import CHIP_KNOBS
-    from studies.parts import find_chip, runs_on_chip
+    from studies.points.chips import chip_setting
+    from studies.points.find import find_chip, runs_on_chip
+    from studies.points.knobs import CHIP_KNOBS
 
     accelerator = None
     manner = {knob: getattr(design, knob) for knob in CHIP_KNOBS}
@@ -269,7 +269,7 @@ def _unfit_for_chip(algorithm: AnyAlgorithm, design: DesignOptions) -> Iterator[
 
 def _option_of(path: str | None) -> str:
     """The option that set a field of the chip, or a knob of its use."""
-    from studies.parameters import CHIP_KNOBS
+    from studies.points.knobs import CHIP_KNOBS
 
     return f"--{path}" if path in CHIP_KNOBS else f"--set chip.{path}"
 
@@ -296,7 +296,7 @@ class _Problems:
 
 
 def _clock(text: str | None) -> float:
-    from studies.parameters import RUN_KNOBS
+    from studies.points.knobs import RUN_KNOBS
 
     knob = RUN_KNOBS["clock"]
     return float(knob.read(knob.default if text is None else text) or 0)
@@ -304,7 +304,7 @@ def _clock(text: str | None) -> float:
 
 def read_engine(name: str) -> Engine:
     """The engine called `name`; raises InputError with the nearest name."""
-    from studies.space import ENGINES
+    from studies.points.point import ENGINES
 
     for engine in ENGINES:
         if engine == name:
@@ -323,7 +323,7 @@ class _Given:
 
 def _read_assignments(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> _Given:
     """Everything that options set, read and checked one by one; fields of a chip are left as they are written."""
-    from studies.parameters import WORKLOAD_KNOBS, parameter_knobs, read_knob
+    from studies.points.knobs import WORKLOAD_KNOBS, parameter_knobs, read_knob
 
     known = parameter_knobs(algorithm) if algorithm else {}
     given = _Given()
@@ -348,7 +348,7 @@ def _read_assignments(design: DesignOptions, algorithm: AnyAlgorithm | None, pro
 
 def _assignments(design: DesignOptions, problems: _Problems) -> Iterator[tuple[str, str, str, Scalar]]:
     """(option, owner, knob, value) of every option that sets something; owner is empty, ``workload`` or ``chip``."""
-    from studies.parameters import scalar_of
+    from studies.points.knobs import scalar_of
 
     for knob in ("seq_len", "q_len", "kv_len", "head_dim", "heads", "kv_heads", "batch", "dtype", "seed"):
         value = getattr(design, knob)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from studies.space import Json
+    from studies.points.point import Json
 
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1

@@ -11,7 +11,7 @@ import typer
 from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
-    from studies.kv_table import Cell, Request
+    from studies.quality.table import Cell, Request
 
 SHOWN: tuple[tuple[str, str, float], ...] = (
     ("attended", "kv.attended", 1),
@@ -56,7 +56,7 @@ def policies(
     quiet: QuietFlag = False,
 ) -> int:
     """What each KV policy keeps, costs and is worth at an equal budget: bytes, cycles, joules, quality."""
-    from studies.kv_table import GOALS, policy_table, report_rows, title_of
+    from studies.quality.table import GOALS, policy_table, report_rows, title_of
 
     request = _request(workload, chip, context, share, policy, samples, tensors, dtype)
     cells = policy_table(request, lambda line: note(f"{line} ...", quiet=quiet))
@@ -84,10 +84,10 @@ def _request(
 ) -> Request:
     """What the options ask for; raises InputError with everything that is wrong."""
     from hwmodels.reading.errors import InputError, Problem
-    from studies.kv_table import Request
-    from studies.parts import find_chip, find_workload
-    from studies.quality_streams import stream_named
-    from studies.space import ChipSetting
+    from studies.points.find import find_chip, find_workload
+    from studies.points.point import ChipSetting
+    from studies.quality.streams import stream_named
+    from studies.quality.table import Request
 
     problems: list[Problem] = []
     settings = []
@@ -140,8 +140,8 @@ def _write(write: Callable[[], None], output: Path) -> None:
 
 def _text(request: Request, cells: Sequence[Cell]) -> str:
     """A table per context and chip, best quality first, and what cannot be evaluated below."""
-    from studies.kv_table import QUALITY_TOKENS
-    from studies.quality import DISCLAIMER
+    from studies.quality.quality import DISCLAIMER
+    from studies.quality.table import QUALITY_TOKENS
 
     parts = []
     for context, chip in dict.fromkeys((cell.context, cell.chip) for cell in cells):

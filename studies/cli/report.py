@@ -13,7 +13,7 @@ from studies.cli.output import JsonFlag, QuietFlag, emit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from studies.space import Json
+    from studies.points.point import Json
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def report(
 ) -> None:
     """Write a self-contained HTML report that opens offline, or export the points as a table."""
     from hwmodels.reading.errors import InputError, Problem
-    from studies.store import Store
+    from studies.store.store import Store
 
     del quiet
     with Store(store) as opened:
@@ -48,7 +48,7 @@ def report(
         told = {name: opened.description(name) for name in dict.fromkeys(row.study for row in rows)}
     if not rows:
         raise InputError(Problem("holds no points", str(store)))
-    from studies.goals import Goals
+    from studies.study.goals import Goals
 
     goals = Goals.of(told)
     checks = [_read_validation(path) for path in validation or ()]
@@ -58,7 +58,7 @@ def report(
 
             write_report(rows, output, title or ", ".join(_titles(told)), goals, checks)
         else:
-            from studies.frame import frame, write_frame
+            from studies.report.frame import frame, write_frame
 
             write_frame(frame(rows, goals), output)
     except OSError as error:

@@ -10,8 +10,8 @@ import typer
 from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 
 if TYPE_CHECKING:
-    from studies.reproduce import Reproduction, Row
-    from studies.space import Json
+    from studies.points.point import Json
+    from studies.reproductions.register import Reproduction, Row
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="What to reproduce; all names if not given.")]
 
@@ -23,8 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def reproduce(name: Name = None, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Published results beside this project's, each row reproduced from mechanism or quoted."""
-    from studies.reproduce import get_reproduction, reproductions
-    from studies.warm_up import announce_compilation
+    from studies.reproductions.register import get_reproduction, reproductions
+    from studies.running.warm_up import announce_compilation
 
     if name is None:
         known = reproductions()

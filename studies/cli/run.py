@@ -10,9 +10,9 @@ from studies.cli.options import AlgorithmName, DesignOptions, design_point, with
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
-    from studies.evaluate import Evaluation
-    from studies.space import DesignPoint
-    from studies.tier_evaluate import TierEvaluation
+    from studies.families.graph.evaluate import Evaluation
+    from studies.families.tier.evaluate import TierEvaluation
+    from studies.points.point import DesignPoint
 
 _OWN_FORMATS = {"activation_bits": "activations", "weight_bits": "weights"}
 """Parameters by which a design sets its number formats, and of what they are."""
@@ -27,10 +27,10 @@ def register(app: typer.Typer) -> None:
 def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""
     point = design_point(algorithm, design)
-    from studies.chip_evaluate import ChipEvaluation
-    from studies.evaluate import evaluate
-    from studies.tier_evaluate import TierEvaluation
-    from studies.warm_up import announce_compilation, parts_for
+    from studies.families.chip.evaluate import ChipEvaluation
+    from studies.families.graph.evaluate import evaluate
+    from studies.families.tier.evaluate import TierEvaluation
+    from studies.running.warm_up import announce_compilation, parts_for
 
     announce_compilation(point.engine, quiet=quiet, parts=parts_for(point))
     evaluation = evaluate(point)
@@ -38,7 +38,7 @@ def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = Fal
         emit(evaluation.describe(), lambda: probe_summary(evaluation), as_json=as_json)
         return EXIT_OK
     if isinstance(evaluation, ChipEvaluation):
-        from studies.cli.run_chip import chip_summary
+        from studies.families.chip.text import chip_summary
 
         emit(evaluation.describe(), lambda: chip_summary(evaluation), as_json=as_json)
         return EXIT_OK
@@ -92,7 +92,7 @@ def memory_lines(evaluation: Evaluation) -> list[str]:
 
 def tier_tables(evaluation: Evaluation) -> list[str]:
     """Achieved and peak rate of every memory tier, and where the rest went."""
-    from studies.tier_losses import tier_report
+    from studies.families.graph.losses import tier_report
 
     reports = filter(None, (tier_report(server) for server in evaluation.result.servers))
     return [f"{report.tier}\n" + table(("figure", "value", "remark"), report.rows()) for report in reports]
@@ -100,7 +100,7 @@ def tier_tables(evaluation: Evaluation) -> list[str]:
 
 def subject(point: DesignPoint) -> str:
     """What was simulated on which workload, in which number format."""
-    from studies.report.words import count
+    from studies.words import count
 
     shape = point.workload
     queries = count(shape.q_len, "query", "queries")
@@ -119,8 +119,8 @@ def _formats(point: DesignPoint) -> str:
 
 def changed_parameters(point: DesignPoint) -> str:
     """Parameters that differ from their defaults, in the order in which they are declared."""
-    from studies.parameters import parameter_knobs
-    from studies.parts import find_algorithm
+    from studies.points.find import find_algorithm
+    from studies.points.knobs import parameter_knobs
 
     values = dict(point.parameters)
     knobs = parameter_knobs(find_algorithm(point.algorithm)).values()

@@ -21,10 +21,10 @@ from studies.cli.sweep import StoreOption, StudyFile, first_reason, store_path
 
 if TYPE_CHECKING:
     from algorithms.chip.timing.fidelity import MemoryFidelity
-    from studies.confirm import Confirmation
-    from studies.search import SearchSummary
-    from studies.space import Scalar
-    from studies.study import Study
+    from studies.api import Study
+    from studies.points.point import Scalar
+    from studies.search.confirm import Confirmation
+    from studies.search.search import SearchSummary
 
 MOST_SHOWN = 20
 
@@ -59,9 +59,9 @@ def search(
     Results go to the same store as those of a sweep, and are taken from there; the same command continues after a
     stop. The exit code is 1 if no design was found that has a result and keeps the constraints.
     """
-    from studies.resolve import read_study
-    from studies.search import run_search
-    from studies.warm_up import compile_engine
+    from studies.running.warm_up import compile_engine
+    from studies.search.search import run_search
+    from studies.study.resolve import read_study
 
     limits = read_limits(time_limit, memory_limit)
     fidelity = _fidelity(confirm)
@@ -83,7 +83,7 @@ def search(
             )
             confirmation = None
             if fidelity is not None and summary.front:
-                from studies.confirm import confirm_front
+                from studies.search.confirm import confirm_front
 
                 confirmation = confirm_front(
                     path,
@@ -135,7 +135,7 @@ def _confirmed(confirmation: Confirmation) -> str:
 
 
 def _text(study: Study, summary: SearchSummary, evaluations: int) -> str:
-    from studies.report.words import count
+    from studies.words import count
 
     rate = f" at {summary.points_per_s:.3g} points/s" if summary.evaluated else ""
     head = (
@@ -165,8 +165,8 @@ def _setting(name: str, value: Scalar) -> Scalar:
 def _front(study: Study, summary: SearchSummary) -> str:
     """The best designs: what was chosen, and what came out."""
     from studies.report.columns import flat_settings
-    from studies.report.words import count
-    from studies.store import Store
+    from studies.store.store import Store
+    from studies.words import count
 
     with Store(summary.store) as store:
         by_key = {row.outcome.key: row for row in store.rows(summary.study)}

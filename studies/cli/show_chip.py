@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hwmodels.chips.chip import Accelerator
     from hwmodels.costs.area import Area
     from hwmodels.costs.energy import EnergyTable
-    from studies.space import Json
+    from studies.points.point import Json
 
 _FULL_POWER_FORMATS = ("float16", "bfloat16", "int16", "float32")
 

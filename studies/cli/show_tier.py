@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from algorithms.memory.tier_check import LatencyCheck
     from hwmodels.reading.documents import Value
     from hwmodels.tiers.tier import DramTier, Tier
-    from studies.space import Json
+    from studies.points.point import Json
 
 
 def tier_line(name: str) -> str:
@@ -40,7 +40,7 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
     from algorithms.memory.tier_check import check_unloaded_read
     from hwmodels.tiers.text import load_tier
     from hwmodels.tiers.tier import DramTier
-    from studies.warm_up import MEMORY, announce_compilation
+    from studies.running.warm_up import MEMORY, announce_compilation
 
     fields, size = _changes(changes)
     tier = load_tier(name, changes=fields)

@@ -20,7 +20,7 @@ from studies.cli.execution import (
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note
 
 if TYPE_CHECKING:
-    from studies.sweep import SweepSummary
+    from studies.search.sweep import SweepSummary
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file.")]
 StoreOption = Annotated[
@@ -62,9 +62,9 @@ def sweep(
 
     A point that fails is stored with its reason. The exit code is 1 only if every point failed.
     """
-    from studies.resolve import read_study
-    from studies.sweep import run_sweep
-    from studies.warm_up import compile_engine
+    from studies.running.warm_up import compile_engine
+    from studies.search.sweep import run_sweep
+    from studies.study.resolve import read_study
 
     limits = read_limits(time_limit, memory_limit)
     study = read_study(study_file)
@@ -107,7 +107,7 @@ def sweep(
 
 def first_reason(path: Path, study: str) -> str:
     """Why the first point of a study that has no result has none; empty if all have one."""
-    from studies.store import Store
+    from studies.store.store import Store
 
     with Store(path) as store:
         errors = (row.outcome.error for row in store.rows(study) if row.outcome.status != "done")

@@ -15,7 +15,7 @@ from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, 
 if TYPE_CHECKING:
     from simulator.views.timeline import Timeline
     from simulator.views.trace import Written
-    from studies.space import DesignPoint, Json
+    from studies.points.point import DesignPoint, Json
 
 TraceOutput = Annotated[
     Path | None,
@@ -51,8 +51,8 @@ def trace(
     # when units fire follows from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.views.timeline import record_timeline
-    from studies.evaluate import build_graph
-    from studies.warm_up import announce_compilation, parts_for
+    from studies.families.graph.evaluate import build_graph
+    from studies.running.warm_up import announce_compilation, parts_for
 
     announce_compilation(point.engine, quiet=quiet, parts=parts_for(point))
     timeline = record_timeline(build_graph(point).freeze(), cycles, engine=point.engine)
@@ -89,7 +89,7 @@ def draw(
     del quiet
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.views.draw import draw_svg
-    from studies.evaluate import build_graph
+    from studies.families.graph.evaluate import build_graph
 
     graph = build_graph(point)
     try:

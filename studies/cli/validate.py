@@ -48,8 +48,8 @@ def dam(
 ) -> int:
     """Cycles and deadlocks of DAM's attention graphs, exactly."""
     from studies.cli.options import read_engine
-    from studies.validate.dam import load_cases, validate_cases
-    from studies.warm_up import announce_compilation
+    from studies.running.warm_up import announce_compilation
+    from studies.validate.dam.validate import load_cases, validate_cases
 
     chosen, loaded = read_engine(engine), load_cases(cases)
     announce_compilation(chosen, quiet=quiet)
@@ -58,8 +58,8 @@ def dam(
 
 def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Bandwidth, latency and activations of DRAMsim3 and Ramulator 2.1."""
-    from studies.validate.dram import validate_cases
-    from studies.validate.dram_cases import load_dram_cases
+    from studies.validate.dram.cases import load_dram_cases
+    from studies.validate.dram.validate import validate_cases
 
     loaded = load_dram_cases(cases)
     note(f"{len(loaded.results)} runs (the first may compile for a minute) ...", quiet=quiet)
@@ -68,9 +68,9 @@ def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False
 
 def gpu(cases: CasesOption, output: PageOption = None, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Times and bytes of measured GPU kernels: public collections, or records of `attnflow measure`."""
-    from studies.validate.gpu import validate_points
-    from studies.validate.gpu_cases import load_points
-    from studies.warm_up import announce_compilation
+    from studies.running.warm_up import announce_compilation
+    from studies.validate.gpu.cases import load_points
+    from studies.validate.gpu.validate import validate_points
 
     loaded = load_points(cases)
     announce_compilation("compiled", quiet=quiet)
@@ -89,7 +89,7 @@ def gpu(cases: CasesOption, output: PageOption = None, as_json: JsonFlag = False
 def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Kept sets, outputs and costs of KV policies against runs of their published code."""
     del quiet
-    from studies.validate.kv import validate_kv
+    from studies.validate.kv.validate import validate_kv
 
     return show(validate_kv(cases), as_json=as_json)
 
@@ -103,7 +103,7 @@ def mla(
     """FLOP and bytes of attention blocks, exactly, and against closed formulas."""
     del quiet
     from hwmodels.chips.accelerator import load_accelerator
-    from studies.validate.mla import validate_mla
+    from studies.validate.mla.validate import validate_mla
 
     return show(validate_mla(cases, load_accelerator(chip)), as_json=as_json)
 

@@ -38,10 +38,10 @@ import plotly.graph_objects as go
 
 import studies
 from studies import Study
-from studies.axes import Axis, Space
-from studies.confirm import confirm_front
-from studies.pareto import hypervolume_share
-from studies.runner import available_cpus
+from studies.running.runner import available_cpus
+from studies.search.confirm import confirm_front
+from studies.search.pareto import hypervolume_share
+from studies.study.axes import Axis, Space
 
 # %% [markdown]
 # ## The question

@@ -32,13 +32,13 @@ from plotly.subplots import make_subplots
 
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
-from studies.chip_evaluate import evaluate_on_chip
-from studies.kv_table import QUALITY_HEADS, QUALITY_TOKENS, Request, policy_table
-from studies.metrics import measure
-from studies.pareto import non_dominated
-from studies.quality import quality_table
-from studies.quality_streams import StreamSize, stream_named
-from studies.space import ChipSetting
+from studies.families.chip.evaluate import evaluate_on_chip
+from studies.families.metrics import measure
+from studies.points.point import ChipSetting
+from studies.quality.quality import quality_table
+from studies.quality.streams import StreamSize, stream_named
+from studies.quality.table import QUALITY_HEADS, QUALITY_TOKENS, Request, policy_table
+from studies.search.pareto import non_dominated
 
 POLICIES = ("full", "quest", "snapkv", "h2o", "tova", "streaming_llm")
 # Okabe and Ito's colours, which colour-blind readers can tell apart

@@ -32,7 +32,7 @@ import plotly.graph_objects as go
 from algorithms.chip.latent.blocks import BLOCKS
 from algorithms.chip.latent.fit import BlockParameters
 from hwmodels.chips.accelerator import load_accelerator
-from studies.mla_study import (
+from studies.reproductions.mla_study import (
     CHIPS,
     absorption_point,
     arithmetic_alone,
@@ -43,7 +43,7 @@ from studies.mla_study import (
     reuse_ridge,
     reuse_ridge_by_launch,
 )
-from studies.validate.mla_formulas import absorption_crossover, reuse_crossover
+from studies.validate.mla.formulas import absorption_crossover, reuse_crossover
 
 ORDERS = ("block.mha", "block.gqa", "mla.kvcache", "mla.exp", "mla.seq", "mla.rc", "mla.ru")
 # Okabe and Ito's colours, which colour-blind readers can tell apart

@@ -32,10 +32,10 @@ from algorithms.memory.probe import probe
 from algorithms.memory.probe_parameters import ProbeParameters
 from algorithms.memory.tier_report import CAUSES
 from hwmodels.tiers.text import load_tier
-from studies.evaluate import evaluate
-from studies.parameters import complete_parameters
-from studies.parts import ONE_HEAD, find_algorithm
-from studies.space import DesignPoint
+from studies.families.graph.evaluate import evaluate
+from studies.points.find import ONE_HEAD, find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.point import DesignPoint
 
 TIERS = ("hbm2", "hbm3", "ddr4_3200")
 ATTENDED = ("hbm2", "ddr4_3200", "ddr4_3200_group_low")

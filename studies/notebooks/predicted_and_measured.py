@@ -29,8 +29,8 @@ import plotly.graph_objects as go
 
 import studies
 from algorithms.chip.plan.kernels import kernel_names, load_kernel
-from studies.validate.gpu import validate_points
-from studies.validate.gpu_cases import load_points
+from studies.validate.gpu.cases import load_points
+from studies.validate.gpu.validate import validate_points
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")

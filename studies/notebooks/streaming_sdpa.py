@@ -34,16 +34,16 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from simulator.explain.depths import advise_depths
-from studies.evaluate import build_graph, evaluate
-from studies.frame import frame
-from studies.parameters import complete_parameters
-from studies.parts import ONE_HEAD, find_algorithm
+from studies.families.graph.evaluate import build_graph, evaluate
+from studies.points.find import ONE_HEAD, find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.point import DesignPoint
 from studies.report import write_report
-from studies.resolve import read_study
-from studies.runner import InlineExecutor
-from studies.space import DesignPoint
-from studies.store import Store
-from studies.sweep import run_sweep
+from studies.report.frame import frame
+from studies.running.runner import InlineExecutor
+from studies.search.sweep import run_sweep
+from studies.store.store import Store
+from studies.study.resolve import read_study
 
 VARIANTS = ("sdpa.naive", "sdpa.scaled", "sdpa.reordered", "sdpa.memory_free")
 # Okabe and Ito's colours, which colour-blind readers can tell apart

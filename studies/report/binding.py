@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from studies import chip_explain
+from studies.families.chip import explain as chip_explain
 from studies.report.detail import ChipUse, FifoUse, UnitUse, chip_run_of, fifos_of, units_of
 from studies.report.paths import PathPart, TracedPath
-from studies.report.words import count, listing, percent, quantity
-from studies.store import Outcome
+from studies.store.store import Outcome
+from studies.words import count, listing, percent, quantity
 
 SATURATED = 0.95
 """Share of busy cycles from which a unit counts as never waiting, but for filling and draining the pipeline."""
@@ -63,7 +63,7 @@ def _what_binds_on_chip(outcome: Outcome, path: TracedPath | None) -> str:
 
 
 def saturated_cache(run: ChipUse) -> float | None:
-    """What `studies.chip_explain.cache_limit` says of an evaluation, for a run as stored."""
+    """What `studies.families.chip.explain.cache_limit` says of an evaluation, for a run as stored."""
     if not run.seconds:
         return None
     share = sum(launch.busy.get("cache", 0.0) * launch.seconds for launch in run.launches) / run.seconds

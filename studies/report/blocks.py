@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from studies.report import words
-from studies.space import Json
+from studies import words
+from studies.points.point import Json
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -10,12 +10,12 @@ from typing import Literal
 
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
-from studies.goals import Goals
-from studies.metrics import Goal, metrics
-from studies.parameters import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
-from studies.parts import find_algorithm
-from studies.space import DesignPoint, Scalar
-from studies.store import Row
+from studies.families.metrics import Goal, metrics
+from studies.points.find import find_algorithm
+from studies.points.knobs import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
+from studies.points.point import DesignPoint, Scalar
+from studies.store.store import Row
+from studies.study.goals import Goals
 
 Role = Literal["workload", "design", "run", "metric"]
 State = Literal["done", "infeasible", "deadlock", "failed", "pending"]

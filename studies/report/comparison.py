@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from studies.compare import Comparison, MetricDelta, Run, StallDelta
+from studies.points.point import Scalar
 from studies.report.blocks import Block, html, plain, plot
 from studies.report.page import render, write_page
 from studies.report.points import Points
 from studies.report.registry import Section
-from studies.report.words import number
-from studies.space import Scalar
-from studies.store import Outcome, Row
+from studies.store.store import Outcome, Row
+from studies.words import number
 
 LEAD = (
     "A is the first run, B the second. A metric that the verdict depends on is marked; it is fine as long as B differs "

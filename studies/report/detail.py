@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from studies.space import Json
-from studies.store import Outcome
+from studies.points.point import Json
+from studies.store.store import Outcome
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from pathlib import Path
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from studies.goals import Goals
-from studies.provenance import versions
+from studies.points.point import Json
 from studies.report.blocks import ASSETS, Block, Html, environment
 from studies.report.payload import Chunk, chunk, points_chunk, view_chunks
 from studies.report.points import Points
 from studies.report.registry import Section, report_sections
-from studies.space import Json
-from studies.store import Row
+from studies.store.provenance import versions
+from studies.store.store import Row
+from studies.study.goals import Goals
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def write_report(
     Parameters
     ----------
     rows
-        Points as `studies.store.Store.rows` yields them; one that several studies share is shown once.
+        Points as `studies.store.store.Store.rows` yields them; one that several studies share is shown once.
     path
         The file; replaced only when the new one is complete.
     title

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from studies.evaluate import build_graph, reason
-from studies.report.words import count, percent, quantity
-from studies.space import DesignPoint
-from studies.store import Row
-from studies.value_pass import values_of
+from studies.families.graph.evaluate import build_graph, reason
+from studies.families.value_pass import values_of
+from studies.points.point import DesignPoint
+from studies.store.store import Row
+from studies.words import count, percent, quantity
 
 if TYPE_CHECKING:
     from algorithms.chip.timing.mapping import LaunchRun
@@ -138,7 +138,7 @@ class Tracer:
 
     def _on_chip(self, point: DesignPoint) -> TracedPath:
         """Launches one after the other, with the gaps before them; in cycles of a core's clock."""
-        from studies.chip_evaluate import evaluate_on_chip
+        from studies.families.chip.evaluate import evaluate_on_chip
 
         run = evaluate_on_chip(point).run
         several = len({launch.name for launch in run.launches}) > 1

@@ -11,10 +11,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from studies.points.point import Json, Scalar
 from studies.report.blocks import View
 from studies.report.columns import Column
 from studies.report.points import Points
-from studies.space import Json, Scalar
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
-from studies.command import command_of
-from studies.goals import Goals
-from studies.pareto import non_dominated
+from studies.points.command import command_of
+from studies.points.point import Json, Scalar
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
 from studies.report.paths import TracedPath, Tracer
-from studies.report.words import count, number, setting
-from studies.space import Json, Scalar
-from studies.store import Row
+from studies.search.pareto import non_dominated
+from studies.store.store import Row
+from studies.study.goals import Goals
+from studies.words import count, number, setting
 
 _NAMES_ALONE = ("study", "algorithm", "workload", "engine")
 _FEW = 4

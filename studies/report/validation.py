@@ -10,8 +10,8 @@ from studies.report.blocks import Block, View, html, plain, plot
 from studies.report.page import render, write_page
 from studies.report.points import Points
 from studies.report.registry import Section
-from studies.report.words import number
 from studies.validate.records import Scalar, ValidationReport, ValidationRow
+from studies.words import number
 
 LEAD = (
     "Every case of the file, by group. A group is fine if no row is beyond its limit and its mean error is within its "

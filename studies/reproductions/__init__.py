@@ -1,1 +1,1 @@
-"""Published results beside this project's, one module each; see `studies.reproduce`."""
+"""Published results beside this project's, one module each; see `studies.reproductions.register`."""

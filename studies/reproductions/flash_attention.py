@@ -11,7 +11,7 @@ from algorithms.chip.timing.mapping import ChipRun, time_plan
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
-from studies.reproduce import Row, reproduced, reproduction
+from studies.reproductions.register import Row, reproduced, reproduction
 
 PAPER = "arXiv:2205.14135"
 FIGURE = f"{PAPER}, figure 2: A100, GPT-2 medium, batch 64, 1024 tokens, forward and backward"

@@ -12,7 +12,7 @@ from algorithms.kv.text import parse_policy
 from algorithms.memory.experts import dense_parameters
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
-from studies.reproduce import Row, quoted, reproduced, reproduction
+from studies.reproductions.register import Row, quoted, reproduced, reproduction
 
 DUO = "mit-han-lab/duo-attention README (arXiv:2410.10819)"
 SPECACHE = "SpeCache, arXiv:2503.16163"

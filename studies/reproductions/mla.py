@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
-from studies.mla_study import (
+from studies.reproductions.mla_study import (
     CHIPS,
     absorption_point,
     arithmetic_alone,
@@ -16,8 +16,8 @@ from studies.mla_study import (
     reuse_ridge,
     reuse_ridge_by_launch,
 )
-from studies.reproduce import Row, quoted, reproduced, reproduction
-from studies.validate.mla_formulas import absorption_crossover, reuse_crossover
+from studies.reproductions.register import Row, quoted, reproduced, reproduction
+from studies.validate.mla.formulas import absorption_crossover, reuse_crossover
 
 PAPER = "Geens and Verhelst, arXiv:2506.02523"
 NOTES = f"{PAPER}, by public reading notes, not checked against the paper"

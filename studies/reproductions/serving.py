@@ -20,7 +20,7 @@ from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.tiers.text import load_tier
 from hwmodels.tiers.transfer import FlashTier
-from studies.reproduce import Row, quoted, reproduced, reproduction
+from studies.reproductions.register import Row, quoted, reproduced, reproduction
 
 RELAY = "RelayAttention, arXiv:2402.14808"
 VLLM = "PagedAttention, arXiv:2309.06180"

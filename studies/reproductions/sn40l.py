@@ -11,7 +11,7 @@ from algorithms.chip.latent.orders import plain_program
 from algorithms.memory.experts import ExpertMemory, dense_parameters, draw_requests, serve
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
-from studies.reproduce import Row, quoted, reproduced, reproduction
+from studies.reproductions.register import Row, quoted, reproduced, reproduction
 
 ABSTRACT = "arXiv:2405.07518, abstract"
 SLIDE = "Hot Chips 2024, SN40L slides"

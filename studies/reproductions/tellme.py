@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hwmodels.chips.accelerator import load_accelerator
-from studies.reproduce import Row, quoted, reproduced, reproduction
+from studies.reproductions.register import Row, quoted, reproduced, reproduction
 
 ABSTRACT = "arXiv:2510.15926, abstract"
 NOTES = "arXiv:2510.15926, by readers' notes of its tables"

@@ -18,8 +18,8 @@ from algorithms.hybrid.parameters import HybridParameters
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
 from simulator import simulate
-from studies.reproduce import Row, quoted, reproduced, reproduction
-from studies.resolve import read_study
+from studies.reproductions.register import Row, quoted, reproduced, reproduction
+from studies.study.resolve import read_study
 
 TABLES = "arXiv:2502.05602, tables I and III"
 SOURCES = "github.com/DJ000011/UbiMoE, ViT_Fixed16, commit 166c8b6"

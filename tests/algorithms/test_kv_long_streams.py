@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from studies.benchmarks.kv import BUDGET, LLAMA3_8B, one_worker, step_seconds, stream_seconds
-from studies.kv_line_up import line_up
+from studies.quality.line_up import line_up
 
 BOUNDED = ("h2o", "snapkv | adakv")
 NOISE_BYTES = 150_000

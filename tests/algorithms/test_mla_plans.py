@@ -21,7 +21,7 @@ from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError
-from studies.validate.mla_formulas import absorption_crossover, costs, reuse_crossover
+from studies.validate.mla.formulas import absorption_crossover, costs, reuse_crossover
 
 H100 = load_accelerator("h100_sxm5_80g")
 MODELS = {name: load_workload(f"deepseek-{name}") for name in ("v2", "v3")}

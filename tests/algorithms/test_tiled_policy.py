@@ -17,7 +17,7 @@ from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from reference.truth.oracle import attention
 from studies.cli import main
-from studies.kv_line_up import line_up
+from studies.quality.line_up import line_up
 
 DECODE = get_chip_algorithm("decode.policy")
 FRAMES = get_chip_algorithm("stream.frames")

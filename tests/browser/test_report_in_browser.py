@@ -11,12 +11,12 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from studies import Study
-from studies.evaluate import attempt
-from studies.goals import Constraint, Goals
-from studies.parameters import complete_parameters
-from studies.parts import ONE_HEAD, find_algorithm
-from studies.space import DesignPoint
-from studies.store import Row
+from studies.families.graph.evaluate import attempt
+from studies.points.find import ONE_HEAD, find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.point import DesignPoint
+from studies.store.store import Row
+from studies.study.goals import Constraint, Goals
 
 pytestmark = pytest.mark.browser
 

@@ -58,7 +58,7 @@ def test_contracts_hold(copy):
         ("hwmodels/reading/errors.py", "import pandas"),
         ("hwmodels/reading/errors.py", "import simulator"),
         ("algorithms/registry.py", "import reference.truth.oracle"),
-        ("algorithms/registry.py", "import studies.spec"),
+        ("algorithms/registry.py", "import studies.study.text"),
         ("reference/truth/oracle.py", "def late():\n    import algorithms"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from studies.cli import main
-from studies.space import Json
+from studies.points.point import Json
 
 
 @pytest.fixture

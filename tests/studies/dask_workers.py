@@ -4,11 +4,11 @@ import os
 import signal
 from pathlib import Path
 
-from studies.store import Outcome
+from studies.store.store import Outcome
 
 
 def attempt_and_die_once(point):
-    from studies.evaluate import attempt
+    from studies.families.graph.evaluate import attempt
 
     marker = Path(os.environ["DIE_ONCE"])
     if dict(point.parameters)["long_depth"] == 34 and not marker.exists():

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 from algorithms.workload.shape import Workload
-from studies.space import DesignPoint
-from studies.store import Outcome
-from studies.study import Study
-from studies.sweep import run_sweep
+from studies.api import Study
+from studies.points.point import DesignPoint
+from studies.search.sweep import run_sweep
+from studies.store.store import Outcome
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 

@@ -8,7 +8,7 @@ import studies
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.costs.energy import energy_table
 from studies import Study
-from studies.pareto import non_dominated
+from studies.search.pareto import non_dominated
 
 STUDY = Path(studies.__file__).parent / "configs" / "bandwidth-cores.yaml"
 RATE, CORES = "chip.hbm.bytes_per_second", "chip.cores"

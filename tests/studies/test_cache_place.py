@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from studies import cache_place
-from studies.cache_place import VARIABLE, settle_cache
 from studies.cli import main
+from studies.running import cache_place
+from studies.running.cache_place import VARIABLE, settle_cache
 
 ROOT = Path(__file__).parents[2]
 

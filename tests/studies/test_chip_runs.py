@@ -15,16 +15,16 @@ from hwmodels.costs.energy import energy_table
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError
-from studies.chip_evaluate import LARGEST_CHECKED, ChipEvaluation
-from studies.chips import chip_setting
 from studies.cli import main
-from studies.command import command_of
-from studies.evaluate import attempt, evaluate
-from studies.metrics import measure, metrics
-from studies.parameters import complete_parameters
-from studies.parts import ONE_HEAD, ONE_HEAD_ON_CHIP, find_algorithm
-from studies.resolve import resolve
-from studies.space import DesignPoint
+from studies.families.chip.evaluate import LARGEST_CHECKED, ChipEvaluation
+from studies.families.graph.evaluate import attempt, evaluate
+from studies.families.metrics import measure, metrics
+from studies.points.chips import chip_setting
+from studies.points.command import command_of
+from studies.points.find import ONE_HEAD, ONE_HEAD_ON_CHIP, find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.point import DesignPoint
+from studies.study.resolve import resolve
 
 H100 = load_accelerator("h100_sxm5_80g")
 SMALL = ONE_HEAD_ON_CHIP.with_(q_len=96, kv_len=96, mask="causal")

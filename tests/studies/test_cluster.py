@@ -12,12 +12,12 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
+from studies.api import Study
 from studies.cli import main
-from studies.resolve import read_study
-from studies.space import DesignPoint
-from studies.store import Store
-from studies.study import Study
-from studies.sweep import run_sweep
+from studies.points.point import DesignPoint
+from studies.search.sweep import run_sweep
+from studies.store.store import Store
+from studies.study.resolve import read_study
 
 FOLDER = Path(__file__).parent
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
@@ -67,7 +67,7 @@ def scheduler(workers):
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_rows_of_local_processes(study, scheduler, workers, rows, tmp_path):
-    from studies.cluster import dask_cluster
+    from studies.running.cluster import dask_cluster
 
     local = run_sweep(study, tmp_path / "local.sqlite", workers=2, quiet=True)
     assert (local.done, local.failed) == (26, 0)
@@ -87,7 +87,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_rows_of_local_processes(study, 
 
 
 def test_a_point_that_always_kills_its_worker_gets_the_blame_and_no_other(scheduler, workers, tmp_path):
-    from studies.cluster import dask_cluster
+    from studies.running.cluster import dask_cluster
 
     points = [DesignPoint("any", HEAD.with_(seed=seed), ()) for seed in range(8)]
     with dask_cluster(scheduler) as cluster:
@@ -117,7 +117,7 @@ def test_the_command_line_uses_a_cluster(scheduler, tmp_path, monkeypatch, capsy
 def test_a_scheduler_that_is_not_there_is_said_to_be_so(tmp_path, monkeypatch, capsys):
     pytest.importorskip("distributed", reason="needs the extra 'cluster'")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("studies.cluster.CONNECT_S", 0.5)
+    monkeypatch.setattr("studies.running.cluster.CONNECT_S", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

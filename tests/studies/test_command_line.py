@@ -17,11 +17,11 @@ from reference.captures import capture_names
 from reference.truth.oracle import attention
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
-from studies.command import command_of
-from studies.evaluate import attempt, evaluate
-from studies.resolve import read_study
-from studies.space import ENGINES, DesignPoint
-from studies.value_pass import values_of
+from studies.families.graph.evaluate import attempt, evaluate
+from studies.families.value_pass import values_of
+from studies.points.command import command_of
+from studies.points.point import ENGINES, DesignPoint
+from studies.study.resolve import read_study
 
 CONFIGS = sorted((Path(__file__).parents[2] / "studies" / "configs").glob("*.yaml"))
 SMALL = ["--seq-len", "16", "--head-dim", "4"]
@@ -156,7 +156,7 @@ def test_a_wrong_value_would_be_seen(monkeypatch):
         out[3] += 1e-3
         return dataclasses.replace(values, outputs={"out": out})
 
-    monkeypatch.setattr("studies.evaluate.values_of", spoilt)
+    monkeypatch.setattr("studies.families.graph.evaluate.values_of", spoilt)
     assert evaluate(point).deviation.max_abs == pytest.approx(1e-3)
 
 
@@ -205,7 +205,7 @@ def test_a_sweep_keeps_failures_as_rows_and_continues(here, json_of, capsys):
     retried = json_of("sweep", "s.yaml", "--store", "s.sqlite", "--jobs", "0", "--retry-failed")
     assert (retried["evaluated"], retried["skipped"], retried["failed"]) == (3, 3, 3)
 
-    from studies.store import Store
+    from studies.store.store import Store
 
     with Store("s.sqlite") as store:
         rows = list(store.rows("small"))

@@ -14,7 +14,7 @@ from simulator.views.draw import draw_svg
 from simulator.views.timeline import record_timeline
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
-from studies.evaluate import build_graph
+from studies.families.graph.evaluate import build_graph
 
 SMALL = ["--seq-len", "16", "--head-dim", "4"]
 

@@ -7,8 +7,8 @@ import pytest
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
 from studies.compare import compare
-from studies.evaluate import evaluate
-from studies.metrics import measure, metrics
+from studies.families.graph.evaluate import evaluate
+from studies.families.metrics import measure, metrics
 from studies.run_files import read_run
 
 SMALL = {"seq_len": 16, "head_dim": 4}

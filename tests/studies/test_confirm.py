@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from hwmodels.reading.errors import InputError
-from studies import Study, confirm
+from studies import Study
 from studies.cli import main
-from studies.confirm import confirm_front, rank_correlation
-from studies.runner import open_inline
-from studies.store import Store
+from studies.running.runner import open_inline
+from studies.search import confirm
+from studies.search.confirm import confirm_front, rank_correlation
+from studies.store.store import Store
 
 TEXT = """
 name: chips

@@ -9,7 +9,7 @@ import pytest
 
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
-from studies.validate.dam import validate_dam
+from studies.validate.dam.validate import validate_dam
 
 CASES = Path(__file__).parents[1] / "data" / "dam_sdpa.json"
 

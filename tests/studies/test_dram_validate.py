@@ -9,8 +9,8 @@ import pytest
 
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
-from studies.validate.dram import validate_cases, validate_dram
-from studies.validate.dram_cases import DramCases
+from studies.validate.dram.cases import DramCases
+from studies.validate.dram.validate import validate_cases, validate_dram
 
 DATA = Path(__file__).parent / "data" / "dram_reference.json"
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from studies.frame import frame
+from studies.report.frame import frame
 
 
 def test_a_frame_has_a_line_per_point(make_row):

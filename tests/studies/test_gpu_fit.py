@@ -10,9 +10,9 @@ import pytest
 from algorithms.chip.plan.kernels import KernelText, kernel_names, load_kernel
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
-from studies.validate.gpu_cases import load_points
-from studies.validate.gpu_fit import fit_kernel, main, minimize, with_numbers
-from studies.validate.gpu_plans import predict
+from studies.validate.gpu.cases import load_points
+from studies.validate.gpu.fit import fit_kernel, main, minimize, with_numbers
+from studies.validate.gpu.plans import predict
 
 CALIBRATION = Path(__file__).parent / "data" / "gpu_calibration.json"
 POINTS = load_points(CALIBRATION)

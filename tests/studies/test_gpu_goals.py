@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.validate.gpu import validate_points
-from studies.validate.gpu_cases import load_points
+from studies.validate.gpu.cases import load_points
+from studies.validate.gpu.validate import validate_points
 
 PUBLISHED = Path(__file__).parent / "data" / "gpu_published.json"
 POINTS = load_points(PUBLISHED)

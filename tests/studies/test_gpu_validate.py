@@ -13,8 +13,8 @@ from reference.measuring.cases import standard_cases
 from reference.measuring.measure import KERNEL_NAMES, Record
 from reference.measuring.timing import TimingProtocol
 from studies.cli import main
-from studies.validate.gpu import group_of, validate_gpu
-from studies.validate.gpu_cases import GpuPoint
+from studies.validate.gpu.cases import GpuPoint
+from studies.validate.gpu.validate import group_of, validate_gpu
 
 PREFILL = {
     "id": "fa3",

@@ -5,10 +5,10 @@ import pytest
 
 from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
-from studies.quality import REFERENCES, Statistic, ask, quality_table
-from studies.quality_drift import drift_over_steps
-from studies.quality_passkeys import passkey_table
-from studies.quality_streams import StreamSize, passkey, stream_named, synthetic_streams, tensor_stream
+from studies.quality.drift import drift_over_steps
+from studies.quality.passkeys import passkey_table
+from studies.quality.quality import REFERENCES, Statistic, ask, quality_table
+from studies.quality.streams import StreamSize, passkey, stream_named, synthetic_streams, tensor_stream
 
 SMALL = StreamSize(tokens=192, head_dim=32)
 

@@ -10,9 +10,9 @@ from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main
-from studies.kv_line_up import line_up
-from studies.kv_table import Request, policy_table, report_rows
-from studies.space import ChipSetting
+from studies.points.point import ChipSetting
+from studies.quality.line_up import line_up
+from studies.quality.table import Request, policy_table, report_rows
 
 ORDER = ("oracle", "snapkv", "h2o", "tova", "streaming_llm", "random")
 """Of falling quality on the heavy-hitter stream, as published."""
@@ -74,7 +74,7 @@ def test_the_line_up_has_every_policy_that_can_stand_alone_and_fits_the_budget()
 
 
 def test_the_report_draws_fronts_of_quality_and_cost(cells, tmp_path):
-    from studies.kv_table import GOALS
+    from studies.quality.table import GOALS
     from studies.report import write_report
     from studies.report.points import Points
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from hwmodels.reading.errors import InputError
-from studies.validate.kv import validate_kv
-from studies.validate.kv_cases import load_cases
-from studies.validate.kv_compare import Cut, tied
-from studies.validate.kv_families import family_of
+from studies.validate.kv.cases import load_cases
+from studies.validate.kv.compare import Cut, tied
+from studies.validate.kv.families import family_of
+from studies.validate.kv.validate import validate_kv
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "kv_golden.json"

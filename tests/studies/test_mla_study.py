@@ -8,7 +8,7 @@ from algorithms.chip.latent.blocks import BLOCKS
 from algorithms.chip.latent.fit import BlockParameters
 from algorithms.chip.timing.mapping import time_plan
 from hwmodels.chips.accelerator import load_accelerator
-from studies.mla_study import (
+from studies.reproductions.mla_study import (
     CHIPS,
     absorption_point,
     arithmetic_alone,
@@ -21,8 +21,8 @@ from studies.mla_study import (
     reuse_ridge_by_launch,
     with_ridge,
 )
-from studies.reproduce import get_reproduction
-from studies.validate.mla_formulas import absorption_crossover, reuse_crossover
+from studies.reproductions.register import get_reproduction
+from studies.validate.mla.formulas import absorption_crossover, reuse_crossover
 
 H100 = load_accelerator("h100_sxm5_80g")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.pareto import hypervolume, hypervolume_share, non_dominated
+from studies.search.pareto import hypervolume, hypervolume_share, non_dominated
 
 COSTS = st.integers(1, 3).flatmap(
     lambda width: st.lists(st.lists(st.integers(0, 4), min_size=width, max_size=width), min_size=1, max_size=8)

@@ -1,8 +1,8 @@
 import pytest
 
-from studies import progress as module
-from studies.progress import Progress
-from studies.store import Outcome
+from studies.running import progress as module
+from studies.running.progress import Progress
+from studies.store.store import Outcome
 
 
 def outcomes(*statuses):

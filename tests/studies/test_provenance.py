@@ -1,8 +1,8 @@
 import json
 import subprocess
 
-from studies import provenance as module
-from studies.provenance import code_state, provenance
+from studies.store import provenance as module
+from studies.store.provenance import code_state, provenance
 
 
 def git(folder, *arguments):

@@ -16,16 +16,16 @@ from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
-from studies.evaluate import attempt
-from studies.goals import Constraint, Goals, Objective
-from studies.parameters import complete_parameters
-from studies.parts import ONE_HEAD_ON_CHIP, find_algorithm
+from studies.families.graph.evaluate import attempt
+from studies.points.find import ONE_HEAD_ON_CHIP, find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.point import ChipSetting, DesignPoint
 from studies.report import registry, write_report
 from studies.report.blocks import Bar, breakdown, html, plain, plot
 from studies.report.page import Script, render
 from studies.report.points import Points
-from studies.space import ChipSetting, DesignPoint
-from studies.store import Row, Store
+from studies.store.store import Row, Store
+from studies.study.goals import Constraint, Goals, Objective
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;${7*7}{{7*7}}</script>"
 

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from studies.chip_evaluate import evaluate_on_chip
-from studies.chip_explain import cache_limit
 from studies.cli.options import DesignOptions, design_point
-from studies.evaluate import attempt
+from studies.families.chip.evaluate import evaluate_on_chip
+from studies.families.chip.explain import cache_limit
+from studies.families.graph.evaluate import attempt
 from studies.report import paths
 from studies.report.binding import saturated_cache, what_binds
 from studies.report.detail import chip_run_of
@@ -15,7 +15,7 @@ from studies.report.paths import MOST_SECONDS, OTHERS, PathPart, TracedPath, Tra
 from studies.report.points import Points
 from studies.report.sections.critical_path import KINDS, critical_path
 from studies.report.sections.headline import answer, cards
-from studies.store import Row
+from studies.store.store import Row
 
 
 def row_of(algorithm, position=0, **options):

@@ -7,8 +7,8 @@ import importlib
 import pytest
 
 from algorithms.workload.shape import Workload
-from studies.goals import Constraint, Goals
 from studies.report.points import Points
+from studies.study.goals import Constraint, Goals
 
 SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 LONG = SHORT.with_(q_len=16, kv_len=16)

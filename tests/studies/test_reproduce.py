@@ -8,7 +8,7 @@ import pytest
 
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
-from studies.reproduce import get_reproduction, quoted, reproduced, reproduction, reproductions
+from studies.reproductions.register import get_reproduction, quoted, reproduced, reproduction, reproductions
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from algorithms import registry
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
-from studies.resolve import resolve
+from studies.study.resolve import resolve
 
 
 @dataclass(frozen=True)

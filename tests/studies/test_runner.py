@@ -12,10 +12,10 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
-from studies.limits import Limits, TimeLimitError
-from studies.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points
-from studies.space import DesignPoint
-from studies.store import Outcome
+from studies.points.point import DesignPoint
+from studies.running.limits import Limits, TimeLimitError
+from studies.running.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points
+from studies.store.store import Outcome
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 

@@ -9,17 +9,17 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
-from studies.axes import Axis, Space
+from studies.api import Study
 from studies.cli import main
-from studies.goals import Constraint, Objective
-from studies.pareto import hypervolume_share
-from studies.runner import open_inline
-from studies.samplers import STRATEGIES
-from studies.search import costs_of, front_of, run_search
-from studies.space import DesignPoint
-from studies.store import Outcome, Store
-from studies.study import Study
-from studies.sweep import run_sweep
+from studies.points.point import DesignPoint
+from studies.running.runner import open_inline
+from studies.search.pareto import hypervolume_share
+from studies.search.samplers import STRATEGIES
+from studies.search.search import costs_of, front_of, run_search
+from studies.search.sweep import run_sweep
+from studies.store.store import Outcome, Store
+from studies.study.axes import Axis, Space
+from studies.study.goals import Constraint, Objective
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 OBJECTIVES = (Objective("seconds", "min"), Objective("joules", "min"), Objective("area", "min"))
@@ -279,6 +279,6 @@ def test_the_front_shows_fields_of_a_chip_with_units_and_why_a_search_ends(tmp_p
     assert main(command) == 0
     text = capsys.readouterr().out
     assert "6.4 TB/s" in text and "128 KiB" in text
-    monkeypatch.setattr("studies.search.MOST_PROPOSALS", 0)
+    monkeypatch.setattr("studies.search.search.MOST_PROPOSALS", 0)
     assert main([*command, "--store", "other.sqlite"]) == 1
     assert "stopped before 4: nsga2 almost only repeats itself by now" in capsys.readouterr().out

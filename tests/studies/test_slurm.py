@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from studies import cluster
 from studies.cli import main
-from studies.store import Store
+from studies.running import cluster
+from studies.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 _found = importlib.util.spec_from_file_location("fake_slurm", Path(__file__).with_name("fake_slurm.py"))
@@ -70,7 +70,7 @@ def slurm(place, monkeypatch):
         file.chmod(0o755)
     monkeypatch.setenv("FAKE_SLURM", str(jobs))
     monkeypatch.setattr(fake_slurm, "FOLDER", jobs)
-    monkeypatch.setattr("studies.slurm.QUEUE_EVERY_S", 0.3)
+    monkeypatch.setattr("studies.running.slurm.QUEUE_EVERY_S", 0.3)
     yield jobs
     assert ended(), "jobs outlive the sweep"
 
@@ -114,7 +114,7 @@ def test_a_job_that_ends_before_its_worker_joined_shows_the_end_of_its_log(slurm
 
 def test_a_queue_that_never_starts_says_why_and_is_left_in_the_end(slurm, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_SLURM_WAITS", "PartitionDown")
-    monkeypatch.setattr("studies.slurm.PATIENCE_S", 3.0)
+    monkeypatch.setattr("studies.running.slurm.PATIENCE_S", 3.0)
     assert main(["sweep", "s.yaml", "--slurm", "2"]) == 2
     first, last = capsys.readouterr().err.splitlines()
     assert first == "2 of 2 SLURM jobs wait in the queue (PartitionDown)"

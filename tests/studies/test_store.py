@@ -8,9 +8,9 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
-from studies.space import DesignPoint, TensorFile, grid
-from studies.store import Outcome, Store
-from studies.store_file import SCHEMA_VERSION
+from studies.points.point import DesignPoint, TensorFile, grid
+from studies.store.file import SCHEMA_VERSION
+from studies.store.store import Outcome, Store
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 
@@ -260,7 +260,7 @@ def test_a_clock_that_goes_back_changes_nothing_but_times(tmp_path, monkeypatch)
         def now(cls, tz=None):
             return next(clock)
 
-    monkeypatch.setattr("studies.store.datetime", Skewed)
+    monkeypatch.setattr("studies.store.store.datetime", Skewed)
     (point,) = points(1)
     with Store(tmp_path / "s.sqlite", write=True) as store:
         store.enter_grid("study", [point])

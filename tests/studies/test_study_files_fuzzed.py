@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
-from studies.resolve import resolve
-from studies.study import Study
+from studies.api import Study
+from studies.study.resolve import resolve
 
 SCALARS = st.one_of(
     st.none(),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from studies.cli import main
-from studies.store import Store
+from studies.store.store import Store
 
 SCRIPT = Path(__file__).with_name("sweep_to_kill.py")
 ROOT = Path(__file__).parents[2]

@@ -15,12 +15,12 @@ from algorithms.memory.tier_report import CAUSES
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
-from studies.command import command_of
-from studies.evaluate import attempt, evaluate
-from studies.resolve import read_study, resolve
-from studies.space import DesignPoint
-from studies.sweep import run_sweep
-from studies.tier_evaluate import TierEvaluation
+from studies.families.graph.evaluate import attempt, evaluate
+from studies.families.tier.evaluate import TierEvaluation
+from studies.points.command import command_of
+from studies.points.point import DesignPoint
+from studies.search.sweep import run_sweep
+from studies.study.resolve import read_study, resolve
 
 SHIPPED = Path(__file__).parents[2] / "studies" / "configs" / "memory-patterns.yaml"
 SMALL = """

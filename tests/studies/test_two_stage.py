@@ -7,12 +7,12 @@ import pytest
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
 from hwmodels.reading.errors import InputError
-from studies.evaluate import attempt
-from studies.resolve import read_study
-from studies.runner import open_inline
-from studies.search import run_search
-from studies.store import Outcome, Store
-from studies.two_stage import _Design, frontier
+from studies.families.graph.evaluate import attempt
+from studies.running.runner import open_inline
+from studies.search.search import run_search
+from studies.search.two_stage import _Design, frontier
+from studies.store.store import Outcome, Store
+from studies.study.resolve import read_study
 
 STUDY = Path(__file__).parents[2] / "studies" / "configs" / "fpga-moe-vit.yaml"
 DSP = "fpga.dsp <= 1850"

@@ -9,12 +9,12 @@ import pytest
 from algorithms.registry import algorithm_names, get_algorithm
 from algorithms.streaming.parameters import StreamingParameters
 from hwmodels.reading.documents import read_text
-from studies import value_pass
-from studies.evaluate import build_graph
-from studies.resolve import resolve
-from studies.runner import open_inline
-from studies.sweep import run_sweep
-from studies.value_pass import content_of, values_of
+from studies.families import value_pass
+from studies.families.graph.evaluate import build_graph
+from studies.families.value_pass import content_of, values_of
+from studies.running.runner import open_inline
+from studies.search.sweep import run_sweep
+from studies.study.resolve import resolve
 
 STREAMING = [name for name in algorithm_names() if issubclass(get_algorithm(name).parameters, StreamingParameters)]
 

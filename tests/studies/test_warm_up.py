@@ -7,9 +7,9 @@ import pytest
 from algorithms.workload.shape import Workload
 from simulator.servers import kernel
 from studies.cli.app import run_command_line
-from studies.parts import find_algorithm
-from studies.space import DesignPoint
-from studies.warm_up import ENGINE, ENGINE_WITH_MEMORY, MEMORY, Compiled, announce_compilation, parts_for
+from studies.points.find import find_algorithm
+from studies.points.point import DesignPoint
+from studies.running.warm_up import ENGINE, ENGINE_WITH_MEMORY, MEMORY, Compiled, announce_compilation, parts_for
 
 SMALL = Workload(name="w", phase="prefill", heads=1, kv_heads=1, q_len=4, kv_len=4, head_dim=2, mask="full")
 

@@ -1,7 +1,7 @@
 """Unfused attention: every operator is a launch of its own, and all N^2 scores pass through the shared memory.
 
-Which launches there are is the program's to say, see `algorithms.chip.attention.eager_programs`. Scores are computed for all
-pairs, masked or not, as matrix libraries do.
+Which launches there are is the program's to say, see `algorithms.chip.attention.eager_programs`. Scores are computed
+for all pairs, masked or not, as matrix libraries do.
 """
 
 from __future__ import annotations

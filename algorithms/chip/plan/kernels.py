@@ -1,8 +1,8 @@
 """Published kernels: which algorithm with which tiles they are on which chips, and their profile.
 
-One YAML file of ``algorithms/chip/plan/profiles`` per kernel and family of chips. ``structure`` and ``tiles`` come from the
-kernel's source code or paper; ``fitted`` holds at most four numbers, written by ``python -m studies.validate.gpu_fit``,
-which sees only the points listed under ``calibration``.
+One YAML file of ``algorithms/chip/plan/profiles`` per kernel and family of chips. ``structure`` and ``tiles`` come from
+the kernel's source code or paper; ``fitted`` holds at most four numbers, written by ``python -m
+studies.validate.gpu.fit``, which sees only the points listed under ``calibration``.
 """
 
 from __future__ import annotations

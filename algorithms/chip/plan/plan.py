@@ -147,7 +147,8 @@ class Launch:
     order
         How items are handed to cores: in the given order, or longest first.
     matrix_format, vector_format
-        Number formats of the products' operands and of the elementwise part, keys of `algorithms.workload.shape.DTYPE_BYTES`.
+        Number formats of the products' operands and of the elementwise part, keys of
+        `algorithms.workload.shape.DTYPE_BYTES`.
     overlap
         ``serial``: a core does the scores, the softmax and the value products of a step one after the other.
         ``ping_pong``: the rows of an item are shared by `row_groups` that take turns, so that products of one group

@@ -1,8 +1,8 @@
 """Steps of a model under a KV policy, run once per policy, workload and memory tiers, whatever the chip.
 
-Costs come from a surrogate stream (see `algorithms.kv.run.timing`), which takes a context of any length; outputs come from
-the tensors of the workload, with the same policy, budget and seed. A workload has the queries of its new tokens alone,
-so while the context is taken in the newest of them stand for those of the prompt.
+Costs come from a surrogate stream (see `algorithms.kv.run.timing`), which takes a context of any length; outputs come
+from the tensors of the workload, with the same policy, budget and seed. A workload has the queries of its new tokens
+alone, so while the context is taken in the newest of them stand for those of the prompt.
 """
 
 from __future__ import annotations

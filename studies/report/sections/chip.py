@@ -8,7 +8,7 @@ from studies.report.blocks import Bar, Block, breakdown
 from studies.report.detail import chip_run_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.store import Outcome
+from studies.store.store import Outcome
 
 UNITS_LEAD = (
     "Each bar is one unit and the whole time of a launch: working, or not. Units of a core are means over cores; the "

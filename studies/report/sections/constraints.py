@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from studies.report.blocks import Block, html
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.report.words import count
+from studies.words import count
 
 LEAD = "Designs beyond a constraint are grey in the charts, and never named the best."
 

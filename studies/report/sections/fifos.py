@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from studies.points.point import Json
 from studies.report.blocks import Block, View
 from studies.report.detail import fifos_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.space import Json
-from studies.store import Outcome
+from studies.store.store import Outcome
 
 LEAD = (
     "Depth is what the design has, peak is the most it ever used, in tokens, tokens in flight included; the bar "

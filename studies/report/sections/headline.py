@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from studies.points.point import Scalar
 from studies.report.binding import fifo_needs, what_binds
 from studies.report.blocks import Block, html
 from studies.report.columns import Column
 from studies.report.points import Best, Points
 from studies.report.registry import section
-from studies.report.words import count, listing, number, percent, quantity, spread
-from studies.space import Scalar
+from studies.words import count, listing, number, percent, quantity, spread
 
 _CLEAR = 1.1
 """Factor from which a difference is shown as a factor."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from studies.report.blocks import Block, View, html
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.report.words import count, spans
+from studies.words import count, spans
 
 LEAD = (
     "Quality of attention over what a policy keeps, against the time of a decode step; the trade-offs above have any "

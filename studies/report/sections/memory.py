@@ -8,7 +8,7 @@ from studies.report.blocks import Bar, Block, breakdown
 from studies.report.detail import tiers_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.store import Outcome
+from studies.store.store import Outcome
 
 LEAD = (
     "Each bar is all clocks of a memory's data buses: those that moved data, and those that were lost, by what they "

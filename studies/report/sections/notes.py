@@ -9,7 +9,7 @@ from studies.report.blocks import Block, html
 from studies.report.detail import lints_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.report.words import count, spans
+from studies.words import count, spans
 
 MOST_SHOWN = 40
 

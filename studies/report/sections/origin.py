@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studies.provenance import code_state
+from studies.points.point import Json
 from studies.report.blocks import Block, html
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.report.words import count, spread
-from studies.space import Json
+from studies.store.provenance import code_state
+from studies.words import count, spread
 
 
 @dataclass

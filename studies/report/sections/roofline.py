@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from studies.points.point import Json
 from studies.report.blocks import Block, plain, plot
 from studies.report.detail import chip_run_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.report.words import quantity
-from studies.space import Json
+from studies.words import quantity
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -8,7 +8,7 @@ from studies.report.blocks import Bar, Block, breakdown
 from studies.report.detail import units_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.store import Outcome
+from studies.store.store import Outcome
 
 LEAD = (
     "Each bar is one unit and all cycles of the run: busy, waiting for data (its input FIFO is empty), waiting "

@@ -8,7 +8,7 @@ from studies.report.blocks import Bar, Block, breakdown
 from studies.report.points import Points
 from studies.report.registry import section
 from studies.report.sections import memory
-from studies.store import Outcome
+from studies.store.store import Outcome
 
 LEAD = (
     "Each bar is the peak rate of a memory tier: what moved, and what was lost, by what it was lost to. Refresh cannot "

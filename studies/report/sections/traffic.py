@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from studies.points.point import DesignPoint
 from studies.report.blocks import Bar, Block, breakdown
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.space import DesignPoint
-from studies.store import Outcome
+from studies.store.store import Outcome
 
 LEAD = (
     "Bytes between the cores and each tier. What has to be moved at least, every operand once, is set apart: the rest "

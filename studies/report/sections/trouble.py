@@ -9,7 +9,7 @@ from studies.report.blocks import Block, html
 from studies.report.detail import halt_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.report.words import count, spans
+from studies.words import count, spans
 
 LEAD = (
     "A deadlock is a ring of units that wait for each other; the remedy is the smallest depth of one FIFO that "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from studies.points.point import Json
 from studies.report.blocks import Block, html
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.report.words import count, number
-from studies.space import Json
+from studies.words import count, number
 
 LEAD = (
     "The models that made these points, run on known results: measured hardware, other simulators, published figures. "

@@ -1,0 +1,1 @@
+"""Families of designs: how each kind of point is run, measured and explained."""

@@ -1,0 +1,1 @@
+"""Designs on a chip."""

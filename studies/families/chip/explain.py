@@ -1,0 +1,208 @@
+"""What limits a design on a chip, and what to change next: every lever is simulated before it is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hwmodels.reading.errors import InputError
+from studies.families.chip.evaluate import ChipEvaluation, evaluate_on_chip
+from studies.points.find import find_algorithm
+from studies.points.knobs import parameter_knobs
+from studies.points.point import DesignPoint, Json, Scalar
+from studies.words import number, quantity
+
+DOUBLED = 2
+IDLE_SHARE = 0.1
+"""Share of idle cores from which they are worth a word."""
+SATURATED = 0.85
+"""Share of the time from which a tier counts as busy all the time."""
+LEAST_BINDING_SHARE = 0.5
+"""Share of the time from which a bound is said to bind."""
+LEAST_GAIN = 0.0005
+"""Share of the time that a lever saves to be named as the best: what is not 0.0 %."""
+WAITS = {
+    "loads": "loads under way",
+    "softmax": "the softmax of the step before",
+    "matrix": "products of others",
+}
+CHOICES = ("overlap", "order", "pack_gqa", "next_item")
+SIZES = ("tile_rows", "tile_columns", "splits", "stages")
+"""Parameters that decide how the same values are computed, and nothing else."""
+
+
+def cache_limit(evaluation: ChipEvaluation) -> float | None:
+    """Share of the time that the caches move bytes, where they set the pace."""
+    if not evaluation.seconds:
+        return None
+    bound = evaluation.run.bounds.seconds / evaluation.seconds
+    return saturated(evaluation.run.shares.get("cache", 0.0), bound)
+
+
+def saturated(share: float, bound: float) -> float | None:
+    """Share of the time that caches move bytes, where that is nearly all of it and more than the largest bound's.
+
+    How many bytes cores ask of a cache depends on tiles and order, so it is no lower bound of the work; but once it is
+    busy all the time, nothing else sets the pace.
+    """
+    return share if share > SATURATED and share > bound + IDLE_SHARE / 2 else None
+
+
+@dataclass(frozen=True)
+class ChipLever:
+    """A change that was simulated.
+
+    Parameters
+    ----------
+    name
+        A field of the chip (``chip.hbm.bytes_per_second``) or a parameter of the algorithm.
+    before, after
+        Its values.
+    seconds
+        With the change.
+    gain
+        Share of the time that it saves; negative if it costs time.
+    """
+
+    name: str
+    before: Scalar
+    after: Scalar
+    seconds: float
+    gain: float
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The values before and after as people read them: bandwidths with their unit."""
+        if self.name.endswith(".bytes_per_second"):
+            return quantity(float(self.before or 0), "B/s"), quantity(float(self.after or 0), "B/s")
+        return number(self.before), number(self.after)
+
+    def describe(self) -> dict[str, Json]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class ChipExplanation:
+    """A design on a chip, its bounds, and levers in descending order of what they gain."""
+
+    evaluation: ChipEvaluation
+    hardware: tuple[ChipLever, ...]
+    software: tuple[ChipLever, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What binds and the best lever of either kind, for people."""
+        bounds, seconds = self.evaluation.run.bounds, self.evaluation.seconds
+        share = 100 * bounds.seconds / seconds if seconds else 100.0
+        cache = cache_limit(self.evaluation)
+        if cache is not None:
+            text = f"the cache binds: it moves bytes in {100 * cache:.0f} % of the time"
+            text += f" (largest bound: {bounds.binding}, {share:.0f} %)"
+        elif bounds.seconds < LEAST_BINDING_SHARE * seconds:
+            text = (
+                f"no resource binds: the largest bound, {bounds.binding}, is {share:.0f} % of the time{self._waits()}"
+            )
+        else:
+            text = f"{bounds.binding} binds: its bound is {share:.0f} % of the time"
+        idle, cores = self.evaluation.idle_cores, self.evaluation.chip.accelerator.cores
+        if idle > IDLE_SHARE * cores:
+            text += f", but {idle:,} of {cores:,} cores have nothing to do"
+        for what, levers in (("of the algorithm", self.software), ("of the chip", self.hardware)):
+            best = next((lever for lever in levers if lever.gain >= LEAST_GAIN), None)
+            if best is None:
+                text += f". No lever {what} helps"
+            else:
+                change = f"{best.name} from {' to '.join(best.shown)}"
+                text += f". Best lever {what}: {change} saves {100 * best.gain:.1f} % of the time"
+        return text + "."
+
+    def _waits(self) -> str:
+        """What score products of the longest launch wait for most, where they do."""
+        launch = max(self.evaluation.run.launches, key=lambda launch: launch.seconds)
+        cause = max(launch.stalled, key=lambda name: launch.stalled[name], default=None)
+        if cause is None or launch.stalled[cause] < IDLE_SHARE:
+            return ""
+        return f"; its products wait for {WAITS[cause]} in {100 * launch.stalled[cause]:.0f} % of the longest launch"
+
+    def describe(self) -> dict[str, Json]:
+        """Plain JSON values."""
+        evaluation = self.evaluation.describe()
+        kept = ("key", "point", "parameters", "seconds", "cycles", "bounds", "launches")
+        return {
+            **{name: evaluation[name] for name in kept},
+            "levers": {
+                "chip": [lever.describe() for lever in self.hardware],
+                "algorithm": [lever.describe() for lever in self.software],
+            },
+            "sentence": self.sentence,
+        }
+
+
+def explain_on_chip(point: DesignPoint) -> ChipExplanation:
+    """Time `point`, then try each lever by itself: twice of each resource, and other parameters.
+
+    Resources are tried with the parameters as decided for the chip that is explained.
+
+    Raises
+    ------
+    InputError, simulator.CapacityError
+        As `studies.families.chip.evaluate.evaluate_on_chip`.
+    """
+    point = dataclasses.replace(point, timing_only=True)
+    evaluation = evaluate_on_chip(point)
+    decided = dataclasses.replace(point, parameters=tuple(sorted(evaluation.decided.items())))
+    hardware, software = (
+        tuple(sorted(_tried(evaluation, candidates), key=lambda lever: -lever.gain))
+        for candidates in (_other_chips(decided), _other_parameters(decided, dict(point.parameters)))
+    )
+    return ChipExplanation(evaluation, hardware, software)
+
+
+Candidate = tuple[str, Scalar, Scalar, DesignPoint]
+
+
+def _tried(evaluation: ChipEvaluation, candidates: Iterator[Candidate]) -> Iterator[ChipLever]:
+    """Levers that can be: what does not fit is left out."""
+    from simulator.errors import SimulatorError
+
+    for name, before, after, point in candidates:
+        try:
+            seconds = evaluate_on_chip(point).seconds
+        except (InputError, SimulatorError):
+            continue
+        yield ChipLever(name, before, after, seconds, 1 - seconds / evaluation.seconds)
+
+
+def _other_chips(point: DesignPoint) -> Iterator[Candidate]:
+    """The chip with twice of one resource."""
+    setting = point.chip
+    if setting is None:
+        return
+    chip = setting.accelerator
+    array = chip.core.matrix_format(point.workload.dtype)
+    paths = ["cores", f"core.matrix_flops_per_cycle.{array}", "core.exp_per_cycle", "core.vector_flops_per_cycle"]
+    paths += [f"{tier.name}.bytes_per_second" for tier in (*chip.caches, chip.memory)]
+    values = chip.values()
+    for path in paths:
+        before = values[path]
+        if isinstance(before, int | float):
+            changed = dataclasses.replace(setting, accelerator=chip.with_(**{path: DOUBLED * before}))
+            yield f"chip.{path}", before, DOUBLED * before, dataclasses.replace(point, chip=changed)
+
+
+def _other_parameters(point: DesignPoint, asked: Mapping[str, Scalar]) -> Iterator[Candidate]:
+    """The algorithm with one parameter changed; 0 leaves a size that was asked for to the algorithm."""
+    given = dict(point.parameters)
+    for name, knob in parameter_knobs(find_algorithm(point.algorithm)).items():
+        before = given[name]
+        afters: list[Scalar] = []
+        if name in CHOICES:
+            afters = [choice for choice in typing.get_args(knob.kind) if choice not in (before, "auto")]
+        elif name in SIZES and isinstance(before, int) and before > 0:
+            afters = [DOUBLED * before, *([before // DOUBLED] if before > 1 else []), *([0] if asked[name] else [])]
+        for after in afters:
+            changed = tuple((key, after if key == name else value) for key, value in point.parameters)
+            yield name, before, after, dataclasses.replace(point, parameters=changed)

@@ -1,0 +1,1 @@
+"""Designs that are graphs of FIFOs."""

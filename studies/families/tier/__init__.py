@@ -1,0 +1,1 @@
+"""Memory tiers under streams of requests."""

@@ -1,0 +1,1 @@
+"""What KV policies cost in accuracy."""

@@ -1,0 +1,1 @@
+"""Many points evaluated, none lost: processes, clusters, progress, compiled code."""

@@ -1,0 +1,124 @@
+"""Progress of a sweep on stderr: a bar on a terminal, else plain lines, always with rate and time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from studies.store.store import Outcome
+
+_LINE_EVERY_S = 5.0
+
+
+class Progress:
+    """Counts outcomes and shows them; use as a context manager.
+
+    Parameters
+    ----------
+    total
+        Points to evaluate now.
+    quiet
+        Count only.
+    """
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self.total = total
+        self.done = 0
+        self.failed = 0
+        self.value_passes: Counter[str] = Counter()
+        self._started = self._shown_at = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        self._quiet = quiet
+        self._bar = None if quiet or not sys.stderr.isatty() else _Bar(total)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def points_per_s(self) -> float:
+        """Rate so far."""
+        return self.done / max(self.elapsed_s, 1e-9)
+
+    @property
+    def value_passes_reused(self) -> float | None:
+        """Share of value passes that were taken from an earlier point; None without any."""
+        total = self.value_passes.total()
+        return self.value_passes["reused"] / total if total else None
+
+    def advance(self, outcomes: Sequence[Outcome]) -> None:
+        """These outcomes have been recorded."""
+        self.done += len(outcomes)
+        self.failed += sum(outcome.status == "failed" for outcome in outcomes)
+        for outcome in outcomes:
+            self.value_passes.update(outcome.value_passes)
+        if self._bar is not None:
+            self._bar.show(self.done, self._failures())
+        elif not self._quiet and time.monotonic() - self._shown_at >= _LINE_EVERY_S:
+            self._shown_at = time.monotonic()
+            sys.stderr.write(f"{self.done}/{self.total} points{self._failures()}{self._pace()}\n")
+        if self._first is None:
+            self._first = (time.monotonic(), self.done)
+
+    def _pace(self) -> str:
+        """Rate and time left, of all but the first outcomes: workers start, and load what is compiled, before these."""
+        if self._first is None:
+            return ""
+        first_at, first_done = self._first
+        rate = (self.done - first_done) / max(time.monotonic() - first_at, 1e-9)
+        return f", {rate:.1f} points/s, about {_span((self.total - self.done) / rate)} left" if rate else ""
+
+    def _failures(self) -> str:
+        return f", {self.failed} failed" if self.failed else ""
+
+
+class _Bar:
+    """A `rich` progress bar."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._progress = RichProgress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("points{task.fields[failures]}, {task.fields[rate]}, left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("", total=total, failures="", rate="-")
+
+    def start(self) -> None:
+        self._progress.start()
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, failures: str) -> None:
+        speed = self._progress.tasks[0].speed
+        rate = f"{speed:.1f} points/s" if speed else "-"
+        self._progress.update(self._task, completed=done, failures=failures, rate=rate)
+
+
+def _span(seconds: float) -> str:
+    """A duration for people: ``42 s``, ``3 min``, ``1.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

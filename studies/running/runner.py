@@ -1,0 +1,359 @@
+"""Runs many design points on any `concurrent.futures.Executor`; nothing is lost, whatever a point does.
+
+Workers only compute and return outcomes; the caller alone records them. Quick points travel several to a task. A
+point that raises, takes too long or too much memory is an outcome with its reason. A worker that dies takes its pool
+with it, and the pool cannot say which point it was working on: the points that were in flight are then tried again
+one at a time, so that exactly the culprit gets the blame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from multiprocessing import get_context, parent_process
+from types import TracebackType
+from typing import ParamSpec, Protocol, Self, TypeVar
+
+from hwmodels.reading.errors import InputError, Problem
+from studies.families.value_pass import tally
+from studies.points.point import DesignPoint
+from studies.running.limits import Limits, TimeLimitError
+from studies.running.rehearsal import rehearse
+from studies.store.store import Outcome
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Evaluate = Callable[[DesignPoint], Outcome]
+OpenExecutor = Callable[[int], Executor]
+"""Makes an executor with that many workers."""
+
+_IN_FLIGHT_PER_WORKER = 2
+_TASK_S = 0.1
+"""Points are put together to tasks of about this length: long against sending one, short against a stop."""
+_LARGEST_TASK = 64
+_TURN = threading.Lock()
+"""Limits, tallies and value passes are those of a process: workers with several threads take turns."""
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class ExecutorLostError(InputError):
+    """The place where points are evaluated is gone or cannot be used: the run ends, no point is to blame."""
+
+
+class Observer(Protocol):
+    """Told about progress as it happens."""
+
+    def advance(self, outcomes: Sequence[Outcome]) -> None:
+        """These outcomes have just been recorded."""
+
+
+def available_cpus() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_processes(workers: int) -> Executor:
+    """Local worker processes, started afresh so that they inherit no threads and no open files."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+
+
+class InlineExecutor(Executor):
+    """Runs every task at once in the calling process: for debugging, and where no process can be started."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the task and return its finished future."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def open_inline(workers: int) -> Executor:
+    """No worker at all: everything happens in the calling process."""
+    del workers
+    return InlineExecutor()
+
+
+class Runner:
+    """Workers for any number of calls of `run`; use as a context manager.
+
+    Parameters
+    ----------
+    evaluate
+        A picklable function that turns whatever a point raises into an outcome itself.
+    workers
+        How many points are evaluated at the same time.
+    open_executor
+        Makes the executor; called again for a fresh one when its workers died.
+    limits
+        Of each point.
+
+    Raises
+    ------
+    InputError
+        Without a worker nothing would ever be done.
+    """
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        *,
+        workers: int,
+        open_executor: OpenExecutor = open_processes,
+        limits: Limits | None = None,
+    ) -> None:
+        if workers < 1:
+            raise InputError(Problem(f"must be at least 1 (got {workers})", field="workers"))
+        self._evaluate = evaluate
+        self._workers = workers
+        self._open_executor = open_executor
+        self._limits = limits or Limits()
+        self._executor: Executor | None = None
+        self._environment = ExitStack()
+        self._point_s: float | None = None
+        self._submitted = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._executor is not None and kind is not None:
+            _give_up(self._executor)
+        self._close()
+
+    def run(
+        self,
+        points: Iterable[DesignPoint],
+        record: Callable[[Sequence[Outcome]], None],
+        observer: Observer | None = None,
+    ) -> None:
+        """Evaluate every point and record every outcome, in the order in which they finish.
+
+        Parameters
+        ----------
+        points
+            What to evaluate.
+        record
+            Called in this process with the outcomes that have just finished; returns once they are safe.
+        observer
+            Told about outcomes after they were recorded.
+
+        Raises
+        ------
+        ExecutorLostError
+            The executor cannot go on; what had finished is recorded.
+        KeyboardInterrupt
+            After Ctrl-C: what had finished is recorded, what was running is given up.
+        """
+
+        def keep(outcomes: Sequence[Outcome]) -> None:
+            record(outcomes)
+            if observer is not None:
+                observer.advance(outcomes)
+
+        waiting = deque(points)
+        while waiting:
+            suspects = deque(self._until_broken(waiting, keep))
+            while suspects:
+                for culprit in self._until_broken(suspects, keep, alone=True):
+                    keep([self._death(culprit, time.monotonic() - self._submitted)])
+
+    def _until_broken(
+        self, waiting: deque[DesignPoint], keep: Callable[[Sequence[Outcome]], None], *, alone: bool = False
+    ) -> list[DesignPoint]:
+        """Work through `waiting`; if a worker dies, return the points that were in flight then.
+
+        With `alone` there is one point in flight at any time, so that it is the one to blame.
+        """
+        suspects: list[DesignPoint] = []
+        in_flight: dict[Future[list[Outcome]], list[DesignPoint]] = {}
+        limit = 1 if alone else _IN_FLIGHT_PER_WORKER * self._workers
+        while (waiting and not suspects) or in_flight:
+            try:
+                while waiting and not suspects and len(in_flight) < limit:
+                    task = [waiting[i] for i in range(1 if alone else self._task_size(len(waiting)))]
+                    with _main_hidden(self._evaluate):
+                        future = self._open().submit(_evaluate_all, self._evaluate, self._limits, task)
+                    in_flight[future] = task
+                    self._submitted = time.monotonic()
+                    for _ in task:
+                        waiting.popleft()
+            except BrokenExecutor:
+                if not in_flight:
+                    self._close()
+                    return [waiting.popleft()]
+                # otherwise every future in flight says so as well, and is dealt with below
+            finished, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+            outcomes: list[Outcome] = []
+            lost: ExecutorLostError | None = None
+            for future in finished:
+                task, error = in_flight.pop(future), future.exception()
+                if isinstance(error, ExecutorLostError):
+                    lost = error
+                elif isinstance(error, BrokenExecutor):
+                    suspects += task
+                else:
+                    outcomes += _outcomes(task, future)
+            if outcomes:
+                self._learn(outcomes)
+                keep(outcomes)
+            if lost is not None:
+                raise lost
+        if suspects:
+            self._close()
+        return suspects
+
+    def _open(self) -> Executor:
+        """The executor, made when there is none; processes that it starts at any time use one thread each."""
+        if self._executor is None:
+            self._environment.enter_context(one_thread())
+            self._executor = self._open_executor(self._workers)
+        return self._executor
+
+    def _close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+        self._environment.close()
+
+    def _task_size(self, waiting: int) -> int:
+        """Points for the next task: as many as take `_TASK_S`, but leave something for the other workers."""
+        if self._point_s is None:
+            return 1
+        fitting = min(_LARGEST_TASK, round(_TASK_S / max(self._point_s, 1e-6)))
+        return max(1, min(fitting, math.ceil(waiting / (_IN_FLIGHT_PER_WORKER * self._workers))))
+
+    def _learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Note how long points take: a mean over the last ones."""
+        for outcome in outcomes:
+            before = outcome.wall_s if self._point_s is None else self._point_s
+            self._point_s = 0.8 * before + 0.2 * outcome.wall_s
+
+    def _death(self, point: DesignPoint, spent_s: float) -> Outcome:
+        time_s = self._limits.time_s
+        reason = "the worker process died while it evaluated this point; perhaps it ran out of memory"
+        if time_s is not None and spent_s >= time_s:
+            reason = f"took longer than its time limit of {time_s:g} s, and its worker had to be ended"
+        return Outcome(point.key, "failed", {}, {}, reason, wall_s=spent_s)
+
+
+def run_points(
+    points: Iterable[DesignPoint],
+    evaluate: Evaluate,
+    record: Callable[[Sequence[Outcome]], None],
+    *,
+    workers: int,
+    open_executor: OpenExecutor = open_processes,
+    limits: Limits | None = None,
+    observer: Observer | None = None,
+) -> None:
+    """Evaluate every point once: `Runner.run` with workers for this call only."""
+    with Runner(evaluate, workers=workers, open_executor=open_executor, limits=limits) as runner:
+        runner.run(points, record, observer)
+
+
+def _evaluate_all(evaluate: Evaluate, limits: Limits, points: Sequence[DesignPoint]) -> list[Outcome]:
+    """A task: what a worker does with some points."""
+    outcomes = []
+    for point in points:
+        with _TURN:
+            if limits != Limits():
+                rehearse(point)
+            outcomes.append(_evaluate_one(evaluate, limits, point))
+    return outcomes
+
+
+def _evaluate_one(evaluate: Evaluate, limits: Limits, point: DesignPoint) -> Outcome:
+    started = time.perf_counter()
+    before = tally()
+    try:
+        with limits.hold():
+            outcome = evaluate(point)
+    except TimeLimitError as error:
+        outcome = Outcome(point.key, "failed", {}, {}, str(error))
+    except Exception as error:  # an evaluation reports its own errors; this is one that it could not
+        outcome = Outcome(point.key, "failed", {}, {}, f"{type(error).__name__}: {error}".rstrip(": "))
+    error = outcome.error
+    if limits.memory_bytes is not None and error is not None and "MemoryError" in error:
+        error = f"needs more memory than its limit of {limits.memory_bytes / 2**20:,.0f} MiB"
+    return dataclasses.replace(
+        outcome,
+        error=error,
+        wall_s=outcome.wall_s or time.perf_counter() - started,
+        value_passes=dict(tally() - before),
+    )
+
+
+def _outcomes(task: Sequence[DesignPoint], future: Future[list[Outcome]]) -> list[Outcome]:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    # a result that could not travel, for example
+    return [Outcome(point.key, "failed", {}, {}, f"{type(error).__name__}: {error}") for point in task]
+
+
+@contextmanager
+def _main_hidden(evaluate: Evaluate) -> Iterator[None]:
+    """Processes that start within do not run the caller's script again, so that it needs no guard against that.
+
+    They have to when the evaluation is defined there.
+    """
+    main = sys.modules["__main__"]
+    if getattr(evaluate, "__module__", None) == "__main__":
+        yield
+        return
+    kept = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes that start within use one thread each, unless the user decided otherwise."""
+    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+    os.environ.update({name: value or "1" for name, value in before.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+def _give_up(executor: Executor) -> None:
+    """End worker processes that are still computing; nobody waits for their results any more."""
+    processes = getattr(executor, "_processes", None) or {}
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in list(processes.values()):
+        process.terminate()
+
+
+def _start_worker() -> None:
+    """Runs first in every worker: Ctrl-C is the parent's business, and no worker outlives the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True, name="follow-parent").start()

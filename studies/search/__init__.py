@@ -1,0 +1,1 @@
+"""Which designs to evaluate, and which of them are best."""

@@ -1,0 +1,134 @@
+"""A sweep: pending points of a study, evaluated and stored; the same call continues after a stop."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from studies.api import Study
+from studies.families.graph.evaluate import attempt
+from studies.points.point import Json
+from studies.running.limits import Limits
+from studies.running.progress import Progress
+from studies.running.runner import Evaluate, OpenExecutor, open_processes, run_points
+from studies.store.provenance import provenance
+from studies.store.store import Outcome, Store
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """What a sweep did and how the study stands now.
+
+    Parameters
+    ----------
+    study, store
+        Name and file.
+    points
+        Different points of the grid.
+    evaluated
+        Points evaluated by this call.
+    skipped
+        Points that were in the store already.
+    done, failed
+        State of the whole study after this call.
+    wall_s, points_per_s
+        Of this call.
+    value_passes_reused
+        Share of value passes that were taken from an earlier point of this call; None if there were none.
+    code
+        Finished points of the study by the state of the code that computed them.
+    """
+
+    study: str
+    store: str
+    points: int
+    evaluated: int
+    skipped: int
+    done: int
+    failed: int
+    wall_s: float
+    points_per_s: float
+    value_passes_reused: float | None
+    code: dict[str, int]
+
+    def describe(self) -> dict[str, Json]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def run_sweep(
+    study: Study,
+    store_path: Path | str,
+    *,
+    workers: int,
+    retry_failed: bool = False,
+    quiet: bool = False,
+    evaluate: Evaluate = attempt,
+    open_executor: OpenExecutor = open_processes,
+    limits: Limits | None = None,
+) -> SweepSummary:
+    """Evaluate the points of `study` that the store does not have yet.
+
+    Parameters
+    ----------
+    store_path
+        SQLite file; created when missing.
+    workers
+        Points evaluated at the same time.
+    retry_failed
+        Evaluate points again that failed before.
+    quiet
+        No progress on stderr.
+    evaluate
+        Picklable function from a point to its outcome.
+    open_executor
+        Makes the executor that evaluates; local processes unless told otherwise.
+    limits
+        Of each point.
+
+    Raises
+    ------
+    InputError
+        The store cannot be used, or another process is writing to it.
+    """
+    started = time.monotonic()
+    with Store(store_path, write=True) as store:
+        store.enter_grid(study.name, study.points, study.describe())
+        before = store.statuses(study.name)
+        wanted = {"pending", "failed"} if retry_failed else {"pending"}
+        by_key = {point.key: point for point in study.points}
+        pending = [by_key[key] for key, status in before.items() if status in wanted]
+        run = store.begin_run(provenance(study.describe()))
+
+        def record(outcomes: Sequence[Outcome]) -> None:
+            store.record(run, outcomes)
+
+        with Progress(len(pending), quiet=quiet) as progress:
+            run_points(
+                pending,
+                evaluate,
+                record,
+                workers=workers,
+                open_executor=open_executor,
+                limits=limits,
+                observer=progress,
+            )
+        counts = Counter(store.statuses(study.name).values())
+        code = store.commits(study.name)
+    wall_s = time.monotonic() - started
+    return SweepSummary(
+        study=study.name,
+        store=str(store_path),
+        points=len(before),
+        evaluated=progress.done,
+        skipped=len(before) - len(pending),
+        done=counts["done"],
+        failed=counts["failed"],
+        wall_s=wall_s,
+        points_per_s=progress.points_per_s,
+        value_passes_reused=progress.value_passes_reused,
+        code=code,
+    )

@@ -1,0 +1,242 @@
+"""The store of a sweep: one SQLite file that survives a kill at any moment.
+
+Four tables. ``points`` has one row per design point, by key, whatever study asked for it; ``grid`` says
+which points belong to a study, in the order of its grid, and ``studies`` what it is after; ``runs`` holds the
+provenance that rows refer to. The file is in WAL mode, so readers (a report, a shell) never disturb the one
+writer; a second writer is turned away at once. Each batch of outcomes is one transaction: a row is there
+completely or not at all. `studies.store.file` makes, opens and migrates the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from studies.points.outcome import Outcome, Row, Status
+from studies.points.point import DesignPoint, Json
+from studies.store.file import lock_writer, open_database, told
+from studies.store.provenance import code_state
+
+
+class Store:
+    """Open store; use as a context manager.
+
+    Parameters
+    ----------
+    path
+        The SQLite file; created when it does not exist and `write` is set.
+    write
+        Ask to be its one writer.
+
+    Raises
+    ------
+    InputError
+        Not a store, a store of a newer version, no such file, or another writer is at work. Any method
+        raises it when the file is damaged or the disk is full.
+    """
+
+    def __init__(self, path: Path | str, *, write: bool = False) -> None:
+        self.path = Path(path)
+        self._lock = lock_writer(self.path) if write else None
+        try:
+            self._database = open_database(self.path, write=write)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and let another writer in."""
+        self._database.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with told(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # SQLite itself has rolled back when the disk is full
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def enter_grid(
+        self, study: str, points: Sequence[DesignPoint], description: Mapping[str, Json] | None = None
+    ) -> list[str]:
+        """Make `points` the grid of `study`, new ones pending; points known already keep their rows.
+
+        Parameters
+        ----------
+        description
+            What the study says of itself, for reports.
+
+        Returns
+        -------
+        list of str
+            The keys, in grid order.
+        """
+        with self._transaction():
+            self._database.execute("DELETE FROM grid WHERE study = ?", (study,))
+            self._describe(study, description)
+            return self._place(study, 0, points)
+
+    def extend_grid(self, study: str, position: int, points: Sequence[DesignPoint]) -> list[str]:
+        """Make `points` the part of the grid of `study` that begins at `position`; otherwise as `enter_grid`."""
+        with self._transaction():
+            return self._place(study, position, points)
+
+    def describe_study(self, study: str, description: Mapping[str, Json], length: int | None = None) -> None:
+        """Store what `study` says of itself; with `length`, nothing behind that position stays in its grid."""
+        with self._transaction():
+            self._describe(study, description)
+            if length is not None:
+                self._database.execute("DELETE FROM grid WHERE study = ? AND position >= ?", (study, length))
+
+    def _describe(self, study: str, description: Mapping[str, Json] | None) -> None:
+        text = _dump(description or {"name": study})
+        self._database.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (study, text))
+
+    def _place(self, study: str, position: int, points: Sequence[DesignPoint]) -> list[str]:
+        keys = [point.key for point in points]
+        texts = (json.dumps(point.describe(), allow_nan=False) for point in points)
+        self._database.executemany(
+            "INSERT OR IGNORE INTO points (key, point, status) VALUES (?, ?, 'pending')",
+            zip(keys, texts, strict=True),
+        )
+        self._database.executemany(
+            "INSERT OR REPLACE INTO grid VALUES (?, ?, ?)", ((study, position + i, key) for i, key in enumerate(keys))
+        )
+        return keys
+
+    def description(self, study: str) -> dict[str, Json]:
+        """What `study` says of itself; empty when it is unknown."""
+        with told(self.path):
+            row = self._database.execute("SELECT description FROM studies WHERE study = ?", (study,)).fetchone()
+        return _load(row[0]) if row else {}
+
+    def outcomes(self, keys: Sequence[str]) -> dict[str, Outcome]:
+        """What became of some points, those that are neither done nor failed left out; without their detail."""
+        found: dict[str, Outcome] = {}
+        with told(self.path):
+            for key in keys:
+                row = self._database.execute(
+                    "SELECT status, metrics, error, wall_s FROM points WHERE key = ? AND status != 'pending'", (key,)
+                ).fetchone()
+                if row:
+                    status, metrics, error, wall_s = row
+                    found[key] = Outcome(key, status, _load(metrics), {}, error, wall_s=wall_s or 0.0)
+        return found
+
+    def begin_run(self, provenance: dict[str, Json]) -> int:
+        """Note the provenance of the outcomes to come; returns the number to record them under."""
+        with self._transaction():
+            cursor = self._database.execute("INSERT INTO runs (provenance) VALUES (?)", (json.dumps(provenance),))
+        if cursor.lastrowid is None:
+            raise sqlite3.DatabaseError("the row of a run got no number")
+        return cursor.lastrowid
+
+    def record(self, run: int, outcomes: Iterable[Outcome]) -> None:
+        """Write outcomes of points that are in a grid, all in one transaction."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        rows = [
+            (o.status, _dump(o.metrics), _dump(o.detail), o.error, o.traceback, o.wall_s, now, run, o.key)
+            for o in outcomes
+        ]
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE points SET status = ?, attempt = attempt + 1, metrics = ?, detail = ?, error = ?,"
+                " traceback = ?, wall_s = ?, time_utc = ?, run = ? WHERE key = ?",
+                rows,
+            )
+
+    def statuses(self, study: str) -> dict[str, Status]:
+        """Status of every point of `study`, by key, in grid order."""
+        query = "SELECT key, status FROM grid JOIN points USING (key) WHERE study = ? ORDER BY position"
+        with told(self.path):
+            return dict(self._database.execute(query, (study,)).fetchall())
+
+    def commits(self, study: str) -> dict[str, int]:
+        """Number of finished points of `study` by the state of the code that computed them.
+
+        A state is the commit, with the hash of uncommitted changes behind a plus sign.
+        """
+        query = (
+            "SELECT provenance, count(*) FROM grid JOIN points USING (key) JOIN runs USING (run)"
+            " WHERE study = ? GROUP BY run ORDER BY run"
+        )
+        counts: dict[str, int] = {}
+        with told(self.path):
+            for text, count in self._database.execute(query, (study,)):
+                state = code_state(json.loads(text))
+                counts[state] = counts.get(state, 0) + count
+        return counts
+
+    def studies(self) -> list[str]:
+        """Names of the studies in the store."""
+        with told(self.path):
+            return [name for (name,) in self._database.execute("SELECT DISTINCT study FROM grid ORDER BY study")]
+
+    def rows(self, study: str | None = None) -> Iterator[Row]:
+        """Rows of `study` (of all studies when None), in grid order.
+
+        Raises
+        ------
+        InputError
+            If the store holds no study of that name.
+        """
+        studies = self.studies()
+        if study is not None and study not in studies:
+            message = f"holds no study called {study!r}"
+            raise InputError(Problem(message, str(self.path), hint=did_you_mean(study, studies)))
+        query = (
+            "SELECT study, position, key, point, status, attempt, metrics, detail, error, traceback, wall_s,"
+            " time_utc, run FROM grid JOIN points USING (key) WHERE ?1 IS NULL OR study = ?1"
+            " ORDER BY study, position"
+        )
+        with told(self.path):
+            runs = {run: json.loads(text) for run, text in self._database.execute("SELECT run, provenance FROM runs")}
+            for name, position, key, point, status, attempt, metrics, detail, *rest in self._database.execute(
+                query, (study,)
+            ):
+                error, traceback, wall_s, time_utc, run = rest
+                yield Row(
+                    study=name,
+                    position=position,
+                    point=DesignPoint.from_description(json.loads(point)),
+                    outcome=Outcome(key, status, _load(metrics), _load(detail), error, traceback, wall_s or 0.0),
+                    attempt=attempt,
+                    time_utc=time_utc,
+                    provenance=runs.get(run, {}),
+                )
+
+
+def _dump(value: Mapping[str, Json]) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _load(text: str | None) -> dict[str, Json]:
+    value = json.loads(text) if text else {}
+    if not isinstance(value, dict):
+        raise sqlite3.DatabaseError("a row holds JSON that is not an object")
+    return value

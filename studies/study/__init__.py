@@ -1,0 +1,1 @@
+"""A question: a study file turned into points."""

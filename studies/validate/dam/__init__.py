@@ -1,0 +1,1 @@
+"""Validation of kind `dam`: cases, runs and comparison."""

@@ -1,0 +1,1 @@
+"""Validation of kind `dram`: cases, runs and comparison."""

@@ -1,0 +1,1 @@
+"""Validation of kind `gpu`: cases, runs and comparison."""

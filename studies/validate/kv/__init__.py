@@ -1,0 +1,1 @@
+"""Validation of kind `kv`: cases, runs and comparison."""

@@ -1,0 +1,1 @@
+"""Validation of kind `mla`: cases, runs and comparison."""
