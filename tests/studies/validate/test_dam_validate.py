@@ -232,6 +232,6 @@ class TestCommand:
         assert len(capsys.readouterr().err.splitlines()) == 1
 
     def test_policies_are_validated_by_the_same_command(self, capsys):
-        golden = Path(__file__).parent / "data" / "kv_golden.json"
+        golden = Path(__file__).parents[1] / "data" / "kv_golden.json"
         assert run_command_line(["validate", "kv", "--cases", str(golden), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["kind"] == "kv"

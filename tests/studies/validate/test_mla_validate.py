@@ -12,7 +12,7 @@ from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
 from studies.validate.mla.validate import validate_mla
 
-CASES = Path(__file__).parent / "data" / "mla_costs.json"
+CASES = Path(__file__).parents[1] / "data" / "mla_costs.json"
 SEQ = {"scheme": "mla_seq", "phase": "decode", "batch": 1, "context": 4096, "q": 1, "flops": 1515061248}
 
 

@@ -270,7 +270,7 @@ def test_a_script_needs_no_guard_against_being_run_again(tmp_path):
     study.write_text(
         "algorithm: sdpa.naive\nworkload: {seq_len: 8, head_dim: 4}\ntiming_only: true\naxes: {exp_cycles: [1, 2, 3]}\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, str(script), str(study), str(tmp_path / "s.sqlite")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
     assert (result.returncode, result.stdout.split()) == (0, ["run", "3", "True"]), result.stderr

@@ -9,7 +9,7 @@ import pytest
 from studies.validate.gpu.cases import load_points
 from studies.validate.gpu.validate import validate_points
 
-POINTS = load_points(Path(__file__).parent / "data" / "gpu_unfused.json")
+POINTS = load_points(Path(__file__).parents[1] / "data" / "gpu_unfused.json")
 
 
 def score(kind: str, chip: str, least_tokens: int = 0):

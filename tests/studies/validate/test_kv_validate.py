@@ -12,7 +12,7 @@ from studies.validate.kv.compare import Cut, tied
 from studies.validate.kv.families import family_of
 from studies.validate.kv.validate import validate_kv
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 GOLDEN = DATA / "kv_golden.json"
 
 

@@ -12,7 +12,7 @@ from studies.cli import main
 from studies.running import cache_place
 from studies.running.cache_place import VARIABLE, settle_cache
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from studies.points.command import command_of
 from studies.points.point import ENGINES, DesignPoint
 from studies.study.resolve import read_study
 
-CONFIGS = sorted((Path(__file__).parents[2] / "studies" / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[3] / "studies" / "configs").glob("*.yaml"))
 SMALL = ["--seq-len", "16", "--head-dim", "4"]
 
 

@@ -22,7 +22,7 @@ from studies.points.point import DesignPoint
 from studies.search.sweep import run_sweep
 from studies.study.resolve import read_study, resolve
 
-SHIPPED = Path(__file__).parents[2] / "studies" / "configs" / "memory-patterns.yaml"
+SHIPPED = Path(__file__).parents[3] / "studies" / "configs" / "memory-patterns.yaml"
 SMALL = """
 name: small
 algorithm: tier.probe

@@ -18,7 +18,7 @@ from studies.cli import main
 from studies.running import cluster
 from studies.store.store import Store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _found = importlib.util.spec_from_file_location("fake_slurm", Path(__file__).with_name("fake_slurm.py"))
 fake_slurm = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(fake_slurm)

@@ -14,7 +14,7 @@ from studies.search.two_stage import _Design, frontier
 from studies.store.store import Outcome, Store
 from studies.study.resolve import read_study
 
-STUDY = Path(__file__).parents[2] / "studies" / "configs" / "fpga-moe-vit.yaml"
+STUDY = Path(__file__).parents[3] / "studies" / "configs" / "fpga-moe-vit.yaml"
 DSP = "fpga.dsp <= 1850"
 BLOCKS = """
   - {metric: block.feed_forward_cycles, axes: [linear_in, linear_out, linear_units]}

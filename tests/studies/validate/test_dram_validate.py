@@ -12,7 +12,7 @@ from studies.cli.app import run_command_line
 from studies.validate.dram.cases import DramCases
 from studies.validate.dram.validate import validate_cases, validate_dram
 
-DATA = Path(__file__).parent / "data" / "dram_reference.json"
+DATA = Path(__file__).parents[1] / "data" / "dram_reference.json"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from studies.validate.gpu.cases import load_points
 from studies.validate.gpu.validate import validate_points
 
-PUBLISHED = Path(__file__).parent / "data" / "gpu_published.json"
+PUBLISHED = Path(__file__).parents[1] / "data" / "gpu_published.json"
 POINTS = load_points(PUBLISHED)
 
 

@@ -8,7 +8,7 @@ from hwmodels.chips.accelerator import accelerator_names, load_accelerator
 from hwmodels.costs.energy import energy_table
 from studies.cli import main
 
-OWN_CHIP = Path(__file__).parents[1] / "hwmodels" / "own_chip.yaml"
+OWN_CHIP = Path(__file__).parents[2] / "hwmodels" / "chips" / "own_chip.yaml"
 
 
 def test_every_chip_is_listed_with_its_peak_and_memory(json_of):

@@ -14,7 +14,7 @@ from studies.validate.gpu.cases import load_points
 from studies.validate.gpu.fit import fit_kernel, main, minimize, with_numbers
 from studies.validate.gpu.plans import predict
 
-CALIBRATION = Path(__file__).parent / "data" / "gpu_calibration.json"
+CALIBRATION = Path(__file__).parents[1] / "data" / "gpu_calibration.json"
 POINTS = load_points(CALIBRATION)
 FITTED = [name for name in kernel_names() if load_kernel(name).profile.fitted]
 

@@ -14,7 +14,7 @@ from studies.cli import main
 from studies.store.store import Store
 
 SCRIPT = Path(__file__).with_name("sweep_to_kill.py")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POINTS = 600
 
 

@@ -14,7 +14,7 @@ from hwmodels.costs.energy import energy_table, full_power_w, mac_energy_j
 from hwmodels.costs.energy_tables import energy_tables, sram_mm2_per_byte
 from hwmodels.reading.errors import InputError
 
-OWN_CHIP = Path(__file__).parent / "own_chip.yaml"
+OWN_CHIP = Path(__file__).parents[1] / "chips" / "own_chip.yaml"
 
 
 @pytest.mark.parametrize(
