@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from algorithms.register import Register
 from hwmodels.reading.errors import InputError, Problem
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from simulator import Graph
 
     AnyAlgorithm: TypeAlias = "Algorithm | ChipAlgorithm | TierAlgorithm"
+
+Given = Literal["workload", "tensors", "timing_only", "chip", "kernel", "mapping", "memory", "engine", "clock", "skip"]
+"""What can be said about a simulation besides the parameters of its algorithm."""
 
 ENTRY_POINT_GROUP = "attnflow.algorithms"
 Parameters = TypeVar("Parameters")
@@ -47,6 +50,10 @@ class Algorithm(Generic[Parameters]):
     has_values
         Whether its units compute; one without is always about timing only, and is given no tensors.
     """
+
+    what: ClassVar[str] = "is a graph of FIFOs"
+    takes: ClassVar[frozenset[Given]] = frozenset({"workload", "tensors", "timing_only", "engine", "clock", "skip"})
+    keyed: ClassVar[frozenset[Given]] = takes
 
     name: str
     summary: str

@@ -15,9 +15,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from algorithms.registry import ALGORITHMS, Tensors, check_parameters, first_line
+from algorithms.registry import ALGORITHMS, Given, Tensors, check_parameters, first_line
 
 if TYPE_CHECKING:
     from algorithms.chip.plan.plan import TilePlan
@@ -93,6 +93,12 @@ class ChipAlgorithm(Generic[Parameters]):
     source
         Module that registered it.
     """
+
+    what: ClassVar[str] = "runs on a chip"
+    takes: ClassVar[frozenset[Given]] = frozenset(
+        {"workload", "tensors", "timing_only", "chip", "kernel", "mapping", "memory"}
+    )
+    keyed: ClassVar[frozenset[Given]] = takes
 
     name: str
     summary: str

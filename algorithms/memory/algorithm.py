@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from algorithms.registry import ALGORITHMS, check_parameters, first_line
+from algorithms.registry import ALGORITHMS, Given, check_parameters, first_line
 
 if TYPE_CHECKING:
     from algorithms.memory.tier_report import TierReport
@@ -39,6 +39,10 @@ class TierAlgorithm(Generic[Parameters]):
     source
         Module that registered it.
     """
+
+    what: ClassVar[str] = "measures a memory tier"
+    takes: ClassVar[frozenset[Given]] = frozenset({"timing_only"})
+    keyed: ClassVar[frozenset[Given]] = frozenset()
 
     name: str
     summary: str
