@@ -88,9 +88,9 @@ def metric(
 
 def metrics() -> tuple[Metric, ...]:
     """All metrics, in the order of their declaration."""
-    from algorithms.hybrid import figures as hybrid_metrics
     from studies.families.chip import kv_metrics
     from studies.families.chip import metrics as chip_metrics
+    from studies.families.graph import hybrid_metrics
     from studies.families.tier import metrics as tier_metrics
 
     del chip_metrics, hybrid_metrics, kv_metrics, tier_metrics  # they register their own

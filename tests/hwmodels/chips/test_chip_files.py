@@ -118,7 +118,7 @@ def validator():
 
 @pytest.mark.parametrize("name", ["own_chip", *accelerator_names()])
 def test_the_schema_for_editors_takes_what_the_loader_takes(validator, name):
-    folder = resources.files("hwmodels") / "presets"
+    folder = resources.files("hwmodels.chips") / "presets"
     path = OWN_CHIP if name == "own_chip" else folder / f"{name}.yaml"
     data = read_text(path.read_text(encoding="utf-8"), name).data
     assert [error.message for error in validator.iter_errors(data)] == []

@@ -157,7 +157,7 @@ def test_local_memory_that_is_the_main_memory_is_counted_once():
 
 
 def test_aliases_are_all_found_lower_case_and_free_of_preset_names():
-    folder = resources.files("hwmodels") / "presets"
+    folder = resources.files("hwmodels.chips") / "presets"
     written = {}
     for name in accelerator_names():
         document = read_text((folder / f"{name}.yaml").read_text(encoding="utf-8"), name)

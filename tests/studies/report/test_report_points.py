@@ -14,9 +14,9 @@ SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_
 LONG = SHORT.with_(q_len=16, kv_len=16)
 
 
-@pytest.mark.parametrize("name", ["words", "binding", "blocks"])
+@pytest.mark.parametrize("name", ["words", "report.binding", "report.blocks"])
 def test_examples_in_docstrings(name):
-    results = doctest.testmod(importlib.import_module(f"studies.report.{name}"))
+    results = doctest.testmod(importlib.import_module(f"studies.{name}"))
     assert results.attempted > 0
     assert results.failed == 0
 

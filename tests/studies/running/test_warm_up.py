@@ -56,7 +56,7 @@ def test_nothing_is_said_when_nothing_is_compiled_or_nobody_listens(caches, caps
 @pytest.mark.parametrize("part", [ENGINE, MEMORY, ENGINE_WITH_MEMORY])
 def test_the_kernels_that_are_looked_for_exist(part: Compiled):
     module, _, function = part.kernel.partition(".")
-    package = "servers" if part.package == "servers" else "engines"
+    package = "servers.dram" if part.package == "servers" else "engines.compiled"
     found = __import__(f"simulator.{package}.{module}", fromlist=[function])
     assert hasattr(getattr(found, function), "signatures")
 

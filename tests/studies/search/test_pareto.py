@@ -16,7 +16,7 @@ COSTS = st.integers(1, 3).flatmap(
 )
 
 
-@pytest.mark.parametrize("name", ["pareto", "axes", "goals"])
+@pytest.mark.parametrize("name", ["search.pareto", "study.axes", "study.goals"])
 def test_examples_in_docstrings(name):
     results = doctest.testmod(importlib.import_module(f"studies.{name}"))
     assert results.attempted > 0
