@@ -139,7 +139,7 @@ class StateStream:
             which = self.tensors["qkv".index(name)]
             if name == "q":
                 heads = which.reshape(self.streams, work.group_size, work.q_len, work.head_dim)
-                rows = heads.swapaxes(1, 2)
+                rows: Array = heads.swapaxes(1, 2)
             else:
                 rows = which.reshape(self.streams, work.kv_len, which.shape[-1])
 
