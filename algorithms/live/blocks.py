@@ -1,0 +1,151 @@
+"""Blocks of KV memory: a pool, sequences that own blocks, and a cache of prefixes in the blocks that nobody owns.
+
+A block holds a fixed number of tokens of all layers. A full block of a prompt is known by its hash, which stands for
+the block and everything before it; a request that begins alike finds it again as long as it is there. A block that
+nobody uses any more keeps its content until it is needed: the least recently used one goes first, and of the blocks of
+one sequence the last (PagedAttention, Kwon et al. 2023, arXiv:2309.06180; automatic prefix caching of vLLM, version 1).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hwmodels.reading.errors import InputError, Problem
+
+
+@dataclass
+class PrefixCount:
+    """Blocks of prompts that were looked for, and those that were found."""
+
+    looked_for: int = 0
+    found: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        """Found over looked for; 0 if none were."""
+        return self.found / self.looked_for if self.looked_for else 0.0
+
+
+@dataclass
+class BlockPool:
+    """A pool of KV blocks.
+
+    Parameters
+    ----------
+    blocks
+        Size of the pool; None for one without limit.
+    block_tokens
+        Tokens per block.
+    caching
+        Whether full prompt blocks are found again.
+
+    Raises
+    ------
+    InputError
+        For sizes below 1.
+    """
+
+    blocks: int | None
+    block_tokens: int = 16
+    caching: bool = True
+    count: PrefixCount = field(default_factory=PrefixCount)
+    used: int = field(default=0, init=False)
+    most_used: int = field(default=0, init=False)
+    _users: dict[int, int] = field(default_factory=dict, init=False)
+    _block_of: dict[int, int] = field(default_factory=dict, init=False)
+    _hash_of: dict[int, int] = field(default_factory=dict, init=False)
+    _idle: OrderedDict[int, None] = field(default_factory=OrderedDict, init=False)
+    _fresh: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(f"must be at least 1 (got {value})", field=name)
+            for name, value in (("blocks", self.blocks), ("block_tokens", self.block_tokens))
+            if value is not None and value < 1
+        ]
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def free(self) -> int | None:
+        """Blocks that can be taken: those that nobody owns, whatever they still hold; None without limit."""
+        return None if self.blocks is None else self.blocks - self.used
+
+    def has(self, blocks: int) -> bool:
+        """Whether so many blocks can be taken."""
+        return self.blocks is None or blocks <= self.blocks - self.used
+
+    def needed(self, tokens: int) -> int:
+        """Blocks of so many tokens."""
+        return -(-tokens // self.block_tokens)
+
+    def match(self, prefix: Sequence[int], most_tokens: int) -> list[int]:
+        """Blocks that hold the beginning of a prompt, at most so many tokens of it; they are not taken yet."""
+        if not self.caching:
+            return []
+        found: list[int] = []
+        for name in prefix[: most_tokens // self.block_tokens]:
+            block = self._block_of.get(name)
+            if block is None:
+                break
+            found.append(block)
+        return found
+
+    def idle_among(self, blocks: Sequence[int]) -> int:
+        """How many of these blocks nobody owns: taking them leaves so many fewer free."""
+        return sum(1 for block in blocks if block in self._idle)
+
+    def share(self, blocks: Sequence[int]) -> None:
+        """Use blocks that were matched."""
+        for block in blocks:
+            if block in self._idle:
+                del self._idle[block]
+                self.used += 1
+            self._users[block] = self._users.get(block, 0) + 1
+        self.most_used = max(self.most_used, self.used)
+
+    def take(self, count: int) -> list[int]:
+        """So many blocks; what the oldest idle ones held is forgotten.
+
+        Raises
+        ------
+        MemoryError
+            There are not so many: see `has`.
+        """
+        if not self.has(count):
+            raise MemoryError(f"{count} blocks of {self.free} free ones")
+        taken = []
+        for _ in range(count):
+            if self.blocks is None or self._fresh < self.blocks:
+                block = self._fresh
+                self._fresh += 1
+            else:
+                block, _ = self._idle.popitem(last=False)
+                self._forget(block)
+            self._users[block] = 1
+            taken.append(block)
+        self.used += count
+        self.most_used = max(self.most_used, self.used)
+        return taken
+
+    def remember(self, block: int, name: int) -> None:
+        """A block now holds all tokens that its hash stands for; the first block of a hash is the one that is found."""
+        if self.caching and name not in self._block_of:
+            self._block_of[name] = block
+            self._hash_of[block] = name
+
+    def release(self, blocks: Sequence[int]) -> None:
+        """One owner less of each; the last block of a sequence becomes the next to be reused."""
+        for block in reversed(blocks):
+            self._users[block] -= 1
+            if self._users[block] == 0:
+                del self._users[block]
+                self.used -= 1
+                self._idle[block] = None
+
+    def _forget(self, block: int) -> None:
+        name = self._hash_of.pop(block, None)
+        if name is not None:
+            del self._block_of[name]

@@ -1,0 +1,268 @@
+"""A replica of a model: requests wait, a scheduler forms batches, steps take their time, tokens come out.
+
+Where nothing arrives, ends or runs out of blocks, steps differ only in how long their contexts are: such a stretch is
+one event, with the times of all of its steps computed together. Times are whole nanoseconds, so the result is the same
+as step by step.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+import simpy
+from simpy.events import EventPriority
+
+from algorithms.live.blocks import BlockPool
+from algorithms.live.requests import Request, Served
+from algorithms.live.steps import DecodeGroup, IntArray, Prefill, Sequence, StepTimes
+from hwmodels.reading.errors import InputError, Problem
+
+_AFTER_ARRIVALS = EventPriority(2)
+"""Priority of ends of steps: a request that arrives at this very moment is there when the next batch is formed."""
+
+LONGEST_STRETCH = 1 << 14
+"""Steps of a stretch at most, which bounds its arrays."""
+
+
+@dataclass
+class Batch:
+    """What a step does beside the group that decodes."""
+
+    prefills: list[Prefill] = field(default_factory=list)
+    preempted: list[Sequence] = field(default_factory=list)
+    """Sequences that lost their blocks just now."""
+    interrupted: list[Sequence] = field(default_factory=list)
+    """Those of them that were making tokens."""
+    blocked: bool = False
+    """Whether whoever waits next has to wait for memory, or for a place, so that further arrivals change nothing."""
+
+
+class Scheduler(ABC):
+    """Decides who is in the next step.
+
+    Parameters
+    ----------
+    pool
+        KV memory.
+    """
+
+    def __init__(self, pool: BlockPool) -> None:
+        self.pool = pool
+        self.waiting: deque[Sequence] = deque()
+        self.group = DecodeGroup(pool.block_tokens)
+        self.filling: list[Sequence] = []
+
+    @abstractmethod
+    def form(self) -> Batch:
+        """Choose the next step: blocks are taken, members leave or stay, prompts or parts of them are added."""
+
+    @abstractmethod
+    def why_never(self, request: Request) -> str:
+        """Why a request can never be served; empty if it can."""
+
+    def release(self, sequence: Sequence) -> None:
+        """A sequence has all of its tokens: its blocks can be used again."""
+        self.pool.release(sequence.blocks)
+        sequence.blocks = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.waiting or self.group.members or self.filling)
+
+
+class Replica:
+    """A replica in simulated time.
+
+    Parameters
+    ----------
+    environment
+        SimPy's clock, in nanoseconds.
+    scheduler
+        Who is in which step.
+    times
+        How long steps take.
+    skip
+        Whether stretches are one event; the result is the same without.
+    on_finish
+        Called with each request that has all of its tokens: closed loops send the next one then.
+    """
+
+    def __init__(
+        self,
+        environment: simpy.Environment,
+        scheduler: Scheduler,
+        times: StepTimes,
+        *,
+        skip: bool = True,
+        on_finish: Callable[[Served], None] | None = None,
+    ) -> None:
+        self.environment = environment
+        self.scheduler = scheduler
+        self.times = times
+        self.skip = skip
+        self.on_finish = on_finish
+        self.served: list[Served] = []
+        self.log = StepLog()
+        self._wake = environment.event()
+        environment.process(self._work())
+
+    def submit(self, request: Request) -> Served:
+        """A request arrives now."""
+        served = Served(request, refused=self.scheduler.why_never(request))
+        self.served.append(served)
+        if not served.refused:
+            self.scheduler.waiting.append(Sequence(served))
+            if not self._wake.triggered:
+                self._wake.succeed()
+        return served
+
+    def _work(self) -> Generator[simpy.Event, object, None]:
+        while True:
+            if self.scheduler.idle:
+                self._wake = self.environment.event()
+                yield self._wake
+                yield self._until(int(self.environment.now))  # whoever arrives at the same moment comes first
+            batch = self.scheduler.form()
+            group = self.scheduler.group
+            for sequence in batch.interrupted:  # its last token is as old as the last step
+                sequence.last_token_ns = int(self.environment.now)
+            for prefill in batch.prefills:
+                if prefill.sequence.served.scheduled_ns is None:
+                    prefill.sequence.served.scheduled_ns = int(self.environment.now)
+            if batch.prefills:
+                parts = tuple(prefill.part for prefill in batch.prefills)
+                context = group.context_tokens if len(group) else 0
+                duration = self.times.mixed(len(group), context, parts)
+                yield self._until(int(self.environment.now) + duration)
+                self._advance(np.array([duration]), batch)
+            else:
+                yield from self._decode(batch)
+
+    def _decode(self, batch: Batch) -> Generator[simpy.Event, object, None]:
+        """One step of the group, or a stretch of them."""
+        group = self.scheduler.group
+        if not len(group):
+            raise InputError(Problem("no request that waits fits, and none is being served", field="scheduler"))
+        steps = 1
+        if self.skip and not batch.preempted and (batch.blocked or not self.scheduler.waiting):
+            steps = self._stretch()
+        contexts = group.context_tokens + len(group) * np.arange(steps, dtype=np.int64)
+        durations = self.times.decode(len(group), contexts)
+        now = int(self.environment.now)
+        ends = now + np.cumsum(durations)
+        if steps > 1 and not batch.blocked:
+            self._wake = self.environment.event()
+            over = self._until(int(ends[-1]))
+            yield over | self._wake
+            if not over.processed:
+                # somebody arrived: the step that is under way ends, and the next batch is formed
+                steps = int(np.searchsorted(ends, int(self.environment.now), side="left")) + 1
+                over.callbacks = [] if over.callbacks is not None else None
+                yield self._until(int(ends[steps - 1]))
+        else:
+            yield self._until(int(ends[-1]))
+        self._take_blocks(steps)
+        self._advance(durations[:steps], batch)
+
+    def _stretch(self) -> int:
+        """Steps until a member ends or blocks run out."""
+        group, pool = self.scheduler.group, self.scheduler.pool
+        steps = min(group.until_an_end(), LONGEST_STRETCH)
+        if pool.free is None or group.block_tokens == 0:
+            return steps
+        # the blocks of the first step are taken already
+        free = pool.free
+        whole = len(group)
+        rounds = free // whole if whole else 0
+        if rounds * group.block_tokens >= steps:
+            return steps
+        ahead, left = 1, free
+        while ahead < steps:
+            left -= len(group.in_need(ahead))
+            if left < 0:
+                break
+            ahead += 1
+        return ahead
+
+    def _take_blocks(self, steps: int) -> None:
+        """Blocks for the steps of a stretch after its first, in the order in which they are needed."""
+        group, pool = self.scheduler.group, self.scheduler.pool
+        for ahead in range(1, steps):
+            for member in group.in_need(ahead):
+                member.blocks += pool.take(1)
+
+    def _advance(self, durations: IntArray, batch: Batch) -> None:
+        """Everything that the end of steps changes."""
+        now, group = int(self.environment.now), self.scheduler.group
+        self.log.add(len(group), durations, sum(prefill.part.new_tokens for prefill in batch.prefills))
+        group.steps += len(durations)
+        for member in list(group.ended()):
+            self._finish(member, now)
+        for prefill in batch.prefills:
+            self._prefilled(prefill, now)
+
+    def _prefilled(self, prefill: Prefill, now: int) -> None:
+        sequence, served = prefill.sequence, prefill.sequence.served
+        sequence.computed += prefill.part.new_tokens
+        if sequence.computed < sequence.known_tokens:
+            return
+        self.scheduler.filling.remove(sequence)
+        sequence.generated += 1
+        if served.first_token_ns is None:
+            served.first_token_ns = now
+        else:
+            self.log.add_gap(now - sequence.last_token_ns)
+        sequence.last_token_ns = now
+        if sequence.generated == sequence.request.output_tokens:
+            self._finish(sequence, now)
+        else:
+            self.scheduler.group.join(sequence)
+
+    def _finish(self, sequence: Sequence, now: int) -> None:
+        sequence.served.last_token_ns = now
+        self.scheduler.release(sequence)
+        if self.on_finish is not None:
+            self.on_finish(sequence.served)
+
+    def _until(self, moment_ns: int) -> simpy.Event:
+        """An event at a moment, after all arrivals of that moment."""
+        event = self.environment.event()
+        event._ok, event._value = True, None
+        self.environment.schedule(event, _AFTER_ARRIVALS, moment_ns - int(self.environment.now))
+        return event
+
+
+@dataclass
+class StepLog:
+    """Times of all steps with the number of sequences that made a token in each: every gap between two tokens."""
+
+    durations: list[IntArray] = field(default_factory=list)
+    sequences: list[int] = field(default_factory=list)
+    gaps: list[int] = field(default_factory=list)
+    prefill_tokens: int = 0
+    busy_ns: int = 0
+    steps: int = 0
+
+    def add(self, sequences: int, durations: IntArray, prefill_tokens: int) -> None:
+        """Steps of a group, and new prompt tokens beside them."""
+        self.durations.append(durations)
+        self.sequences.append(sequences)
+        self.prefill_tokens += prefill_tokens
+        self.busy_ns += int(durations.sum())
+        self.steps += len(durations)
+
+    def add_gap(self, gap_ns: int) -> None:
+        """A gap between two tokens of a sequence that had to be computed again in between."""
+        self.gaps.append(gap_ns)
+
+    def token_gaps(self) -> tuple[IntArray, IntArray]:
+        """Gaps between tokens in nanoseconds, and how often each occurred."""
+        gaps = [*self.durations, np.array(self.gaps, dtype=np.int64)]
+        counts = [np.full(len(d), n) for d, n in zip(self.durations, self.sequences, strict=True)]
+        counts.append(np.ones(len(self.gaps), dtype=np.int64))
+        return np.concatenate(gaps), np.concatenate(counts).astype(np.int64)

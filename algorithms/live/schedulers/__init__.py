@@ -1,0 +1,1 @@
+"""Schedulers: who is in the next step of a replica, one file each."""
