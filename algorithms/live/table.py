@@ -1,0 +1,241 @@
+"""Step times from a table that is filled on demand, with the error of reading between its points.
+
+Launches of a step follow each other, so a step is a sum: everything that depends on the number of tokens alone
+(products with weights, norms, collectives), attention of the sequences that decode, and attention of each part of a
+prompt. Each term is asked of a source at fixed grid points, when it is first needed, and read linearly between them.
+Grids are fixed, so a time does not depend on what was asked before.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.live.requests import NANOSECONDS
+from algorithms.live.steps import IntArray, Part
+
+FloatArray = NDArray[np.float64]
+K = TypeVar("K")
+FINEST = 8
+"""Up to here every whole number is a grid point."""
+
+
+class StepSource(Protocol):
+    """Terms of a step, in seconds, computed one by one."""
+
+    def tokens_s(self, tokens: int) -> float:
+        """Everything but attention, of a step with so many new tokens."""
+
+    def decode_s(self, sequences: int, context_tokens: int) -> float:
+        """Attention of so many sequences with one new token each, which read so many tokens in all."""
+
+    def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
+        """Attention of new tokens of one sequence behind cached ones."""
+
+
+def grid(largest: int, steps_per_octave: int) -> list[int]:
+    """Whole numbers from 1 to at least ``largest``: all of the small ones, then so many per doubling."""
+    points = list(range(1, FINEST + 1))
+    for i in itertools.count(1):
+        if points[-1] >= largest:
+            return points
+        point = round(FINEST * 2 ** (i / steps_per_octave))
+        if point > points[-1]:
+            points.append(point)
+    raise AssertionError("a count has no end")
+
+
+@dataclass(frozen=True)
+class Grids:
+    """How finely a table is read.
+
+    Parameters
+    ----------
+    tokens, sequences, context
+        Points per doubling of new tokens, of sequences that decode, and of tokens per sequence.
+    """
+
+    tokens: int = 4
+    sequences: int = 4
+    context: int = 2
+
+
+class TableTimes:
+    """Times of steps from a table of a source; a `algorithms.live.steps.StepTimes`.
+
+    Parameters
+    ----------
+    source
+        Where values at grid points come from.
+    grids
+        How fine it is.
+    overhead_s
+        Time of a step beside its launches: the scheduler and the host.
+    """
+
+    def __init__(self, source: StepSource, grids: Grids | None = None, overhead_s: float = 0.0) -> None:
+        self.source = source
+        self.grids = grids or Grids()
+        self.overhead_s = overhead_s
+        self._tokens: dict[int, float] = {}
+        self._decode: dict[tuple[int, int], float] = {}
+        self._prefill: dict[tuple[int, int], float] = {}
+
+    @property
+    def filled(self) -> int:
+        """Values that were computed."""
+        return len(self._tokens) + len(self._decode) + len(self._prefill)
+
+    def decode(self, sequences: int, context_tokens: IntArray) -> IntArray:
+        """Times in nanoseconds of steps in which each sequence makes one token; see `StepTimes`."""
+        attention = self._decode_attention(sequences, np.asarray(context_tokens, dtype=np.int64))
+        seconds = self.overhead_s + self._rest(sequences) + attention
+        return np.asarray(np.rint(seconds * NANOSECONDS), dtype=np.int64)
+
+    def mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
+        """Time in nanoseconds of a step with parts of prompts; see `StepTimes`."""
+        seconds = self.overhead_s + self._rest(sequences + sum(part.new_tokens for part in prefill))
+        if sequences:
+            seconds += float(self._decode_attention(sequences, np.array([context_tokens]))[0])
+        seconds += math.fsum(self._prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill)
+        return round(seconds * NANOSECONDS)
+
+    def exact_decode(self, sequences: int, context_tokens: int) -> int:
+        """The time of a step without the table, as the source computes it."""
+        seconds = self.source.tokens_s(sequences) + self.source.decode_s(sequences, context_tokens)
+        return round((self.overhead_s + seconds) * NANOSECONDS)
+
+    def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
+        """The time of a step with parts of prompts without the table."""
+        tokens = sequences + sum(part.new_tokens for part in prefill)
+        seconds = self.overhead_s + self.source.tokens_s(tokens)
+        seconds += self.source.decode_s(sequences, context_tokens) if sequences else 0.0
+        seconds += math.fsum(self.source.prefill_s(part.new_tokens, part.cached_tokens) for part in prefill)
+        return round(seconds * NANOSECONDS)
+
+    def _rest(self, tokens: int) -> float:
+        return _between(tokens, self._token_points, lambda point: _kept(self._tokens, point, self.source.tokens_s))
+
+    def _decode_attention(self, sequences: int, context_tokens: IntArray) -> FloatArray:
+        """Read between numbers of sequences, at the same mean context, and between contexts."""
+        below, above = _around(sequences, self._sequence_points)
+        mean = context_tokens / sequences
+        low = self._at_contexts(below, mean)
+        if above == below:
+            return low
+        share = (sequences - below) / (above - below)
+        return low + share * (self._at_contexts(above, mean) - low)
+
+    def _at_contexts(self, sequences: int, mean: FloatArray) -> FloatArray:
+        """Attention of a number of sequences that is a grid point, over mean contexts."""
+        points = self._context_points
+        first = max(bisect.bisect_right(points, float(mean.min())) - 1, 0)
+        last = min(bisect.bisect_left(points, float(mean.max())), len(points) - 1)
+        used = points[first : max(last, first) + 1]
+
+        def ask(key: tuple[int, int]) -> float:
+            return self.source.decode_s(key[0], key[0] * key[1])
+
+        values = [_kept(self._decode, (sequences, point), ask) for point in used]
+        return np.asarray(np.interp(mean, used, values), dtype=np.float64)
+
+    def _prefill_attention(self, new: int, cached: int) -> float:
+        """Read between numbers of new tokens, and between numbers of cached ones."""
+
+        def at(new_point: int) -> float:
+            def ask(key: tuple[int, int]) -> float:
+                return self.source.prefill_s(*key)
+
+            if cached == 0:
+                return _kept(self._prefill, (new_point, 0), ask)
+            return _between(cached, self._cached_points, lambda point: _kept(self._prefill, (new_point, point), ask))
+
+        return _between(new, self._token_points, at)
+
+    @cached_property
+    def _token_points(self) -> list[int]:
+        return grid(1 << 22, self.grids.tokens)
+
+    @cached_property
+    def _sequence_points(self) -> list[int]:
+        return grid(1 << 16, self.grids.sequences)
+
+    @cached_property
+    def _context_points(self) -> list[int]:
+        return grid(1 << 24, self.grids.context)
+
+    @cached_property
+    def _cached_points(self) -> list[int]:
+        return [0, *(point for point in grid(1 << 24, self.grids.context) if point >= FINEST)]
+
+
+@dataclass(frozen=True)
+class TableError:
+    """How far times read from a table are from those of its source.
+
+    Parameters
+    ----------
+    compositions
+        Steps that were computed both ways.
+    mean, largest
+        Of the absolute relative differences.
+    """
+
+    compositions: int
+    mean: float
+    largest: float
+
+
+def table_error(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, ...]]], most: int = 32) -> TableError:
+    """Compute steps of a run both ways.
+
+    Parameters
+    ----------
+    times
+        The table.
+    steps
+        Sequences that decode, tokens that they read, and parts of prompts; evenly spaced ones are taken.
+    most
+        Steps to take.
+    """
+    chosen = [steps[i * len(steps) // most] for i in range(most)] if len(steps) > most else list(steps)
+    errors = list(_relative_errors(times, chosen))
+    return TableError(len(errors), math.fsum(errors) / len(errors) if errors else 0.0, max(errors, default=0.0))
+
+
+def _relative_errors(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, ...]]]) -> Iterator[float]:
+    for sequences, context, parts in steps:
+        read = times.mixed(sequences, context, parts)
+        exact = times.exact_mixed(sequences, context, parts)
+        if exact:
+            yield abs(read - exact) / exact
+
+
+def _kept(values: dict[K, float], key: K, ask: Callable[[K], float]) -> float:
+    found = values.get(key)
+    if found is None:
+        found = values[key] = ask(key)
+    return found
+
+
+def _around(value: int, points: list[int]) -> tuple[int, int]:
+    """The grid points on both sides of a value; twice the same where it is one."""
+    place = bisect.bisect_left(points, value)
+    if points[place] == value:
+        return value, value
+    return points[place - 1], points[place]
+
+
+def _between(value: int, points: list[int], at: Callable[[int], float]) -> float:
+    """Read linearly between the grid points around a value."""
+    below, above = _around(value, points)
+    low = at(below)
+    return low if above == below else low + (value - below) / (above - below) * (at(above) - low)
