@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from algorithms.chip.plan.tiles import ceil_div
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
-from algorithms.registry import Tensors, algorithm
+from algorithms.registry import UNNAMED, Tensors, algorithm
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
@@ -51,7 +51,7 @@ class _Builder:
 
     def graph(self) -> Graph:
         """All units and channels."""
-        graph = Graph("vit.hybrid")
+        graph = Graph(UNNAMED)
         graph.add_server(Server(MEMORY, self.parameters.memory_bytes_per_cycle))
         qkv, load_attention = graph.add(self._qkv()), graph.add(self._load_attention())
         begin, qk, pv, project = (graph.add(unit) for unit in self._attention())

@@ -99,6 +99,7 @@ class KVPolicy:
     """
 
     name: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     needs: ClassVar[frozenset[Need]] = frozenset()
     heads: ClassVar[HeadScope] = "each"
     granularity: ClassVar[int] = 1

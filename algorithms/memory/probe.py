@@ -21,7 +21,6 @@ from hwmodels.tiers.tier import DramTier
 from simulator.servers.dram.mapping import channels_of
 from simulator.servers.dram.tier import Requests, run_dram
 
-PROBE = "tier.probe"
 ANY_TIER = frozenset(
     {
         "tier",
@@ -41,7 +40,7 @@ LARGEST_ASYMMETRY = 0.05
 """Difference of load up to which one of N channels may stand for all of them."""
 
 
-@tier_algorithm(PROBE, ProbeParameters)
+@tier_algorithm("tier.probe", ProbeParameters)
 def probe(parameters: ProbeParameters) -> TierReport:
     """Traffic of one address pattern on an idle memory tier: what it sustains, and where the rest goes.
 

@@ -14,7 +14,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.cards import html_table
+from hwmodels.reading.cards import html_table
 from hwmodels.reading.errors import InputError, Problem, did_you_mean, nearest
 
 Phase = Literal["prefill", "decode"]

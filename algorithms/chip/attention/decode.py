@@ -120,8 +120,6 @@ def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip:
 class SplitKeys(TiledAlgorithm[Splitting]):
     """Keys split over cores and merged by log-sum-exp (Flash-Decoding); decode and chunked prefill."""
 
-    name = "decode.split_kv"
-
     def resolved(self, workload: Workload, parameters: Splitting, chip: Accelerator) -> Splitting:
         """Tile sizes and splits for the chip."""
         return resolved_splits(workload, parameters, chip)
@@ -142,8 +140,6 @@ class Verify(SplitKeys[VerifyParameters]):
     A pass makes ``1 + a + a^2 + ... + a^(q_len - 1)`` tokens with acceptance a, the first of which needs no draft
     (Leviathan et al., arXiv:2211.17192, equation 1).
     """
-
-    name = "decode.verify"
 
     def tokens_made(self, workload: Workload, parameters: VerifyParameters) -> float:
         """Expected tokens of a pass over all sequences."""

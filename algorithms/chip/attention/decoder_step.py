@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from algorithms.chip.attention.decode import SplitKeys, SplitParameters
+from algorithms.chip.attention.decode import SplitParameters, resolved_splits, split_plan
 from algorithms.chip.attention.operators import Elementwise, OperatorParameters, Product
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.plan.tiles import ceil_div, round_up
@@ -20,6 +20,8 @@ from algorithms.workload.shape import DTYPE_BYTES, Workload
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator
 
+STEP = "decoder.step"
+"""Name of its plans; it is no algorithm of the register, which takes a workload."""
 STEP_DEPTH = 512
 """Elements of the sum that a step of a projection loads weights for."""
 
@@ -111,7 +113,7 @@ def decoder_step(
     weights = model.weight_elements * size
     scores = model.layers * context.batch * step.cached_head_tokens * (model.heads // model.kv_heads)
     return TilePlan(
-        algorithm="decoder.step",
+        algorithm=STEP,
         launches=launches,
         useful_flops=2 * context.batch * model.weight_elements + 4 * model.head_dim * scores,
         useful_exps=scores,
@@ -201,7 +203,7 @@ class _Step:
             dtype=self.dtype,
             batch=self.context.batch,
         )
-        return SplitKeys[SplitParameters]().plan(workload, self.parameters, self.chip)
+        return split_plan(STEP, workload, resolved_splits(workload, self.parameters, self.chip), self.chip)
 
     def _project(self, name: str, columns: int, depth: int) -> Launch:
         """A row per sequence with a matrix whose columns are shared out evenly over the cores."""

@@ -55,11 +55,11 @@ class Eager(TiledAlgorithm[EagerParameters]):
         program = PROGRAMS[parameters.program]
         passing = scores(workload) * workload.dtype_bytes
         held = workload.compulsory_bytes + program.kept_tensors[0] * passing
-        check_tensors_fit("eager.forward", held, chip, workload.dtype)
+        check_tensors_fit(self.name, held, chip, workload.dtype)
         launches = tuple(program.forward(workload, parameters, chip))
         kept = cached_bytes(chip, 2 * passing) // 2  # a launch reads one array of scores and writes another
         return TilePlan(
-            algorithm="eager.forward",
+            algorithm=self.name,
             launches=_passing_on(launches, program.passing, kept),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -90,13 +90,12 @@ class EagerTraining(Eager):
         """The forward launches, then the backward ones."""
         program = PROGRAMS[parameters.program]
         kept = program.kept_tensors[1] * scores(workload) * workload.dtype_bytes
-        check_tensors_fit("eager.training", 2 * workload.compulsory_bytes + kept, chip, workload.dtype)
+        check_tensors_fit(self.name, 2 * workload.compulsory_bytes + kept, chip, workload.dtype)
         forward = super().plan(workload, parameters, chip)
         # the backward pass needs the weights: nothing is dropped
         launches = (*program.forward(workload, parameters, chip), *program.backward(workload, parameters, chip))
         return replace(
             forward,
-            algorithm="eager.training",
             launches=launches,
             useful_flops=workload.attention_flops * TRAINING_FLOPS,
             compulsory_bytes=2 * workload.compulsory_bytes,

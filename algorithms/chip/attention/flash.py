@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 
 @chip_algorithm("flash.q_outer", TileParameters)
-class QueryOuter(TiledAlgorithm[TileParameters]):
+class QueryOuter(TiledAlgorithm[Tiled]):
     """Tiled online softmax, query tiles outside (FlashAttention-2 and -3)."""
 
-    def resolved(self, workload: Workload, parameters: TileParameters, chip: Accelerator) -> TileParameters:
+    def resolved(self, workload: Workload, parameters: Tiled, chip: Accelerator) -> Tiled:
         """Tile sizes from the chip's local memory."""
         return resolved_tiles(workload, parameters, chip)
 
-    def plan(self, workload: Workload, parameters: TileParameters, chip: Accelerator) -> TilePlan:
+    def plan(self, workload: Workload, parameters: Tiled, chip: Accelerator) -> TilePlan:
         """One launch; a work item per query tile."""
-        check_tensors_fit("flash.q_outer", workload.compulsory_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         return TilePlan(
-            algorithm="flash.q_outer",
+            algorithm=self.name,
             launches=(attention_launch(workload, parameters),),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -57,7 +57,7 @@ class QueryOuter(TiledAlgorithm[TileParameters]):
             core_bytes=core_bytes(workload, parameters, chip),
         )
 
-    def values(self, workload: Workload, parameters: TileParameters, tensors: Tensors) -> FloatArray:
+    def values(self, workload: Workload, parameters: Tiled, tensors: Tensors) -> FloatArray:
         """Every query tile over its keys, from the first on."""
         tiling = tiling_of(workload, parameters)
         q, k, v = tensors

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -87,15 +87,18 @@ class KeyOuterParameters(TileParameters):
         return workload.dtype_bytes if self.partial_output == "stored" else ACCUMULATOR_BYTES
 
 
+KeysOutside = TypeVar("KeysOutside", bound=KeyOuterParameters)
+
+
 @chip_algorithm("flash.kv_outer", KeyOuterParameters)
-class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
+class KeyOuter(TiledAlgorithm[KeysOutside]):
     """Tiled online softmax, keys outside, outputs re-read and re-written (FlashAttention-1)."""
 
-    def resolved(self, workload: Workload, parameters: KeyOuterParameters, chip: Accelerator) -> KeyOuterParameters:
+    def resolved(self, workload: Workload, parameters: KeysOutside, chip: Accelerator) -> KeysOutside:
         """Tile sizes of the paper from the chip's local memory."""
         return resolved_tiles(workload, parameters, chip, outer="key")
 
-    def plan(self, workload: Workload, parameters: KeyOuterParameters, chip: Accelerator) -> TilePlan:
+    def plan(self, workload: Workload, parameters: KeysOutside, chip: Accelerator) -> TilePlan:
         """One launch; a work item per head."""
         if workload.mask == "causal" and workload.q_len > workload.kv_len:
             # no tile of keys passes by the first queries, so nothing would write their outputs
@@ -106,7 +109,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
                     field="q_len",
                 )
             )
-        check_tensors_fit("flash.kv_outer", workload.compulsory_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         tiling = tiling_of(workload, parameters)
         item = WorkItem(joined_runs(_steps(tiling, parameters)))
@@ -123,7 +126,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
         )
         separate = passing if parameters.partial_output == "float32" else rows * STATISTICS_BYTES
         return TilePlan(
-            algorithm="flash.kv_outer",
+            algorithm=self.name,
             launches=(launch,),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -132,7 +135,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
             core_bytes=core_bytes(workload, parameters, chip),
         )
 
-    def values(self, workload: Workload, parameters: KeyOuterParameters, tensors: Tensors) -> FloatArray:
+    def values(self, workload: Workload, parameters: KeysOutside, tensors: Tensors) -> FloatArray:
         """Every tile of keys over all query tiles; outputs are divided after every pass, as stored."""
         tiling = tiling_of(workload, parameters)
         q, k, v = tensors

@@ -56,13 +56,13 @@ class LowRank(TiledAlgorithm[LowRankParameters]):
         """One launch; a work item per query tile."""
         parameters = self.resolved(workload, parameters, chip)
         inputs = _input_bytes(workload, parameters.rank)
-        check_tensors_fit("flash.low_rank", inputs + workload.out_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, inputs + workload.out_bytes, chip, workload.dtype)
         tiling = tiling_of(workload, parameters)
         steps = Steps(tiling, parameters)
         items = run_lengths(_item(steps, tile, parameters.rank) for tile in tiling.query_tiles)
         launch = launch_of("attention", tiling, parameters, items)
         return TilePlan(
-            algorithm="flash.low_rank",
+            algorithm=self.name,
             launches=(replace(launch, unique_load_bytes=inputs),),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,

@@ -90,14 +90,14 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         """The prefix, what each sequence has of its own, and the merge of both."""
         parameters = self.resolved(workload, parameters, chip)
         if not _has_prefix(workload, parameters):
-            return split_plan("prefix.relay", workload, parameters, chip)
+            return split_plan(self.name, workload, parameters, chip)
         pieces = _pieces(workload, parameters)
         parts = sum(len(piece.split.parts) for piece in pieces)
         prefix = pieces[0].workload
         launches = [piece.launch(chip) for piece in pieces]
         compulsory = workload.compulsory_bytes - (workload.batch - 1) * (prefix.k_bytes + prefix.v_bytes)
         return TilePlan(
-            algorithm="prefix.relay",
+            algorithm=self.name,
             launches=(*launches, merge_launch(workload, parts, sum(launch.kept_store_bytes for launch in launches))),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,

@@ -1,6 +1,7 @@
 """Attention blocks on a chip: multi-head latent attention in every order of its operations, and plain blocks beside it.
 
-`mla_orders` says what the orders are and `mla_plan` makes launches of them; here they get names. Their values are the
+`algorithms.chip.latent.orders` says what the orders are and `algorithms.chip.latent.plan` makes launches of them; here
+they get names. Their values are the
 results of all heads, which every order has in common, from the latent and the queries that the workload's seed draws.
 """
 
@@ -19,7 +20,7 @@ from algorithms.chip.latent.program import Program, core_of
 from algorithms.chip.latent.room import block_core_bytes
 from algorithms.chip.latent.values import compute, draw_step, up_to_heads
 from algorithms.chip.plan.plan import TilePlan
-from algorithms.registry import Tensors
+from algorithms.registry import ALGORITHMS, Tensors
 from algorithms.workload.shape import FloatArray, Workload
 from algorithms.workload.tensors import draw_tensors
 
@@ -60,7 +61,7 @@ class Block(TiledAlgorithm[BlockParameters]):
         program = self.scoped(workload, parameters)
         decided = resolved_block(program, workload.dtype, parameters, chip)
         tiles = block_tiles(program, workload.dtype, decided, chip)
-        return plan_block(program, tiles, block_core_bytes(program, tiles, chip))
+        return plan_block(self.name, program, tiles, block_core_bytes(program, tiles, chip))
 
 
 class LatentBlock(Block):
@@ -196,19 +197,15 @@ class MultiQueryBlock(PlainBlock):
     kv_heads = 1
 
 
-BLOCKS: dict[str, Block] = {
-    "mla.exp": Expanded(),
-    "mla.kvcache": ExpandedCache(),
-    "mla.seq": Sequential(),
-    "mla.rc": Recomputed(),
-    "mla.ru": Reused(),
-    "mla.rc2": RecomputedBoth(),
-    "mla.ru2": ReusedBoth(),
-    "block.mha": MultiHeadBlock(),
-    "block.gqa": GroupedBlock(),
-    "block.mqa": MultiQueryBlock(),
-}
-"""All blocks by their registered names, for those that want more of them than a plan."""
+def get_block(name: str) -> Block:
+    """The block registered as ``name``, for those that want more of it than a plan.
+
+    Raises
+    ------
+    InputError
+        If there is none, with the nearest name.
+    """
+    return ALGORITHMS.get_kind(name, Block, "attention block")  # type: ignore[type-abstract]
 
 
 def _cuts(parameters: BlockParameters) -> KeyCuts:

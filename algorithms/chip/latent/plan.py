@@ -119,8 +119,8 @@ class BlockPlan:
     counters: BlockCounters
 
 
-def plan_block(program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPlan:
-    """Launches of `program`; `core_bytes` is what its tiles take of a core."""
+def plan_block(name: str, program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPlan:
+    """Launches of `program` under the `name` of an algorithm; `core_bytes` is what its tiles take of a core."""
     lowering = _Lowering(program, tiles)
     stages = [stage for level in _levels(program, tiles) for stage in lowering.stages(level)]
     counters = sum((stage.counters for stage in stages), BlockCounters())
@@ -128,7 +128,7 @@ def plan_block(program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPla
         program.elements(name) * tiles.element_bytes for name in program.given("input", "cache", "output")
     )
     plan = TilePlan(
-        algorithm=program.name,
+        algorithm=name,
         launches=tuple(stage.launch for stage in stages if stage.launch.items),
         useful_flops=counters.flops,
         useful_exps=lowering.core.visible_pairs,

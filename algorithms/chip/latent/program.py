@@ -115,8 +115,6 @@ class Program:
 
     Parameters
     ----------
-    name
-        Of the order of operations.
     sizes
         Size of every letter.
     tensors
@@ -129,7 +127,6 @@ class Program:
         Whether earlier tokens lie in a cache (a prompt's own tokens do not: they have just been made).
     """
 
-    name: str
     sizes: Mapping[str, int]
     tensors: Mapping[str, Tensor]
     operations: tuple[Operation, ...]
@@ -213,4 +210,4 @@ def core_of(program: Program) -> Program:
         tensors[key] = Tensor(key, program.labels(key), "cache")
     tensors[attention.values] = Tensor(attention.values, program.labels(attention.values), "cache")
     tensors[attention.out] = Tensor(attention.out, program.labels(attention.out), "output")
-    return Program(program.name, program.sizes, tensors, (attention,), program.mask, reads_cache=True)
+    return Program(program.sizes, tensors, (attention,), program.mask, reads_cache=True)

@@ -13,16 +13,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from algorithms.chip.algorithm import ChipAlgorithm, get_chip_algorithm
+from algorithms.chip.algorithm import TiledAlgorithm, get_chip_algorithm
 from algorithms.chip.plan.in_flight import LEAST_STAGES
 from algorithms.chip.plan.profile import KernelProfile, NextItem
+from algorithms.registry import Parameters, Setting
 from algorithms.workload.shape import Mask, Workload
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.documents import read_document
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.shipped import Shipped, is_path
-
-Setting = int | float | str | bool
 
 
 class _Strict(BaseModel):
@@ -102,11 +101,11 @@ class Kernel:
         return self.text.name
 
     @property
-    def algorithm(self) -> ChipAlgorithm[object]:
+    def algorithm(self) -> TiledAlgorithm[Parameters]:
         """What it does; raises InputError for an unknown name."""
         return get_chip_algorithm(self.text.algorithm)
 
-    def parameters(self, workload: Workload) -> object:
+    def parameters(self, workload: Workload) -> Parameters:
         """Parameters of the algorithm for ``workload``.
 
         Raises

@@ -62,7 +62,6 @@ def cost_details(cost: StackCost, batch: int) -> dict[str, float | str]:
 class PolicyAlgorithm(TiledAlgorithm[Policied]):
     """A step of all layers under a KV policy."""
 
-    name: ClassVar[str]
     frames: ClassVar[bool] = False
 
     def stepped(self, workload: Workload, parameters: Policied) -> Workload:
@@ -126,8 +125,6 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
 class DecodePolicy(PolicyAlgorithm[PolicyParameters]):
     """A decode step of all layers under a KV policy: what it keeps, moves, computes and gets wrong."""
 
-    name = "decode.policy"
-
 
 @dataclass(frozen=True)
 class FrameParameters(PolicyParameters):
@@ -140,7 +137,6 @@ class FrameParameters(PolicyParameters):
 class StreamFrames(PolicyAlgorithm[FrameParameters]):
     """A frame of an endless video under a KV policy: its tokens come at once and see each other."""
 
-    name = "stream.frames"
     frames = True
 
     def stepped(self, workload: Workload, parameters: FrameParameters) -> Workload:
