@@ -65,3 +65,39 @@ class KVBudget:
             raise InputError(
                 Problem(f"{self.tokens} tokens are more than the context of {context_tokens}", field="budget")
             )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a policy that takes part in a comparison has to fit.
+
+    Parameters
+    ----------
+    budget
+        Keys kept per KV head.
+    kv_heads, layers
+        Number of KV heads of a layer, and of layers.
+    """
+
+    budget: int
+    kv_heads: int
+    layers: int
+
+    def part(self, divisor: int, most: int) -> int:
+        """``budget / divisor``, at least 1 and at most ``most``, which is the size in a paper."""
+        return max(1, min(most, self.budget // divisor))
+
+    @property
+    def frame(self) -> int:
+        """Tokens of a frame: 196, as of a vision transformer, or what fits."""
+        return self.part(8, 196)
+
+    @property
+    def block(self) -> int:
+        """Tokens of a block: 128 or what fits, at least 2."""
+        return max(2, self.part(8, 128))
+
+    @property
+    def window(self) -> int:
+        """Tokens of a window of observation: 32 or what fits."""
+        return self.part(4, 32)

@@ -111,7 +111,7 @@ class Work:
     barrier: Barrier = "none"
 
 
-def ranking(what: str, rows: int, length: int, kept: int, moment: Moment, barrier: Barrier) -> Work:
+def ranking_work(what: str, rows: int, length: int, kept: int, moment: Moment, barrier: Barrier) -> Work:
     """Choosing `kept` of `length` scores in each of `rows` rows.
 
     One score decides a single eviction by a tree of `length - 1` compares and depth `ceil(log2 length)`.

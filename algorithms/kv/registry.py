@@ -31,6 +31,8 @@ def kv_policy(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[type[P]]
     def register(cls: type[P]) -> type[P]:
         made = dataclass(frozen=True)(cls)
         made.name, made.source = name, made.__module__
+        # not that of the class it is derived from, whose name it would have
+        made.example = made.__dict__.get("example") or (f"h2o | {name}" if made.wraps else name)
         POLICIES.add(name, made, aliases)
         return made
 

@@ -13,8 +13,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from algorithms.kv.combinators import Union
-from algorithms.kv.policy import KVPolicy
+from algorithms.kv.policy import KVPolicy, Union
 from algorithms.kv.registry import policy_class
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 

@@ -18,8 +18,9 @@ from algorithms.chip.plan.parameters import TileParameters, bad_choices, knob
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import Layout
 from algorithms.kv.cost import CacheShape, StackCost
+from algorithms.kv.layer import Schedule
 from algorithms.kv.placement import Placement, Replacement
-from algorithms.kv.policy import KVPolicy, Schedule
+from algorithms.kv.policy import KVPolicy
 from algorithms.kv.run.account import Accounting
 from algorithms.kv.run.stream import KVStream
 from algorithms.kv.run.timing import StepWorth, TimingOptions, TimingRun

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from algorithms.kv.cost import Transfer
+from algorithms.kv.layer import LayerContext
 from algorithms.kv.placement import Placement, TieredBlocks, hop_transfers
-from algorithms.kv.policy import LayerContext, PolicyState, Step
+from algorithms.kv.policy import PolicyState
+from algorithms.kv.step import Step
 
 
 class BlockMemory:

@@ -8,17 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from algorithms.kv.cache import Array, KVCache
+from algorithms.kv.checks import at_least, problems_to_error
 from algorithms.kv.cost import Work
-from algorithms.kv.policy import (
-    HeadScope,
-    KVPolicy,
-    Need,
-    PolicyState,
-    Step,
-    at_least,
-    problems_to_error,
-)
+from algorithms.kv.layer import HeadScope, Need
+from algorithms.kv.policy import KVPolicy, PolicyState
 from algorithms.kv.ranking import Mask
+from algorithms.kv.step import Step
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,9 @@ class FrameMerge(KVPolicy):
 
     def fixed_tokens(self) -> int | None:
         return None if self.long is None else (self.short + self.long) * self.frame
+
+    def spare_tokens(self) -> int:
+        return self.frame - 1
 
     def least_tokens(self) -> int:
         return (self.short + 2) * self.frame

@@ -6,9 +6,10 @@ import numpy as np
 
 from algorithms.kv.cache import Array, KVCache
 from algorithms.kv.cost import SCORE_BYTES, CacheShape, Work
-from algorithms.kv.policy import LayerContext, Step
+from algorithms.kv.layer import LayerContext
 from algorithms.kv.ranking import IntArray
 from algorithms.kv.run.attention import Visible, attend
+from algorithms.kv.step import Step
 
 
 class RecentQueries:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.parts.balance import balanced_halving
-from algorithms.kv.policy import (
-    Exactness,
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.balance import balanced_halving
 
 
 @kv_policy("balancekv")
@@ -45,8 +43,9 @@ class BalanceKV(KVPolicy):
         Halvings at the end of a prefill; as many as needed when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    exactness: ClassVar[Exactness] = "bounded"
+    example = "balancekv(sink=2,window=2,block=4)"
+    needs = frozenset({"keys", "values"})
+    exactness = "bounded"
     tokens: int | None = None
     sink: int = 32
     window: int = 32
@@ -65,6 +64,10 @@ class BalanceKV(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.sink + self.window + 1
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(sink={sizes.window},window={sizes.window})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _BalanceState(self, layer)

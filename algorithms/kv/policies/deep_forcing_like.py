@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.parts.window import RecentQueries
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     ScoreState,
     Step,
+    Work,
     at_least,
+    group_reduce,
+    kv_policy,
     newest,
     oldest,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask, group_reduce
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.window import RecentQueries
 from hwmodels.reading.errors import Problem
 
 
@@ -43,7 +42,8 @@ class DeepForcingLike(KVPolicy):
         Recent queries that score.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"window_probs"})
+    example = "deep_forcing_like(queries=3)"
+    needs = frozenset({"window_probs"})
     tokens: int | None = None
     sink_share: float = 0.5
     recent_share: float = 0.25

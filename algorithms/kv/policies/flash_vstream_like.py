@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from algorithms.kv.cache import Array
+from algorithms.kv import Array, LayerContext, PolicyState, Sizes, kv_policy
 from algorithms.kv.parts.frame_merge import FrameMerge, FrameMergeState
-from algorithms.kv.policy import LayerContext, PolicyState
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("flash_vstream_like")
@@ -16,6 +14,12 @@ class FlashVStreamLike(FrameMerge):
     a frame that leaves the window is averaged into the most similar centre, with the weight the centre
     has; while there is room it becomes a centre of its own. The paper's further memories are left out.
     """
+
+    example = "flash_vstream_like(frame=2,short=2)"
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(frame={sizes.frame})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _FlashState(self, layer)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.parts.window import query_pass
-from algorithms.kv.policy import (
-    Action,
+from algorithms.kv import (
+    KVCache,
     KVPolicy,
     LayerContext,
     PolicyState,
     Selection,
     Step,
     at_least,
+    kv_policy,
     problems_to_error,
+    top_mask,
 )
-from algorithms.kv.ranking import top_mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.window import query_pass
 from algorithms.kv.run.attention import Visible, attend
 
 
@@ -36,7 +33,7 @@ class Oracle(KVPolicy):
         Keys seen; the budget when None.
     """
 
-    action: ClassVar[Action] = "visible"
+    action = "visible"
     tokens: int | None = None
 
     def __post_init__(self) -> None:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache, Span
-from algorithms.kv.cost import CacheShape, Work, ranking
+from algorithms.kv import (
+    Array,
+    CacheShape,
+    IntArray,
+    KVCache,
+    KVPolicy,
+    LayerContext,
+    Mask,
+    Placement,
+    PolicyState,
+    Selection,
+    Span,
+    Step,
+    Work,
+    at_least,
+    indices_of,
+    kv_policy,
+    problems_to_error,
+    ranking_work,
+    top_mask,
+)
 from algorithms.kv.parts.blocks import BlockMemory
 from algorithms.kv.parts.quantize import low_bit_bytes, quantize_rows
 from algorithms.kv.parts.shared import SharedWork
-from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    Action,
-    Exactness,
-    KVPolicy,
-    LayerContext,
-    Need,
-    PolicyState,
-    Selection,
-    Step,
-    at_least,
-    problems_to_error,
-)
-from algorithms.kv.ranking import IntArray, Mask, indices_of, top_mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("specache")
@@ -47,11 +51,13 @@ class SpeCache(KVPolicy):
         Keys fetched per KV head and step.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    action: ClassVar[Action] = "place"
-    exactness: ClassVar[Exactness] = "bounded"
-    requires_budget: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    example = "specache(group=4,residual=2,top=2)"
+    budgeted = False
+    needs = frozenset({"keys", "values"})
+    action = "place"
+    exactness = "bounded"
+    requires_budget = False
+    unites = False
     bits: int = 1
     group: int = 64
     residual: int = 64
@@ -62,6 +68,9 @@ class SpeCache(KVPolicy):
 
     def share(self, shape: CacheShape) -> object:
         return SharedWork[Array]()
+
+    def exact_tokens(self) -> int:
+        return self.residual + self.group - 1
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _SpeCacheState(self, layer)
@@ -136,7 +145,7 @@ class _SpeCacheState(PolicyState):
         rows = shape.query_heads * coded
         width = shape.head_dim + shape.value_dim
         self.spend(Work("speculative row", macs=rows * width, exps=rows, moment="fused"))
-        self.spend(ranking("choose keys", shape.kv_heads, coded, self.policy.top, "after", "none"))
+        self.spend(ranking_work("choose keys", shape.kv_heads, coded, self.policy.top, "after", "none"))
 
     def _low_token_bytes(self) -> float:
         shape = self.layer.shape

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
+    Mask,
     PolicyState,
     Step,
+    Work,
     at_least,
+    kv_policy,
     newest,
     oldest,
     problems_to_error,
 )
-from algorithms.kv.ranking import IntArray, Mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("streaming_llm", aliases=("streaming",))
@@ -38,6 +39,7 @@ class StreamingLLM(KVPolicy):
         Whether keys are rotated every step.
     """
 
+    example = "streaming_llm(sink=2)"
     sink: int = 4
     recent: int | None = None
     rotate: bool = True

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.policy import (
-    HeadScope,
+from algorithms.kv import (
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
+    Sizes,
     Step,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.ranking import IntArray, Mask
-from algorithms.kv.registry import kv_policy
 
 TEXT, VISION = 0, 1
 
@@ -38,8 +36,9 @@ class StreamingVLM(KVPolicy):
         Newest vision tokens; the rest of the budget when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"modality"})
-    heads: ClassVar[HeadScope] = "model"
+    example = "streaming_vlm(text_sink=2,text_window=5)"
+    needs = frozenset({"modality"})
+    heads = "model"
     text_sink: int = 512
     text_window: int = 512
     vision_window: int | None = None
@@ -53,6 +52,14 @@ class StreamingVLM(KVPolicy):
         return self.text_sink + self.text_window + self.vision_window
 
     def least_tokens(self) -> int:
+        return self.text_sink + self.text_window
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        part = sizes.budget // 4
+        return f"{cls.name}(text_sink={part},text_window={part})"
+
+    def exact_tokens(self) -> int:
         return self.text_sink + self.text_window
 
     def start(self, layer: LayerContext) -> PolicyState:

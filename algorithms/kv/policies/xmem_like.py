@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import SCORE_BYTES, Work, ranking
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    SCORE_BYTES,
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Seen,
     Step,
+    Work,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
 from hwmodels.reading.errors import Problem
 
 
@@ -41,7 +42,7 @@ class XMemLike(KVPolicy):
         Share of them that is the newest keys, unchanged.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums", "keys", "values"})
+    needs = frozenset({"col_sums", "keys", "values"})
     tokens: int | None = None
     working_share: float = 0.5
 
@@ -80,7 +81,7 @@ class _XMemState(PolicyState):
         first_time = chosen & (prototype == 0)
         self._potentiate(cache, first_time, ~fresh)
         prototype[first_time] = 1
-        self.spend(ranking("choose prototypes", cache.heads, cache.count - working, capacity, "after", "none"))
+        self.spend(ranking_work("choose prototypes", cache.heads, cache.count - working, capacity, "after", "none"))
         return fresh | chosen
 
     def _potentiate(self, cache: KVCache, first_time: Mask, candidates: Mask) -> None:

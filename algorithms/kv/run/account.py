@@ -18,8 +18,10 @@ from algorithms.kv.cost import (
     StepCost,
     Write,
 )
-from algorithms.kv.policy import Need, PolicyState, Selection, Step
+from algorithms.kv.layer import Need
+from algorithms.kv.policy import PolicyState
 from algorithms.kv.ranking import IntArray
+from algorithms.kv.step import Selection, Step
 
 
 @dataclass(frozen=True)

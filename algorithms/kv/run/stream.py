@@ -15,22 +15,13 @@ import numpy as np
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import Array, Dropped, KVCache
 from algorithms.kv.cost import CacheShape, StackCost, StepCost
+from algorithms.kv.layer import LayerContext, Need, Schedule
 from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    HeadPart,
-    KVPolicy,
-    LayerContext,
-    Need,
-    PolicyState,
-    Schedule,
-    Seen,
-    Selection,
-    Step,
-)
+from algorithms.kv.policy import HeadPart, KVPolicy, PolicyState
 from algorithms.kv.ranking import IntArray, Mask
 from algorithms.kv.run.account import Accounting, HeadRecord, step_cost
 from algorithms.kv.run.attention import Attended, Visible, attend
-from algorithms.kv.step import StepDetails
+from algorithms.kv.step import Seen, Selection, Step, StepDetails
 from hwmodels.reading.errors import InputError, Problem
 
 

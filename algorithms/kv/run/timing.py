@@ -19,8 +19,9 @@ import numpy as np
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import Array
 from algorithms.kv.cost import CacheShape, StackCost
+from algorithms.kv.layer import Schedule
 from algorithms.kv.placement import Placement
-from algorithms.kv.policy import KVPolicy, Schedule
+from algorithms.kv.policy import KVPolicy
 from algorithms.kv.ranking import IntArray
 from algorithms.kv.run.account import Accounting
 from algorithms.kv.run.stream import KVStack, StepResult, stack_cost
