@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.hybrid.parameters import HybridParameters
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 

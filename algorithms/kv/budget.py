@@ -38,11 +38,15 @@ class KVBudget:
         if self.fraction_kept is not None and not 0 < self.fraction_kept <= 1:
             raise InputError(Problem(f"must be in (0, 1] (got {self.fraction_kept})", field="budget.fraction_kept"))
 
+    def keys(self, tokens_seen: int) -> float:
+        """Keys that may stay when `tokens_seen` tokens have come, not rounded where the budget is a share of them."""
+        if self.fraction_kept is not None:
+            return tokens_seen * self.fraction_kept
+        return self.tokens or 0
+
     def capacity(self, tokens_seen: int) -> int:
         """Keys that may stay when `tokens_seen` tokens have come: `max(1, int(tokens_seen * fraction))`."""
-        if self.tokens is not None:
-            return self.tokens
-        return max(1, int(tokens_seen * self.fraction_kept))
+        return max(1, int(self.keys(tokens_seen)))
 
     def check(self, policy: str, smallest: int, context_tokens: int | None = None) -> None:
         """That a policy which always keeps `smallest` keys fits, and that there is something to evict.

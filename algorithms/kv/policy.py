@@ -296,8 +296,8 @@ class Union(KVPolicy):
         return cls(tuple(parts))
 
     def fixed_tokens(self) -> int | None:
-        sizes = [part.fixed_tokens() for part in self.parts]
-        return None if None in sizes else sum(sizes)
+        known = [tokens for tokens in (part.fixed_tokens() for part in self.parts) if tokens is not None]
+        return sum(known) if len(known) == len(self.parts) else None
 
     def least_tokens(self) -> int:
         return sum(_reserved(part) for part in self.parts)
@@ -416,6 +416,8 @@ def drain_all(
 
 def _either(masks: list[Mask | None]) -> Mask | None:
     """Union of masks; None (everything) if any part wants everything."""
-    if not masks or any(mask is None for mask in masks):
+    known = [mask for mask in masks if mask is not None]
+    if not known or len(known) < len(masks):
         return None
-    return np.logical_or.reduce(np.broadcast_arrays(*masks))
+    either: Mask = np.logical_or.reduce(np.broadcast_arrays(*known))
+    return either

@@ -79,7 +79,8 @@ class Step:
     @property
     def sampled(self) -> bool:
         """Whether `q` holds a sample of the step's queries."""
-        return self.q.shape[1] < self.tokens
+        sampled: bool = self.q.shape[1] < self.tokens
+        return sampled
 
     @property
     def query_positions(self) -> IntArray:
@@ -161,7 +162,8 @@ class Seen:
     def _group_mean(self, per_query_head: Array | None) -> Array:
         if per_query_head is None:
             raise RuntimeError("the policy did not declare that it needs probabilities")
-        return per_query_head.reshape(self.kv_heads, -1, per_query_head.shape[-1]).mean(1)
+        means: Array = per_query_head.reshape(self.kv_heads, -1, per_query_head.shape[-1]).mean(1)
+        return means
 
     def _spread(self, per_query_head: Array | None, count: int) -> Array:
         mean = self._group_mean(per_query_head)

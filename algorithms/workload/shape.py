@@ -14,6 +14,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.workload.changes import changed
 from hwmodels.reading.cards import html_table
 from hwmodels.reading.errors import InputError, Problem, did_you_mean, nearest
 
@@ -146,7 +147,7 @@ class Workload:
         if "head_dim" in changes and "v_head_dim" not in changes and self.v_head_dim == self.head_dim:
             changes["v_head_dim"] = changes["head_dim"]
         kept = tuple(pair for pair in self.citations if pair[0].split(".")[0] not in changes)
-        return dataclasses.replace(self, **{"citations": kept, **changes})
+        return changed(self, {"citations": kept, **changes})
 
     # sizes
 

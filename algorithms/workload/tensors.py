@@ -77,7 +77,7 @@ def workload_of_tensors(workload: Workload, q: FloatArray, k: FloatArray, v: Flo
 
 def _read_arrays(path: Path, name: str, problems: list[Problem]) -> dict[str, NDArray[np.generic]]:
     """The arrays q, k and v of an archive; missing and oversized ones become problems."""
-    arrays = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

@@ -23,15 +23,15 @@ from algorithms.chip.plan.parameters import (
     TileParameters,
     bad_numbers,
     cached_bytes,
-    knob,
     sized_tiles,
     tiling_of,
     with_tiles_in_flight,
 )
 from algorithms.chip.plan.plan import TilePlan
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.chip.timing.room import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.rounding import ceil_div
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 

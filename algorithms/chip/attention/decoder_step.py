@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from algorithms.chip.attention.decode import SplitParameters, resolved_splits, split_plan
 from algorithms.chip.attention.operators import Elementwise, OperatorParameters, Product
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 
 if TYPE_CHECKING:

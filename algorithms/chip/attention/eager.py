@@ -20,9 +20,10 @@ from algorithms.chip.plan.in_flight import LEAST_STAGES, Stream, decided_buffers
 from algorithms.chip.plan.online import finite
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes, fitting_core_bytes
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.plan.tiles import Tiling, ceil_div, spans
+from algorithms.chip.plan.tiles import Tiling
 from algorithms.chip.timing.room import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.rounding import ceil_div, spans
 from algorithms.workload.shape import FloatArray, Workload
 
 if TYPE_CHECKING:

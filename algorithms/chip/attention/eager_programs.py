@@ -34,8 +34,9 @@ from algorithms.chip.attention.operators import (
     strided_ops,
 )
 from algorithms.chip.plan.in_flight import NEXT_ITEM_HELP, STAGES_HELP, NextItemChoice
-from algorithms.chip.plan.parameters import bad_choices, bad_numbers, cached_bytes, knob
+from algorithms.chip.plan.parameters import bad_choices, bad_numbers, cached_bytes
 from algorithms.chip.plan.plan import Launch
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.reading.errors import InputError
 

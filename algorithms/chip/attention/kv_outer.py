@@ -27,7 +27,6 @@ from algorithms.chip.plan.parameters import (
     bad_choices,
     bad_numbers,
     cached_bytes,
-    knob,
     resolved_tiles,
     tiling_of,
 )
@@ -36,6 +35,7 @@ from algorithms.chip.plan.steps import OPS_PER_MASKED_SCORE, Steps
 from algorithms.chip.plan.tiles import QueryTile, Tiling
 from algorithms.chip.timing.room import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -217,29 +217,29 @@ class _Passing:
         compared = 0 if self.parameters.masked == "edge" or self.base.masked(tile, keys) else OPS_PER_MASKED_SCORE
         per_row = (OPS_PER_OUTPUT - 1 + self.parameters.warps - 1) * work.v_head_dim + OPS_PER_ROW
         key_bytes = loaded * (work.head_dim + work.v_head_dim) * work.dtype_bytes
+        exchange_bytes, exchanges = self._exchanged(issued, key_bytes)
         return replace(
             step,
             load_bytes=key_bytes + rows * (work.head_dim * work.dtype_bytes + self.row_bytes),
             exps=step.exps + issued,  # two factors per row, for what was there and for what is new
             vector_ops=step.vector_ops + issued * (per_row + compared * self.base.columns_issued(keys)),
             store_bytes=rows * self.row_bytes,
-            **self._exchanged(issued, key_bytes),
+            exchange_bytes=exchange_bytes,
+            exchanges=exchanges,
         )
 
-    def _exchanged(self, rows: int, key_bytes: int) -> dict[str, int]:
-        """Through local memory; nothing where one warp has all keys.
+    def _exchanged(self, rows: int, key_bytes: int) -> tuple[int, int]:
+        """Bytes through local memory and waits of all warps for each other; nothing where one warp has all keys.
 
         Every warp reads all queries, its own part of keys and values (once per pass: they stay in registers), the
         statistics of all warps, and its rows of all partial outputs, which are float32.
         """
         work, warps = self.work, self.parameters.warps
         if warps == 1:
-            return {}
+            return 0, 0
         queries = rows * work.head_dim * work.dtype_bytes * (1 + warps)
         of_all_warps = rows * warps * ACCUMULATOR_BYTES
         statistics = of_all_warps * (STATISTICS_BYTES // ACCUMULATOR_BYTES + STATISTICS_READS * warps)
         outputs = 2 * of_all_warps * work.v_head_dim
-        return {
-            "exchange_bytes": queries + statistics + outputs + 2 * key_bytes,
-            "exchanges": EXCHANGES_PER_STEP + (EXCHANGES_PER_PASS if key_bytes else 0),
-        }
+        exchanges = EXCHANGES_PER_STEP + (EXCHANGES_PER_PASS if key_bytes else 0)
+        return queries + statistics + outputs + 2 * key_bytes, exchanges

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from algorithms.chip.algorithm import chip_algorithm
 from algorithms.chip.attention.kv_outer import STATISTICS_BYTES, KeyOuter, KeyOuterParameters, revisited_in_cache
-from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, TileParameters, excess_bytes, fitting_core_bytes, knob
+from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, TileParameters, excess_bytes, fitting_core_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.chip.plan.tiles import Tiling
 from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import Workload
 
 if TYPE_CHECKING:

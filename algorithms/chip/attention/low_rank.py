@@ -15,12 +15,13 @@ import numpy as np
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
 from algorithms.chip.attention.flash import core_bytes, launch_of
 from algorithms.chip.plan.online import OnlineSoftmax
-from algorithms.chip.plan.parameters import TileParameters, footprint, items_held, knob, resolved_tiles, tiling_of
+from algorithms.chip.plan.parameters import TileParameters, footprint, items_held, resolved_tiles, tiling_of
 from algorithms.chip.plan.plan import Matmul, TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.steps import Steps
 from algorithms.chip.plan.tiles import QueryTile
 from algorithms.chip.timing.room import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from algorithms.chip.plan.parameters import bad_numbers, knob
+from algorithms.chip.plan.parameters import bad_numbers
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem, run_lengths
-from algorithms.chip.plan.tiles import ceil_div, spans
+from algorithms.rounding import ceil_div, spans
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.reading.errors import InputError, Problem
 

@@ -17,9 +17,10 @@ from algorithms.chip.attention.decode import SplitParameters, resolved_splits, s
 from algorithms.chip.attention.flash import core_bytes, launch_of
 from algorithms.chip.attention.splits import Split, merge_launch, partial_bytes
 from algorithms.chip.plan.online import merged
-from algorithms.chip.plan.parameters import cached_bytes, knob, tiling_of
+from algorithms.chip.plan.parameters import cached_bytes, tiling_of
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 

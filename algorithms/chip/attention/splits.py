@@ -13,7 +13,8 @@ from algorithms.chip.plan.online import merged
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, TileParameters
 from algorithms.chip.plan.plan import Launch, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.steps import Steps
-from algorithms.chip.plan.tiles import Tiling, ceil_div, spans
+from algorithms.chip.plan.tiles import Tiling
+from algorithms.rounding import ceil_div, spans
 from algorithms.workload.shape import FloatArray, Workload
 
 ENOUGH_ITEMS = 0.8

@@ -24,15 +24,16 @@ from algorithms.chip.plan.parameters import (
     TileParameters,
     excess_bytes,
     fitting_core_bytes,
-    knob,
     resolved_tiles,
     tiling_of,
 )
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs, run_lengths
 from algorithms.chip.plan.steps import Steps
-from algorithms.chip.plan.tiles import QueryTile, Tiling, round_up
+from algorithms.chip.plan.tiles import QueryTile, Tiling
 from algorithms.chip.timing.room import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.rounding import round_up
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from algorithms.chip.latent.program import Program
 from algorithms.chip.plan.in_flight import LEAST_STAGES
 from algorithms.chip.plan.plan import Matmul, TileStep, WorkItem
 from algorithms.chip.plan.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
 from algorithms.workload.shape import Mask
 
 IntArray = NDArray[np.int64]

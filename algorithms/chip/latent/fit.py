@@ -13,9 +13,10 @@ from algorithms.chip.latent.plan import BlockTiles
 from algorithms.chip.latent.program import Program
 from algorithms.chip.latent.room import block_buffers
 from algorithms.chip.plan.in_flight import LEAST_STAGES, NEXT_ITEM_HELP, STAGES_HELP, Buffers, NextItemChoice
-from algorithms.chip.plan.parameters import automatic_row_groups, bad_choices, bad_numbers, excess_bytes, knob
+from algorithms.chip.plan.parameters import automatic_row_groups, bad_choices, bad_numbers, excess_bytes
 from algorithms.chip.plan.plan import Overlap
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.reading.errors import InputError
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from algorithms.chip.latent.program import Product
 from algorithms.chip.plan.in_flight import LEAST_STAGES
 from algorithms.chip.plan.plan import Matmul, TileStep, WorkItem
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
 
 Value = TypeVar("Value")
 ItemRuns = tuple[tuple[WorkItem, int], ...]

@@ -25,7 +25,7 @@ from algorithms.chip.latent.gemm import GemmTiles, ItemRuns, Task, gemm_items
 from algorithms.chip.latent.program import Append, Attention, Contraction, Pointwise, Program, Role
 from algorithms.chip.plan.in_flight import Buffers
 from algorithms.chip.plan.plan import Launch, Overlap, TilePlan
-from algorithms.chip.plan.tiles import ceil_div
+from algorithms.rounding import ceil_div
 
 OPS_PER_POINTWISE = 4
 """Square and add, then multiply, of a normalisation; two multiply-adds of a rotation; either with a convert."""

@@ -12,7 +12,7 @@ from algorithms.chip.latent.plan import BlockTiles, product_tasks
 from algorithms.chip.latent.program import Product, Program
 from algorithms.chip.plan.in_flight import Buffers, NextItemChoice, Stream, decided_buffers
 from algorithms.chip.plan.parameters import excess_bytes, fitting_core_bytes
-from algorithms.chip.plan.tiles import ceil_div
+from algorithms.rounding import ceil_div
 
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator

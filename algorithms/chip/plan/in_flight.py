@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from algorithms.chip.plan.tiles import ceil_div
+from algorithms.rounding import ceil_div
 
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
@@ -16,7 +16,9 @@ from algorithms.chip.plan.in_flight import (
     decided_buffers,
 )
 from algorithms.chip.plan.plan import Overlap, TileOrder
-from algorithms.chip.plan.tiles import Tiling, ceil_div, round_up
+from algorithms.chip.plan.tiles import Tiling
+from algorithms.rounding import ceil_div, round_up
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator.errors import CapacityError
@@ -40,11 +42,6 @@ WELL_SHARED = 1.1
 """A larger tile is taken if the work takes no longer than this factor of the best."""
 PACKING_GAIN = 0.9
 """Heads are packed when tiles are fuller with it, by this factor (flash-attention, hopper/heuristics.h)."""
-
-
-def knob(help_text: str, unit: str | None = None) -> dict[str, object]:
-    """Metadata of a parameter."""
-    return {"help": help_text, **({"unit": unit} if unit else {})}
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def bad_numbers(parameters: object, lowest: dict[str, int]) -> list[Problem]:
     ]
 
 
-def bad_choices(parameters: object, kinds: dict[str, object]) -> list[Problem]:
+def bad_choices(parameters: object, kinds: Mapping[str, object]) -> list[Problem]:
     """Parameters that are none of the values their type names."""
     return [
         Problem(f"must be one of {', '.join(get_args(kind))} (got {getattr(parameters, name)!r})", field=name)

@@ -113,7 +113,8 @@ class WorkItem:
             "store_bytes": self.last_store_bytes,
             "vector_ops": self.last_vector_ops,
         }
-        return extra.get(name, 0) + sum(getattr(step, name) * times for step, times in self.steps)
+        of_steps: int = extra.get(name, 0) + sum(getattr(step, name) * times for step, times in self.steps)
+        return of_steps
 
     @property
     def step_count(self) -> int:

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from algorithms.workload.changes import changed
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 FITTABLE = (
@@ -104,7 +105,7 @@ class KernelProfile:
             raise InputError(
                 [Problem(f"{name!r} cannot be fitted", hint=did_you_mean(name, FITTABLE)) for name in unknown]
             )
-        return dataclasses.replace(self, **numbers)
+        return changed(self, numbers)
 
 
 def _bad_shares(profile: KernelProfile) -> list[Problem]:

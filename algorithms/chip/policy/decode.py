@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 import numpy as np
 
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
-from algorithms.chip.plan.parameters import knob
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.policy.plan import StepShape, attended_keys, policy_plan
 from algorithms.chip.policy.run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost_in, step_record
 from algorithms.kv.cost import BARRIERS, StackCost
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from algorithms.chip.plan.parameters import (
 )
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.chip.policy.work import (
     Amount,
     exported_bytes,
@@ -33,6 +32,7 @@ from algorithms.chip.policy.work import (
     probabilities_launch,
 )
 from algorithms.kv.cost import CacheShape, Read, StackCost, StepCost
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import Accelerator
 

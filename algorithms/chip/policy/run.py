@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from algorithms.chip.plan.exchange import check_tiers, memory_tiers
-from algorithms.chip.plan.parameters import TileParameters, bad_choices, knob
+from algorithms.chip.plan.parameters import TileParameters, bad_choices
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import Layout
 from algorithms.kv.cost import CacheShape, StackCost
@@ -26,6 +26,7 @@ from algorithms.kv.run.stream import KVStream
 from algorithms.kv.run.timing import StepWorth, TimingOptions, TimingRun
 from algorithms.kv.text import parse_policy
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 

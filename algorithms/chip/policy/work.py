@@ -13,8 +13,8 @@ from itertools import groupby
 
 from algorithms.chip.plan.parameters import cached_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.kv.cost import BARRIERS, Barrier, CacheShape, ScoreExport, StepCost, Work
+from algorithms.rounding import ceil_div
 from hwmodels.chips.accelerator import Accelerator
 
 _ITEM_BYTES = 32 * 1024

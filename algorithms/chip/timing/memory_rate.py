@@ -109,4 +109,5 @@ def _addresses(tier: DramTier, run: int, streams: int, total_bytes: int, scatter
     reader = np.arange(streams, dtype=np.int64)
     bases = reader * region + reader * skew % region // run * run
     address = (bases + run * np.arange(rounds, dtype=np.int64)[:, None]).ravel()
-    return np.minimum(address, organisation.capacity_bytes - run)
+    starts: IntArray = np.minimum(address, organisation.capacity_bytes - run)
+    return starts

@@ -114,7 +114,8 @@ class WaveIndex:
     @property
     def clusters(self) -> int:
         """Clusters per head."""
-        return self.sizes.shape[1]
+        count: int = self.sizes.shape[1]
+        return count
 
     def add(self, found: Clusters, start: int) -> None:
         """Add the clusters of the tokens from position `start` on."""

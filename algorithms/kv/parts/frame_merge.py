@@ -148,4 +148,5 @@ class FrameMergeState(PolicyState):
 def _directions(keys: Array) -> Array:
     """Unit keys of each frame in one row: `(frames, heads * tokens * dim)` from `(heads, frames, tokens, dim)`."""
     unit = keys / np.maximum(np.linalg.norm(keys, axis=-1, keepdims=True), 1e-12)
-    return unit.swapaxes(0, 1).reshape(keys.shape[1], -1)
+    rows: Array = unit.swapaxes(0, 1).reshape(keys.shape[1], -1)
+    return rows

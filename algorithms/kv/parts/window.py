@@ -37,8 +37,10 @@ class RecentQueries:
 
         The softmax is causal and runs over everything resident, the window's own keys included.
         """
+        if self.q is None:
+            raise RuntimeError("no query has come yet")
         visible = Visible(cache.keys, cache.values, cache.positions, cache.valid)
-        return attend(self.q, self.positions, visible, column_sums=True).column_sums
+        return attend(self.q, self.positions, visible, column_sums=True).asked_sums
 
     def work(self, layer: LayerContext, cache: KVCache) -> Work:
         """Cost of `probabilities` as a separate QK pass."""

@@ -99,7 +99,8 @@ class LayerShares:
         """Share of each layer `(layers,)`, adding up to 1."""
         logits = -self.variances.astype(np.float64) / self._temperature
         weights = np.exp(logits - logits.max())
-        return weights / weights.sum()
+        found: Array = weights / weights.sum()
+        return found
 
 
 class _Evict3RState(PolicyState):
@@ -107,7 +108,8 @@ class _Evict3RState(PolicyState):
 
     def __init__(self, policy: Evict3R, layer: LayerContext) -> None:
         super().__init__(policy, layer)
-        self._shares = layer.shared
+        shared, layers = layer.shared, layer.shape.layers
+        self._shares = shared if isinstance(shared, LayerShares) else LayerShares(layers, policy.temperature)
         self._dtype = np.dtype(policy.accumulator)
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:

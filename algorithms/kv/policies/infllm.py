@@ -96,7 +96,7 @@ class InfLLMState(PolicyState):
     def __init__(self, policy: InfLLM, layer: LayerContext) -> None:
         super().__init__(policy, layer)
         self._init = 0
-        self._local_mass: Array | None = None
+        self._local_mass: Array = np.empty((1, 0))
         self.memory = BlockMemory(layer, layer.placement or Placement(), policy.cached, policy.block)
         self._representatives: list[Array] = []
         self._open = 0
@@ -173,9 +173,8 @@ class InfLLMState(PolicyState):
         return (local.astype(float) + beyond), local.astype(float)
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        mass = np.array(seen.attended.column_sums[:, -self._open :])
-        if self._local_mass is not None:
-            mass[:, : self._local_mass.shape[1]] += self._local_mass
+        mass = np.array(seen.attended.asked_sums[:, -self._open :])
+        mass[:, : self._local_mass.shape[1]] += self._local_mass
         self._local_mass = mass
         self._close_blocks(cache)
 

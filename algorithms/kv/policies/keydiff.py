@@ -41,7 +41,8 @@ class _KeyDiffState(RowScoreState):
         unit = keys / np.maximum(np.linalg.norm(keys, axis=-1, keepdims=True), 1e-12)
         anchor = unit.mean(1, keepdims=True)
         anchor /= np.maximum(np.linalg.norm(anchor, axis=-1, keepdims=True), 1e-12)
-        return -(unit * anchor).sum(-1)
+        score: Array = -(unit * anchor).sum(-1)
+        return score
 
     def score(self, step: Step, cache: KVCache) -> Array:
         shape, keys = self.layer.shape, int(cache.lengths.sum())

@@ -67,7 +67,8 @@ class _KNormState(RowScoreState):
         self.spend(Work("key norms", macs=rows * shape.head_dim, write_bytes=rows * SCORE_BYTES, moment="before"))
 
     def score_rows(self, keys: Array, values: Array) -> Array:
-        return -np.linalg.norm(keys.astype(np.float64), axis=-1)
+        score: Array = -np.linalg.norm(keys.astype(np.float64), axis=-1)
+        return score
 
     def score(self, step: Step, cache: KVCache) -> Array:
         return np.asarray(self.column(cache, "norm"))

@@ -92,7 +92,8 @@ class _LagKVState(RowScoreState):
         high = cut[:, 1:].max(2, keepdims=True)
         spread = ((cut[:, :-1] - low) / (high - low)).std(-1, ddof=1)
         weight = np.exp(spread - spread.max(-1, keepdims=True))
-        return weight / weight.sum(-1, keepdims=True)
+        probability: Array = weight / weight.sum(-1, keepdims=True)
+        return probability
 
     def score(self, step: Step, cache: KVCache) -> Array:
         shape, keys = self.layer.shape, int(cache.lengths.sum())

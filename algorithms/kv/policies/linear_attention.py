@@ -73,7 +73,8 @@ class _LinearState(PolicyState):
         self._matrix = self._matrix + keys.swapaxes(1, 2) @ values
         self._normaliser = self._normaliser + keys.sum(1)
         self._charge(step.tokens)
-        return (total / (weight + EPSILON)[..., None]).reshape(output.shape)
+        result: Array = (total / (weight + EPSILON)[..., None]).reshape(output.shape)
+        return result
 
     def _past(self, mapped: Array) -> tuple[Array | float, Array | float]:
         if isinstance(self._matrix, float) or isinstance(self._normaliser, float):

@@ -59,7 +59,7 @@ class _OracleState(PolicyState):
         else:
             visible = Visible(cache.keys, cache.values, cache.positions, cache.valid)
             attended = attend(step.q, step.positions, visible, causal=step.causal, column_sums=True)
-            scores = attended.column_sums.reshape(cache.heads, group, -1).mean(1)
+            scores = attended.asked_sums.reshape(cache.heads, group, -1).mean(1)
         if cache.valid is not None:
             scores = np.where(cache.valid, scores, -np.inf)
         return Selection.of_mask(top_mask(scores, capacity), cache.heads)

@@ -37,8 +37,8 @@ class PerHead(KVPolicy):
         problems_to_error(problems)
 
     def _rows(self) -> tuple[tuple[int, ...], ...]:
-        nested = bool(self.assign) and isinstance(self.assign[0], tuple)
-        return self.assign if nested else (self.assign,)
+        nested = tuple(row for row in self.assign if isinstance(row, tuple))
+        return nested or (tuple(index for index in self.assign if isinstance(index, int)),)
 
     def split(self, shape: CacheShape, layer: int) -> tuple[HeadPart, ...]:
         rows = self._rows()

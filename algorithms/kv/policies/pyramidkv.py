@@ -62,7 +62,7 @@ class _PyramidState(SnapKVState):
     policy: PyramidKV
 
     def capacity(self, cache: KVCache) -> int:
-        budget = self.layer.budget
-        seen = cache.tokens_seen
-        kept = budget.tokens if budget.tokens is not None else seen * budget.fraction_kept
-        return self.policy.layer_tokens(seen, kept, self.layer.layer, self.layer.shape.layers)
+        budget, seen = self.layer.budget, cache.tokens_seen
+        if budget is None:
+            return super().capacity(cache)
+        return self.policy.layer_tokens(seen, budget.keys(seen), self.layer.layer, self.layer.shape.layers)

@@ -87,7 +87,8 @@ class QuestState(PolicyState):
         grouped = q.reshape(cache.heads, -1, q.shape[-1])
         best = np.maximum(grouped, 0) @ high.swapaxes(1, 2)
         best += np.minimum(grouped, 0) @ low.swapaxes(1, 2)
-        return best.sum(1) * (cache.heads / q.shape[0])
+        found: Array = best.sum(1) * (cache.heads / q.shape[0])
+        return found
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         page, recent = self.policy.page, self.policy.recent

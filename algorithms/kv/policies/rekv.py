@@ -105,12 +105,12 @@ class _ReKVState(PolicyState):
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         if step.phase in ("prefill", "frame"):
             return self._window(step, cache)
-        frames = 0 if self._means is None else self._means.shape[1]
-        wanted = self._wanted(cache)
-        if frames <= wanted:
+        means, wanted = self._means, self._wanted(cache)
+        if means is None or means.shape[1] <= wanted:
             return None
+        frames = means.shape[1]
         if step.question or self._chosen is None:
-            self._chosen = self._ask(step, frames, wanted)
+            self._chosen = self._ask(step, means, wanted)
             self._memory.fetch(self, [self._chosen.tolist()], step)
         mask = np.ones(cache.count, bool)
         mask[: frames * self.policy.frame] = np.repeat(np.isin(np.arange(frames), self._chosen), self.policy.frame)
@@ -122,10 +122,10 @@ class _ReKVState(PolicyState):
             return None
         return Selection.of_mask((np.arange(cache.count) >= start)[None], cache.heads)
 
-    def _ask(self, step: Step, frames: int, wanted: int) -> IntArray:
-        shape = self.layer.shape
+    def _ask(self, step: Step, means: Array, wanted: int) -> IntArray:
+        shape, frames = self.layer.shape, means.shape[1]
         query = step.q.mean(1).reshape(shape.kv_heads, -1, step.q.shape[-1]).sum(1)
-        scores = np.einsum("hfd,hd->f", self._means, query)
+        scores = np.einsum("hfd,hd->f", means, query)
         self.spend(
             Work(
                 "frame scores",

@@ -165,7 +165,7 @@ class _RetroState(PolicyState):
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         p = self.policy
-        if self.index.clusters == 0 or step.phase == "prefill":
+        if self.memory is None or step.phase == "prefill":  # nothing was indexed yet, or all is seen
             return None
         rank = self.index.rank(step.q)
         exact, estimated = self._zones(rank)
@@ -226,7 +226,8 @@ class _RetroState(PolicyState):
     def fast_tokens(self, cache: KVCache) -> IntArray:
         steady = self.policy.sink + cache.count - self.policy.sink - self.index.tokens
         held = 0 if self.memory is None else self.memory.tiers.fast_blocks() * self.policy.cluster
-        return np.minimum(np.zeros(cache.heads, np.int64) + steady + held, cache.count)
+        found: IntArray = np.minimum(np.zeros(cache.heads, np.int64) + steady + held, cache.count)
+        return found
 
     def state_bytes(self, cache: KVCache) -> float:
         shape = self.layer.shape

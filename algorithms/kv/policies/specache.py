@@ -115,14 +115,14 @@ class _SpeCacheState(PolicyState):
         return fresh if copy is None else np.concatenate([copy, fresh], 1)
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
-        if step.phase == "prefill" or self.coded == 0:
+        if step.phase == "prefill" or self._keys is None:
             return None
         fetched = self._fetched
         arrived = 0 if fetched is None else np.count_nonzero(fetched)
-        self._guess(step, cache)
+        self._guess(step, cache, self._keys)
         share = (self.coded * cache.heads - arrived) / (cache.count * cache.heads)
         self.token_bytes = self.layer.shape.token_bytes * (1 - share) + self._low_token_bytes() * share
-        if not self.layer.outputs:
+        if self._values is None:  # no outputs are wanted
             return None
         low = np.zeros((cache.heads, cache.count), bool)
         low[:, : self.coded] = True
@@ -134,12 +134,12 @@ class _SpeCacheState(PolicyState):
         index = np.broadcast_to(np.arange(cache.count), (cache.heads, cache.count))
         return Selection(index, cache.lengths.copy(), keys=keys, values=values)
 
-    def _guess(self, step: Step, cache: KVCache) -> None:
-        """Pick and fetch what the next step will need."""
+    def _guess(self, step: Step, cache: KVCache, copy: Array) -> None:
+        """Pick and fetch what the next step will need, by its keys in the low-bit copy."""
         guess = step.q[:, -1] if step.next_q is None else step.next_q
         shape, coded = self.layer.shape, self.coded
         grouped = guess.reshape(cache.heads, -1, guess.shape[-1])
-        self._fetched = top_mask(_mean_probability(grouped, self._keys), min(self.policy.top, coded))
+        self._fetched = top_mask(_mean_probability(grouped, copy), min(self.policy.top, coded))
         chosen, lengths = indices_of(self._fetched)
         self._memory.fetch(self, [row[:n].tolist() for row, n in zip(chosen, lengths, strict=True)], step, ahead=1)
         rows = shape.query_heads * coded
@@ -165,4 +165,5 @@ def _mean_probability(q: Array, keys: Array) -> Array:
     if logits.shape[1] == 1:
         return logits[:, 0]
     weight = np.exp(logits - logits.max(-1, keepdims=True))
-    return (weight / weight.sum(-1, keepdims=True)).mean(1)
+    found: Array = (weight / weight.sum(-1, keepdims=True)).mean(1)
+    return found

@@ -19,6 +19,7 @@ from algorithms.kv import (
     oldest,
     problems_to_error,
 )
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("streaming_llm", aliases=("streaming",))
@@ -56,8 +57,15 @@ class StreamingLLM(KVPolicy):
     def kept_for(self, length: int, coming: int) -> IntArray:
         """Ranks kept of a cache of `length` keys when room is made for `coming` tokens before a prompt.
 
-        The published chat example evicts so once per prompt instead of once per token; `recent` must be set.
+        The published chat example evicts so once per prompt instead of once per token.
+
+        Raises
+        ------
+        InputError
+            If `recent` is not set.
         """
+        if self.recent is None:
+            raise InputError(Problem("must be set to make room before a prompt", field=f"policy.{self.name}.recent"))
         ranks = np.arange(length)
         if length + coming <= self.sink + self.recent:
             return ranks

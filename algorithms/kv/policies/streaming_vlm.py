@@ -92,7 +92,8 @@ class _ModalityState(PolicyState):
             window = capacity - p.text_sink - p.text_window
         ordinal = self.column(cache, "ordinal", 0, np.int64)[0]
         stays = np.where(vision, _from_newest(vision) < window, _from_newest(~vision) < p.text_window)
-        return (stays | (~vision & (ordinal < p.text_sink)))[None]
+        kept: Mask = (stays | (~vision & (ordinal < p.text_sink)))[None]
+        return kept
 
     def state_bytes(self, cache: KVCache) -> float:
         return cache.count / 8

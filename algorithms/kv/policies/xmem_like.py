@@ -111,4 +111,5 @@ class _XMemState(PolicyState):
 def _mix(keys: Array, values: Array, chosen: Mask, candidates: Mask) -> Array:
     logits = keys[chosen] @ keys[candidates].T / np.sqrt(keys.shape[1])
     weight = np.exp(logits - logits.max(1, keepdims=True))
-    return weight @ values[candidates] / weight.sum(1, keepdims=True)
+    merged: Array = weight @ values[candidates] / weight.sum(1, keepdims=True)
+    return merged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,14 +13,16 @@ from algorithms.kv.cost import (
     Copy,
     Occupancy,
     Read,
-    Runs,
     ScoreExport,
     StepCost,
+    Transfer,
+    Work,
     Write,
 )
 from algorithms.kv.layer import Need
 from algorithms.kv.policy import PolicyState
 from algorithms.kv.ranking import IntArray
+from algorithms.kv.run.runs import Runs
 from algorithms.kv.step import Selection, Step
 
 
@@ -80,10 +82,10 @@ class HeadRecord:
     runs: Runs
     written: IntArray
     answered: IntArray
-    dropped: list[Dropped] = field(default_factory=list)
-    wanted: frozenset[Need] = frozenset()
-    output: Array | None = None
-    positions: IntArray | None = None
+    dropped: list[Dropped]
+    wanted: frozenset[Need]
+    output: Array | None
+    positions: IntArray
 
     @classmethod
     def of(
@@ -144,7 +146,9 @@ def step_cost(
     attended = np.zeros(shape.kv_heads, np.int64)
     resident = np.zeros(shape.kv_heads, np.int64)
     pairs = 0
-    work, transfers, hits, misses = [], [], 0, 0
+    work: list[Work] = []
+    transfers: list[Transfer] = []
+    hits = misses = 0
     for record in records:
         attended[record.heads] = record.attended
         resident[record.heads] = record.cache.lengths

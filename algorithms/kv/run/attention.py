@@ -93,6 +93,13 @@ class Attended:
     last_probabilities: Array | None
     log_sum_exp: Array
 
+    @property
+    def asked_sums(self) -> Array:
+        """`column_sums` of those that asked for them; raises RuntimeError for others."""
+        if self.column_sums is None:
+            raise RuntimeError("column sums were not asked for")
+        return self.column_sums
+
 
 def attend(
     q: Array,
@@ -160,7 +167,7 @@ def _logits(q: Array, keys: Array, bias: Array | None) -> Array:
     """`(kv_heads, group, m, n)` of `q.k / sqrt(d) + bias`."""
     kv_heads, group, m, head_dim = q.shape
     flat = q.reshape(kv_heads, group * m, head_dim) / np.sqrt(head_dim).astype(q.dtype)
-    logits = (flat @ keys.swapaxes(1, 2)).reshape(kv_heads, group, m, -1)
+    logits: Array = (flat @ keys.swapaxes(1, 2)).reshape(kv_heads, group, m, -1)
     if bias is not None:
         logits += bias[:, None, None, :]
     return logits

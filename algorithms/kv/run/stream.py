@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -76,7 +76,8 @@ class _Part:
     def query_rows(self, step: Step) -> IntArray:
         """Rows of `step.q` that belong to these heads; `q` may have fewer heads per group than the model."""
         group = step.q.shape[0] // step.k.shape[0]
-        return (self.heads[:, None] * group + np.arange(group)).ravel()
+        rows: IntArray = (self.heads[:, None] * group + np.arange(group)).ravel()
+        return rows
 
     def narrow(self, step: Step) -> Step:
         """The step as these heads see it."""
@@ -214,7 +215,13 @@ class KVStream:
     # running
 
     def prefill(
-        self, q: Array, k: Array, v: Array, chunk: int | None = None, **details: Array | None
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        chunk: int | None = None,
+        information: Array | None = None,
+        modality: IntArray | None = None,
     ) -> list[StepResult]:
         """A prompt, in one causal pass or in chunks; the last one ends the prefill.
 
@@ -229,7 +236,8 @@ class KVStream:
                 v[:, start : start + chunk],
                 phase="prefill",
                 closes=start + chunk >= total,
-                **{name: None if value is None else value[start : start + chunk] for name, value in details.items()},
+                information=None if information is None else information[start : start + chunk],
+                modality=None if modality is None else modality[start : start + chunk],
             )
             for start in range(0, total, chunk)
         ]
@@ -372,6 +380,18 @@ def _check_mask(mask: Mask, part: _Part) -> None:
         raise InputError(Problem(f"keep of KV policy {name!r} must return None or {expected}, it returned {found}"))
 
 
+class StreamOptions(TypedDict, total=False):
+    """What `KVStack` hands on to the streams of its layers, see `KVStream`."""
+
+    accounting: Accounting | None
+    placement: Placement | None
+    when: Schedule | None
+    outputs: bool
+    seed: int
+    context_tokens: int | None
+    head_labels: Sequence[int] | None
+
+
 class KVStack:
     """The layers of a model, stepped together.
 
@@ -391,8 +411,8 @@ class KVStack:
         shape: CacheShape,
         budget: KVBudget | None = None,
         *,
-        source: tuple[Array, Array] | Sequence[tuple[Array, Array]] | None = None,
-        **options: object,
+        source: tuple[Array, Array] | list[tuple[Array, Array]] | None = None,
+        **options: Unpack[StreamOptions],
     ) -> None:
         shared = policy.share(shape)
         sources = source if isinstance(source, list) else [source] * shape.layers

@@ -90,7 +90,8 @@ class SurrogateStream:
         at = np.linspace(0, knots - 1, tokens)
         low = np.minimum(at.astype(np.int64), knots - 2)
         share = (at - low)[:, None]
-        return ((1 - share) * walk[low] + share * walk[low + 1]).astype(np.float32)[None]
+        drift: Array = ((1 - share) * walk[low] + share * walk[low + 1]).astype(np.float32)[None]
+        return drift
 
     def queries(self, end: int, rows: int) -> list[Array]:
         """For every layer, `rows` queries `(heads, rows, dim)` of the tokens before `end`."""
