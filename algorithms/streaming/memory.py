@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from algorithms.memory.binding import dram_description
-from algorithms.memory.capacity import Room, check_fits
+from algorithms.memory.capacity import Capacity, check_fits
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.reading.errors import InputError, Problem
@@ -74,7 +74,7 @@ def on_memory(graph: Graph, workload: Workload, parameters: StreamingParameters,
     rows = _rows_per_load(workload, parameters)
     shapes = {"keys": workload.k_shape, "values": workload.v_shape}
     sizes = [(name, math.prod(shape) * DTYPE_BYTES[workload.dtype]) for name, shape in shapes.items()]
-    check_fits(Room.of_tier(_tier(parameters.kv_tier)), sizes, workload.dtype)
+    check_fits(Capacity.of_tier(_tier(parameters.kv_tier)), sizes, workload.dtype)
     server = _server(parameters, clock_hz)
     tables = _tables(workload, rows, parameters.queries_per_pass)
     buffer = parameters.kv_buffer_rows or parameters.kv_outstanding * rows

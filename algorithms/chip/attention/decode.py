@@ -28,7 +28,7 @@ from algorithms.chip.plan.parameters import (
     with_tiles_in_flight,
 )
 from algorithms.chip.plan.plan import TilePlan
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
 from algorithms.rounding import ceil_div
 from algorithms.workload.levers import knob

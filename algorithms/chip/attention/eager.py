@@ -21,7 +21,7 @@ from algorithms.chip.plan.online import finite
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes, fitting_core_bytes
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.plan.tiles import Tiling
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
 from algorithms.rounding import ceil_div, spans
 from algorithms.workload.shape import FloatArray, Workload

@@ -27,7 +27,7 @@ from algorithms.chip.plan.parameters import (
 from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem, run_lengths
 from algorithms.chip.plan.steps import Steps
 from algorithms.chip.plan.tiles import QueryTile, Tiling
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
 from algorithms.workload.shape import FloatArray, Workload
 

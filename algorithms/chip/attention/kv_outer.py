@@ -33,7 +33,7 @@ from algorithms.chip.plan.parameters import (
 from algorithms.chip.plan.plan import TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.chip.plan.steps import OPS_PER_MASKED_SCORE, Steps
 from algorithms.chip.plan.tiles import QueryTile, Tiling
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
 from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload

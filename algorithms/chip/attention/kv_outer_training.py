@@ -15,7 +15,7 @@ from algorithms.chip.attention.kv_outer import STATISTICS_BYTES, KeyOuter, KeyOu
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, TileParameters, excess_bytes, fitting_core_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.chip.plan.tiles import Tiling
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.workload.levers import knob
 from algorithms.workload.shape import Workload
 

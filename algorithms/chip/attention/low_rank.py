@@ -19,7 +19,7 @@ from algorithms.chip.plan.parameters import TileParameters, footprint, items_hel
 from algorithms.chip.plan.plan import Matmul, TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.steps import Steps
 from algorithms.chip.plan.tiles import QueryTile
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
 from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload

@@ -13,11 +13,11 @@ import numpy as np
 
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
 from algorithms.chip.latent.attend import KeyCuts, attend
+from algorithms.chip.latent.capacity import block_core_bytes
 from algorithms.chip.latent.fit import BlockParameters, block_tiles, resolved_block
 from algorithms.chip.latent.orders import Order, latent_program, plain_program
 from algorithms.chip.latent.plan import BlockPlan, plan_block
 from algorithms.chip.latent.program import Program, core_of
-from algorithms.chip.latent.room import block_core_bytes
 from algorithms.chip.latent.values import compute, draw_step, up_to_heads
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.registry import ALGORITHMS, Tensors

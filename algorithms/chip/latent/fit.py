@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from algorithms.chip.latent.capacity import block_buffers
 from algorithms.chip.latent.core import CoreShape, CoreTiles, Expansion, choose_splits, core_shape
 from algorithms.chip.latent.gemm import GemmTiles
 from algorithms.chip.latent.plan import BlockTiles
 from algorithms.chip.latent.program import Program
-from algorithms.chip.latent.room import block_buffers
 from algorithms.chip.plan.in_flight import LEAST_STAGES, NEXT_ITEM_HELP, STAGES_HELP, Buffers, NextItemChoice
 from algorithms.chip.plan.parameters import automatic_row_groups, bad_choices, bad_numbers, excess_bytes
 from algorithms.chip.plan.plan import Overlap

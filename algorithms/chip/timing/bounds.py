@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.timing.pace import padded_flops
+from algorithms.chip.timing.throughput import padded_flops
 from hwmodels.chips.accelerator import Accelerator
 
 

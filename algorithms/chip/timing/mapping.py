@@ -15,11 +15,11 @@ from algorithms.chip.plan.exchange import Exchange, exchange
 from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
 from algorithms.chip.timing.bounds import Bounds, bounds_of
-from algorithms.chip.timing.core_graph import Fabric, TierPace, cores_graph
+from algorithms.chip.timing.core_graph import Fabric, TierThroughput, cores_graph
 from algorithms.chip.timing.dispatch import dispatch, sample_cores
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.memory_rate import at_fidelity
-from algorithms.chip.timing.pace import TICKS_PER_CYCLE, Pace
+from algorithms.chip.timing.throughput import TICKS_PER_CYCLE, Throughput
 from algorithms.chip.timing.traffic import Traffic, traffic
 from hwmodels.chips.accelerator import Accelerator
 from simulator import Graph, Result, simulate
@@ -186,17 +186,17 @@ def time_plan(
 @lru_cache(maxsize=256)
 def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode: Mode) -> LaunchRun:
     """Simulate one launch; equal launches are simulated once."""
-    pace = Pace.of(launch, chip, profile)
+    throughput = Throughput.of(launch, chip, profile)
     places = chip.cores * profile.items_per_core
     moved = traffic(launch, chip, places)
     active = min(chip.cores, max(launch.item_count, 1))
-    fair = _fabric(chip, pace, moved, active)
+    fair = _fabric(chip, throughput, moved, active)
 
     guesses: dict[int, float] = {}
 
     def estimate(item: WorkItem) -> float:
         if id(item) not in guesses:  # the launch keeps its items alive
-            guesses[id(item)] = pace.item_estimate(item, fair.memory.bytes_per_tick)
+            guesses[id(item)] = throughput.item_estimate(item, fair.memory.bytes_per_tick)
         return guesses[id(item)]
 
     slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
@@ -204,9 +204,9 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
     representatives = REPRESENTATIVES if launch.total("exps") else FEWER_REPRESENTATIVES
     simulated = slots if mode == "exact" else sample_cores(slots, representatives)
     sampled = len({slot.core for slot in simulated})
-    fabric = _fabric(chip, pace, moved, working / sampled if sampled else 1)
-    graph = cores_graph(launch.name, simulated, pace, fabric)
-    result = simulate(graph, timing_only=True, digest=False, clock_hz=pace.tick_hz)
+    fabric = _fabric(chip, throughput, moved, working / sampled if sampled else 1)
+    graph = cores_graph(launch.name, simulated, throughput, fabric)
+    result = simulate(graph, timing_only=True, digest=False, clock_hz=throughput.tick_hz)
     return LaunchRun(
         name=launch.name,
         seconds=result.seconds,
@@ -223,13 +223,13 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
     )
 
 
-def _fabric(chip: Accelerator, pace: Pace, moved: Traffic, sharers: float) -> Fabric:
+def _fabric(chip: Accelerator, throughput: Throughput, moved: Traffic, sharers: float) -> Fabric:
     """Tiers as ``1 / sharers`` of the cores see them."""
-    fraction = pace.profile.bandwidth_fraction
+    fraction = throughput.profile.bandwidth_fraction
     memory = chip.memory
 
-    def tier(name: str, bytes_per_second: float, latency_s: float) -> TierPace:
-        return TierPace(name, bytes_per_second / sharers / pace.tick_hz, pace.ticks(latency_s))
+    def tier(name: str, bytes_per_second: float, latency_s: float) -> TierThroughput:
+        return TierThroughput(name, bytes_per_second / sharers / throughput.tick_hz, throughput.ticks(latency_s))
 
     cache = None
     if chip.caches:

@@ -163,7 +163,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     """
     from algorithms.chip.timing.energy import energy_of
     from algorithms.chip.timing.mapping import time_plan
-    from algorithms.chip.timing.room import check_tensors_fit
+    from algorithms.chip.timing.capacity import check_tensors_fit
 
     started = time.perf_counter()
     algorithm = _chip_algorithm(point)

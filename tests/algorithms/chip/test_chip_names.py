@@ -8,7 +8,7 @@ import pytest
 
 from algorithms.chip.algorithm import chip_algorithm, chip_algorithm_names, get_chip_algorithm
 from algorithms.chip.plan.plan import TilePlan
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator

@@ -143,16 +143,16 @@ def test_expansion_inside_the_attention_makes_each_key_once():
     workload = MODELS["v3"].with_(q_len=64, kv_len=2048, phase="decode", mask="full")
     inside, before = (block_plan("exp", workload, inside=choice, tile_columns=32) for choice in ("always", "never"))
     assert inside.counters.flops == before.counters.flops
-    assert inside.counters.detour_bytes == 0
-    assert before.counters.detour_bytes == 2 * 2 * 2048 * 128 * 256  # bfloat16, written and read
+    assert inside.counters.spill_bytes == 0
+    assert before.counters.spill_bytes == 2 * 2 * 2048 * 128 * 256  # bfloat16, written and read
     made = [step.scores for item, _ in inside.plan.launches[-2].items for step, _ in item.steps]
     assert all(len(products) == 3 for products in made)  # keys, values, scores
 
 
 def test_a_composite_never_leaves_the_cores_unless_too_many_tokens_share_it():
     few, many = (MODELS["v3"].with_(q_len=1, kv_len=512, phase="decode", mask="full", batch=n) for n in (1, 2048))
-    assert block_plan("rc", few).counters.detour_bytes == 0
-    assert block_plan("rc", many).counters.detour_bytes >= 2 * 2 * 128 * 1536 * 512
+    assert block_plan("rc", few).counters.spill_bytes == 0
+    assert block_plan("rc", many).counters.spill_bytes >= 2 * 2 * 128 * 1536 * 512
 
 
 @pytest.mark.parametrize("cores", [1, 7, 132])

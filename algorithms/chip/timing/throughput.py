@@ -54,7 +54,7 @@ class StepTicks:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """Converts work into ticks for one launch.
 
     Parameters
@@ -72,7 +72,7 @@ class Pace:
     _made: dict[int, tuple[TileStep, StepTicks]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, launch: Launch, chip: Accelerator, profile: KernelProfile) -> Pace:
+    def of(cls, launch: Launch, chip: Accelerator, profile: KernelProfile) -> Throughput:
         """For a launch on a chip."""
         return cls(chip.core, launch, profile, chip.clock_hz * profile.clock_fraction)
 

@@ -37,7 +37,7 @@ def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> 
     """
     return max(
         fitting_core_bytes(chip, holding.operands, holding.accumulators, holding.what)
-        for holding in _Room.of(program, tiles).holdings(tiles.buffers)
+        for holding in _Launches.of(program, tiles).holdings(tiles.buffers)
     )
 
 
@@ -45,16 +45,16 @@ def block_buffers(
     program: Program, tiles: BlockTiles, stages: int, next_item: NextItemChoice, chip: Accelerator
 ) -> tuple[int, NextItemChoice]:
     """`stages` and `next_item` for all launches, by `algorithms.chip.plan.in_flight.decided_buffers`."""
-    room = _Room.of(program, tiles)
+    launches = _Launches.of(program, tiles)
 
     def excess(held: Buffers) -> float:
-        return max(excess_bytes(chip.core, each.operands, each.accumulators) for each in room.holdings(held))
+        return max(excess_bytes(chip.core, each.operands, each.accumulators) for each in launches.holdings(held))
 
-    return decided_buffers(chip, room.streams(), stages, next_item, excess)
+    return decided_buffers(chip, launches.streams(), stages, next_item, excess)
 
 
 @dataclass(frozen=True)
-class _Room:
+class _Launches:
     """The attention and the products of a block, with their tiles."""
 
     tiles: BlockTiles
@@ -62,7 +62,7 @@ class _Room:
     tasks: tuple[Task, ...]
 
     @classmethod
-    def of(cls, program: Program, tiles: BlockTiles) -> _Room:
+    def of(cls, program: Program, tiles: BlockTiles) -> _Launches:
         tasks = tuple(task for task in product_tasks(program, tiles) if task.product.flops)
         return cls(tiles, core_shape(program, tiles.element_bytes, tiles.expansion), tasks)
 
