@@ -50,15 +50,15 @@ class Register(Generic[Entry]):
     Parameters
     ----------
     what
-        What one of them is called in messages.
+        Name of one of them in messages.
     package
-        Whose modules register the built-in ones.
+        Package whose modules register the built-in ones.
     group
         Entry points by which other distributions name modules that register theirs.
     field
-        What a name that is not known was given for, in messages.
+        Field that an unknown name was given for, in messages.
     unknown
-        What is said of a name that is not known; ``{what}`` and ``{name}`` are filled in.
+        Message about an unknown name; ``{what}`` and ``{name}`` are filled in.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Register(Generic[Entry]):
         return tuple(sorted(name for name, entry in self._entries.items() if entry.source == module))
 
     def get(self, name: str) -> Entry:
-        """What is called ``name``.
+        """The entry called ``name``.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class Register(Generic[Entry]):
         return found
 
     def get_kind(self, name: str, kind: type[Kind], what: str) -> Kind:
-        """What is called ``name`` if it is of a kind, which messages call ``what``; raises as `get`.
+        """The entry called ``name`` if it is of a kind, which messages call ``what``; raises as `get`.
 
         An abstract class will do for ``kind`` (what mypy calls type-abstract): none of it is made.
         """

@@ -1,6 +1,6 @@
 """The register of algorithms: one file and one decorator each, found by importing the package or an entry point.
 
-What all of them have in common is an `Entry`. Here are those that are graphs of FIFOs, too; `algorithms.chip.algorithm`
+All of them are an `Entry`. Here are those that are graphs of FIFOs, too; `algorithms.chip.algorithm`
 has those that run on a chip, and `algorithms.memory.algorithm` the measurements of memory tiers.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulator import Graph
 
 Given = Literal["workload", "tensors", "timing_only", "chip", "kernel", "mapping", "memory", "engine", "clock", "skip"]
-"""What can be said about a simulation besides the parameters of its algorithm."""
+"""Things that can be said about a simulation besides the parameters of its algorithm."""
 
 Setting: TypeAlias = int | float | str | bool
 """Value of a parameter."""
@@ -47,7 +47,7 @@ Documented = TypeVar("Documented")
 
 @dataclass(frozen=True)
 class Entry(Generic[P_co]):
-    """What is registered of every algorithm, whatever it is.
+    """An algorithm of any kind as it is registered.
 
     Its class says what that is (``what``, as in "... is a graph of FIFOs"), what a simulation of it can be told
     (``takes``), and what of that decides the result (``keyed``).

@@ -35,7 +35,7 @@ class TiledAlgorithm(Entry[P], ABC):
 
     @abstractmethod
     def plan(self, workload: Workload, parameters: P, chip: Accelerator) -> TilePlan:
-        """What cores have to do, tile by tile, under `name`; ``parameters`` may leave things to `resolved`.
+        """The plan of all launches, tile by tile, under `name`; `resolved` decides what ``parameters`` leave open.
 
         Raises
         ------

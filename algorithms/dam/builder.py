@@ -173,12 +173,12 @@ class DamBuilder:
         return self.tensors[which]
 
     def _repeated(self, tokens: FloatArray, block: range) -> TokenBlock:
-        """The same tokens for every row: a view, not a copy."""
+        """Tokens repeated for every row: a view, not a copy."""
         return TokenBlock(np.broadcast_to(tokens, (len(block), *tokens.shape)))
 
 
 def _fan_out(function: UnitFunction, outputs: int) -> UnitFunction:
-    """The same tokens on every output."""
+    """A function that puts the same tokens on every output."""
 
     def step(inputs: tuple[TokenBlock, ...], block: range) -> UnitStep:
         return UnitStep(function(inputs, block).outputs * outputs)

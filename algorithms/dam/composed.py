@@ -25,7 +25,7 @@ from simulator import Graph, Unit
 class ComposedParameters(DamParameters):
     """Units of every variant."""
 
-    short_depth: int | None = depth("every other FIFO", default=2)
+    short_depth: int | None = depth("all other FIFOs", default=2)
     dot_latency: int = latency("dot")
     dot_ii: int = interval("dot")
     sum_latency: int = latency("sum")

@@ -35,7 +35,7 @@ _STATE_MACHINE = 4  # cycles that the spatial units lose at the start and before
 class SpatialParameters(LongFifoParameters):
     """Parameters of `dam.gina_spatial`; the defaults are those of DAM's test, taken from Spatial."""
 
-    short_depth: int | None = depth("every other FIFO", default=2)
+    short_depth: int | None = depth("all other FIFOs", default=2)
     qkt_exp_latency: int = latency("qkt_exp", 11)
     qkt_exp_ii: int = interval("qkt_exp")
     qkt_exp_start: int = start_overhead("qkt_exp", _STATE_MACHINE)
@@ -87,7 +87,7 @@ class UnscaledParameters(LongFifoParameters):
 class ScaledParameters(UnscaledParameters):
     """Parameters of `dam.gina_scaled`; the defaults are those of DAM's test, for rows of 16 elements."""
 
-    short_depth: int | None = depth("every other FIFO", default=2)
+    short_depth: int | None = depth("all other FIFOs", default=2)
     rowmax_latency: int = latency("rowmax")
     rowmax_ii: int = interval("rowmax")
     rowmax_start: int = start_overhead("rowmax", _STATE_MACHINE)

@@ -20,7 +20,7 @@ from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
 
 BURST_BYTES = 16384
-"""What a port asks of the memory at a time: four of AXI's longest bursts, which follow each other in one page."""
+"""Bytes that a port asks of the memory at a time: four of AXI's longest bursts, which follow each other in one page."""
 MEMORY = "memory"
 
 
@@ -50,7 +50,7 @@ class _Builder:
         self.turns = [(layer, image) for layer in range(design.layers) for image in range(self.images)]
 
     def graph(self) -> Graph:
-        """All units and channels."""
+        """The graph with all units and channels."""
         graph = Graph(UNNAMED)
         graph.add_server(Server(MEMORY, self.parameters.memory_bytes_per_cycle))
         qkv, load_attention = graph.add(self._qkv()), graph.add(self._load_attention())

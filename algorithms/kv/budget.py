@@ -16,7 +16,7 @@ class KVBudget:
     Parameters
     ----------
     tokens
-        Keys.
+        Number of keys.
     fraction_kept
         Share of the tokens seen so far, in (0, 1]; at least one key is kept. kvpress counts the removed
         share instead: `fraction_kept = 1 - compression_ratio` gives the same integer.
@@ -49,7 +49,7 @@ class KVBudget:
         return max(1, int(self.keys(tokens_seen)))
 
     def check(self, policy: str, smallest: int, context_tokens: int | None = None) -> None:
-        """That a policy which always keeps `smallest` keys fits, and that there is something to evict.
+        """Check that a policy which always keeps `smallest` keys fits, and that there is something to evict.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class KVBudget:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a policy that takes part in a comparison has to fit.
+    """Sizes that a policy in a comparison has to fit.
 
     Parameters
     ----------

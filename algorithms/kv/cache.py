@@ -22,7 +22,7 @@ Column = NDArray[Any]
 Span = tuple[int, int, int]
 """Part of a source stream: which stream, first token, and the token behind the last."""
 Layout = Literal["slots", "shift", "rewrite"]
-"""What happens to the holes of evicted keys: ``slots`` reuses them in place (a slot map), ``shift`` closes
+"""Treatment of the holes of evicted keys: ``slots`` reuses them in place (a slot map), ``shift`` closes
 them by moving the keys behind, ``rewrite`` copies the whole cache as `torch.cat` and `gather` do."""
 
 PAD = np.iinfo(np.int64).max
@@ -45,7 +45,7 @@ def _close_gaps(column: Array, kept: IntArray, lengths: IntArray) -> None:
 
 @dataclass(frozen=True)
 class Dropped:
-    """What an eviction did: keys dropped per head, and rows that had to move."""
+    """Record of an eviction: keys dropped per head, and rows that had to move."""
 
     tokens: tuple[int, ...]
     moved: int
@@ -155,7 +155,7 @@ class KVCache:
         Returns
         -------
         slots : `(heads, m)`
-            Where the new rows lie.
+            Slots of the new rows.
         """
         m = len(positions)
         if self._intact and not np.array_equal(positions, np.arange(self.tokens_seen, self.tokens_seen + m)):

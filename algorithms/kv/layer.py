@@ -12,7 +12,7 @@ from algorithms.kv.cost import CacheShape
 from algorithms.kv.placement import Placement
 
 Need = Literal["keys", "values", "last_probs", "col_sums", "window_probs", "logits", "grid", "modality"]
-"""What a policy looks at; a fused attention kernel keeps none of the probabilities."""
+"""Things that a policy looks at; a fused attention kernel keeps none of the probabilities."""
 
 HeadScope = Literal["each", "group", "layer", "model"]
 """Whose keys are decided together: each KV head alone, its query group, all heads, all layers."""
@@ -21,14 +21,14 @@ Action = Literal["visible", "evict", "place"]
 """Whether keys are hidden, dropped, or kept in a lower tier."""
 
 Schedule = Literal["step", "prefill"]
-"""When keys are dropped: whenever there are too many, or once at the end of the prefill."""
+"""Moment at which keys are dropped: whenever there are too many, or once at the end of the prefill."""
 
 Exactness = Literal["exact", "bounded", "lossy"]
 
 
 @dataclass(frozen=True)
 class LayerContext:
-    """Where a policy state lives.
+    """Place in a model where a policy state lives.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class LayerContext:
     heads
         Labels of the KV heads; randomness is tied to them.
     seed
-        Of everything random.
+        Seed of everything random.
     tag
         Prefix of its per-key columns.
     placement

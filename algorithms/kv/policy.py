@@ -96,7 +96,7 @@ class KVPolicy:
         return None
 
     def share(self, shape: CacheShape) -> object:
-        """What the states of all layers have in common."""
+        """Object that the states of all layers have in common."""
         return None
 
     def layers_alike(self) -> bool:
@@ -112,7 +112,7 @@ class KVPolicy:
         return self.needs
 
     def when(self) -> Schedule:
-        """When keys are dropped."""
+        """Moment at which keys are dropped."""
         return self.schedule
 
     def effective_budget(self, given: KVBudget | None, context_tokens: int | None = None) -> KVBudget | None:

@@ -145,7 +145,7 @@ def pool(scores: FloatArray, kernel: int, kind: str) -> FloatArray:
 
 
 def group_reduce(per_query_head: FloatArray, kv_heads: int, how: str) -> FloatArray:
-    """From `(query_heads, ...)` to `(kv_heads, ...)`: ``mean``, ``max`` or ``sum`` over each group."""
+    """Reduction from `(query_heads, ...)` to `(kv_heads, ...)`: ``mean``, ``max`` or ``sum`` over each group."""
     grouped = per_query_head.reshape(kv_heads, -1, *per_query_head.shape[1:])
     if grouped.shape[1] == 1:
         return grouped[:, 0]

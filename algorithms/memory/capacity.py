@@ -15,14 +15,14 @@ _DEVICES = {"dram": "devices", "sram": "macros", "link": "devices", "flash": "dr
 
 @dataclass(frozen=True)
 class Capacity:
-    """A place for tensors.
+    """Capacity of a place for tensors.
 
     Parameters
     ----------
     name
-        What messages call it.
+        Name of the place in messages.
     capacity_bytes
-        Of all devices and buffers.
+        Bytes of all devices and buffers.
     count, devices
         Devices that make up the place, and what one of them is called in the plural.
     buffers
@@ -37,13 +37,13 @@ class Capacity:
 
     @classmethod
     def of_tier(cls, tier: Tier) -> Capacity:
-        """All of a tier."""
+        """The capacity of a whole tier."""
         buffers = tier.buffers if isinstance(tier, SramTier) else 1
         return cls(tier.name, tier.capacity_bytes, tier.count, _DEVICES[tier.kind], buffers)
 
     @property
     def usable_bytes(self) -> float:
-        """What fits at a time."""
+        """Bytes that fit at a time."""
         return self.capacity_bytes / self.buffers
 
     def __str__(self) -> str:
@@ -53,12 +53,12 @@ class Capacity:
 
 
 def check_fits(capacity: Capacity, items: Sequence[tuple[str, float]], dtype: str | None = None) -> None:
-    """That all `items`, pairs of a label and its bytes, fit into `capacity` together.
+    """Check that all `items`, pairs of a label and its bytes, fit into `capacity` together.
 
     Parameters
     ----------
     items
-        What has to be there at the same time.
+        Labels and bytes of what has to be there at the same time.
     dtype
         Format of the elements, for the advice: the widest one that would fit.
 

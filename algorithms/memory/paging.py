@@ -229,7 +229,7 @@ class AllocationTrace:
     logical_tokens
         Tokens of all running sequences.
     stored_tokens
-        The same, shared ones once.
+        Tokens of all running sequences, shared ones counted once.
     physical_tokens
         Slots that were set aside.
     finished

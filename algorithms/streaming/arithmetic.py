@@ -43,7 +43,7 @@ def row_max(values: Array, *, valid: Mask) -> Array:
 
 
 def _as_wide(valid: Mask, values: Array) -> Mask:
-    """The same for every element of a token."""
+    """The mask widened to every element of a token."""
     return valid.reshape(valid.shape + (1,) * (values.ndim - valid.ndim))
 
 
@@ -63,7 +63,7 @@ def weighted_rows(weights: Array, v: Array, *, valid: Mask) -> Array:
 
 
 def weighted_scalars(weights: Array, v: Array, *, valid: Mask, elements: int) -> Array:
-    """The same from scalar tokens, ``(rows, width * elements)`` each; shape ``(rows, elements)``."""
+    """Weighted sums from scalar tokens, ``(rows, width * elements)`` each; shape ``(rows, elements)``."""
     products = np.where(valid, weights * v, 0.0)
     result: Array = products.reshape(len(products), -1, elements).sum(axis=1)
     return result
@@ -102,7 +102,7 @@ def rescaled_rows(pairs: Array, v: Array, *, valid: Mask) -> Array:
 
 
 def rescaled_scalars(pairs: Array, v: Array, *, valid: Mask, elements: int) -> Array:
-    """The same from scalar tokens, every pair repeated ``elements`` times; shape ``(rows, elements)``."""
+    """Rescaled sums from scalar tokens, every pair repeated ``elements`` times; shape ``(rows, elements)``."""
     weights = rescaled_weights(pairs[:, ::elements], valid[:, ::elements])
     values = np.where(valid, v, 0.0).reshape(len(v), -1, elements)
     result: Array = (weights[..., None] * values).sum(axis=1)

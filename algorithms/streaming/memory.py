@@ -32,12 +32,12 @@ class MemoryBounds:
     Parameters
     ----------
     compute_cycles
-        The same graph with K and V at hand.
+        Cycles of the same graph with K and V at hand.
     transfer_cycles
-        All bytes that have to cross the tier's buses, at their peak rate. Loads of the same keys that are under way at
+        Cycles of all bytes over the tier's buses, at their peak rate. Loads of the same keys that are under way at
         the same time count once, since a controller may answer them together.
     serial_cycles
-        The same requests one at a time, with nothing else going on.
+        Cycles of the same requests one at a time, with nothing else going on.
     """
 
     compute_cycles: int
@@ -55,7 +55,7 @@ class MemoryBounds:
 
     @property
     def upper_cycles(self) -> int:
-        """Every load alone, then all the computing."""
+        """Upper bound: every load alone, then all the computing."""
         return self.compute_cycles + self.serial_cycles
 
 

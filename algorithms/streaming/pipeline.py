@@ -224,7 +224,7 @@ class Pipeline:
         return self.graph.with_depths(depths)
 
     def _groups(self) -> Callable[[int], tuple[int, int]]:
-        """From a row to the (sequence, KV head) whose keys and values it reads."""
+        """Map from a row to the (sequence, KV head) whose keys and values it reads."""
         work = self.workload
 
         def group(row: int) -> tuple[int, int]:

@@ -57,7 +57,7 @@ class SplitParameters(TileParameters):
 
     @property
     def key_parts(self) -> int:
-        """As many as keys are split into."""
+        """Number of parts the keys are split into; 0 where that is not decided yet."""
         return self.splits
 
 
@@ -84,7 +84,7 @@ def resolved_splits(workload: Workload, parameters: Splitting, chip: Accelerator
 
 
 def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) -> int:
-    """As many as fill the cores; tile sizes must be decided."""
+    """Number of splits that fill the cores; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)
     items = tiling.heads * tiling.query_tile_count
     key_tiles = ceil_div(workload.kv_len, tiling.tile_columns)
@@ -129,7 +129,7 @@ class SplitKeys(TiledAlgorithm[Splitting]):
         return split_plan(self.name, workload, self.resolved(workload, parameters, chip), chip)
 
     def values(self, workload: Workload, parameters: Splitting, tensors: Tensors) -> FloatArray:
-        """Every part by itself, then their merge."""
+        """Attention over every part by itself, then their merge."""
         return Split.of(tiling_of(workload, parameters), parameters.splits or 1).merged_values(*tensors)
 
 

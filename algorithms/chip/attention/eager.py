@@ -144,7 +144,7 @@ def _held(workload: Workload, parameters: EagerParameters, stages: int) -> tuple
 
 
 def _streams(workload: Workload, parameters: EagerParameters) -> Iterator[Stream]:
-    """Of both products, whose operands are the smallest tiles there are."""
+    """The streams of tiles of both products, whose operands are the smallest tiles there are."""
     for columns, depth in ((workload.kv_len, workload.head_dim), (workload.v_head_dim, workload.kv_len)):
         part = min(workload.q_len, parameters.tile_rows) + min(columns, parameters.tile_columns)
         results = ceil_div(workload.q_len, parameters.tile_rows) * ceil_div(columns, parameters.tile_columns)

@@ -58,7 +58,7 @@ class QueryOuter(TiledAlgorithm[Tiled]):
         )
 
     def values(self, workload: Workload, parameters: Tiled, tensors: Tensors) -> FloatArray:
-        """Every query tile over its keys, from the first on."""
+        """Attention of every query tile over its keys, from the first on."""
         tiling = tiling_of(workload, parameters)
         q, k, v = tensors
         queries = tiling.laid_out(q / np.sqrt(workload.head_dim))
@@ -70,7 +70,7 @@ class QueryOuter(TiledAlgorithm[Tiled]):
 
 
 def attention_launch(workload: Workload, parameters: TileParameters) -> Launch:
-    """All query tiles of all heads, each over all its keys; tile sizes must be decided."""
+    """The launch of all query tiles of all heads, each over all its keys; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)
     steps = Steps(tiling, parameters)
     items = [
@@ -120,7 +120,7 @@ def handed_out(
 
 
 def core_bytes(workload: Workload, parameters: Tiled, chip: Accelerator, held: Footprint[Tiled] = footprint) -> int:
-    """What a work item holds in a core; raises `simulator.CapacityError` if it does not fit."""
+    """Bytes that a work item holds in a core; raises `simulator.CapacityError` if they do not fit."""
     rows, columns = parameters.tile_rows, parameters.tile_columns
     items = items_held(workload, parameters, rows, columns)
     queries = f"{items} x {rows}" if items > 1 else f"{rows}"

@@ -52,7 +52,7 @@ OPS_PER_OUTPUT = 3
 OPS_PER_ROW = 6
 """New maximum and sum from the old ones and those of the tile, and the factors for the output."""
 STATISTICS_READS = 3
-"""Every warp reads the maxima of all warps before the exponentials, and both statistics for the rows that it writes."""
+"""Reads of statistics: maxima of all warps before the exponentials, and both statistics of the rows a warp writes."""
 EXCHANGES_PER_STEP = 2
 """Barriers behind the maxima, and behind sums and outputs."""
 EXCHANGES_PER_PASS = 4
@@ -83,7 +83,7 @@ class KeyOuterParameters(TileParameters):
             raise InputError(problems)
 
     def partial_bytes(self, workload: Workload) -> int:
-        """Per element of an output between passes."""
+        """Bytes per element of an output between passes."""
         return workload.dtype_bytes if self.partial_output == "stored" else ACCUMULATOR_BYTES
 
 
@@ -136,7 +136,7 @@ class KeyOuter(TiledAlgorithm[KeysOutside]):
         )
 
     def values(self, workload: Workload, parameters: KeysOutside, tensors: Tensors) -> FloatArray:
-        """Every tile of keys over all query tiles; outputs are divided after every pass, as stored."""
+        """Attention of every tile of keys over all query tiles; outputs are divided after every pass, as stored."""
         tiling = tiling_of(workload, parameters)
         q, k, v = tensors
         queries = tiling.laid_out(q / np.sqrt(workload.head_dim))
@@ -195,7 +195,7 @@ def _steps(tiling: Tiling, parameters: KeyOuterParameters) -> Iterator[tuple[Til
 
 
 class _Passing:
-    """What keys outside add to a step: queries and outputs that come and go, and what warps pass to each other."""
+    """Additions of keys outside to a step: queries and outputs that come and go, and exchanges between warps."""
 
     def __init__(self, tiling: Tiling, parameters: KeyOuterParameters) -> None:
         self.base = Steps(tiling, parameters)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class LowRankParameters(TileParameters):
     """`TileParameters`, and the rank."""
 
-    rank: int = field(default=0, metadata=knob("of queries, keys and values of each head; 0: half the width"))
+    rank: int = field(default=0, metadata=knob("rank of queries, keys and values of each head; 0: half the width"))
 
 
 def rank_of(workload: Workload, parameters: LowRankParameters) -> int:
@@ -154,7 +154,7 @@ def _expanding(step: TileStep, work: Workload, rank: int) -> TileStep:
 
 
 def _held(workload: Workload, parameters: LowRankParameters, rows: int, columns: int) -> tuple[int, int]:
-    """As `footprint`: expanded tiles once, activations in every stage, and those of queries and factors of every item.
+    """Operands and accumulators in bytes: expanded tiles once, activations per stage, queries and factors per item.
 
     Items that come ahead wait as activations.
     """

@@ -52,7 +52,7 @@ class _Piece:
         return Split.of(tiling_of(self.workload, self.parameters), self.parameters.splits or 1)
 
     def launch(self, chip: Accelerator) -> Launch:
-        """Every part of its keys, with float32 outputs and log-sum-exps."""
+        """The launch of every part of its keys, with float32 outputs and log-sum-exps."""
         split = self.split
         kept = cached_bytes(chip, partial_bytes(self.workload, len(split.parts)))
         return launch_of(self.name, split.tiling, self.parameters, split.items(self.parameters, partial=True), kept)
@@ -108,7 +108,7 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         )
 
     def prepared(self, workload: Workload, parameters: PrefixParameters, tensors: Tensors) -> Tensors:
-        """Every sequence starts with the keys and values of the first."""
+        """Tensors whose sequences all start with the keys and values of the first."""
         q, k, v = (np.array(tensor) for tensor in tensors)
         for tensor in (k, v):
             tensor[:, :, : parameters.prefix_len] = tensor[:1, :, : parameters.prefix_len]

@@ -34,7 +34,7 @@ class Block(TiledAlgorithm[BlockParameters]):
     """A block of attention between two hidden states."""
 
     def program(self, workload: Workload) -> Program:
-        """What is done, in order.
+        """The operations of the block, in order.
 
         Raises
         ------
@@ -49,7 +49,7 @@ class Block(TiledAlgorithm[BlockParameters]):
         return program if parameters.scope == "block" else core_of(program)
 
     def resolved(self, workload: Workload, parameters: BlockParameters, chip: Accelerator) -> BlockParameters:
-        """Tiles, splits and what is made inside a launch, decided for the chip."""
+        """Parameters with tiles, splits and fusion decided for the chip."""
         return resolved_block(self.scoped(workload, parameters), workload.dtype, parameters, chip)
 
     def plan(self, workload: Workload, parameters: BlockParameters, chip: Accelerator) -> TilePlan:
@@ -128,14 +128,14 @@ class Reused(LatentBlock):
 
 @chip_algorithm("mla.rc2", BlockParameters)
 class RecomputedBoth(LatentBlock):
-    """As mla.rc, with the composite W_UV W_O too."""
+    """Absorbed latent attention, both composites (W_UQ W_UK^T and W_UV W_O) made anew in every step."""
 
     order = "rc2"
 
 
 @chip_algorithm("mla.ru2", BlockParameters)
 class ReusedBoth(LatentBlock):
-    """As mla.ru, with the composite W_UV W_O too."""
+    """Absorbed latent attention, both composites (W_UQ W_UK^T and W_UV W_O) made once and read in every step."""
 
     order = "ru2"
 

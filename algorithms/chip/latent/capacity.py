@@ -1,4 +1,4 @@
-"""What the launches of a block hold in a core, and how many tiles of operands they have on their way to it."""
+"""Bytes that the launches of a block hold in a core, and tiles of operands on their way to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Holding:
 
 
 def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> int:
-    """What the largest work item holds in a core.
+    """Bytes that the largest work item holds in a core.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class _Launches:
         return cls(tiles, core_shape(program, tiles.element_bytes, tiles.expansion), tasks)
 
     def holdings(self, held: Buffers) -> Iterator[Holding]:
-        """Of every launch."""
+        """Bytes held by the items of every launch."""
         rows, keys = self.tiles.core.rows, self.tiles.core.keys
         yield Holding(
             self.shape.operand_bytes(rows, keys, held.stages, held.items(self._attention().tiles)),
@@ -85,7 +85,7 @@ class _Launches:
             )
 
     def streams(self) -> Iterator[Stream]:
-        """Of the attention and of the products that read most weights, of those with a composite and of the others."""
+        """Streams of the attention, and of the products with and without a composite that read most weights."""
         yield self._attention()
         for composite in (False, True):
             kind = [task for task in self.tasks if (task.composite is not None) == composite]
@@ -101,7 +101,7 @@ class _Launches:
         )
 
     def _product(self, task: Task) -> Stream:
-        """Of a product whose depth is cut where its tiles are fewer than cores."""
+        """Stream of a product, whose depth is cut where its tiles are fewer than cores."""
         sizes, product = self.tiles.gemm, task.product
         steps, results = task.depth_steps(sizes), task.tiles(sizes)
         items = max(1, min(results * steps, max(results, self.tiles.cores)))

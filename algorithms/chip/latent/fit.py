@@ -32,12 +32,12 @@ DEEPEST_STEP = 64
 """Depth of one step of a matrix product, likewise."""
 SMALLEST_TILE = 8
 KEPT_SHARE = 0.5
-"""Of the shared memory of a chip, for an intermediate result: the other half is for what streams through."""
+"""Share of a chip's shared memory for an intermediate result; the other half is for what streams through."""
 
 
 @dataclass(frozen=True)
 class BlockParameters:
-    """What one can change about a block.
+    """Settings of a block of attention.
 
     Raises
     ------
@@ -45,7 +45,9 @@ class BlockParameters:
         For values out of range, all at once.
     """
 
-    scope: Scope = field(default="block", metadata=knob("all projections too (block), or the attention alone (core)"))
+    scope: Scope = field(
+        default="block", metadata=knob("scope of the plan: all projections too (block), or the attention alone (core)")
+    )
     tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: what fits into a core"))
     tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: what fits into a core"))
     splits: int = field(default=0, metadata=knob("parts of the keys; 0: what fills the cores best"))
@@ -55,7 +57,7 @@ class BlockParameters:
     inside: Inside = field(
         default="auto",
         metadata=knob(
-            "whether expanded keys and values, and composites of weights, are made inside the launch that uses them: "
+            "whether the making of expanded keys and values, and of composites of weights, is fused with their use: "
             "auto (if a core can hold what that takes), always or never"
         ),
     )
@@ -74,7 +76,7 @@ class BlockParameters:
 
     @property
     def buffers(self) -> Buffers:
-        """What tiles are made to fit beside: the fewest stages and one item where that is automatic."""
+        """Buffers that tiles are made to fit beside: the fewest stages and one item where that is automatic."""
         return Buffers(self.stages or LEAST_STAGES, self.next_item == "ahead")
 
 
@@ -107,7 +109,7 @@ def resolved_block(program: Program, dtype: str, parameters: BlockParameters, ch
 
 
 def block_tiles(program: Program, dtype: str, parameters: BlockParameters, chip: Accelerator) -> BlockTiles:
-    """What `plan_block` needs; `parameters` must be decided."""
+    """Tiles for `plan_block`; `parameters` must be decided."""
     size = DTYPE_BYTES[dtype]
     inside = parameters.inside == "always"
     caches = sum(tier.capacity_bytes for tier in chip.caches)

@@ -96,7 +96,7 @@ def latent_program(order: Order, workload: Workload) -> Program:
 
 
 def latent_program_of(order: Order, sizes: Mapping[str, int], workload: Workload) -> Program:
-    """As `latent_program` with other `sizes`, which may be zero, than those of the workload."""
+    """The program of `latent_program` with other `sizes`, which may be zero, than those of the workload."""
     low_rank = workload.latent is not None and workload.latent.q_lora_rank is not None
     front, query = _front(low_rank)
     operations = (*front, *_BEFORE[order](query), _ATTENTION[order], *_AFTER[order])
@@ -128,7 +128,7 @@ def plain_program(workload: Workload) -> Program:
 
 
 def sizes_of(workload: Workload) -> dict[str, int]:
-    """Size of every letter of `mla_program`.
+    """Size of every letter of `latent_program`.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def sizes_of(workload: Workload) -> dict[str, int]:
 
 
 def _front(low_rank: bool) -> tuple[tuple[Operation, ...], str]:
-    """What all orders begin with, and the tensor that queries are made from."""
+    """Operations that all orders begin with, and the tensor that queries are made from."""
     query = "query" if low_rank else "x"
     down = (Contraction("x", "w_dq", "query_raw"), Pointwise("rms", "query_raw", "query")) if low_rank else ()
     return (

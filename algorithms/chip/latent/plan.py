@@ -33,18 +33,18 @@ OPS_PER_POINTWISE = 4
 
 @dataclass(frozen=True)
 class BlockCounters:
-    """What all launches of a block do, added up.
+    """Work and bytes of all launches of a block, added up.
 
     Parameters
     ----------
     projection_flops, core_flops, recompute_flops
-        Useful ones: of products with tokens, of scores and results over visible pairs, of products of weights alone.
+        Useful FLOPs of products with tokens, of scores and results over visible pairs, of products of weights alone.
     weight_bytes, input_bytes, output_bytes
-        Weights and hidden states, each once.
+        Bytes of weights and hidden states, each once.
     cache_read_bytes, cache_write_bytes
-        The cache of all sequences, and the rows of the new tokens.
+        Bytes of the cache of all sequences, and of the rows of the new tokens.
     spill_bytes
-        Intermediate results through the main memory, both ways.
+        Bytes of intermediate results through the main memory, both ways.
     """
 
     projection_flops: int = 0
@@ -62,12 +62,12 @@ class BlockCounters:
 
     @property
     def flops(self) -> int:
-        """All useful ones."""
+        """Useful FLOPs of all launches."""
         return self.projection_flops + self.core_flops + self.recompute_flops
 
     @property
     def compulsory_bytes(self) -> int:
-        """All but spills."""
+        """Compulsory bytes: everything except spills."""
         cache = self.cache_read_bytes + self.cache_write_bytes
         return self.weight_bytes + cache + self.input_bytes + self.output_bytes
 
@@ -83,17 +83,17 @@ class BlockTiles:
     gemm
         Tiles of the products.
     cores
-        Of the chip.
+        Number of cores of the chip.
     kept_bytes
         Largest intermediate result that stays in the chip's shared memory.
     expansion
-        How keys and values expanded from the latent are made inside the attention; None makes them before it.
+        Expansion of keys and values from the latent, fused into the attention; None makes them before it.
     composite
-        Whether composites of weights are made inside the product that uses them.
+        Whether the making of composites of weights is fused into the product that uses them.
     element_bytes, number_format
-        Of everything stored.
+        Bytes and format of everything stored.
     overlap, row_groups
-        Of the attention, see `algorithms.chip.plan.plan.Launch`.
+        Overlap and row groups of the attention, see `algorithms.chip.plan.plan.Launch`.
     buffers
         Tiles on their way to a core.
     """
@@ -140,7 +140,7 @@ def plan_block(name: str, program: Program, tiles: BlockTiles, core_bytes: int) 
 
 
 def product_tasks(program: Program, tiles: BlockTiles) -> tuple[Task, ...]:
-    """All products of the launches of `program`, in order."""
+    """Products of the launches of `program`, in order."""
     lowering = _Lowering(program, tiles)
     return tuple(lowering.task(node) for level in _levels(program, tiles) for node in level.nodes.values())
 
@@ -163,7 +163,7 @@ class _Stage:
 
 @dataclass
 class _Level:
-    """What needs the same number of launches before it."""
+    """Operations that need the same number of launches before them."""
 
     nodes: dict[str, _Node] = field(default_factory=dict)
     attention: bool = False
@@ -200,7 +200,7 @@ def _sources(operation: Contraction | Attention) -> tuple[str, ...]:
 
 
 def _fused_products(program: Program, tiles: BlockTiles) -> dict[str, Contraction]:
-    """Intermediate results that never leave a core, with the product that makes them."""
+    """Intermediate results that never leave a core, with the product that is fused to make them."""
     return {
         product.out: product
         for product in program.contractions

@@ -87,7 +87,7 @@ class Kernel:
     Parameters
     ----------
     text
-        As in its file.
+        Text of its file.
     profile
         Structure and fitted numbers together.
     """
@@ -97,12 +97,12 @@ class Kernel:
 
     @property
     def name(self) -> str:
-        """As its file is called."""
+        """Name of its file."""
         return self.text.name
 
     @property
     def algorithm(self) -> TiledAlgorithm[Parameters]:
-        """What it does; raises InputError for an unknown name."""
+        """The algorithm that it runs; raises InputError for an unknown name."""
         return get_chip_algorithm(self.text.algorithm)
 
     def parameters(self, workload: Workload) -> Parameters:
@@ -179,7 +179,7 @@ def find_kernel(kind: str, kernel: str, chip: Accelerator) -> Kernel | None:
 
 
 def profile_path(name: str) -> Path:
-    """Where the profile called ``name`` lies, for the script that fits it."""
+    """Path of the profile called ``name``, for the script that fits it."""
     return Path(str(_SHIPPED.path(name)))
 
 

@@ -35,7 +35,7 @@ ACCUMULATOR_BYTES = 4
 TILE_WITHOUT_CHIP = 64
 """Size of an automatic tile when values are computed and no chip is known; values do not depend on it."""
 MOST_ROW_GROUPS = 3
-"""Of automatic ones: more take turns no better and need registers of their own."""
+"""Most automatic row groups: more take turns no better and need registers of their own."""
 MOST_CANDIDATES = 64
 """Sizes of query tiles that are compared."""
 WELL_SHARED = 1.1
@@ -46,7 +46,7 @@ PACKING_GAIN = 0.9
 
 @dataclass(frozen=True)
 class TileParameters:
-    """What one can change about tiled attention.
+    """Settings of tiled attention.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class TileParameters:
 
     @property
     def buffers(self) -> Buffers:
-        """What a core holds at a time; ahead only where that is asked for or decided."""
+        """Tiles and items that a core holds at a time; ahead only where that is asked for or decided."""
         return Buffers(self.stages or LEAST_STAGES, self.next_item == "ahead")
 
 
@@ -295,12 +295,12 @@ def excess_bytes(core: Core, operands: int, accumulators: int) -> float:
 
 
 def cached_bytes(chip: Accelerator, passing: int) -> int:
-    """Of ``passing`` bytes that go from one launch to the next, those that never leave the caches: all or none."""
+    """Bytes of ``passing`` ones from one launch to the next that never leave the caches: all or none."""
     return passing if passing <= sum(tier.capacity_bytes for tier in chip.caches) else 0
 
 
 def fitting_core_bytes(chip: Accelerator, operands: int, accumulators: int, what: str) -> int:
-    """All bytes a work item holds in a core.
+    """Bytes that a work item holds in a core.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class Tiling:
     Parameters
     ----------
     workload
-        What attends.
+        Workload that is tiled.
     tile_rows, tile_columns
         Query rows and keys of a tile.
     packed
@@ -59,7 +59,7 @@ class Tiling:
 
     @cached_property
     def query_tiles(self) -> tuple[QueryTile, ...]:
-        """All tiles of the rows of one head; cut when they are asked for, since there may be millions."""
+        """Tiles of the rows of one head; cut when they are asked for, since there may be millions."""
         return tuple(self._cut())
 
     @property
@@ -95,7 +95,7 @@ class Tiling:
         return spans(start, min(stop, tile.seen), self.tile_columns)
 
     def passes(self) -> Iterator[tuple[range, Sequence[QueryTile]]]:
-        """With keys outside: every tile of keys that anyone sees, with the query tiles that see some of it.
+        """Passes with keys outside: every tile of keys that anyone sees, with the query tiles that see some of it.
 
         Later tiles see as many keys or more, so these are the last ones.
         """

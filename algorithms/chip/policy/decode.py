@@ -70,7 +70,7 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         return workload
 
     def cost(self, workload: Workload, parameters: Policied, chip: Accelerator) -> StackCost:
-        """What the policy does in all layers of the step that ends at `workload.kv_len` tokens.
+        """Cost of the policy in all layers of the step that ends at `workload.kv_len` tokens.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         return policy_plan(self.name, cost, step, chip, parameters.host_seconds)
 
     def _step(self, workload: Workload, parameters: Policied, chip: Accelerator) -> StepShape:
-        """With tiles for the layer that attends the most keys."""
+        """Shape of a step, with tiles for the layer that attends the most keys."""
         cost, shape = self.cost(workload, parameters, chip), cache_shape(workload, parameters.layers)
         keys = max(max(attended_keys(layer, shape.group)) for layer in cost.layers)
         return StepShape.of(self.stepped(workload, parameters), shape, keys, parameters, chip)
@@ -106,7 +106,7 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         return policy_values(workload, parameters, tensors, self.frames)
 
     def layers_made(self, workload: Workload, parameters: Policied) -> int:
-        """All of the model, unless the parameters say otherwise."""
+        """Layers of the whole model, unless the parameters say otherwise."""
         return cache_shape(workload, parameters.layers).layers
 
     def details(self, workload: Workload, parameters: Policied, chip: Accelerator) -> dict[str, float | str]:

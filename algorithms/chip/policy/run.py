@@ -68,7 +68,7 @@ class PolicyParameters(TileParameters):
         default="lru", metadata=knob("which of these blocks leaves first: lru, or the least attended (score_decay)")
     )
     host_seconds: float = field(
-        default=10e-6, metadata=knob("from a question to the host to its answer, an assumption", "s")
+        default=10e-6, metadata=knob("time from a question to the host to its answer, an assumption", "s")
     )
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class RunKey:
 
     @classmethod
     def of(cls, workload: Workload, parameters: PolicyParameters, tiers: int, frames: bool) -> RunKey:
-        """For a step that ends at `workload.kv_len` tokens."""
+        """The key of a step that ends at `workload.kv_len` tokens."""
         context = workload.kv_len - MEASURED_STEPS * workload.q_len
         if context < 1:
             raise InputError(

@@ -7,7 +7,7 @@ from hwmodels.chips.accelerator import Accelerator
 
 
 def check_tensors_fit(algorithm: str, capacity_bytes: int, chip: Accelerator, dtype: str) -> None:
-    """That ``capacity_bytes`` of tensors fit into the main memory of ``chip``.
+    """Check that ``capacity_bytes`` of tensors fit into the main memory of ``chip``.
 
     Raises
     ------

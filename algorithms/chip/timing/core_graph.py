@@ -33,11 +33,11 @@ class TierThroughput:
     Parameters
     ----------
     name
-        Of the server.
+        Name of the server.
     bytes_per_tick
-        For all cores of the graph together.
+        Rate for all cores of the graph together.
     latency_ticks
-        From the end of a transfer until the data is there.
+        Ticks from the end of a transfer until the data is there.
     """
 
     name: str
@@ -47,7 +47,7 @@ class TierThroughput:
 
 @dataclass(frozen=True)
 class Fabric:
-    """What lies between cores and the main memory.
+    """Tiers between cores and the main memory.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class _SlotGraph:
         self.exchanges = any(_exchanged(item) for item, _ in slot.items)
 
     def build(self) -> None:
-        """All units and channels."""
+        """Add all units and channels of the slot."""
         profile, connect = self.throughput.profile, self.graph.connect
         tiles, items = profile.tiles_in_flight, profile.items_at_a_time
         fetch, load = self._loader()
@@ -256,7 +256,7 @@ class _SlotGraph:
         return finish, store
 
     def _finish(self, at: Place, done: tuple[int, ...]) -> Segment | None:
-        """What is left to compute behind a step, when all groups are there."""
+        """Work left behind a step, when all groups are there."""
         ticks = self.throughput.vector_ticks(at.last_vector_ops) if at.last else 0
         return _computes((1,) * self.groups, (1, *done), ticks) if at.emits else None
 

@@ -19,16 +19,16 @@ from simulator import Block, FiringTable, Segment
 
 @dataclass(frozen=True)
 class Place:
-    """Where in an item a firing is.
+    """Place of a firing in its item.
 
     Parameters
     ----------
     step
-        Of which it is a part.
+        Step that the firing is a part of.
     first, last
         Whether that is the first, or the last, of the item.
     first_load_bytes, last_vector_ops, last_store_bytes
-        Of the item.
+        Bytes and operations of the item before its first and after its last step.
     """
 
     step: StepTicks
@@ -145,7 +145,7 @@ class _Joined:
             self._blocks.append(Block(_segments(joined), times))
 
     def made(self) -> FiringTable:
-        """All of them."""
+        """All places of all items."""
         self._close()
         return FiringTable(tuple(self._blocks))
 

@@ -1,4 +1,4 @@
-"""When a chip does what a plan says: launches in order, items over cores, cores as graphs of the simulator.
+"""Mapping of a plan to a chip in time: launches in order, items over cores, cores as graphs of the simulator.
 
 Two modes. ``exact`` puts all cores into one graph, in which they compete for the shared tiers. ``symmetric`` simulates
 a few cores that stand for all, the one with most to do among them, with their fair share of the tiers; several, because
@@ -39,17 +39,17 @@ class LaunchRun:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     seconds, gap_s
-        From its start to the end of its last item; and what passes before it starts, waits for transfers included.
+        Time from its start to the end of its last item; and the gap before it starts, waits for transfers included.
     cycles
-        Of a core's sustained clock.
+        Cycles of the cores' sustained clock.
     cores
-        That had any work.
+        Number of cores that had work.
     waves
         Most items that one slot of a core worked on, one after the other.
     items
-        Of the launch.
+        Number of its work items.
     busy
         Share of the time that a unit works, on the core with most to do: ``matrix``, ``exp``, ``vector``, ``cache``,
         ``memory``, and ``local`` where warps exchange results; ``exposed`` is the time in which the matrix array waits
@@ -60,9 +60,9 @@ class LaunchRun:
     traffic
         Bytes by tier.
     graph
-        What was simulated: the cores that stand for all, or all of them.
+        Graph that was simulated: of the cores that stand for all, or of all of them.
     result
-        Of the simulator, in ticks of a sixteenth of a cycle.
+        Result of the simulator, in ticks of a sixteenth of a cycle.
     """
 
     name: str
@@ -86,13 +86,13 @@ class ChipRun:
     Parameters
     ----------
     chip, algorithm, profile, mode
-        What was timed, and how.
+        Chip, algorithm and profile that were timed, and mode of the mapping.
     launches
-        In order.
+        Runs of the launches, in order.
     clock_hz
         Sustained clock of the cores.
     bounds
-        What no overlap of this work can beat.
+        Bounds that no overlap of this work can beat.
     exchange
         Transfers between memory tiers; what they keep launches waiting is part of the gaps.
     """
@@ -109,7 +109,7 @@ class ChipRun:
 
     @property
     def seconds(self) -> float:
-        """All launches and the gaps before them."""
+        """Time of all launches and the gaps before them."""
         return sum(launch.seconds + launch.gap_s for launch in self.launches)
 
     @property
@@ -119,7 +119,7 @@ class ChipRun:
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """Of the simulator, one per launch."""
+        """Results of the simulator, one per launch."""
         return tuple(launch.result for launch in self.launches)
 
     @property
@@ -152,11 +152,11 @@ def time_plan(
     Parameters
     ----------
     profile
-        What is known of the kernel; by default the chip's own figures without any overhead.
+        Profile of the kernel; by default the chip's own figures without any overhead.
     mode
         ``symmetric`` or ``exact``; see the module.
     memory
-        What the main memory sustains: its ``peak``, or what its banks do (``cycle``).
+        Fidelity of the main memory: it sustains its ``peak``, or what its banks do (``cycle``).
 
     Raises
     ------
@@ -271,7 +271,7 @@ def _tier_busy(chip: Accelerator, moved: Traffic, profile: KernelProfile, second
 
 
 def _stalled(result: Result) -> dict[str, float]:
-    """What score products wait for, as shares of the time of their units."""
+    """Waits of the score products by cause, as shares of the time of their units."""
     found: dict[str, float] = {}
     scores = [unit for unit in result.units if unit.kind.startswith("scores")]
     for unit in scores:

@@ -13,14 +13,14 @@ from algorithms.kv.step import Step
 
 
 class BlockMemory:
-    """Where the blocks of one layer are.
+    """Places of the blocks of one layer.
 
     Parameters
     ----------
     layer
         Layer they belong to.
     placement
-        Tiers.
+        Tiers that blocks lie in.
     cached
         Blocks per row in the fast tier where the placement sets none.
     block_tokens

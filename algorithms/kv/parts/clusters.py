@@ -96,7 +96,7 @@ def _sum_by(rows: Array, assigned: IntArray, clusters: int) -> Array:
 
 
 class WaveIndex:
-    """All clusters of one layer, segment after segment.
+    """Index of all clusters of one layer, segment after segment.
 
     Parameters
     ----------

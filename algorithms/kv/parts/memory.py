@@ -50,6 +50,6 @@ class AssociativeMemory:
 
 
 def _recall(mapped: Array, matrix: Array, normaliser: Array) -> Array:
-    """What a memory returns for queries behind their feature map."""
+    """Values that a memory returns for queries behind their feature map."""
     recalled: Array = (mapped @ matrix) / (mapped @ normaliser[:, :, None] + EPSILON)
     return recalled

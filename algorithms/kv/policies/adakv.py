@@ -44,7 +44,7 @@ class AdaKV(Wrapper):
     floor
         Share of the budget each head is sure of.
     variant, normalize
-        See above.
+        Variant of the rule, and whether scores are normalised, see above.
     """
 
     example = "snapkv(window=2,kernel=3) | adakv"
@@ -95,7 +95,7 @@ class AdaState(WrapperState):
         return top_mask(lifted.reshape(1, -1), scores.shape[0] * capacity).reshape(scores.shape)
 
     def contest(self, step: Step, cache: KVCache) -> tuple[Mask, Array, Array, int]:
-        """What heads compete with in the ``original`` variant.
+        """Scores that heads compete with in the ``original`` variant.
 
         Returns
         -------

@@ -28,7 +28,7 @@ from algorithms.kv import (
 
 @kv_policy("attendre_like")
 class AttendreLike(KVPolicy):
-    """After Attendre (Yang and Hua 2024, arXiv:2401.04881): eviction by attention.
+    """Modelled after Attendre (Yang and Hua 2024, arXiv:2401.04881): eviction by attention.
 
     From the abstract: a key/value memory with such a rule, and a query memory in which queries wait, so that
     they can attend to keys that come after them. Assumed here, because the insert rule was not found: a key

@@ -25,7 +25,7 @@ from algorithms.kv.parts.balance import balanced_halving
 class BalanceKV(KVPolicy):
     """BalanceKV (Han et al. 2025, arXiv:2502.07861; ksheth96/BalanceKV 4ccee30).
 
-    Sinks and a window stay; the middle is halved by a self-balancing walk (see `kv_balance`) until the
+    Sinks and a window stay; the middle is halved by a self-balancing walk (see `algorithms.kv.parts.balance`) until the
     budget holds. Each survivor of `i` halvings counts `2**i` times in the denominator and by its signed
     weight in the numerator. The walk is a chain of `block` dependent steps.
 
@@ -36,7 +36,7 @@ class BalanceKV(KVPolicy):
     sink, window
         First and newest keys, left alone.
     block, gamma, temperature, beta
-        Of the walk.
+        Block length, rejection factor and kernel of the walk.
     value_kernel
         Whether values enter the kernel.
     iterations

@@ -24,7 +24,7 @@ from hwmodels.reading.errors import Problem
 
 @kv_policy("deep_forcing_like")
 class DeepForcingLike(KVPolicy):
-    """After Deep Forcing (Yi et al. 2025, arXiv:2512.05081): a deep sink and the best of the rest.
+    """Modelled after Deep Forcing (Yi et al. 2025, arXiv:2512.05081): a deep sink and the best of the rest.
 
     From the abstract: about half of the window is a permanent sink of first-frame tokens whose temporal
     phase is moved to the present in every step, and the middle is cut to the tokens that recent queries
@@ -37,7 +37,7 @@ class DeepForcingLike(KVPolicy):
     tokens
         Keys kept; the budget when None.
     sink_share, recent_share
-        Of the kept keys.
+        Shares of the kept keys that are the first and the newest.
     queries
         Recent queries that score.
     """

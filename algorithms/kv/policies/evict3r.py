@@ -46,7 +46,7 @@ class Evict3R(KVPolicy):
     frame, special
         Tokens per frame, and how many of them are protected.
     temperature
-        Of the softmax over layers.
+        Temperature of the softmax over layers.
     accumulator
         Precision of the score; the published code uses float16.
     """
@@ -81,14 +81,14 @@ class Evict3R(KVPolicy):
 
 
 class LayerShares:
-    """What the layers report to each other in one step.
+    """Reports of the layers to each other in one step.
 
     Parameters
     ----------
     layers
         Number of layers.
     temperature
-        Of the softmax.
+        Temperature of the softmax.
     """
 
     def __init__(self, layers: int, temperature: float) -> None:

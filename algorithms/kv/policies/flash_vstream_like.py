@@ -8,7 +8,7 @@ from algorithms.kv.parts.frame_merge import FrameMerge, FrameMergeState
 
 @kv_policy("flash_vstream_like")
 class FlashVStreamLike(FrameMerge):
-    """After Flash-VStream (Zhang et al. 2024, arXiv:2406.08085): the past as weighted cluster centres.
+    """Modelled after Flash-VStream (Zhang et al. 2024, arXiv:2406.08085): the past as weighted cluster centres.
 
     The paper keeps a spatial queue and a temporal memory of weighted k-means centres, updated on line. Here
     a frame that leaves the window is averaged into the most similar centre, with the weight the centre

@@ -26,7 +26,7 @@ from algorithms.kv import (
 
 @kv_policy("livevlm_like")
 class LiveVLMLike(KVPolicy):
-    """After LiveVLM (Ning et al. 2025, arXiv:2505.15269): vision-sink bucketing and page retrieval.
+    """Modelled after LiveVLM (Ning et al. 2025, arXiv:2505.15269): vision-sink bucketing and page retrieval.
 
     From the abstract: recent keys stay in full; older ones are kept per time bucket by attention among
     vision tokens; a question retrieves pages of the long memory, with positions taken off the keys. Assumed

@@ -26,7 +26,7 @@ from algorithms.kv.parts.blocks import BlockMemory
 
 @kv_policy("ltri_like")
 class LtriLike(KVPolicy):
-    """After Ltri-LLM (Tang et al. 2024, arXiv:2412.04757): semantic spans as the unit of retrieval.
+    """Modelled after Ltri-LLM (Tang et al. 2024, arXiv:2412.04757): semantic spans as the unit of retrieval.
 
     From the abstract: spans are triangular blobs of the attention map, found by local correlation with
     non-maximum suppression; each has index vectors; heads vote for the spans a query needs. Assumed here,

@@ -10,7 +10,7 @@ from algorithms.kv.parts.frame_merge import FrameMerge, FrameMergeState
 
 @kv_policy("moviechat_like")
 class MovieChatLike(FrameMerge):
-    """After MovieChat (Song et al. 2023, arXiv:2307.16449): merge the most similar neighbouring frames.
+    """Modelled after MovieChat (Song et al. 2023, arXiv:2307.16449): merge the most similar neighbouring frames.
 
     The paper merges visual tokens before the language model; here the same is done to keys and values. A
     frame that leaves the short memory joins the long one, where, whenever there are too many, the two

@@ -22,7 +22,7 @@ from algorithms.kv.run.attention import Visible, attend
 
 @kv_policy("oracle", aliases=("topk",))
 class Oracle(KVPolicy):
-    """See the keys with the highest probability for the present query, out of everything that ever came.
+    """Selection of the keys with the highest probability for the present query, out of everything that ever came.
 
     Not a method but a bound: it needs the scores it is meant to save. Several queries of one step share a
     list, chosen by their summed probabilities; so do the query heads of a group.

@@ -48,7 +48,7 @@ class RetroInfer(KVPolicy):
     segment
         Keys clustered together.
     iterations
-        Of k-means.
+        Iterations of k-means.
     update
         New tokens between two additions to the index.
     cached

@@ -44,7 +44,7 @@ class SnapKV(KVPolicy):
     kernel, pooling
         Odd width and kind of the pooling, ``avgpool`` (zero padding counts) or ``maxpool``.
     aggregate
-        Over the query heads of a group: ``mean``, ``max`` or ``sum``, before pooling.
+        Reduction over the query heads of a group before pooling: ``mean``, ``max`` or ``sum``.
     """
 
     example = "snapkv(window=3,kernel=3)"

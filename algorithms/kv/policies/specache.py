@@ -46,7 +46,7 @@ class SpeCache(KVPolicy):
     Parameters
     ----------
     bits, group, residual
-        Of the copy.
+        Bits, numbers per scale, and newest tokens left out of the copy.
     top
         Keys fetched per KV head and step.
     """

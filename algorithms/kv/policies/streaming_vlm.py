@@ -100,5 +100,5 @@ class _ModalityState(PolicyState):
 
 
 def _from_newest(marked: Mask) -> IntArray:
-    """Of each key, how many marked ones came after it."""
+    """Number of marked keys that came after each key."""
     return np.cumsum(marked[::-1])[::-1] - marked

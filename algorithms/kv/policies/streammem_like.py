@@ -27,7 +27,7 @@ from algorithms.kv.parts.window import RecentQueries
 
 @kv_policy("streammem_like")
 class StreamMemLike(KVPolicy):
-    """After StreamMem (Yang et al. 2025, arXiv:2508.15717): a fixed budget, cut after every clip.
+    """Modelled after StreamMem (Yang et al. 2025, arXiv:2508.15717): a fixed budget, cut after every clip.
 
     From the abstract: near-duplicate frames are dropped, keys are scored by attention from the tokens of the
     chat template as a generic query, the best stay, and each frame keeps a prototype, an attention-weighted

@@ -27,7 +27,7 @@ from hwmodels.reading.errors import Problem
 
 @kv_policy("xmem_like")
 class XMemLike(KVPolicy):
-    """After XMem (Cheng and Schwing 2022, arXiv:2207.07115): consolidate by usage, forget the least used.
+    """Modelled after XMem (Cheng and Schwing 2022, arXiv:2207.07115): consolidate by usage, forget the least used.
 
     Keys outside the working memory compete by usage, the probability they received per query that saw them.
     A key that wins for the first time becomes a prototype: its value is replaced by the mean of the values

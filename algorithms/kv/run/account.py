@@ -38,9 +38,9 @@ class Accounting:
         Whether a page holds the slots of all heads (as vLLM's do), so that it is free only when no head
         needs it.
     layout
-        Treatment of holes, see `kv_cache.Layout`.
+        Treatment of holes, see `algorithms.kv.cache.Layout`.
     tier
-        Where the cache lies when no placement says otherwise.
+        Tier that the cache lies in when no placement says otherwise.
     """
 
     page_tokens: int = 16
@@ -51,16 +51,16 @@ class Accounting:
 
 @dataclass(eq=False)
 class HeadRecord:
-    """What one part of a layer did in a step; filled in by the stream.
+    """Record of what one part of a layer did in a step; filled in by the stream.
 
     Parameters
     ----------
     heads
         KV heads of the part.
     state, cache
-        Its policy state and cache.
+        Policy state and cache of the part.
     selection
-        What its queries saw.
+        Keys that its queries saw.
     attended, new_attended
         Keys read per head, and how many of them arrived in this step.
     written
@@ -68,9 +68,9 @@ class HeadRecord:
     answered
         Positions of the queries answered.
     dropped
-        Evictions.
+        Evictions of the step.
     wanted
-        What the policy looked at in this step.
+        Things that the policy looked at in this step.
     """
 
     heads: IntArray
@@ -122,7 +122,7 @@ class HeadRecord:
 
 
 def _runs_of_all(cache: KVCache) -> Runs:
-    """All live slots in slot order, which attention may read in any order it likes."""
+    """Runs of all live slots in slot order, which attention may read in any order it likes."""
     if cache.intact or cache.layout != "slots":
         return Runs.contiguous(cache.lengths)
     slots = cache.slots

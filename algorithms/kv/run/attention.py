@@ -39,7 +39,7 @@ class Summaries:
 
 @dataclass(frozen=True, eq=False)
 class Visible:
-    """What queries attend to.
+    """Keys and values that queries attend to.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Attended:
     last_probabilities
         Probabilities of the last query: `(query_heads, n)`; None unless asked for.
     log_sum_exp
-        Of all logits: `(query_heads, m)`.
+        Log of the sum of exponentials of all logits: `(query_heads, m)`.
     """
 
     output: Array

@@ -38,7 +38,7 @@ class StepResult:
     selected
         Positions each KV head attended, ascending.
     cost
-        What it took.
+        Cost of the step.
     """
 
     output: Array | None
@@ -70,7 +70,7 @@ class _Part:
         return self.when == "step" or step.phase == "prefill"
 
     def wanted(self, step: Step) -> frozenset[Need]:
-        """What the policy looks at in this step."""
+        """Things that the policy looks at in this step."""
         return self.state.policy.wanted() if self.learns(step) else frozenset()
 
     def query_rows(self, step: Step) -> IntArray:
@@ -99,7 +99,7 @@ class KVStream:
     Parameters
     ----------
     policy
-        What is kept and seen.
+        Policy that says what is kept and seen.
     shape
         Heads and widths. Accounting uses these even when the arrays handed to `step` are narrower.
     budget
@@ -117,11 +117,11 @@ class KVStream:
     source
         Whole key and value streams; see `KVCache`.
     seed
-        Of everything random in the policy.
+        Seed of everything random in the policy.
     context_tokens
         Length the stream will reach, to refuse a budget above it.
     shared
-        What the states of all layers have in common; made here when None.
+        Object that the states of all layers have in common; made here when None.
     head_labels
         Names of the KV heads that randomness is tied to; their numbers when None.
 
@@ -338,7 +338,7 @@ class KVStream:
 
 
 def _visible(cache: KVCache, selection: Selection | None) -> Visible:
-    """What the queries see, from the cache and the selection."""
+    """Keys that the queries see, from the cache and the selection."""
     bias = cache.column("bias") if cache.has("bias") else None
     weight = cache.column("value_weight") if cache.has("value_weight") else None
     if selection is None:
@@ -381,7 +381,7 @@ def _check_mask(mask: Mask, part: _Part) -> None:
 
 
 class StreamOptions(TypedDict, total=False):
-    """What `KVStack` hands on to the streams of its layers, see `KVStream`."""
+    """Options that `KVStack` hands on to the streams of its layers, see `KVStream`."""
 
     accounting: Accounting | None
     placement: Placement | None
@@ -398,7 +398,7 @@ class KVStack:
     Parameters
     ----------
     policy, shape
-        As for `KVStream`; `shape.layers` layers are made.
+        Policy and shape as of `KVStream`; `shape.layers` layers are made.
     budget
         Keys per head and layer.
     **options
