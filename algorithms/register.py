@@ -9,6 +9,9 @@ from typing import Generic, Protocol, TypeVar
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
+SCRIPT = "__main__"
+"""Module of a script or notebook, which may say again what it calls by a name: cells are run more than once."""
+
 
 class Registered(Protocol):
     """Anything that a register can hold."""
@@ -47,41 +50,59 @@ class Register(Generic[Entry]):
     Parameters
     ----------
     what
-        What one of them is called in messages.
+        Name of one of them in messages.
     package
-        Whose modules register the built-in ones.
+        Package whose modules register the built-in ones.
     group
         Entry points by which other distributions name modules that register theirs.
     field
-        What a name that is not known was given for, in messages.
+        Field that an unknown name was given for, in messages.
+    unknown
+        Message about an unknown name; ``{what}`` and ``{name}`` are filled in.
     """
 
-    def __init__(self, what: str, package: str, group: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        package: str,
+        group: str,
+        field: str | None = None,
+        unknown: str = "no {what} is called '{name}'",
+    ) -> None:
         self.what = what
         self.package = package
         self.group = group
         self.field = field
+        self.unknown = unknown
         self._entries: dict[str, Entry] = {}
+        self._aliases: dict[str, str] = {}
         self._complete = False
 
     def refuse_taken(self, name: str, module: str) -> None:
         """Raise InputError, naming both modules, if something is called ``name`` already."""
-        if name in self._entries:
-            both = f"{self._entries[name].source} and {module}"
+        taken = self._entries.get(self._aliases.get(name, name))
+        if taken is not None and not taken.source == module == SCRIPT:
+            both = f"{taken.source} and {module}"
             raise InputError(Problem(f"{self.what} {name!r} is registered by both {both}"))
 
-    def add(self, name: str, entry: Entry) -> None:
-        """Register ``entry``; raises as `refuse_taken`."""
-        self.refuse_taken(name, entry.source)
+    def add(self, name: str, entry: Entry, aliases: tuple[str, ...] = ()) -> None:
+        """Register ``entry``, which `get` finds under other names too; raises as `refuse_taken`."""
+        for known in (name, *aliases):
+            self.refuse_taken(known, entry.source)
         self._entries[name] = entry
+        self._aliases |= dict.fromkeys(aliases, name)
 
     def names(self, kind: type[object] = object) -> tuple[str, ...]:
         """Names of everything of a kind, sorted; raises as `discover`."""
         self.discover()
         return tuple(sorted(name for name, entry in self._entries.items() if isinstance(entry, kind)))
 
+    def registered_by(self, module: str) -> tuple[str, ...]:
+        """Names of what ``module`` has registered so far, sorted."""
+        return tuple(sorted(name for name, entry in self._entries.items() if entry.source == module))
+
     def get(self, name: str) -> Entry:
-        """What is called ``name``.
+        """The entry called ``name``.
 
         Raises
         ------
@@ -89,20 +110,25 @@ class Register(Generic[Entry]):
             If there is nothing of that name, with the nearest one.
         """
         self.discover()
-        if name not in self._entries:
-            raise self._unknown(name, self.what, list(self._entries))
-        return self._entries[name]
+        found = self._entries.get(self._aliases.get(name, name))
+        if found is None:
+            raise self._unknown(name, self.what, [*self._entries, *self._aliases])
+        return found
 
     def get_kind(self, name: str, kind: type[Kind], what: str) -> Kind:
-        """What is called ``name`` if it is of a kind, which messages call ``what``; raises as `get`."""
+        """The entry called ``name`` if it is of a kind, which messages call ``what``; raises as `get`.
+
+        An abstract class will do for ``kind`` (what mypy calls type-abstract): none of it is made.
+        """
         self.discover()
-        entry = self._entries.get(name)
+        entry = self._entries.get(self._aliases.get(name, name))
         if not isinstance(entry, kind):
             raise self._unknown(name, what, list(self.names(kind)))
         return entry
 
     def _unknown(self, name: str, what: str, known: list[str]) -> InputError:
-        return InputError(Problem(f"no {what} is called {name!r}", field=self.field, hint=did_you_mean(name, known)))
+        message = self.unknown.format(what=what, name=name)
+        return InputError(Problem(message, field=self.field, hint=did_you_mean(name, known)))
 
     def discover(self) -> None:
         """Import whatever registers something, once; raises as `load_all`."""

@@ -1,52 +1,123 @@
-"""The register of algorithms: one file and one decorator each, found by importing the package or an entry point."""
+"""The register of algorithms: one file and one decorator each, found by importing the package or an entry point.
+
+All of them are an `Entry`. Here are those that are graphs of FIFOs, too; `algorithms.chip.algorithm`
+has those that run on a chip, and `algorithms.memory.algorithm` the measurements of memory tiers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from dataclasses import Field, dataclass, is_dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from algorithms.register import Register
+from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from algorithms.chip.algorithm import ChipAlgorithm
-    from algorithms.memory.algorithm import TierAlgorithm
-    from algorithms.workload.shape import FloatArray, Workload
     from simulator import Graph
 
-    AnyAlgorithm: TypeAlias = "Algorithm | ChipAlgorithm | TierAlgorithm"
-
 Given = Literal["workload", "tensors", "timing_only", "chip", "kernel", "mapping", "memory", "engine", "clock", "skip"]
-"""What can be said about a simulation besides the parameters of its algorithm."""
+"""Things that can be said about a simulation besides the parameters of its algorithm."""
+
+Setting: TypeAlias = int | float | str | bool
+"""Value of a parameter."""
+
+UNNAMED = "unnamed"
+"""Name of a graph until `Algorithm.build` gives it the registered one: builders need not know it."""
 
 ENTRY_POINT_GROUP = "attnflow.algorithms"
-Parameters = TypeVar("Parameters")
-Tensors = tuple["FloatArray", "FloatArray", "FloatArray"]
+Tensors = tuple[FloatArray, FloatArray, FloatArray]
 
 
-class Build(Protocol[Parameters]):
-    """Builds the graph of an algorithm; without tensors the graph has timing only."""
+class Parameters(Protocol):
+    """A frozen dataclass of settings with defaults, each documented by ``metadata["help"]``."""
 
-    def __call__(self, workload: Workload, parameters: Parameters, tensors: Tensors | None) -> Graph: ...
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init__(self, **settings: Setting) -> None: ...
+
+
+P = TypeVar("P", bound=Parameters)
+P_co = TypeVar("P_co", bound=Parameters, covariant=True)
+P_contra = TypeVar("P_contra", bound=Parameters, contravariant=True)
+Documented = TypeVar("Documented")
 
 
 @dataclass(frozen=True)
-class Algorithm(Generic[Parameters]):
-    """An algorithm that can be simulated.
+class Entry(Generic[P_co]):
+    """An algorithm of any kind as it is registered.
+
+    Its class says what that is (``what``, as in "... is a graph of FIFOs"), what a simulation of it can be told
+    (``takes``), and what of that decides the result (``keyed``).
 
     Parameters
     ----------
     name
-        As on the command line, ``family.variant``.
+        Registered name, ``family.variant``, as on the command line. The decorator gives it, and plans, graphs and
+        messages take it from here.
     summary
         One line for people.
     parameters
         A frozen dataclass; its fields are what ``--set`` and study axes can change, each with ``metadata["help"]``.
-    builder
-        Makes the graph.
     source
         Module that registered it.
+    """
+
+    what: ClassVar[str]
+    takes: ClassVar[frozenset[Given]]
+    keyed: ClassVar[frozenset[Given]]
+
+    name: str
+    summary: str
+    parameters: type[P_co]
+    source: str
+
+
+AnyAlgorithm: TypeAlias = Entry[Parameters]
+
+ALGORITHMS: Register[AnyAlgorithm] = Register("algorithm", "algorithms", ENTRY_POINT_GROUP, field="algorithm")
+"""Algorithms of all kinds: graphs, those that run on a chip, and traffic on a memory tier; they share their names."""
+
+
+def register_algorithm(
+    name: str, parameters: type[P], described: object, make: Callable[[str, str, type[P], str], Entry[P]]
+) -> None:
+    """Register what ``make`` makes of name, summary, parameters and module; every decorator of algorithms ends here.
+
+    Parameters
+    ----------
+    described
+        The decorated function or class: the first line of its docstring is the summary.
+
+    Raises
+    ------
+    InputError
+        If the name is taken, naming both modules, or if the parameters are no dataclass.
+    """
+    source = getattr(described, "__module__", "?")
+    ALGORITHMS.refuse_taken(name, source)
+    if not is_dataclass(parameters):
+        raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=source))
+    summary = (described.__doc__ or name).strip().splitlines()[0]
+    ALGORITHMS.add(name, make(name, summary, parameters, source))
+
+
+class Build(Protocol[P_contra]):
+    """Builds the graph of an algorithm; without tensors the graph has timing only."""
+
+    def __call__(self, workload: Workload, parameters: P_contra, tensors: Tensors | None) -> Graph: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm(Entry[P]):
+    """An algorithm that is a graph of units and FIFOs.
+
+    Parameters
+    ----------
+    builder
+        Makes the graph.
     has_values
         Whether its units compute; one without is always about timing only, and is given no tensors.
     """
@@ -55,55 +126,34 @@ class Algorithm(Generic[Parameters]):
     takes: ClassVar[frozenset[Given]] = frozenset({"workload", "tensors", "timing_only", "engine", "clock", "skip"})
     keyed: ClassVar[frozenset[Given]] = takes
 
-    name: str
-    summary: str
-    parameters: type[Parameters]
-    builder: Build[Parameters]
-    source: str
+    builder: Build[P]
     has_values: bool = True
 
-    def build(self, workload: Workload, parameters: Parameters, tensors: Tensors | None = None) -> Graph:
-        """The graph of ``workload``, with values if ``tensors`` (q, k, v) are given.
+    def build(self, workload: Workload, parameters: P, tensors: Tensors | None = None) -> Graph:
+        """The graph of ``workload`` under the registered name, with values if ``tensors`` (q, k, v) are given.
 
         Raises
         ------
         InputError, GraphError
             If workload and parameters do not fit this algorithm.
         """
-        return self.builder(workload, parameters, tensors)
+        graph = self.builder(workload, parameters, tensors)
+        graph.name = self.name
+        return graph
 
 
-ALGORITHMS: Register[AnyAlgorithm] = Register("algorithm", "algorithms", ENTRY_POINT_GROUP, field="algorithm")
-"""Algorithms of all kinds: graphs, those that run on a chip, and traffic on a memory tier; they share their names."""
-
-
-def first_line(documented: object, name: str) -> str:
-    """The first line of a docstring, which is what lists say of an algorithm; its name if it has none."""
-    return (documented.__doc__ or name).strip().splitlines()[0]
-
-
-def check_parameters(name: str, parameters: type[object], module: str) -> None:
-    """Raise InputError, naming the module, if the parameters of an algorithm are no dataclass or its name is taken."""
-    ALGORITHMS.refuse_taken(name, module)
-    if not is_dataclass(parameters):
-        raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=module))
-
-
-def algorithm(
-    name: str, parameters: type[Parameters], *, has_values: bool = True
-) -> Callable[[Build[Parameters]], Build[Parameters]]:
+def algorithm(name: str, parameters: type[P], *, has_values: bool = True) -> Callable[[Build[P]], Build[P]]:
     """Register the decorated builder; the first line of its docstring is its summary.
 
     Raises
     ------
     InputError
-        If the name is taken; the message names both modules.
+        As `register_algorithm`.
     """
 
-    def register(builder: Build[Parameters]) -> Build[Parameters]:
-        module = getattr(builder, "__module__", "?")
-        check_parameters(name, parameters, module)
-        ALGORITHMS.add(name, Algorithm(name, first_line(builder, name), parameters, builder, module, has_values))
+    def register(builder: Build[P]) -> Build[P]:
+        make = partial(Algorithm[P], builder=builder, has_values=has_values)
+        register_algorithm(name, parameters, builder, make)
         return builder
 
     return register
@@ -114,8 +164,8 @@ def algorithm_names() -> tuple[str, ...]:
     return ALGORITHMS.names(Algorithm)
 
 
-def get_algorithm(name: str) -> Algorithm:
-    """The algorithm called ``name``.
+def get_algorithm(name: str) -> Algorithm[Parameters]:
+    """The graph algorithm called ``name``.
 
     Raises
     ------

@@ -181,7 +181,7 @@ class Study:
         return chosen
 
     def _repr_html_(self) -> str:
-        from algorithms.cards import html_table
+        from hwmodels.reading.cards import html_table
 
         rows = [(name, str(list(values))[:200]) for name, values in self.axes.items()]
         rows += [

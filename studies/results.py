@@ -97,7 +97,7 @@ class Results:
         return Path(path)
 
     def _repr_html_(self) -> str:
-        from algorithms.cards import html_table
+        from hwmodels.reading.cards import html_table
 
         points = self.points()
         rows = [("points", f"{len(points):,}"), ("with a result", f"{len(points.done):,}")]

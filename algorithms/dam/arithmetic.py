@@ -1,4 +1,4 @@
-"""What DAM's units compute beyond `algorithms.streaming.arithmetic`; shapes are ``(rows, width, ...)``."""
+"""Arithmetic of DAM's units beyond `algorithms.streaming.arithmetic`; shapes are ``(rows, width, ...)``."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from algorithms.dam.parameters import DamParameters, Timing
-from algorithms.registry import Tensors
+from algorithms.registry import UNNAMED, Tensors
 from algorithms.workload.shape import DTYPE_BYTES, FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, GraphError, Segment, TokenBlock, Unit, UnitStep, operators
@@ -44,7 +44,6 @@ class DamBuilder:
         For a workload with a mask: DAM's graphs know none.
     """
 
-    name: str
     workload: Workload
     parameters: DamParameters
     tensors: Tensors | None
@@ -52,8 +51,8 @@ class DamBuilder:
 
     def __post_init__(self) -> None:
         if self.workload.mask != "full":
-            raise InputError(Problem(f"{self.name} has no mask, every query sees every key", field="mask"))
-        self.graph = Graph(self.name, rows_per_group=self.workload.q_len)
+            raise InputError(Problem("a graph of DAM has no mask, every query sees every key", field="mask"))
+        self.graph = Graph(UNNAMED, rows_per_group=self.workload.q_len)
 
     @property
     def columns(self) -> int:
@@ -170,16 +169,16 @@ class DamBuilder:
 
     def _tensor(self, which: int) -> FloatArray:
         if self.tensors is None:
-            raise InputError(f"{self.name} was built without tensors, so its tokens have no values")
+            raise InputError(f"{self.graph.name} was built without tensors, so its tokens have no values")
         return self.tensors[which]
 
     def _repeated(self, tokens: FloatArray, block: range) -> TokenBlock:
-        """The same tokens for every row: a view, not a copy."""
+        """Tokens repeated for every row: a view, not a copy."""
         return TokenBlock(np.broadcast_to(tokens, (len(block), *tokens.shape)))
 
 
 def _fan_out(function: UnitFunction, outputs: int) -> UnitFunction:
-    """The same tokens on every output."""
+    """A function that puts the same tokens on every output."""
 
     def step(inputs: tuple[TokenBlock, ...], block: range) -> UnitStep:
         return UnitStep(function(inputs, block).outputs * outputs)

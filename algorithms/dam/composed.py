@@ -25,7 +25,7 @@ from simulator import Graph, Unit
 class ComposedParameters(DamParameters):
     """Units of every variant."""
 
-    short_depth: int | None = depth("every other FIFO", default=2)
+    short_depth: int | None = depth("all other FIFOs", default=2)
     dot_latency: int = latency("dot")
     dot_ii: int = interval("dot")
     sum_latency: int = latency("sum")
@@ -73,21 +73,21 @@ class MaximumParameters(NaiveParameters):
 @algorithm("dam.composed_naive", NaiveParameters)
 def naive(workload: Workload, parameters: NaiveParameters, tensors: Tensors | None) -> Graph:
     """Naive SDPA from DAM's units, rows as tokens: divides before PV, one FIFO of O(N)."""
-    composed = _Composed("dam.composed_naive", workload, parameters, tensors)
+    composed = _Composed(workload, parameters, tensors)
     return composed.normalised(composed.exponentials(composed.scores(1)))
 
 
 @algorithm("dam.composed_scaled", MaximumParameters)
 def scaled(workload: Workload, parameters: MaximumParameters, tensors: Tensors | None) -> Graph:
     """Stable SDPA from DAM's units, rows as tokens: row maximum, divides before PV, two FIFOs of O(N)."""
-    composed = _Composed("dam.composed_scaled", workload, parameters, tensors)
+    composed = _Composed(workload, parameters, tensors)
     return composed.normalised(composed.exponentials(composed.differences(composed.scores(2))))
 
 
 @algorithm("dam.composed_reordered", MaximumParameters)
 def reordered(workload: Workload, parameters: MaximumParameters, tensors: Tensors | None) -> Graph:
     """Reordered SDPA from DAM's units, rows as tokens: row maximum, divides after PV, one FIFO of O(N)."""
-    composed = _Composed("dam.composed_reordered", workload, parameters, tensors)
+    composed = _Composed(workload, parameters, tensors)
     exp = composed.exponentials(composed.differences(composed.scores(2)))
     return composed.divided_last(exp, rescaled=False)
 
@@ -95,14 +95,14 @@ def reordered(workload: Workload, parameters: MaximumParameters, tensors: Tensor
 @algorithm("dam.composed_naive_reordered", ExponentialParameters)
 def naive_reordered(workload: Workload, parameters: ExponentialParameters, tensors: Tensors | None) -> Graph:
     """Reordered SDPA without row maximum from DAM's units, rows as tokens: FIFOs of O(1)."""
-    composed = _Composed("dam.composed_naive_reordered", workload, parameters, tensors)
+    composed = _Composed(workload, parameters, tensors)
     return composed.divided_last(composed.exponentials(composed.scores(1)), rescaled=False)
 
 
 @algorithm("dam.composed_memory_free", MemoryFreeParameters)
 def memory_free(workload: Workload, parameters: MemoryFreeParameters, tensors: Tensors | None) -> Graph:
     """Memory-free SDPA from DAM's units, rows as tokens: online softmax, FIFOs of O(1)."""
-    composed = _Composed("dam.composed_memory_free", workload, parameters, tensors)
+    composed = _Composed(workload, parameters, tensors)
     scores = composed.scores(1)
     scan = units.scan(composed.builder, "scan", arithmetic.online_softmax, outputs=2)
     composed.builder.connect(scores, scan)
@@ -112,8 +112,8 @@ def memory_free(workload: Workload, parameters: MemoryFreeParameters, tensors: T
 class _Composed:
     """The stages of the variants."""
 
-    def __init__(self, name: str, workload: Workload, parameters: ComposedParameters, tensors: Tensors | None) -> None:
-        self.builder = DamBuilder(name, workload, parameters, tensors)
+    def __init__(self, workload: Workload, parameters: ComposedParameters, tensors: Tensors | None) -> None:
+        self.builder = DamBuilder(workload, parameters, tensors)
         self.elements = workload.v_head_dim
         self.long_depth = None
         if isinstance(parameters, LongFifoParameters):

@@ -80,7 +80,7 @@ def _finish(builder: DamBuilder, last: Unit) -> Graph:
 @algorithm("dam.naive", NaiveParameters)
 def naive(workload: Workload, parameters: NaiveParameters, tensors: Tensors | None) -> Graph:
     """DAM's naive SDPA (dam-experiments): scalars, division before PV, one FIFO of O(N)."""
-    builder = DamBuilder("dam.naive", workload, parameters, tensors)
+    builder = DamBuilder(workload, parameters, tensors)
     scores = _scores(builder)
     columns = builder.columns
     exp = units.map_(builder, "exp", np.exp, columns, outputs=2)
@@ -102,7 +102,7 @@ def naive(workload: Workload, parameters: NaiveParameters, tensors: Tensors | No
 @algorithm("dam.agnostic", AgnosticParameters)
 def agnostic(workload: Workload, parameters: AgnosticParameters, tensors: Tensors | None) -> Graph:
     """DAM's sequence-agnostic SDPA (dam-experiments): scalars, online softmax, FIFOs of O(1)."""
-    builder = DamBuilder("dam.agnostic", workload, parameters, tensors)
+    builder = DamBuilder(workload, parameters, tensors)
     elements, columns = workload.v_head_dim, builder.columns
     pair, row = 2, elements
     scores = _scores(builder)

@@ -35,7 +35,7 @@ _STATE_MACHINE = 4  # cycles that the spatial units lose at the start and before
 class SpatialParameters(LongFifoParameters):
     """Parameters of `dam.gina_spatial`; the defaults are those of DAM's test, taken from Spatial."""
 
-    short_depth: int | None = depth("every other FIFO", default=2)
+    short_depth: int | None = depth("all other FIFOs", default=2)
     qkt_exp_latency: int = latency("qkt_exp", 11)
     qkt_exp_ii: int = interval("qkt_exp")
     qkt_exp_start: int = start_overhead("qkt_exp", _STATE_MACHINE)
@@ -87,7 +87,7 @@ class UnscaledParameters(LongFifoParameters):
 class ScaledParameters(UnscaledParameters):
     """Parameters of `dam.gina_scaled`; the defaults are those of DAM's test, for rows of 16 elements."""
 
-    short_depth: int | None = depth("every other FIFO", default=2)
+    short_depth: int | None = depth("all other FIFOs", default=2)
     rowmax_latency: int = latency("rowmax")
     rowmax_ii: int = interval("rowmax")
     rowmax_start: int = start_overhead("rowmax", _STATE_MACHINE)
@@ -120,7 +120,7 @@ class AgnosticParameters(DamParameters):
 @algorithm("dam.gina_spatial", SpatialParameters)
 def spatial(workload: Workload, parameters: SpatialParameters, tensors: Tensors | None) -> Graph:
     """DAM's first naive SDPA, timed like Spatial's hardware (branch gina): one FIFO of O(N)."""
-    builder = DamBuilder("dam.gina_spatial", workload, parameters, tensors)
+    builder = DamBuilder(workload, parameters, tensors)
     exp = _scores(builder, "qkt_exp", outputs=2, exponential=True)
     total = units.reduce_at_last(builder, "sum", arithmetic.row_sum)
     div = units.with_row_scalar(builder, "div", np.divide)
@@ -135,7 +135,7 @@ def spatial(workload: Workload, parameters: SpatialParameters, tensors: Tensors 
 @algorithm("dam.gina_unscaled", UnscaledParameters)
 def unscaled(workload: Workload, parameters: UnscaledParameters, tensors: Tensors | None) -> Graph:
     """DAM's early SDPA without row maximum (branch gina): rows as tokens, one FIFO of O(N)."""
-    builder = DamBuilder("dam.gina_unscaled", workload, parameters, tensors)
+    builder = DamBuilder(workload, parameters, tensors)
     scores = _scores(builder, "qkt")
     return _normalised(builder, parameters, scores)
 
@@ -143,7 +143,7 @@ def unscaled(workload: Workload, parameters: UnscaledParameters, tensors: Tensor
 @algorithm("dam.gina_scaled", ScaledParameters)
 def scaled(workload: Workload, parameters: ScaledParameters, tensors: Tensors | None) -> Graph:
     """DAM's early SDPA with row maximum (branch gina): rows as tokens, two FIFOs of O(N)."""
-    builder = DamBuilder("dam.gina_scaled", workload, parameters, tensors)
+    builder = DamBuilder(workload, parameters, tensors)
     scores = _scores(builder, "qkt", outputs=2)
     maximum = units.reduce_at_last(builder, "rowmax", arithmetic.row_max)
     difference = units.with_row_scalar(builder, "sub", np.subtract)
@@ -159,7 +159,7 @@ def agnostic(workload: Workload, parameters: AgnosticParameters, tensors: Tensor
 
     DAM's test takes the exponential of each score twice, here it is taken once; cycles do not depend on it.
     """
-    builder = DamBuilder("dam.gina_agnostic", workload, parameters, tensors)
+    builder = DamBuilder(workload, parameters, tensors)
     elements = workload.v_head_dim
     scores = _scores(builder, "qkt_exp")
     maximum = units.running_maximum(builder, "incr_max")

@@ -19,7 +19,7 @@ class Timing:
     Parameters
     ----------
     latency
-        From the firing that makes a token until the token leaves.
+        Cycles from the firing that makes a token until the token leaves.
     ii
         Initiation interval; DAM allows 0.
     row
@@ -67,7 +67,7 @@ def depth(which: str, zero: str = "", default: int = 0) -> int | None:
 
 @dataclass(frozen=True)
 class DamParameters:
-    """What all of DAM's graphs have.
+    """Settings that all of DAM's graphs have.
 
     Raises
     ------
@@ -75,12 +75,12 @@ class DamParameters:
         For values out of range, all at once.
     """
 
-    short_depth: int | None = depth("every other FIFO", default=16)
+    short_depth: int | None = depth("all other FIFOs", default=16)
     channel_latency: int = field(
         default=1, metadata={"help": "least time of a token in a channel; latencies overlap it", "unit": "cycles"}
     )
     response_latency: int = field(
-        default=1, metadata={"help": "from taking a token until its slot is free", "unit": "cycles"}
+        default=1, metadata={"help": "cycles from taking a token until its slot is free", "unit": "cycles"}
     )
 
     def __post_init__(self) -> None:

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.hybrid.parameters import HybridParameters
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -57,7 +57,7 @@ class HybridDesign:
 
     @property
     def layers(self) -> int:
-        """Of the model; one where the workload does not say."""
+        """Layers of the model; one where the workload does not say."""
         return self.workload.layers or 1
 
     @property
@@ -71,7 +71,7 @@ class HybridDesign:
         return self.parameters.expert_hidden or 2 * self.hidden
 
     def has_experts(self, layer: int) -> bool:
-        """Every second layer has (M3ViT; Edge-MoE, arXiv:2305.18691)."""
+        """Whether a layer has experts: every second one does (M3ViT; Edge-MoE, arXiv:2305.18691)."""
         return self.parameters.experts > 0 and layer % 2 == 1
 
     @cached_property
@@ -91,11 +91,11 @@ class HybridDesign:
 
     @property
     def pass_cycles(self) -> int:
-        """Of a norm, or of an addition: every word of the image once."""
+        """Cycles of a norm or an addition: every word of the image once."""
         return self.tokens * self.words
 
     def linear_cycles(self, tokens: int, inputs: int, outputs: int, units: int) -> int:
-        """Of a linear layer: a block of weights per cycle, or as fast as tokens come and go word by word."""
+        """Cycles of a linear layer: a block of weights per cycle, or as fast as tokens come and go word by word."""
         own = self.parameters
         blocks = ceil_div(inputs, own.linear_in) * ceil_div(outputs, own.linear_out)
         moved = ceil_div(max(inputs, outputs) * own.activation_bits, own.bus_bits)
@@ -108,7 +108,7 @@ class HybridDesign:
 
     @property
     def projection_cycles(self) -> int:
-        """Of Q, K, V or the output projection."""
+        """Cycles of Q, K, V or the output projection."""
         return self.linear_cycles(self.share, self.hidden, self.hidden, 1)
 
     @property
@@ -118,33 +118,33 @@ class HybridDesign:
 
     @property
     def key_cycles(self) -> int:
-        """Per key, or value, of a pass: all heads, a tile per cycle."""
+        """Cycles per key, or value, of a pass: all heads, a tile per cycle."""
         return ceil_div(self.hidden, self.parameters.attention_tile)
 
     @property
     def gate_cycles(self) -> int:
-        """Of the choice of experts."""
+        """Cycles to choose the experts."""
         return self.tokens * (self.words + GATE_CYCLES_PER_EXPERT * self.parameters.experts)
 
     def expert_cycles(self, tokens: int) -> tuple[int, int]:
-        """Of both linear layers of an expert."""
+        """Cycles of both linear layers of an expert."""
         units = self.parameters.linear_units
         first = self.linear_cycles(tokens, self.hidden, self.expert_hidden, units)
         return first, self.linear_cycles(tokens, self.expert_hidden, self.hidden, units)
 
     @property
     def dense_cycles(self) -> tuple[int, int]:
-        """Of both linear layers of a dense layer."""
+        """Cycles of both linear layers of a dense layer."""
         units = self.parameters.linear_units
         first = self.linear_cycles(self.tokens, self.hidden, self.feed_forward, units)
         return first, self.linear_cycles(self.tokens, self.feed_forward, self.hidden, units)
 
     def load_cycles(self, size: int) -> int:
-        """Of `size` bytes of weights through one port."""
+        """Cycles to load `size` bytes of weights through one port."""
         return ceil_div(size * 8, min(self.parameters.bus_bits, self.parameters.memory_bytes_per_cycle * 8))
 
     def weight_bytes(self, inputs: int, outputs: int) -> int:
-        """Of the weights of a linear layer."""
+        """Bytes of the weights of a linear layer."""
         return ceil_div(inputs * outputs * self.parameters.weight_bits, 8)
 
     @property

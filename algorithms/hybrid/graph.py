@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
-from algorithms.registry import Tensors, algorithm
+from algorithms.registry import UNNAMED, Tensors, algorithm
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit
 
 BURST_BYTES = 16384
-"""What a port asks of the memory at a time: four of AXI's longest bursts, which follow each other in one page."""
+"""Bytes that a port asks of the memory at a time: four of AXI's longest bursts, which follow each other in one page."""
 MEMORY = "memory"
 
 
@@ -50,8 +50,8 @@ class _Builder:
         self.turns = [(layer, image) for layer in range(design.layers) for image in range(self.images)]
 
     def graph(self) -> Graph:
-        """All units and channels."""
-        graph = Graph("vit.hybrid")
+        """The graph with all units and channels."""
+        graph = Graph(UNNAMED)
         graph.add_server(Server(MEMORY, self.parameters.memory_bytes_per_cycle))
         qkv, load_attention = graph.add(self._qkv()), graph.add(self._load_attention())
         begin, qk, pv, project = (graph.add(unit) for unit in self._attention())

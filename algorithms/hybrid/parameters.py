@@ -1,4 +1,4 @@
-"""What one can choose about the hybrid pattern, and the checks of it."""
+"""Settings of the hybrid pattern, and the checks of them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class HybridParameters:
     weight_bits: int = field(default=16, metadata=knob("width of a weight", "bit"))
     bus_bits: int = field(default=256, metadata=knob("width of a memory port and of a word of activations", "bit"))
     memory_bytes_per_cycle: int = field(
-        default=64, metadata=knob("of the memory that weights come from, for all ports together", "B/cycle")
+        default=64, metadata=knob("rate of the memory that weights come from, for all ports together", "B/cycle")
     )
     exp_dsp: int = field(default=4, metadata=knob("DSP slices of one exponential unit (an assumption)"))
     score_depth: int = field(

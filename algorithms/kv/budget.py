@@ -16,7 +16,7 @@ class KVBudget:
     Parameters
     ----------
     tokens
-        Keys.
+        Number of keys.
     fraction_kept
         Share of the tokens seen so far, in (0, 1]; at least one key is kept. kvpress counts the removed
         share instead: `fraction_kept = 1 - compression_ratio` gives the same integer.
@@ -38,14 +38,18 @@ class KVBudget:
         if self.fraction_kept is not None and not 0 < self.fraction_kept <= 1:
             raise InputError(Problem(f"must be in (0, 1] (got {self.fraction_kept})", field="budget.fraction_kept"))
 
+    def keys(self, tokens_seen: int) -> float:
+        """Keys that may stay when `tokens_seen` tokens have come, not rounded where the budget is a share of them."""
+        if self.fraction_kept is not None:
+            return tokens_seen * self.fraction_kept
+        return self.tokens or 0
+
     def capacity(self, tokens_seen: int) -> int:
         """Keys that may stay when `tokens_seen` tokens have come: `max(1, int(tokens_seen * fraction))`."""
-        if self.tokens is not None:
-            return self.tokens
-        return max(1, int(tokens_seen * self.fraction_kept))
+        return max(1, int(self.keys(tokens_seen)))
 
     def check(self, policy: str, smallest: int, context_tokens: int | None = None) -> None:
-        """That a policy which always keeps `smallest` keys fits, and that there is something to evict.
+        """Check that a policy which always keeps `smallest` keys fits, and that there is something to evict.
 
         Raises
         ------
@@ -65,3 +69,39 @@ class KVBudget:
             raise InputError(
                 Problem(f"{self.tokens} tokens are more than the context of {context_tokens}", field="budget")
             )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that a policy in a comparison has to fit.
+
+    Parameters
+    ----------
+    budget
+        Keys kept per KV head.
+    kv_heads, layers
+        Number of KV heads of a layer, and of layers.
+    """
+
+    budget: int
+    kv_heads: int
+    layers: int
+
+    def part(self, divisor: int, most: int) -> int:
+        """``budget / divisor``, at least 1 and at most ``most``, which is the size in a paper."""
+        return max(1, min(most, self.budget // divisor))
+
+    @property
+    def frame(self) -> int:
+        """Tokens of a frame: 196, as of a vision transformer, or what fits."""
+        return self.part(8, 196)
+
+    @property
+    def block(self) -> int:
+        """Tokens of a block: 128 or what fits, at least 2."""
+        return max(2, self.part(8, 128))
+
+    @property
+    def window(self) -> int:
+        """Tokens of a window of observation: 32 or what fits."""
+        return self.part(4, 32)

@@ -8,7 +8,7 @@ re-align anything. Where a key lies physically is its *slot*, which only account
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numba import njit
@@ -16,11 +16,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from algorithms.kv.ranking import IntArray, Mask, indices_of
 
-Array = NDArray[np.generic]
+Array = NDArray[np.floating]
+Column = NDArray[Any]
+"""A quantity of every key: floating, whole or boolean, as it was made."""
 Span = tuple[int, int, int]
 """Part of a source stream: which stream, first token, and the token behind the last."""
 Layout = Literal["slots", "shift", "rewrite"]
-"""What happens to the holes of evicted keys: ``slots`` reuses them in place (a slot map), ``shift`` closes
+"""Treatment of the holes of evicted keys: ``slots`` reuses them in place (a slot map), ``shift`` closes
 them by moving the keys behind, ``rewrite`` copies the whole cache as `torch.cat` and `gather` do."""
 
 PAD = np.iinfo(np.int64).max
@@ -43,7 +45,7 @@ def _close_gaps(column: Array, kept: IntArray, lengths: IntArray) -> None:
 
 @dataclass(frozen=True)
 class Dropped:
-    """What an eviction did: keys dropped per head, and rows that had to move."""
+    """Record of an eviction: keys dropped per head, and rows that had to move."""
 
     tokens: tuple[int, ...]
     moved: int
@@ -70,7 +72,7 @@ class KVCache:
         self.tokens_seen = 0
         self.lengths: IntArray = np.zeros(heads, np.int64)
         self._source = source
-        self._columns: dict[str, Array] = {}
+        self._columns: dict[str, Column] = {}
         self._fills: dict[str, float] = {}
         self._intact = True
         self._free: list[IntArray] = [np.empty(0, np.int64) for _ in range(heads)]
@@ -153,7 +155,7 @@ class KVCache:
         Returns
         -------
         slots : `(heads, m)`
-            Where the new rows lie.
+            Slots of the new rows.
         """
         m = len(positions)
         if self._intact and not np.array_equal(positions, np.arange(self.tokens_seen, self.tokens_seen + m)):
@@ -268,7 +270,7 @@ class KVCache:
         valid = self.valid
         return ranks if valid is None else np.where(valid, ranks, PAD)
 
-    def _view(self, name: str) -> Array:
+    def _view(self, name: str) -> Column:
         return self._columns[name][:, : self.count]
 
     def _materialise(self, kept: IntArray) -> None:
@@ -319,7 +321,7 @@ class KVCache:
             rows = np.arange(self.heads)[:, None]
             column[rows, start[:, None] + np.arange(m)] = self._fills[name]
 
-    def _put(self, name: str, start: IntArray, rows: Array, dtype: DTypeLike, fill: float) -> None:
+    def _put(self, name: str, start: IntArray, rows: Column, dtype: DTypeLike, fill: float) -> None:
         """Write `rows` `(heads, m, ...)` behind `start`."""
         m = rows.shape[1]
         if name not in self._columns:

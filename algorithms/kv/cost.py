@@ -1,4 +1,4 @@
-"""What one step of a KV policy costs: work, gathers, writes, copies, transfers and barriers, as data.
+"""Costs of one step of a KV policy: work, gathers, writes, copies, transfers and barriers, as data.
 
 A `StepCost` is written by the same run that produces the attention output, so quality and cost can never
 come from different selections. It says *what* has to happen, not how long it takes: a graph builder turns it
@@ -15,7 +15,7 @@ from algorithms.kv.run.runs import Runs
 from algorithms.workload.shape import Workload
 
 Moment = Literal["before", "fused", "after"]
-"""When work happens relative to the attention it belongs to; ``fused`` rides inside the attention kernel."""
+"""Moment of work relative to the attention it belongs to; ``fused`` rides inside the attention kernel."""
 
 Barrier = Literal["none", "group", "layer", "model", "host"]
 """Who must have finished before the work can end: nobody, the query heads of one KV head, all heads of a
@@ -90,13 +90,13 @@ class Work:
     what
         Short name, e.g. ``"page scores"``.
     macs, exps, adds, compares
-        Operations.
+        Number of operations.
     read_bytes, write_bytes
         Metadata and scores moved (not the keys and values that attention reads anyway).
     serial_depth
         Longest chain of dependent operations; what limits wide hardware.
     moment, barrier
-        When it happens and who has to wait for it.
+        Moment at which it happens, and who has to wait for it.
     """
 
     what: str
@@ -111,7 +111,7 @@ class Work:
     barrier: Barrier = "none"
 
 
-def ranking(what: str, rows: int, length: int, kept: int, moment: Moment, barrier: Barrier) -> Work:
+def ranking_work(what: str, rows: int, length: int, kept: int, moment: Moment, barrier: Barrier) -> Work:
     """Choosing `kept` of `length` scores in each of `rows` rows.
 
     One score decides a single eviction by a tree of `length - 1` compares and depth `ceil(log2 length)`.
@@ -186,7 +186,7 @@ class Transfer:
     needed_by_layer
         Layer that waits; -1 when nothing waits (a write-back).
     speculative
-        Fetched on a guess.
+        Whether it is fetched on a guess.
     """
 
     what: str
@@ -210,7 +210,7 @@ class ScoreExport:
     rows
         Query rows whose probabilities are needed.
     macs, key_bytes
-        Of the second pass: `rows * keys * head_dim` per query head, and one more read of the keys.
+        Cost of the second pass: `rows * keys * head_dim` per query head, and one more read of the keys.
     column_bytes
         One 32-bit sum per query head and key.
     """
@@ -228,11 +228,11 @@ class Occupancy:
     Parameters
     ----------
     tier
-        Where.
+        Tier that holds the bytes.
     logical_bytes
-        Of the keys and values that are alive.
+        Bytes of the keys and values that are alive.
     physical_bytes
-        Of the pages that cannot be given back because something in them is alive.
+        Bytes of the pages that cannot be given back because something in them is alive.
     state_bytes
         Scores, representatives and other policy state.
     """
@@ -250,7 +250,7 @@ class StepCost:
     Parameters
     ----------
     layer, step
-        Which.
+        Layer and step that the cost is of.
     queries
         Query rows answered.
     appended
@@ -258,11 +258,11 @@ class StepCost:
     attended, resident
         Keys read by attention, and keys kept after the step, per KV head.
     attention_macs, attention_exps
-        Of `q k^T` and `p v`, and of the softmax, over all query heads (summary entries included).
+        Multiply-adds of `q k^T` and `p v`, exponentials of the softmax, over all query heads and summary entries.
     work
-        What the policy itself computed.
+        Work of the policy itself.
     reads, writes, copies, transfers
-        Traffic.
+        Reads, writes, copies and transfers between tiers.
     export
         Probabilities that had to leave the kernel, or None.
     occupancy
@@ -315,14 +315,14 @@ class StepCost:
         return max((work.barrier for work in self.work), key=BARRIERS.index, default="none")
 
     def of_layer(self, layer: int) -> StepCost:
-        """The same cost in another layer."""
+        """This cost in another layer."""
         transfers = tuple(
             replace(moved, needed_by_layer=layer) if moved.needed_by_layer >= 0 else moved for moved in self.transfers
         )
         return replace(self, layer=layer, transfers=transfers)
 
     def in_tiers(self, names: Mapping[str, str]) -> StepCost:
-        """The same cost with other names for the tiers."""
+        """This cost with other names for the tiers."""
         return replace(
             self,
             reads=tuple(replace(read, tier=names[read.tier]) for read in self.reads),
@@ -335,7 +335,7 @@ class StepCost:
         )
 
     def held(self, tier: str) -> Occupancy:
-        """What the layer holds in `tier` after the step."""
+        """Bytes that the layer holds in `tier` after the step."""
         for occupancy in self.occupancy:
             if occupancy.tier == tier:
                 return occupancy
@@ -368,7 +368,7 @@ class StackCost:
         return tuple(dict.fromkeys(held.tier for cost in self.layers for held in cost.occupancy))
 
     def held(self, tier: str) -> Occupancy:
-        """What all layers hold in `tier`."""
+        """Bytes that all layers hold in `tier`."""
         parts = [cost.held(tier) for cost in self.layers]
         return Occupancy(
             tier,

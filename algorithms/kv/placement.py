@@ -1,4 +1,4 @@
-"""Where blocks of keys lie: a chain of tiers, what stays in the fast ones, and what a miss moves.
+"""Placement of blocks of keys: a chain of tiers, what stays in the fast ones, and what a miss moves.
 
 Selection says *which* blocks a query needs; a `Placement` says *where* they are. The lowest tier holds every
 block (keys never change, so a block leaving a fast tier costs nothing); every tier above is a cache with a
@@ -76,7 +76,7 @@ class Placement:
         return (default, *(None for _ in self.tiers[2:])) if len(self.tiers) > 1 else ()
 
     def check(self, chip: str, tiers: Sequence[str]) -> None:
-        """That `chip` has every tier.
+        """Check that `chip` has every tier.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class BlockCache:
     capacity
         Blocks; None for no limit.
     replacement, decay
-        See `Placement`.
+        Replacement and decay of scores, as in `Placement`.
     """
 
     def __init__(self, capacity: int | None, replacement: Replacement = "lru", decay: float = 0.1) -> None:
@@ -167,7 +167,7 @@ class Fetch:
     hits, misses
         Blocks found in the fast tier or not.
     hops
-        For every pair of neighbouring tiers that blocks had to cross: (source, target, blocks).
+        Pairs of neighbouring tiers that blocks had to cross: (source, target, blocks).
     """
 
     hits: int
@@ -181,7 +181,7 @@ class TieredBlocks:
     Parameters
     ----------
     placement
-        Tiers.
+        Tiers that blocks lie in.
     rows
         Rows that choose their own blocks (1 when all heads share a list).
     default_blocks

@@ -1,4 +1,4 @@
-"""What a KV policy is: frozen parameters, and a state per layer that the stream drives.
+"""The contract of a KV policy: frozen parameters, and a state per layer that the stream drives; and unions of them.
 
 A stream calls the state of a layer in a fixed order every step: `make_room`, append, `append`, `select`,
 attend, `observe`, `keep`, drop. The state answers with masks and selections over the resident keys and says
@@ -10,73 +10,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from algorithms.kv.budget import KVBudget
+from algorithms.kv.budget import KVBudget, Sizes
 from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Barrier, CacheShape, Moment, Transfer, Work, ranking
-from algorithms.kv.placement import Placement
-from algorithms.kv.ranking import IntArray, Mask, keep_by_score
+from algorithms.kv.cost import CacheShape, Transfer, Work
+from algorithms.kv.layer import Action, Exactness, HeadScope, LayerContext, Need, Schedule
+from algorithms.kv.ranking import IntArray, Mask
 from algorithms.kv.step import Seen, Selection, Step
 from hwmodels.reading.errors import InputError, Problem
-
-Need = Literal["keys", "values", "last_probs", "col_sums", "window_probs", "logits", "grid", "modality"]
-"""What a policy looks at; a fused attention kernel keeps none of the probabilities."""
-
-HeadScope = Literal["each", "group", "layer", "model"]
-"""Whose keys are decided together: each KV head alone, its query group, all heads, all layers."""
-
-Action = Literal["visible", "evict", "place"]
-"""Whether keys are hidden, dropped, or kept in a lower tier."""
-
-Schedule = Literal["step", "prefill"]
-"""When keys are dropped: whenever there are too many, or once at the end of the prefill."""
-
-Exactness = Literal["exact", "bounded", "lossy"]
-
-
-@dataclass(frozen=True)
-class LayerContext:
-    """Where a policy state lives.
-
-    Parameters
-    ----------
-    shape
-        Cache shape of the heads it decides for.
-    layer
-        Layer number from 0.
-    budget
-        Keys that may stay; None when the policy never drops.
-    heads
-        Labels of the KV heads; randomness is tied to them.
-    seed
-        Of everything random.
-    tag
-        Prefix of its per-key columns.
-    placement
-        Tiers, for policies that keep keys in a lower one.
-    shared
-        Object common to all layers of policies that decide for the whole model.
-    outputs
-        Whether attention outputs are computed, or only costs.
-    """
-
-    shape: CacheShape
-    layer: int = 0
-    budget: KVBudget | None = None
-    heads: tuple[int, ...] = ()
-    seed: int = 0
-    tag: str = ""
-    placement: Placement | None = None
-    shared: object = None
-    outputs: bool = True
-
-    def generator(self, *labels: int) -> np.random.Generator:
-        """A random stream that depends on the seed, the layer and `labels` alone."""
-        return np.random.default_rng([self.seed, self.layer, *labels])
 
 
 @dataclass(frozen=True)
@@ -96,9 +41,18 @@ class KVPolicy:
     synthetic stream can judge it (`synthetic_evaluable`), whether it equals full attention as long as nothing
     has to go (`exact_when_unlimited`), and whether it can be a part of a union (`unites`; not when it does
     more than choose keys).
+
+    Tests and comparisons need no list of policies, because each says how it takes part: `example` is the text of a
+    small configuration, for a dozen keys, frames of 4 tokens, 2 KV heads and one layer (empty: the bare name);
+    `sized` one for a budget; `budgeted` whether a budget limits what it keeps or sees; and `ties` whether many keys
+    have equal scores (ranks, counters), so that it is arbitrary which of them goes.
     """
 
     name: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    example: ClassVar[str] = ""
+    budgeted: ClassVar[bool] = True
+    ties: ClassVar[bool] = False
     needs: ClassVar[frozenset[Need]] = frozenset()
     heads: ClassVar[HeadScope] = "each"
     granularity: ClassVar[int] = 1
@@ -123,12 +77,26 @@ class KVPolicy:
         """Keys the policy never drops."""
         return 1
 
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        """Text of the configuration with which it is compared with others; sizes from a paper are scaled to fit."""
+        del sizes
+        return cls.name
+
+    def exact_tokens(self) -> int | None:
+        """Tokens up to which it equals full attention however large the budget; None for any number."""
+        return self.fixed_tokens()
+
+    def spare_tokens(self) -> int:
+        """Keys that it may hold or see above the budget, as of a frame that is still arriving."""
+        return 0
+
     def split(self, shape: CacheShape, layer: int) -> tuple[HeadPart, ...] | None:
         """Heads under different policies; None when all share this one."""
         return None
 
     def share(self, shape: CacheShape) -> object:
-        """What the states of all layers have in common."""
+        """Object that the states of all layers have in common."""
         return None
 
     def layers_alike(self) -> bool:
@@ -144,7 +112,7 @@ class KVPolicy:
         return self.needs
 
     def when(self) -> Schedule:
-        """When keys are dropped."""
+        """Moment at which keys are dropped."""
         return self.schedule
 
     def effective_budget(self, given: KVBudget | None, context_tokens: int | None = None) -> KVBudget | None:
@@ -180,8 +148,6 @@ class KVPolicy:
 
     def __add__(self, other: KVPolicy) -> KVPolicy:
         """Keep what either keeps: ``sink(4) + window(1020)``."""
-        from algorithms.kv.combinators import Union
-
         return Union.of(self, other)
 
     def __or__(self, stage: Callable[[KVPolicy], KVPolicy]) -> KVPolicy:
@@ -295,75 +261,163 @@ class PolicyState:
         return drained
 
 
-class ScoreState(PolicyState):
-    """A policy that gives every key a score and keeps the highest."""
+@dataclass(frozen=True)
+class Union(KVPolicy):
+    """Keep (and see) what any part keeps (or sees); the parts share the resident keys.
 
-    score_moment: Moment = "after"
+    Parts with sizes of their own take those; what is left of the budget is shared evenly by the others.
 
-    def score(self, step: Step, cache: KVCache) -> Array:
-        """`(kv_heads or 1, count)`, larger for keys worth keeping."""
-        raise NotImplementedError
+    Parameters
+    ----------
+    parts
+        Two or more policies.
+    """
 
-    def protected(self, step: Step, cache: KVCache) -> Mask | None:
-        """`(kv_heads or 1, count)` of keys kept whatever their score."""
-        return None
+    name: ClassVar[str] = "union"
+    requires_budget: ClassVar[bool] = False
+    parts: tuple[KVPolicy, ...] = ()
+
+    def __post_init__(self) -> None:
+        lonely = [part for part in self.parts if not part.unites]
+        if lonely:
+            raise InputError(
+                [
+                    Problem(f"{part.name} does more than choose keys and cannot be united", field="policy")
+                    for part in lonely
+                ]
+            )
+
+    @classmethod
+    def of(cls, *policies: KVPolicy) -> Union:
+        """A union, with nested ones flattened."""
+        parts: list[KVPolicy] = []
+        for policy in policies:
+            parts += policy.parts if isinstance(policy, Union) else [policy]
+        return cls(tuple(parts))
+
+    def fixed_tokens(self) -> int | None:
+        known = [tokens for tokens in (part.fixed_tokens() for part in self.parts) if tokens is not None]
+        return sum(known) if len(known) == len(self.parts) else None
+
+    def least_tokens(self) -> int:
+        return sum(_reserved(part) for part in self.parts)
+
+    def exact_tokens(self) -> int | None:
+        known = [tokens for tokens in (part.exact_tokens() for part in self.parts) if tokens is not None]
+        return max(known) if len(known) == len(self.parts) else None
+
+    def spare_tokens(self) -> int:
+        return sum(part.spare_tokens() for part in self.parts)
+
+    def wanted(self) -> frozenset[Need]:
+        return frozenset[Need]().union(*(part.wanted() for part in self.parts))
+
+    def when(self) -> Schedule:
+        return "step" if any(part.when() == "step" for part in self.parts) else "prefill"
+
+    def layers_alike(self) -> bool:
+        return all(part.layers_alike() for part in self.parts)
+
+    def share(self, shape: CacheShape) -> object:
+        return tuple(part.share(shape) for part in self.parts)
+
+    def start(self, layer: LayerContext) -> PolicyState:
+        return _UnionState(self, layer)
+
+    def __str__(self) -> str:
+        return " + ".join(f"({part})" if part.wraps else str(part) for part in self.parts)
+
+
+def _reserved(part: KVPolicy) -> int:
+    fixed = part.fixed_tokens()
+    return part.least_tokens() if fixed is None else fixed
+
+
+def _part_budget(union: Union, part: KVPolicy, budget: KVBudget | None) -> KVBudget | None:
+    fixed = part.fixed_tokens()
+    if fixed is not None:
+        return KVBudget(tokens=fixed)
+    if budget is None:
+        return part.effective_budget(None)
+    if budget.tokens is None:
+        raise InputError(Problem("a union needs a budget in tokens", field="budget"))
+    reserved = sum(size for size in (other.fixed_tokens() for other in union.parts) if size)
+    free = [other for other in union.parts if other.fixed_tokens() is None]
+    rest = budget.tokens - reserved
+    return part.effective_budget(KVBudget(tokens=max(1, rest // len(free))))
+
+
+class _UnionState(PolicyState):
+    policy: Union
+
+    def __init__(self, policy: Union, layer: LayerContext) -> None:
+        super().__init__(policy, layer)
+        shared = layer.shared if isinstance(layer.shared, tuple) else (None,) * len(policy.parts)
+        self.parts = [
+            part.start(
+                dataclasses.replace(
+                    layer,
+                    tag=f"{layer.tag}{number}.",
+                    budget=_part_budget(policy, part, layer.budget),
+                    shared=shared[number],
+                )
+            )
+            for number, part in enumerate(policy.parts)
+        ]
+
+    def make_room(self, step: Step, cache: KVCache) -> Mask | None:
+        return _either([part.make_room(step, cache) for part in self.parts])
+
+    def append(self, step: Step, cache: KVCache) -> None:
+        for part in self.parts:
+            part.append(step, cache)
+
+    def select(self, step: Step, cache: KVCache) -> Selection | None:
+        selections = [part.select(step, cache) for part in self.parts]
+        if all(selection is None for selection in selections):
+            return None
+        masks: list[Mask | None] = []
+        for part, selection in zip(self.parts, selections, strict=True):
+            if selection is not None:
+                masks.append(selection.mask(cache.count))
+            elif part.policy.action == "evict":
+                masks.append(part.keep(step, cache))
+        seen = _either(masks)
+        return None if seen is None else Selection.of_mask(seen, cache.heads)
+
+    def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
+        for part in self.parts:
+            part.observe(step, cache, seen)
 
     def keep(self, step: Step, cache: KVCache) -> Mask | None:
-        capacity = self.capacity(cache)
-        if cache.count <= capacity:
-            return None
-        scores = self.masked_score(step, cache)
-        barrier: Barrier = "layer" if scores.shape[0] == 1 and self.layer.shape.kv_heads > 1 else "none"
-        self.spend(ranking("choose keys", scores.shape[0], cache.count, capacity, self.score_moment, barrier))
-        return keep_by_score(scores, capacity, self.protected(step, cache))
+        return _either([part.keep(step, cache) for part in self.parts])
 
-    def masked_score(self, step: Step, cache: KVCache) -> Array:
-        """`score`, with `-inf` in unused columns."""
-        scores = self.score(step, cache)
-        return scores if cache.valid is None else np.where(cache.valid, scores, -np.inf)
+    def state_bytes(self, cache: KVCache) -> float:
+        return sum(part.state_bytes(cache) for part in self.parts)
 
-    def lifted_score(self, step: Step, cache: KVCache) -> Array:
-        """`score` of every head, with protected keys one above the highest score of all, as kvpress does."""
-        scores = np.broadcast_to(self.masked_score(step, cache), (cache.heads, cache.count))
-        protected = self.protected(step, cache)
-        if protected is None:
-            return scores.copy()
-        return np.where(protected & (scores > -np.inf), scores.max() + 1, scores)
+    def allowance(self, cache: KVCache) -> int:
+        return sum(part.allowance(cache) for part in self.parts)
+
+    def drain(self) -> tuple[tuple[Work, ...], tuple[Transfer, ...], int, int]:
+        return drain_all([super().drain(), *(part.drain() for part in self.parts)])
 
 
-def newest(cache: KVCache, tokens: int) -> Mask:
-    """`(kv_heads or 1, count)` of the `tokens` newest keys of each head."""
-    ranks = np.arange(cache.count)
-    if cache.uniform:
-        return (ranks >= cache.count - tokens)[None]
-    return ranks >= cache.lengths[:, None] - tokens
+def drain_all(
+    drained: list[tuple[tuple[Work, ...], tuple[Transfer, ...], int, int]],
+) -> tuple[tuple[Work, ...], tuple[Transfer, ...], int, int]:
+    """The records of several states as one."""
+    return (
+        tuple(work for part in drained for work in part[0]),
+        tuple(transfer for part in drained for transfer in part[1]),
+        sum(part[2] for part in drained),
+        sum(part[3] for part in drained),
+    )
 
 
-def oldest(cache: KVCache, tokens: int) -> Mask:
-    """`(1, count)` of the keys that came at one of the first `tokens` positions.
-
-    The first keys of a cache that lost its sinks are not sinks, so positions decide, not ranks.
-    """
-    return cache.positions < tokens
-
-
-def problems_to_error(problems: list[Problem]) -> None:
-    """Raise the problems of a policy's parameters, if any.
-
-    Raises
-    ------
-    InputError
-        With all of them.
-    """
-    if problems:
-        raise InputError(problems)
-
-
-def at_least(policy: KVPolicy, **smallest: float) -> list[Problem]:
-    """Problems with numeric parameters below their smallest value; None is always allowed."""
-    problems = []
-    for name, least in smallest.items():
-        value = getattr(policy, name)
-        if value is not None and value < least:
-            problems.append(Problem(f"must be at least {least} (got {value})", field=f"policy.{policy.name}.{name}"))
-    return problems
+def _either(masks: list[Mask | None]) -> Mask | None:
+    """Union of masks; None (everything) if any part wants everything."""
+    known = [mask for mask in masks if mask is not None]
+    if not known or len(known) < len(masks):
+        return None
+    either: Mask = np.logical_or.reduce(np.broadcast_arrays(*known))
+    return either

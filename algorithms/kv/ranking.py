@@ -44,7 +44,8 @@ def top_mask(scores: FloatArray, count: int | IntArray) -> Mask:
     above = scores > threshold
     level = scores == threshold
     missing = wanted[:, None] - above.sum(1, keepdims=True)
-    return (above | (level & (np.cumsum(level, 1) <= missing))) & (scores > -np.inf)
+    result: Mask = (above | (level & (np.cumsum(level, 1) <= missing))) & (scores > -np.inf)
+    return result
 
 
 def _thresholds(scores: FloatArray, wanted: IntArray) -> FloatArray:
@@ -139,14 +140,17 @@ def pool(scores: FloatArray, kernel: int, kind: str) -> FloatArray:
     padding = 0.0 if kind == "avgpool" else -np.inf
     padded = np.pad(scores, edge, constant_values=padding)
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=-1)
-    return windows.mean(-1) if kind == "avgpool" else windows.max(-1)
+    result: FloatArray = windows.mean(-1) if kind == "avgpool" else windows.max(-1)
+    return result
 
 
 def group_reduce(per_query_head: FloatArray, kv_heads: int, how: str) -> FloatArray:
-    """From `(query_heads, ...)` to `(kv_heads, ...)`: ``mean``, ``max`` or ``sum`` over each group."""
+    """Reduction from `(query_heads, ...)` to `(kv_heads, ...)`: ``mean``, ``max`` or ``sum`` over each group."""
     grouped = per_query_head.reshape(kv_heads, -1, *per_query_head.shape[1:])
     if grouped.shape[1] == 1:
         return grouped[:, 0]
     if how == "mean":
-        return grouped.mean(1)
-    return grouped.max(1) if how == "max" else grouped.sum(1)
+        found: FloatArray = grouped.mean(1)
+        return found
+    result: FloatArray = grouped.max(1) if how == "max" else grouped.sum(1)
+    return result

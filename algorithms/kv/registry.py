@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar, dataclass_transform
 
 from algorithms.kv.policy import KVPolicy
-from algorithms.register import load_all
-from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from algorithms.register import SCRIPT, Register
 
 P = TypeVar("P", bound=KVPolicy)
 ENTRY_POINTS = "attnflow.kv_policies"
 """Group under which another distribution names modules that hold policies."""
 
-_policies: dict[str, type[KVPolicy]] = {}
-_aliases: dict[str, str] = {}
+POLICIES: Register[type[KVPolicy]] = Register(
+    "KV policy", "algorithms.kv.policies", ENTRY_POINTS, unknown="unknown {what} '{name}'"
+)
 
 
 @dataclass_transform(frozen_default=True)
@@ -31,47 +30,31 @@ def kv_policy(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[type[P]]
 
     def register(cls: type[P]) -> type[P]:
         made = dataclass(frozen=True)(cls)
-        made.name = name
-        for known in (name, *aliases):
-            other = _policies.get(_aliases.get(known, known))
-            if other is not None and other.__module__ != made.__module__:
-                raise InputError(
-                    Problem(f"policy '{known}' of {made.__module__} is already registered by {other.__module__}")
-                )
-        _policies[name] = made
-        _aliases.update(dict.fromkeys(aliases, name))
+        made.name, made.source = name, made.__module__
+        # not that of the class it is derived from, whose name it would have
+        made.example = made.__dict__.get("example") or (f"h2o | {name}" if made.wraps else name)
+        POLICIES.add(name, made, aliases)
         return made
 
     return register
 
 
-@cache
-def discover() -> None:
-    """Import every built-in policy and every plug-in, once; raises as `algorithms.register.load_all`."""
-    load_all("algorithms.kv.policies", ENTRY_POINTS)
-
-
 def policy_names() -> tuple[str, ...]:
     """Names of all policies, sorted."""
-    discover()
-    return tuple(sorted(_policies))
+    return POLICIES.names()
 
 
 def policies_of_the_script() -> tuple[str, ...]:
     """Names of policies that the running script defines itself: processes that it starts do not know them."""
-    return tuple(sorted(name for name, policy in _policies.items() if policy.__module__ == "__main__"))
+    return POLICIES.registered_by(SCRIPT)
 
 
 def policy_class(name: str) -> type[KVPolicy]:
-    """The policy registered as `name`.
+    """The policy registered as `name`, or by one of its other names.
 
     Raises
     ------
     InputError
         An unknown name, with the nearest known one.
     """
-    discover()
-    known = _aliases.get(name, name)
-    if known not in _policies:
-        raise InputError(Problem(f"unknown KV policy '{name}'", hint=did_you_mean(name, [*_policies, *_aliases])))
-    return _policies[known]
+    return POLICIES.get(name)

@@ -1,4 +1,4 @@
-"""What passes between a stream and a policy in one step: the new tokens, a selection, what attention showed."""
+"""Things that pass between a stream and a policy in one step: new tokens, a selection, what attention showed."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class StepDetails(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What arrives in one step of one layer.
+    """Tokens that arrive in one step of one layer.
 
     Parameters
     ----------
     index
         Step number from 0.
     positions
-        Of the new tokens, ascending `(m,)`.
+        Positions of the new tokens, ascending `(m,)`.
     q, k, v
         `(query_heads, m, head_dim)`, `(kv_heads, m, head_dim)`, `(kv_heads, m, value_dim)`. A `q` of fewer rows holds
-        the queries of the last tokens only: a sample that stands for all of them (see `kv_timing`).
+        the queries of the last tokens only: a sample that stands for all of them (see `algorithms.kv.run.timing`).
     phase
         ``prefill``, ``decode`` or ``frame``.
     closes
@@ -79,7 +79,8 @@ class Step:
     @property
     def sampled(self) -> bool:
         """Whether `q` holds a sample of the step's queries."""
-        return self.q.shape[1] < self.tokens
+        sampled: bool = self.q.shape[1] < self.tokens
+        return sampled
 
     @property
     def query_positions(self) -> IntArray:
@@ -98,9 +99,9 @@ class Selection:
     lengths
         Keys per row `(kv_heads,)`.
     bias, value_weight
-        Per key `(kv_heads, n)`, on top of the cache's own.
+        Bias and weight per key `(kv_heads, n)`, on top of the cache's own.
     pair_bias, pair_count
-        Per query and key `(m, n)`; see `kv_attention.Visible`.
+        Bias and count per query and key `(m, n)`; see `algorithms.kv.run.attention.Visible`.
     summaries
         Entries that stand for keys that are not read.
     keys, values
@@ -133,7 +134,7 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What attention revealed, with the selection it ran over (None: every resident key)."""
+    """Results of attention, with the selection it ran over (None: every resident key)."""
 
     attended: Attended
     selection: Selection | None
@@ -161,7 +162,8 @@ class Seen:
     def _group_mean(self, per_query_head: Array | None) -> Array:
         if per_query_head is None:
             raise RuntimeError("the policy did not declare that it needs probabilities")
-        return per_query_head.reshape(self.kv_heads, -1, per_query_head.shape[-1]).mean(1)
+        means: Array = per_query_head.reshape(self.kv_heads, -1, per_query_head.shape[-1]).mean(1)
+        return means
 
     def _spread(self, per_query_head: Array | None, count: int) -> Array:
         mean = self._group_mean(per_query_head)

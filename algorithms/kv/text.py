@@ -13,8 +13,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from algorithms.kv.combinators import Union
-from algorithms.kv.policy import KVPolicy
+from algorithms.kv.policy import KVPolicy, Union
 from algorithms.kv.registry import policy_class
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
@@ -105,7 +104,10 @@ def policy_from(value: KVPolicy | str | Mapping[str, PolicyValue]) -> KVPolicy:
         raise InputError(Problem("needs the key 'policy'", field="policy"))
     given = {name: item for name, item in value.items() if name != "policy"}
     if not given:
-        return policy_from(value["policy"])
+        inner = value["policy"]
+        if isinstance(inner, str | dict):
+            return policy_from(inner)
+        raise InputError(Problem(f"must be a policy (got {inner!r})", field="policy"))
     return _policy(_Call(str(value["policy"]), (), tuple((name, _node(item)) for name, item in given.items())))
 
 

@@ -11,67 +11,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from functools import partial
+from typing import ClassVar
 
-from algorithms.registry import ALGORITHMS, Given, check_parameters, first_line
+from algorithms.memory.tier_report import TierReport
+from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, register_algorithm
 
-if TYPE_CHECKING:
-    from algorithms.memory.tier_report import TierReport
-
-Parameters = TypeVar("Parameters")
-Measurement = Callable[[Parameters], "TierReport"]
+Measurement = Callable[[P], TierReport]
 
 
-@dataclass(frozen=True)
-class TierAlgorithm(Generic[Parameters]):
+@dataclass(frozen=True, kw_only=True)
+class TierAlgorithm(Entry[P]):
     """A measurement of a memory tier.
 
     Parameters
     ----------
-    name
-        As on the command line, ``family.variant``.
-    summary
-        One line for people.
-    parameters
-        A frozen dataclass; its fields are what ``--set`` and study axes can change, each with ``metadata["help"]``.
     measure
         Sends the traffic.
-    source
-        Module that registered it.
     """
 
     what: ClassVar[str] = "measures a memory tier"
     takes: ClassVar[frozenset[Given]] = frozenset({"timing_only"})
     keyed: ClassVar[frozenset[Given]] = frozenset()
 
-    name: str
-    summary: str
-    parameters: type[Parameters]
-    measure: Measurement[Parameters]
-    source: str
+    measure: Measurement[P]
 
 
-def tier_algorithm(
-    name: str, parameters: type[Parameters]
-) -> Callable[[Measurement[Parameters]], Measurement[Parameters]]:
+def tier_algorithm(name: str, parameters: type[P]) -> Callable[[Measurement[P]], Measurement[P]]:
     """Register the decorated function; the first line of its docstring is its summary.
 
     Raises
     ------
     InputError
-        If the name is taken; the message names both modules.
+        As `algorithms.registry.register_algorithm`.
     """
 
-    def register(measure: Measurement[Parameters]) -> Measurement[Parameters]:
-        module = measure.__module__
-        check_parameters(name, parameters, module)
-        ALGORITHMS.add(name, TierAlgorithm(name, first_line(measure, name), parameters, measure, module))
+    def register(measure: Measurement[P]) -> Measurement[P]:
+        register_algorithm(name, parameters, measure, partial(TierAlgorithm[P], measure=measure))
         return measure
 
     return register
 
 
-def get_tier_algorithm(name: str) -> TierAlgorithm:
+def get_tier_algorithm(name: str) -> TierAlgorithm[Parameters]:
     """The measurement of a memory tier called ``name``.
 
     Raises

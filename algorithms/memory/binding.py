@@ -67,7 +67,7 @@ def sram_server(tier: SramTier) -> SramServer:
 
 
 def link_server(tier: LinkTier, clock_hz: float) -> LinkServer:
-    """All links of the tier as one, in cycles of `clock_hz`: a chunk is spread over them."""
+    """Server of all links of the tier as one, in cycles of `clock_hz`: a chunk is spread over them."""
     return LinkServer(
         chunk_bytes=tier.chunk_bytes * tier.count,
         chunk_cycles=Fraction(tier.chunk_s * clock_hz),
@@ -78,7 +78,7 @@ def link_server(tier: LinkTier, clock_hz: float) -> LinkServer:
 
 
 def flash_server(tier: FlashTier, clock_hz: float) -> FlashServer:
-    """All drives of the tier as one, in cycles of `clock_hz`: pages are spread over their planes."""
+    """Server of all drives of the tier as one, in cycles of `clock_hz`: pages are spread over their planes."""
 
     def cycles(seconds: float) -> Fraction:
         return Fraction(seconds * clock_hz)

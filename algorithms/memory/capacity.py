@@ -14,15 +14,15 @@ _DEVICES = {"dram": "devices", "sram": "macros", "link": "devices", "flash": "dr
 
 
 @dataclass(frozen=True)
-class Room:
-    """A place for tensors.
+class Capacity:
+    """Capacity of a place for tensors.
 
     Parameters
     ----------
     name
-        What messages call it.
+        Name of the place in messages.
     capacity_bytes
-        Of all devices and buffers.
+        Bytes of all devices and buffers.
     count, devices
         Devices that make up the place, and what one of them is called in the plural.
     buffers
@@ -36,14 +36,14 @@ class Room:
     buffers: int = 1
 
     @classmethod
-    def of_tier(cls, tier: Tier) -> Room:
-        """All of a tier."""
+    def of_tier(cls, tier: Tier) -> Capacity:
+        """The capacity of a whole tier."""
         buffers = tier.buffers if isinstance(tier, SramTier) else 1
         return cls(tier.name, tier.capacity_bytes, tier.count, _DEVICES[tier.kind], buffers)
 
     @property
     def usable_bytes(self) -> float:
-        """What fits at a time."""
+        """Bytes that fit at a time."""
         return self.capacity_bytes / self.buffers
 
     def __str__(self) -> str:
@@ -52,13 +52,13 @@ class Room:
         return bytes_text(self.usable_bytes) + (f" of {self.count} {self.devices}" if self.count > 1 else "")
 
 
-def check_fits(room: Room, items: Sequence[tuple[str, float]], dtype: str | None = None) -> None:
-    """That all `items`, pairs of a label and its bytes, fit into `room` together.
+def check_fits(capacity: Capacity, items: Sequence[tuple[str, float]], dtype: str | None = None) -> None:
+    """Check that all `items`, pairs of a label and its bytes, fit into `capacity` together.
 
     Parameters
     ----------
     items
-        What has to be there at the same time.
+        Labels and bytes of what has to be there at the same time.
     dtype
         Format of the elements, for the advice: the widest one that would fit.
 
@@ -69,21 +69,21 @@ def check_fits(room: Room, items: Sequence[tuple[str, float]], dtype: str | None
         or how far the largest item would have to shrink.
     """
     total = sum(size for _, size in items)
-    if total <= room.usable_bytes:
+    if total <= capacity.usable_bytes:
         return
     parts = " + ".join(f"{label} {bytes_text(size)}" for label, size in items if size > 0)
     what = f"{parts} = {bytes_text(total)}" if len(items) > 1 else f"{bytes_text(total)} for {items[0][0]}"
     raise CapacityError(
-        f"{room.name}: {what} does not fit into {room}, by {bytes_text(total - room.usable_bytes)}; "
-        f"it would fit with {', or '.join(_remedies(room, items, total, dtype))}"
+        f"{capacity.name}: {what} does not fit into {capacity}, by {bytes_text(total - capacity.usable_bytes)}; "
+        f"it would fit with {', or '.join(_remedies(capacity, items, total, dtype))}"
     )
 
 
-def _remedies(room: Room, items: Sequence[tuple[str, float]], total: float, dtype: str | None) -> list[str]:
-    found, usable = [], room.usable_bytes
+def _remedies(capacity: Capacity, items: Sequence[tuple[str, float]], total: float, dtype: str | None) -> list[str]:
+    found, usable = [], capacity.usable_bytes
     if usable > 0:
-        found.append(f"{math.ceil(total * room.count / usable)} {room.devices} instead of {room.count}")
-    if room.buffers > 1 and total <= room.capacity_bytes:
+        found.append(f"{math.ceil(total * capacity.count / usable)} {capacity.devices} instead of {capacity.count}")
+    if capacity.buffers > 1 and total <= capacity.capacity_bytes:
         found.append("a single buffer")
     if dtype is not None:
         width = DTYPE_BYTES[dtype]

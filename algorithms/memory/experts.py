@@ -20,16 +20,16 @@ from hwmodels.reading.errors import InputError, Problem
 
 @dataclass(frozen=True)
 class ExpertMemory:
-    """Where experts live.
+    """Memory tiers that experts live in.
 
     Parameters
     ----------
     expert_bytes
         Weights of one expert.
     fast_bytes
-        Of the tier that experts run from.
+        Capacity of the tier that experts run from.
     switch_bytes_per_second, switch_latency_s
-        From the large tier to the fast one; 0 s if not given.
+        Rate and latency from the large tier to the fast one; 0 s if not given.
 
     Raises
     ------
@@ -72,9 +72,9 @@ class ExpertRun:
     Parameters
     ----------
     requests, misses
-        Served, and those whose expert had to be switched in.
+        Requests served, and those whose expert had to be switched in.
     switch_s, run_s
-        Time spent with either.
+        Time spent with switching and with running.
     """
 
     requests: int
@@ -89,7 +89,7 @@ class ExpertRun:
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """Time of all switches and runs."""
         return self.switch_s + self.run_s
 
 

@@ -229,7 +229,7 @@ class AllocationTrace:
     logical_tokens
         Tokens of all running sequences.
     stored_tokens
-        The same, shared ones once.
+        Tokens of all running sequences, shared ones counted once.
     physical_tokens
         Slots that were set aside.
     finished
@@ -304,8 +304,9 @@ class _Server:
             if advanced == 0 and self._active:
                 self._preempt()
             step += 1
-        columns = list(zip(*self._records, strict=True)) or [()] * 4
-        return AllocationTrace(*columns, tuple(self._finished), self._memory.copied_tokens, self._stalled)
+        return AllocationTrace(
+            *_columns(self._records), tuple(self._finished), self._memory.copied_tokens, self._stalled
+        )
 
     def _admit(self, step: int) -> None:
         while self._waiting and self._trace[self._waiting[0]].arrival <= step:
@@ -373,7 +374,8 @@ def run_contiguous(trace: Sequence[Request], slots: int, longest: int) -> Alloca
         raise InputError(Problem(f"a request exceeds the {longest} slots set aside or the pool", field="trace"))
     waiting = deque(sorted(range(len(trace)), key=lambda at: trace[at].arrival))
     active: dict[int, int] = {}
-    finished, records, step = [0] * len(trace), [], 0
+    finished, step = [0] * len(trace), 0
+    records: list[tuple[int, int, int, int]] = []
     while waiting or active:
         while waiting and trace[waiting[0]].arrival <= step:
             reserved = sum(trace[number].samples for number in active) * longest
@@ -389,8 +391,16 @@ def run_contiguous(trace: Sequence[Request], slots: int, longest: int) -> Alloca
             del active[number]
             finished[number] = step + 1
         step += 1
-    columns = list(zip(*records, strict=True)) or [()] * 4
-    return AllocationTrace(*columns, tuple(finished), 0, 0)
+    return AllocationTrace(*_columns(records), tuple(finished), 0, 0)
+
+
+Column = tuple[int, ...]
+
+
+def _columns(records: Sequence[tuple[int, int, int, int]]) -> tuple[Column, Column, Column, Column]:
+    """Rows of four numbers as four columns."""
+    first, second, third, fourth = zip(*records, strict=True) if records else ((), (), (), ())
+    return first, second, third, fourth
 
 
 def _check(trace: Sequence[Request], slots: int, page_tokens: int) -> None:

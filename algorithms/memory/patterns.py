@@ -23,7 +23,7 @@ _BLOCK_SIZES = (64, 256, 1024, 4096)
 
 @dataclass(frozen=True)
 class AddressSpace:
-    """What a pattern has to know about a tier.
+    """Addresses of a tier as a pattern sees them.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Stream:
 
     @classmethod
     def reads(cls, address_bytes: IntArray) -> Stream:
-        """All reads, all there at clock 0."""
+        """A stream of reads that are all there at clock 0."""
         zeros = np.zeros_like(address_bytes)
         return cls(address_bytes, zeros, zeros)
 

@@ -12,6 +12,7 @@ from algorithms.memory.patterns import AddressSpace, Stream, make_stream, random
 from algorithms.memory.probe_parameters import GENERATORS, ProbeParameters
 from algorithms.memory.request_probe import probe_requests
 from algorithms.memory.tier_report import TierReport
+from algorithms.workload.changes import changed
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.standard import DramMapping
@@ -21,7 +22,6 @@ from hwmodels.tiers.tier import DramTier
 from simulator.servers.dram.mapping import channels_of
 from simulator.servers.dram.tier import Requests, run_dram
 
-PROBE = "tier.probe"
 ANY_TIER = frozenset(
     {
         "tier",
@@ -41,7 +41,7 @@ LARGEST_ASYMMETRY = 0.05
 """Difference of load up to which one of N channels may stand for all of them."""
 
 
-@tier_algorithm(PROBE, ProbeParameters)
+@tier_algorithm("tier.probe", ProbeParameters)
 def probe(parameters: ProbeParameters) -> TierReport:
     """Traffic of one address pattern on an idle memory tier: what it sustains, and where the rest goes.
 
@@ -91,7 +91,7 @@ def probed_tier(parameters: ProbeParameters) -> DramTier:
         changes["outstanding"] = parameters.outstanding
     if not parameters.refresh:
         changes["refresh"] = "none"
-    standard = replace(standard, controller=replace(standard.controller, **changes))
+    standard = replace(standard, controller=changed(standard.controller, changes))
     if parameters.mapping:
         standard = replace(standard, mapping=DramMapping(tuple(parameters.mapping.replace(",", " ").split())))
     problems = [Problem(message, field="mapping", hint=hint) for _, message, hint in check_standard(standard)]

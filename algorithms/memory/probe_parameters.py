@@ -1,4 +1,4 @@
-"""What a probe of a memory tier can be asked for."""
+"""Settings of a probe of a memory tier."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ GENERATORS: dict[Pattern, str] = {
 
 @dataclass(frozen=True)
 class ProbeParameters:
-    """What to ask of a tier, and how; 0 or an empty text leaves a setting to the tier."""
+    """Traffic to ask of a tier, and how; 0 or an empty text leaves a setting to the tier."""
 
     tier: str = field(default="hbm2", metadata={"help": "preset name or YAML file of a tier"})
     count: int = field(default=0, metadata={"help": "stacks or channels; 0: as in the preset"})
     pattern: Pattern = field(
         default="sequential",
-        metadata={"help": "random: single transactions; gather: runs at random places; streams: e.g. K and V in turn"},
+        metadata={
+            "help": "order of addresses; random: single transactions, gather: runs at random places, streams: in turn"
+        },
     )
-    transactions: int = field(default=100_000, metadata={"help": "reads and writes of the tier's smallest size"})
+    transactions: int = field(
+        default=100_000, metadata={"help": "number of reads and writes, each of the tier's smallest size"}
+    )
     run_bytes: int = field(default=256, metadata={"help": "length of a run (gather, streams)", "unit": "B"})
     stride_bytes: int = field(default=4096, metadata={"help": "distance of a stride", "unit": "B"})
     streams: int = field(default=2, metadata={"help": "sequential streams that take turns; 2: keys and values"})
@@ -41,16 +45,23 @@ class ProbeParameters:
         default="",
         metadata={"help": "coordinates of an address, least significant first, e.g. 'group column bank rank row'"},
     )
-    accepts_per_clock: int = field(default=0, metadata={"help": "transactions a channel (or shared source) accepts"})
-    shared_source: bool = field(default=False, metadata={"help": "one in-order source feeds all channels"})
-    queue_depth: int = field(default=0, metadata={"help": "reads, and writes, a channel can queue"})
-    outstanding: int = field(default=0, metadata={"help": "transactions a source may have under way; 0: no limit"})
-    refresh: bool = field(default=True, metadata={"help": "false: the tier is never refreshed"})
-    sample_channels: int = field(
-        default=1, metadata={"help": "simulate one of so many channels and let it stand for all; 1: all of them"}
+    accepts_per_clock: int = field(
+        default=0,
+        metadata={"help": "transactions that a channel (or shared source) accepts per clock; 0: as in the preset"},
     )
-    fidelity: Fidelity = field(default="cycle", metadata={"help": "analytic: closed forms instead of simulation"})
-    seed: int = field(default=1, metadata={"help": "of random addresses and directions"})
+    shared_source: bool = field(default=False, metadata={"help": "whether one in-order source feeds all channels"})
+    queue_depth: int = field(
+        default=0, metadata={"help": "reads, and writes, that a channel can queue; 0: as in the preset"}
+    )
+    outstanding: int = field(default=0, metadata={"help": "transactions a source may have under way; 0: no limit"})
+    refresh: bool = field(default=True, metadata={"help": "whether the tier is refreshed"})
+    sample_channels: int = field(
+        default=1, metadata={"help": "channels that one simulated channel stands for; 1: all are simulated"}
+    )
+    fidelity: Fidelity = field(
+        default="cycle", metadata={"help": "cycle: simulation, bank by bank; analytic: closed forms instead"}
+    )
+    seed: int = field(default=1, metadata={"help": "seed of random addresses and directions"})
 
     def __post_init__(self) -> None:
         at_least = {"count": 0, "transactions": 1, "run_bytes": 1, "stride_bytes": 1, "streams": 1, "seed": 0}

@@ -1,4 +1,4 @@
-"""What limits a memory tier: achieved against peak rate, and where the rest went, cause by cause."""
+"""Limits of a memory tier: achieved against peak rate, and where the rest went, cause by cause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, LossCause
 Fidelity = Literal["cycle", "analytic"]
 
 SMALLEST_SHARE = 1e-9
-"""Of the peak: what is less is rounding."""
+"""Share of the peak below which a loss is rounding."""
 Cause = Literal[LossCause, "overhead"]
 CAUSES: tuple[Cause, ...] = (*LOSS_CAUSES, "overhead")
 
@@ -51,9 +51,9 @@ class TierReport:
     row_hit_rate : float or None
         Share of column commands that needed no activation of their own; None without rows.
     mean_latency_s : float
-        From the acceptance of a read transaction to its data.
+        Mean time from the acceptance of a read transaction to its data.
     p99_latency_s : float or None
-        Of requests: 99 of 100 reads have their last data so long after their first acceptance. None when unknown.
+        Time from first acceptance to last data within which 99 of 100 reads are done; None when unknown.
     simulated_channels, channels : int
         Fewer than `channels` are simulated when one of N channels stands for all.
     energy_j : float or None
@@ -108,7 +108,7 @@ class TierReport:
         Parameters
         ----------
         peak_bytes_per_second : float
-            Of the whole tier.
+            Rate of the whole tier.
         tick_s : float
             Length of a clock of the counters.
         latency_clocks : int array, shape ``(reads,)``, optional
@@ -125,7 +125,7 @@ class TierReport:
             counters.clocks * tick_s,
             counters.bus_clocks,
             counters.busy_clocks,
-            dict(counters.lost_clocks),
+            {cause: float(clocks) for cause, clocks in counters.lost_clocks.items()},
             max(0.0, 1 - counters.activations / commands) if commands else 0.0,
             counters.mean_read_clocks * tick_s,
             p99,
@@ -157,7 +157,7 @@ class TierReport:
 
     @property
     def lost_bytes_per_second(self) -> dict[Cause, float]:
-        """What each cause cost; achieved plus all of them is the peak."""
+        """Rate that each cause cost; achieved plus all of them is the peak."""
         return {cause: self.peak_bytes_per_second * share for cause, share in self.lost_shares.items()}
 
     @property

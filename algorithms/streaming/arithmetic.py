@@ -18,8 +18,10 @@ def row_dot(q: Array, k: Array, scale: float) -> Array:
     A query row that is one token repeated against keys that all rows share is a matrix product.
     """
     if q.strides[1] == 0 and k.strides[0] == 0:
-        return q[:, 0] @ k[0].T * scale
-    return np.einsum("rnd,rnd->rn", q, k) * scale
+        found: Array = q[:, 0] @ k[0].T * scale
+        return found
+    result: Array = np.einsum("rnd,rnd->rn", q, k) * scale
+    return result
 
 
 def block_dot(q: Array, k: Array, scale: float) -> Array:
@@ -30,16 +32,18 @@ def block_dot(q: Array, k: Array, scale: float) -> Array:
 
 def row_sum(values: Array, *, valid: Mask) -> Array:
     """Sum over the real tokens of each row."""
-    return np.where(_as_wide(valid, values), values, 0.0).sum(axis=1)
+    result: Array = np.where(_as_wide(valid, values), values, 0.0).sum(axis=1)
+    return result
 
 
 def row_max(values: Array, *, valid: Mask) -> Array:
     """Maximum over the real tokens of each row."""
-    return np.where(_as_wide(valid, values), values, -np.inf).max(axis=1)
+    result: Array = np.where(_as_wide(valid, values), values, -np.inf).max(axis=1)
+    return result
 
 
 def _as_wide(valid: Mask, values: Array) -> Mask:
-    """The same for every element of a token."""
+    """The mask widened to every element of a token."""
     return valid.reshape(valid.shape + (1,) * (values.ndim - valid.ndim))
 
 
@@ -52,14 +56,17 @@ def weighted_rows(weights: Array, v: Array, *, valid: Mask) -> Array:
     """Sum of value rows by weight, shape ``(rows, v_head_dim)``."""
     weights = np.where(valid, weights, 0.0)
     if v.strides[0] == 0:
-        return weights @ v[0]
-    return np.einsum("rn,rnd->rd", weights, v)
+        found: Array = weights @ v[0]
+        return found
+    result: Array = np.einsum("rn,rnd->rd", weights, v)
+    return result
 
 
 def weighted_scalars(weights: Array, v: Array, *, valid: Mask, elements: int) -> Array:
-    """The same from scalar tokens, ``(rows, width * elements)`` each; shape ``(rows, elements)``."""
+    """Weighted sums from scalar tokens, ``(rows, width * elements)`` each; shape ``(rows, elements)``."""
     products = np.where(valid, weights * v, 0.0)
-    return products.reshape(len(products), -1, elements).sum(axis=1)
+    result: Array = products.reshape(len(products), -1, elements).sum(axis=1)
+    return result
 
 
 def online_softmax(scores: Array, *, valid: Mask) -> Array:
@@ -79,12 +86,14 @@ def rescaled_weights(pairs: Array, valid: Mask) -> Array:
     rescale = np.where(valid, pairs[..., 1], 1.0)
     later = np.cumprod(rescale[:, :0:-1], axis=1)[:, ::-1]
     last = np.ones((len(rescale), 1))
-    return np.where(valid, pairs[..., 0], 0.0) * np.concatenate([later, last], axis=1)
+    result: Array = np.where(valid, pairs[..., 0], 0.0) * np.concatenate([later, last], axis=1)
+    return result
 
 
 def rescaled_sum(pairs: Array, *, valid: Mask) -> Array:
     """Row sum of the weights with rescaling."""
-    return rescaled_weights(pairs, valid).sum(axis=1)
+    result: Array = rescaled_weights(pairs, valid).sum(axis=1)
+    return result
 
 
 def rescaled_rows(pairs: Array, v: Array, *, valid: Mask) -> Array:
@@ -93,7 +102,8 @@ def rescaled_rows(pairs: Array, v: Array, *, valid: Mask) -> Array:
 
 
 def rescaled_scalars(pairs: Array, v: Array, *, valid: Mask, elements: int) -> Array:
-    """The same from scalar tokens, every pair repeated ``elements`` times; shape ``(rows, elements)``."""
+    """Rescaled sums from scalar tokens, every pair repeated ``elements`` times; shape ``(rows, elements)``."""
     weights = rescaled_weights(pairs[:, ::elements], valid[:, ::elements])
     values = np.where(valid, v, 0.0).reshape(len(v), -1, elements)
-    return (weights[..., None] * values).sum(axis=1)
+    result: Array = (weights[..., None] * values).sum(axis=1)
+    return result

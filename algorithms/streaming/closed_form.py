@@ -96,7 +96,7 @@ def _waits(variant: str, parameters: StreamingParameters) -> tuple[bool, bool]:
 
 
 def _with_row_waits(workload: Workload, score_cycles: int, weight_cycles: int, extra_passes: int) -> int:
-    """From the first multiply-add of QK to the last of PV when rows wait for a statistic of their own."""
+    """Cycles from the first multiply-add of QK to the last of PV when rows wait for a statistic of their own."""
     scores, longest = workload.exponentials, workload.kv_len
     surplus = weight_cycles - score_cycles
     if surplus <= 0:
@@ -119,7 +119,7 @@ def _latencies(parameters: StreamingParameters, *, max_first: bool, sum_first: b
 
 
 def outside_the_closed_form(variant: str, workload: Workload, parameters: StreamingParameters) -> list[Problem]:
-    """What keeps `streaming_cycles` from being exact; empty where it is.
+    """Reasons why `streaming_cycles` is not exact; empty where it is.
 
     The derivation assumes that every unit can start every cycle and that no short FIFO ever blocks: a FIFO carries one
     token per cycle over a round trip of latency + 1 only if it is at least as deep.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from algorithms.memory.binding import dram_description
-from algorithms.memory.capacity import Room, check_fits
+from algorithms.memory.capacity import Capacity, check_fits
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.reading.errors import InputError, Problem
@@ -32,12 +32,12 @@ class MemoryBounds:
     Parameters
     ----------
     compute_cycles
-        The same graph with K and V at hand.
+        Cycles of the same graph with K and V at hand.
     transfer_cycles
-        All bytes that have to cross the tier's buses, at their peak rate. Loads of the same keys that are under way at
+        Cycles of all bytes over the tier's buses, at their peak rate. Loads of the same keys that are under way at
         the same time count once, since a controller may answer them together.
     serial_cycles
-        The same requests one at a time, with nothing else going on.
+        Cycles of the same requests one at a time, with nothing else going on.
     """
 
     compute_cycles: int
@@ -55,7 +55,7 @@ class MemoryBounds:
 
     @property
     def upper_cycles(self) -> int:
-        """Every load alone, then all the computing."""
+        """Upper bound: every load alone, then all the computing."""
         return self.compute_cycles + self.serial_cycles
 
 
@@ -74,7 +74,7 @@ def on_memory(graph: Graph, workload: Workload, parameters: StreamingParameters,
     rows = _rows_per_load(workload, parameters)
     shapes = {"keys": workload.k_shape, "values": workload.v_shape}
     sizes = [(name, math.prod(shape) * DTYPE_BYTES[workload.dtype]) for name, shape in shapes.items()]
-    check_fits(Room.of_tier(_tier(parameters.kv_tier)), sizes, workload.dtype)
+    check_fits(Capacity.of_tier(_tier(parameters.kv_tier)), sizes, workload.dtype)
     server = _server(parameters, clock_hz)
     tables = _tables(workload, rows, parameters.queries_per_pass)
     buffer = parameters.kv_buffer_rows or parameters.kv_outstanding * rows

@@ -18,5 +18,5 @@ from simulator import Graph
 @algorithm("sdpa.memory_free", StreamingParameters)
 def build(workload: Workload, parameters: StreamingParameters, tensors: Tensors | None) -> Graph:
     """Memory-free streaming SDPA: online softmax, FIFOs of O(1)."""
-    pipeline = Pipeline("sdpa.memory_free", workload, parameters, tensors)
+    pipeline = Pipeline(workload, parameters, tensors)
     return pipeline.finish(sum_and_accumulate(pipeline, online_weights(pipeline, pipeline.scores()), rescaled=True))

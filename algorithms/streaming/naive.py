@@ -20,6 +20,6 @@ from simulator import Graph
 @algorithm("sdpa.naive", StreamingParameters)
 def build(workload: Workload, parameters: StreamingParameters, tensors: Tensors | None) -> Graph:
     """Naive streaming SDPA: divides before PV, one FIFO of O(N)."""
-    pipeline = Pipeline("sdpa.naive", workload, parameters, tensors)
+    pipeline = Pipeline(workload, parameters, tensors)
     exp = exponential(pipeline, pipeline.scores(), function=np.exp)
     return pipeline.finish(pipeline.accumulated(normalised_weights(pipeline, exp), rescaled=False))

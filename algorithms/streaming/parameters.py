@@ -13,7 +13,7 @@ Granularity = Literal["row", "scalar"]
 
 @dataclass(frozen=True)
 class StreamingParameters:
-    """What one can change about a streaming pipeline.
+    """Settings of a streaming pipeline.
 
     Row granularity moves whole rows of Q, K and V (`head_dim` elements) in one token and scores one by one; scalar
     granularity moves single elements and does one multiply-add per cycle.
@@ -53,7 +53,7 @@ class StreamingParameters:
     kv_rows_per_load: int = field(default=0, metadata=knob("rows of one load; 0: 16, or 1 under a causal mask"))
     kv_outstanding: int = field(default=8, metadata=knob("loads of K, and of V, under way at a time"))
     kv_buffer_rows: int = field(
-        default=0, metadata=knob("depth of the FIFOs that loads fill, in rows; 0: room for all loads under way")
+        default=0, metadata=knob("depth of the FIFOs that loads fill, in rows; 0: as deep as all loads under way")
     )
 
     def __post_init__(self) -> None:

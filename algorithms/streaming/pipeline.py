@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from algorithms.registry import Tensors
+from algorithms.registry import UNNAMED, Tensors
 from algorithms.streaming import arithmetic
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.workload.shape import DTYPE_BYTES, FloatArray, Workload
@@ -29,7 +29,6 @@ class Pipeline:
     pass: all keys, or with a causal mask the keys up to the query, aligned to the bottom right.
     """
 
-    name: str
     workload: Workload
     parameters: StreamingParameters
     tensors: Tensors | None
@@ -49,7 +48,7 @@ class Pipeline:
         rows = work.batch * work.heads * self.passes
         first, growth = (work.kv_len - work.q_len + 1, 1) if work.mask == "causal" else (work.kv_len, 0)
         self.columns = Span(first, rows, growth, self.passes)
-        self.graph = Graph(self.name, rows_per_group=self.passes)
+        self.graph = Graph(UNNAMED, rows_per_group=self.passes)
 
     @property
     def passes(self) -> int:
@@ -225,7 +224,7 @@ class Pipeline:
         return self.graph.with_depths(depths)
 
     def _groups(self) -> Callable[[int], tuple[int, int]]:
-        """From a row to the (sequence, KV head) whose keys and values it reads."""
+        """Map from a row to the (sequence, KV head) whose keys and values it reads."""
         work = self.workload
 
         def group(row: int) -> tuple[int, int]:

@@ -58,6 +58,6 @@ def build(workload: Workload, parameters: QueryBlockParameters, tensors: Tensors
         problems.append(Problem(message, field="queries"))
     if problems:
         raise InputError(problems)
-    pipeline = Pipeline("sdpa.query_blocks", workload, parameters, tensors)
+    pipeline = Pipeline(workload, parameters, tensors)
     weights = stable_exponential(pipeline, pipeline.scores())
     return pipeline.finish(sum_and_accumulate(pipeline, weights, rescaled=False))

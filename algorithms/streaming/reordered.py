@@ -29,7 +29,7 @@ class ReorderedParameters(StreamingParameters):
 @algorithm("sdpa.reordered", ReorderedParameters)
 def build(workload: Workload, parameters: ReorderedParameters, tensors: Tensors | None) -> Graph:
     """Reordered streaming SDPA: divides after PV, one FIFO of O(N) with the row maximum, none without."""
-    pipeline = Pipeline("sdpa.reordered", workload, parameters, tensors)
+    pipeline = Pipeline(workload, parameters, tensors)
     scores = pipeline.scores()
     exp = stable_exponential(pipeline, scores) if parameters.row_max else exponential(pipeline, scores, function=np.exp)
     return pipeline.finish(sum_and_accumulate(pipeline, exp, rescaled=False))

@@ -17,6 +17,6 @@ from simulator import Graph
 @algorithm("sdpa.scaled", StreamingParameters)
 def build(workload: Workload, parameters: StreamingParameters, tensors: Tensors | None) -> Graph:
     """Stable streaming SDPA: row maximum and division before PV, two FIFOs of O(N)."""
-    pipeline = Pipeline("sdpa.scaled", workload, parameters, tensors)
+    pipeline = Pipeline(workload, parameters, tensors)
     exp = stable_exponential(pipeline, pipeline.scores())
     return pipeline.finish(pipeline.accumulated(normalised_weights(pipeline, exp), rescaled=False))

@@ -1,1 +1,1 @@
-"""What attends: shapes of models, tensors and what a person may change."""
+"""Workloads: shapes of models, tensors and what a person may change."""

@@ -1,4 +1,4 @@
-"""What a parameter of a graph acts on, so that ``attnflow explain`` knows what to try.
+"""Effects of a parameter of a graph, so that ``attnflow explain`` knows what to try.
 
 A field of a parameter class says so in its metadata:
 
@@ -23,7 +23,7 @@ class Slows:
     Parameters
     ----------
     kind
-        To the interval between firings of units, or to the latency of their tokens.
+        Whether cycles are added to the interval between firings of units, or to the latency of their tokens.
     units
         Names of the units.
     least

@@ -14,7 +14,8 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.cards import html_table
+from algorithms.workload.changes import changed
+from hwmodels.reading.cards import html_table
 from hwmodels.reading.errors import InputError, Problem, did_you_mean, nearest
 
 Phase = Literal["prefill", "decode"]
@@ -32,7 +33,7 @@ DTYPE_BYTES: dict[str, int] = {
 """Storage size of one element by format name."""
 
 LARGEST_COUNT = 10**12
-"""Of tokens, heads, elements, sequences: beyond any workload, and small enough to be multiplied and counted."""
+"""Largest size of anything: beyond any workload, and small enough to be multiplied and counted."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Workload:
     Parameters
     ----------
     name
-        What reports call it.
+        Name in reports.
     phase
         ``"prefill"`` (all queries of a prompt) or ``"decode"`` (the newest token or tokens against a cache).
     heads, kv_heads
@@ -83,15 +84,15 @@ class Workload:
     dtype
         Storage format of q, k, v and the output, a key of `DTYPE_BYTES`.
     seed
-        Of the tensors that `algorithms.workload.tensors.draw_tensors` makes.
+        Seed of the tensors that `algorithms.workload.tensors.draw_tensors` makes.
     batch
-        Sequences.
+        Number of sequences.
     layers, hidden
-        Of the whole model: number of such layers and width of the residual stream; None when unknown.
+        Number of such layers in the whole model, and width of the residual stream; None when unknown.
     latent
         Present for multi-head latent attention.
     source
-        Where the shape was published.
+        Publication that the shape is from.
     citations
         Pairs (field, source) of single numbers; `with_` drops those of the fields it changes.
 
@@ -146,7 +147,7 @@ class Workload:
         if "head_dim" in changes and "v_head_dim" not in changes and self.v_head_dim == self.head_dim:
             changes["v_head_dim"] = changes["head_dim"]
         kept = tuple(pair for pair in self.citations if pair[0].split(".")[0] not in changes)
-        return dataclasses.replace(self, **{"citations": kept, **changes})
+        return changed(self, {"citations": kept, **changes})
 
     # sizes
 

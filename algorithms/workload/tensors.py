@@ -77,7 +77,7 @@ def workload_of_tensors(workload: Workload, q: FloatArray, k: FloatArray, v: Flo
 
 def _read_arrays(path: Path, name: str, problems: list[Problem]) -> dict[str, NDArray[np.generic]]:
     """The arrays q, k and v of an archive; missing and oversized ones become problems."""
-    arrays = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -122,7 +122,7 @@ def _as_tensor(key: str, array: NDArray[np.generic], name: str, problems: list[P
 
 
 def _misfits(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> list[str]:
-    """What keeps shapes `(batch, heads, length, dim)` from being those of grouped-query attention."""
+    """Problems with shapes `(batch, heads, length, dim)` that are not those of grouped-query attention."""
     found = []
     if len({q[0], k[0], v[0]}) != 1:
         found.append(f"q, k and v differ in batch: {q[0]}, {k[0]}, {v[0]}")

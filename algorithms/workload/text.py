@@ -1,4 +1,4 @@
-"""What attends: the `Workload` type, its tensors, and workloads from YAML.
+"""Workloads from YAML, and shipped presets.
 
 A workload file is one of the cited presets of this package or a user's own in the same form.
 """

@@ -29,7 +29,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.blocks import get_block
 from algorithms.chip.latent.fit import BlockParameters
 from hwmodels.chips.accelerator import load_accelerator
 from studies.reproductions.mla_study import (
@@ -61,7 +61,7 @@ h100 = load_accelerator("h100_sxm5_80g")
 step = decode_step(batch=1, context=4096)
 rows = {}
 for order in ORDERS:
-    counters = BLOCKS[order].block_plan(step, BlockParameters(), h100).counters
+    counters = get_block(order).block_plan(step, BlockParameters(), h100).counters
     rows[order] = {
         "GFLOP": counters.flops / 1e9,
         "weights, MB": counters.weight_bytes / 1e6,

@@ -57,10 +57,10 @@ def find_algorithm(name: str) -> AnyAlgorithm:
 
 def kind_of(algorithm: AnyAlgorithm) -> Kind:
     """What an algorithm is."""
-    from algorithms.chip.algorithm import ChipAlgorithm
+    from algorithms.chip.algorithm import TiledAlgorithm
     from algorithms.memory.algorithm import TierAlgorithm
 
-    if isinstance(algorithm, ChipAlgorithm):
+    if isinstance(algorithm, TiledAlgorithm):
         return "chip"
     return "tier" if isinstance(algorithm, TierAlgorithm) else "graph"
 

@@ -183,7 +183,7 @@ class DesignPoint:
         return None if self.tensors or self.timing_only or self.workload is None else self.workload.seed
 
     def _repr_html_(self) -> str:
-        from algorithms.cards import html_table
+        from hwmodels.reading.cards import html_table
 
         rows = [("algorithm", self.algorithm)]
         if self.workload is not None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cost import CacheShape
-from algorithms.kv.policy import KVPolicy, Schedule
+from algorithms.kv.layer import Schedule
+from algorithms.kv.policy import KVPolicy
 from algorithms.kv.run.attention import Visible, attend
 from algorithms.kv.run.stream import KVStream, StepResult
 from algorithms.kv.text import parse_policy

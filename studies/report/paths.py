@@ -156,7 +156,7 @@ class Tracer:
         return _path(parts, "; ".join(notes))
 
     def _launch(self, launch: LaunchRun, several: bool) -> tuple[list[PathPart], str]:
-        from algorithms.chip.timing.pace import TICKS_PER_CYCLE
+        from algorithms.chip.timing.throughput import TICKS_PER_CYCLE
 
         frozen = launch.graph.freeze()
         path = self._critical(frozen)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.blocks import get_block
 from algorithms.chip.latent.fit import BlockParameters
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.plan.profile import KernelProfile, unfitted_for
@@ -108,7 +108,7 @@ def cost(order: str, workload: Workload, chip: Accelerator) -> Cost:
     simulator.CapacityError
         No tile fits into a core.
     """
-    block = BLOCKS[order]
+    block = get_block(order)
     parameters = block.resolved(workload, BlockParameters(), chip)
     plan = block.plan(workload, parameters, chip)
     run = time_plan(plan, chip, persistent(parameters))
@@ -196,7 +196,7 @@ def reuse_ridge_by_launch(
     chip: Accelerator, workload: Workload, recomputed: str = "mla.rc", reused: str = "mla.ru"
 ) -> float:
     """The same if every launch took its own roofline time: nothing of one launch hides behind another."""
-    plans = [BLOCKS[order].plan(workload, BlockParameters(), chip) for order in (recomputed, reused)]
+    plans = [get_block(order).plan(workload, BlockParameters(), chip) for order in (recomputed, reused)]
 
     def seconds(plan: TilePlan, ridge: float) -> float:
         """In units of one byte's time."""

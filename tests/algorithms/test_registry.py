@@ -110,6 +110,16 @@ class TestPlugIns:
             simulate(each.build(WORKLOAD, each.parameters()), timing_only=True).schedule_digest for each in (found, own)
         }
         assert len(digests) == 1
+        assert (found.build(WORKLOAD, found.parameters()).name, own.build(WORKLOAD, own.parameters()).name) == (
+            "outside.naive",
+            "sdpa.naive",
+        )
+
+    def test_what_a_script_registers_may_be_said_again(self, fresh_algorithms):
+        algorithm("test.mine", Nothing)(named("first", "__main__"))
+        algorithm("test.mine", Nothing)(named("second", "__main__"))
+        with pytest.raises(InputError, match=r"both __main__ and package\.other"):
+            algorithm("test.mine", Nothing)(named("third", "package.other"))
 
 
 @pytest.mark.parametrize("name", algorithm_names())

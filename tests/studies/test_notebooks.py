@@ -88,7 +88,7 @@ assert rebuild.loc["h100_sxm5_80g", "rc over ru"] > 1 > rebuild.loc["h20", "rc o
 reuses = rebuild[rebuild["rc over ru"] < 1]
 assert set(reuses.index) == {"h20", "mi300x", "flat_cloud"}
 assert rebuild.drop(index=reuses.index)["ridge, FLOP/B"].min() > 2 * rebuild.loc["h20", "ridge, FLOP/B"]
-two = {name: BLOCKS["mla.rc"].resolved(step, BlockParameters(), load_accelerator(name)) for name in reuses.index}
+two = {name: get_block("mla.rc").resolved(step, BlockParameters(), load_accelerator(name)) for name in reuses.index}
 assert two["mi300x"].stages == two["flat_cloud"].stages == 2
 assert (bandwidth.diff().dropna() >= 0).all().all()
 fall = bandwidth.iloc[-1] / bandwidth.iloc[0]

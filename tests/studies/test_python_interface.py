@@ -107,7 +107,7 @@ def test_what_only_a_script_knows_is_not_sent_to_other_processes(tmp_path, monke
         """Keep everything."""
 
     Mine.__module__ = "__main__"
-    monkeypatch.setattr(kv_registry, "_policies", dict(kv_registry._policies))
+    monkeypatch.setattr(kv_registry.POLICIES, "_entries", dict(kv_registry.POLICIES._entries))
     kv_registry.kv_policy("only_here")(Mine)
     (tmp_path / "s.yaml").write_text(
         "algorithm: decode.policy\nchip: h100\ntiming_only: true\n"

@@ -23,15 +23,15 @@ from algorithms.chip.plan.parameters import (
     TileParameters,
     bad_numbers,
     cached_bytes,
-    knob,
     sized_tiles,
     tiling_of,
     with_tiles_in_flight,
 )
 from algorithms.chip.plan.plan import TilePlan
-from algorithms.chip.plan.tiles import ceil_div
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.rounding import ceil_div
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -57,7 +57,7 @@ class SplitParameters(TileParameters):
 
     @property
     def key_parts(self) -> int:
-        """As many as keys are split into."""
+        """Number of parts the keys are split into; 0 where that is not decided yet."""
         return self.splits
 
 
@@ -84,7 +84,7 @@ def resolved_splits(workload: Workload, parameters: Splitting, chip: Accelerator
 
 
 def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) -> int:
-    """As many as fill the cores; tile sizes must be decided."""
+    """Number of splits that fill the cores; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)
     items = tiling.heads * tiling.query_tile_count
     key_tiles = ceil_div(workload.kv_len, tiling.tile_columns)
@@ -120,8 +120,6 @@ def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip:
 class SplitKeys(TiledAlgorithm[Splitting]):
     """Keys split over cores and merged by log-sum-exp (Flash-Decoding); decode and chunked prefill."""
 
-    name = "decode.split_kv"
-
     def resolved(self, workload: Workload, parameters: Splitting, chip: Accelerator) -> Splitting:
         """Tile sizes and splits for the chip."""
         return resolved_splits(workload, parameters, chip)
@@ -131,7 +129,7 @@ class SplitKeys(TiledAlgorithm[Splitting]):
         return split_plan(self.name, workload, self.resolved(workload, parameters, chip), chip)
 
     def values(self, workload: Workload, parameters: Splitting, tensors: Tensors) -> FloatArray:
-        """Every part by itself, then their merge."""
+        """Attention over every part by itself, then their merge."""
         return Split.of(tiling_of(workload, parameters), parameters.splits or 1).merged_values(*tensors)
 
 
@@ -142,8 +140,6 @@ class Verify(SplitKeys[VerifyParameters]):
     A pass makes ``1 + a + a^2 + ... + a^(q_len - 1)`` tokens with acceptance a, the first of which needs no draft
     (Leviathan et al., arXiv:2211.17192, equation 1).
     """
-
-    name = "decode.verify"
 
     def tokens_made(self, workload: Workload, parameters: VerifyParameters) -> float:
         """Expected tokens of a pass over all sequences."""

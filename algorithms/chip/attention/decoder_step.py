@@ -11,15 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from algorithms.chip.attention.decode import SplitKeys, SplitParameters
+from algorithms.chip.attention.decode import SplitParameters, resolved_splits, split_plan
 from algorithms.chip.attention.operators import Elementwise, OperatorParameters, Product
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator
 
+STEP = "decoder.step"
+"""Name of its plans; it is no algorithm of the register, which takes a workload."""
 STEP_DEPTH = 512
 """Elements of the sum that a step of a projection loads weights for."""
 
@@ -31,11 +33,11 @@ class Decoder:
     Parameters
     ----------
     name, source
-        For people; where the sizes were published.
+        Name for people, and where the sizes were published.
     layers, hidden, intermediate, vocabulary
-        Layers, width of the residual stream, of the feed-forward layers, and rows of the output projection.
+        Number of layers, width of the residual stream and of the feed-forward layers, rows of the output projection.
     heads, kv_heads, head_dim
-        Of attention.
+        Query heads, KV heads and width of a head.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Decoder:
 
     @property
     def weight_elements(self) -> int:
-        """Read in every step: all projections and the output projection; not the embedding."""
+        """Weights read in every step: all projections and the output projection, not the embedding."""
         attention = self.hidden * self.head_dim * 2 * (self.heads + self.kv_heads)
         return self.layers * (attention + 3 * self.hidden * self.intermediate) + self.hidden * self.vocabulary
 
@@ -68,18 +70,18 @@ DECODERS = {
 
 @dataclass(frozen=True)
 class Context:
-    """What a step attends.
+    """The tokens that a step attends.
 
     Parameters
     ----------
     tokens
-        In the cache of every full head.
+        Tokens in the cache of every full head.
     full_share
         Share of the KV heads that attend to all of them.
     window
         Sinks and recent tokens that the others attend to.
     batch
-        Sequences.
+        Number of sequences.
     """
 
     tokens: int
@@ -95,7 +97,7 @@ def decoder_step(
     parameters: SplitParameters,
     dtype: str = "float16",
 ) -> TilePlan:
-    """All launches of one step, in order.
+    """The plan of one step: all launches, in order.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def decoder_step(
     weights = model.weight_elements * size
     scores = model.layers * context.batch * step.cached_head_tokens * (model.heads // model.kv_heads)
     return TilePlan(
-        algorithm="decoder.step",
+        algorithm=STEP,
         launches=launches,
         useful_flops=2 * context.batch * model.weight_elements + 4 * model.head_dim * scores,
         useful_exps=scores,
@@ -142,7 +144,7 @@ class _Step:
         return full * self.context.tokens + (self.model.kv_heads - full) * window
 
     def attention_plans(self) -> tuple[TilePlan, ...]:
-        """Of full heads, and of those with a window."""
+        """Plans of the attention of full heads, and of those with a window."""
         streaming = self.model.kv_heads - self.full_heads
         parts = ((self.full_heads, self.context.tokens), (streaming, min(self.context.window, self.context.tokens)))
         return tuple(self._attention(heads, tokens) for heads, tokens in parts if heads and tokens)
@@ -201,7 +203,7 @@ class _Step:
             dtype=self.dtype,
             batch=self.context.batch,
         )
-        return SplitKeys[SplitParameters]().plan(workload, self.parameters, self.chip)
+        return split_plan(STEP, workload, resolved_splits(workload, self.parameters, self.chip), self.chip)
 
     def _project(self, name: str, columns: int, depth: int) -> Launch:
         """A row per sequence with a matrix whose columns are shared out evenly over the cores."""

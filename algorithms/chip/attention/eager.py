@@ -20,9 +20,10 @@ from algorithms.chip.plan.in_flight import LEAST_STAGES, Stream, decided_buffers
 from algorithms.chip.plan.online import finite
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes, fitting_core_bytes
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.plan.tiles import Tiling, ceil_div, spans
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.plan.tiles import Tiling
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.rounding import ceil_div, spans
 from algorithms.workload.shape import FloatArray, Workload
 
 if TYPE_CHECKING:
@@ -55,11 +56,11 @@ class Eager(TiledAlgorithm[EagerParameters]):
         program = PROGRAMS[parameters.program]
         passing = scores(workload) * workload.dtype_bytes
         held = workload.compulsory_bytes + program.kept_tensors[0] * passing
-        check_tensors_fit("eager.forward", held, chip, workload.dtype)
+        check_tensors_fit(self.name, held, chip, workload.dtype)
         launches = tuple(program.forward(workload, parameters, chip))
         kept = cached_bytes(chip, 2 * passing) // 2  # a launch reads one array of scores and writes another
         return TilePlan(
-            algorithm="eager.forward",
+            algorithm=self.name,
             launches=_passing_on(launches, program.passing, kept),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -90,13 +91,12 @@ class EagerTraining(Eager):
         """The forward launches, then the backward ones."""
         program = PROGRAMS[parameters.program]
         kept = program.kept_tensors[1] * scores(workload) * workload.dtype_bytes
-        check_tensors_fit("eager.training", 2 * workload.compulsory_bytes + kept, chip, workload.dtype)
+        check_tensors_fit(self.name, 2 * workload.compulsory_bytes + kept, chip, workload.dtype)
         forward = super().plan(workload, parameters, chip)
         # the backward pass needs the weights: nothing is dropped
         launches = (*program.forward(workload, parameters, chip), *program.backward(workload, parameters, chip))
         return replace(
             forward,
-            algorithm="eager.training",
             launches=launches,
             useful_flops=workload.attention_flops * TRAINING_FLOPS,
             compulsory_bytes=2 * workload.compulsory_bytes,
@@ -144,7 +144,7 @@ def _held(workload: Workload, parameters: EagerParameters, stages: int) -> tuple
 
 
 def _streams(workload: Workload, parameters: EagerParameters) -> Iterator[Stream]:
-    """Of both products, whose operands are the smallest tiles there are."""
+    """The streams of tiles of both products, whose operands are the smallest tiles there are."""
     for columns, depth in ((workload.kv_len, workload.head_dim), (workload.v_head_dim, workload.kv_len)):
         part = min(workload.q_len, parameters.tile_rows) + min(columns, parameters.tile_columns)
         results = ceil_div(workload.q_len, parameters.tile_rows) * ceil_div(columns, parameters.tile_columns)

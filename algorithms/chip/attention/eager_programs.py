@@ -1,4 +1,4 @@
-"""What unfused attention launches, one list per implementation: the published algorithms, and a benchmark as written.
+"""Launches of unfused attention, one list per implementation: the published algorithms, and a benchmark as written.
 
 ``algorithms`` is algorithm 0 of FlashAttention (arXiv:2205.14135) and, for training, its algorithm 3: no launch but
 those that they name. ``attention_pytorch`` is the function of that name with which the benchmarks of FlashAttention-2
@@ -34,8 +34,9 @@ from algorithms.chip.attention.operators import (
     strided_ops,
 )
 from algorithms.chip.plan.in_flight import NEXT_ITEM_HELP, STAGES_HELP, NextItemChoice
-from algorithms.chip.plan.parameters import bad_choices, bad_numbers, cached_bytes, knob
+from algorithms.chip.plan.parameters import bad_choices, bad_numbers, cached_bytes
 from algorithms.chip.plan.plan import Launch
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.reading.errors import InputError
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 ProgramName = Literal["algorithms", "attention_pytorch"]
 
 INTEGER_DIVISION_OPS = 20
-"""Of a division by a number that is only known at run time (CUDA programming guide: up to 20 instructions)."""
+"""Operations of a division by a number only known at run time (CUDA programming guide: up to 20 instructions)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class EagerParameters(OperatorParameters):
 
     program: ProgramName = field(
         default="algorithms",
-        metadata=knob("whose launches: those of the published algorithms, or of flash-attention's attention_pytorch"),
+        metadata=knob("launches: those of the published algorithms, or of flash-attention's attention_pytorch"),
     )
     elementwise_passes: int = field(
         default=0, metadata=knob("further launches that read and write all scores (mask, scale, dropout)")
@@ -80,7 +81,7 @@ class Program:
     Parameters
     ----------
     forward, backward
-        Of each pass, in order, for a workload on a chip.
+        Functions that make the launches of each pass, in order, for a workload on a chip.
     passing
         Launches of the forward pass between which the scores go, in order.
     kept_tensors
@@ -252,4 +253,4 @@ PROGRAMS: dict[ProgramName, Program] = {
         kept_tensors=(2, 4),
     ),
 }
-"""By name: whose launches eager attention has."""
+"""Programs by name: the implementations whose launches eager attention can have."""

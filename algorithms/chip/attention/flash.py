@@ -27,7 +27,7 @@ from algorithms.chip.plan.parameters import (
 from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem, run_lengths
 from algorithms.chip.plan.steps import Steps
 from algorithms.chip.plan.tiles import QueryTile, Tiling
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
 from algorithms.workload.shape import FloatArray, Workload
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 
 @chip_algorithm("flash.q_outer", TileParameters)
-class QueryOuter(TiledAlgorithm[TileParameters]):
+class QueryOuter(TiledAlgorithm[Tiled]):
     """Tiled online softmax, query tiles outside (FlashAttention-2 and -3)."""
 
-    def resolved(self, workload: Workload, parameters: TileParameters, chip: Accelerator) -> TileParameters:
+    def resolved(self, workload: Workload, parameters: Tiled, chip: Accelerator) -> Tiled:
         """Tile sizes from the chip's local memory."""
         return resolved_tiles(workload, parameters, chip)
 
-    def plan(self, workload: Workload, parameters: TileParameters, chip: Accelerator) -> TilePlan:
+    def plan(self, workload: Workload, parameters: Tiled, chip: Accelerator) -> TilePlan:
         """One launch; a work item per query tile."""
-        check_tensors_fit("flash.q_outer", workload.compulsory_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         return TilePlan(
-            algorithm="flash.q_outer",
+            algorithm=self.name,
             launches=(attention_launch(workload, parameters),),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -57,8 +57,8 @@ class QueryOuter(TiledAlgorithm[TileParameters]):
             core_bytes=core_bytes(workload, parameters, chip),
         )
 
-    def values(self, workload: Workload, parameters: TileParameters, tensors: Tensors) -> FloatArray:
-        """Every query tile over its keys, from the first on."""
+    def values(self, workload: Workload, parameters: Tiled, tensors: Tensors) -> FloatArray:
+        """Attention of every query tile over its keys, from the first on."""
         tiling = tiling_of(workload, parameters)
         q, k, v = tensors
         queries = tiling.laid_out(q / np.sqrt(workload.head_dim))
@@ -70,7 +70,7 @@ class QueryOuter(TiledAlgorithm[TileParameters]):
 
 
 def attention_launch(workload: Workload, parameters: TileParameters) -> Launch:
-    """All query tiles of all heads, each over all its keys; tile sizes must be decided."""
+    """The launch of all query tiles of all heads, each over all its keys; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)
     steps = Steps(tiling, parameters)
     items = [
@@ -120,7 +120,7 @@ def handed_out(
 
 
 def core_bytes(workload: Workload, parameters: Tiled, chip: Accelerator, held: Footprint[Tiled] = footprint) -> int:
-    """What a work item holds in a core; raises `simulator.CapacityError` if it does not fit."""
+    """Bytes that a work item holds in a core; raises `simulator.CapacityError` if they do not fit."""
     rows, columns = parameters.tile_rows, parameters.tile_columns
     items = items_held(workload, parameters, rows, columns)
     queries = f"{items} x {rows}" if items > 1 else f"{rows}"

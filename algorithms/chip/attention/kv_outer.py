@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -27,15 +27,15 @@ from algorithms.chip.plan.parameters import (
     bad_choices,
     bad_numbers,
     cached_bytes,
-    knob,
     resolved_tiles,
     tiling_of,
 )
 from algorithms.chip.plan.plan import TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.chip.plan.steps import OPS_PER_MASKED_SCORE, Steps
 from algorithms.chip.plan.tiles import QueryTile, Tiling
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -52,7 +52,7 @@ OPS_PER_OUTPUT = 3
 OPS_PER_ROW = 6
 """New maximum and sum from the old ones and those of the tile, and the factors for the output."""
 STATISTICS_READS = 3
-"""Every warp reads the maxima of all warps before the exponentials, and both statistics for the rows that it writes."""
+"""Reads of statistics: maxima of all warps before the exponentials, and both statistics of the rows a warp writes."""
 EXCHANGES_PER_STEP = 2
 """Barriers behind the maxima, and behind sums and outputs."""
 EXCHANGES_PER_PASS = 4
@@ -83,19 +83,22 @@ class KeyOuterParameters(TileParameters):
             raise InputError(problems)
 
     def partial_bytes(self, workload: Workload) -> int:
-        """Per element of an output between passes."""
+        """Bytes per element of an output between passes."""
         return workload.dtype_bytes if self.partial_output == "stored" else ACCUMULATOR_BYTES
 
 
+KeysOutside = TypeVar("KeysOutside", bound=KeyOuterParameters)
+
+
 @chip_algorithm("flash.kv_outer", KeyOuterParameters)
-class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
+class KeyOuter(TiledAlgorithm[KeysOutside]):
     """Tiled online softmax, keys outside, outputs re-read and re-written (FlashAttention-1)."""
 
-    def resolved(self, workload: Workload, parameters: KeyOuterParameters, chip: Accelerator) -> KeyOuterParameters:
+    def resolved(self, workload: Workload, parameters: KeysOutside, chip: Accelerator) -> KeysOutside:
         """Tile sizes of the paper from the chip's local memory."""
         return resolved_tiles(workload, parameters, chip, outer="key")
 
-    def plan(self, workload: Workload, parameters: KeyOuterParameters, chip: Accelerator) -> TilePlan:
+    def plan(self, workload: Workload, parameters: KeysOutside, chip: Accelerator) -> TilePlan:
         """One launch; a work item per head."""
         if workload.mask == "causal" and workload.q_len > workload.kv_len:
             # no tile of keys passes by the first queries, so nothing would write their outputs
@@ -106,7 +109,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
                     field="q_len",
                 )
             )
-        check_tensors_fit("flash.kv_outer", workload.compulsory_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         tiling = tiling_of(workload, parameters)
         item = WorkItem(joined_runs(_steps(tiling, parameters)))
@@ -123,7 +126,7 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
         )
         separate = passing if parameters.partial_output == "float32" else rows * STATISTICS_BYTES
         return TilePlan(
-            algorithm="flash.kv_outer",
+            algorithm=self.name,
             launches=(launch,),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -132,8 +135,8 @@ class KeyOuter(TiledAlgorithm[KeyOuterParameters]):
             core_bytes=core_bytes(workload, parameters, chip),
         )
 
-    def values(self, workload: Workload, parameters: KeyOuterParameters, tensors: Tensors) -> FloatArray:
-        """Every tile of keys over all query tiles; outputs are divided after every pass, as stored."""
+    def values(self, workload: Workload, parameters: KeysOutside, tensors: Tensors) -> FloatArray:
+        """Attention of every tile of keys over all query tiles; outputs are divided after every pass, as stored."""
         tiling = tiling_of(workload, parameters)
         q, k, v = tensors
         queries = tiling.laid_out(q / np.sqrt(workload.head_dim))
@@ -192,7 +195,7 @@ def _steps(tiling: Tiling, parameters: KeyOuterParameters) -> Iterator[tuple[Til
 
 
 class _Passing:
-    """What keys outside add to a step: queries and outputs that come and go, and what warps pass to each other."""
+    """Additions of keys outside to a step: queries and outputs that come and go, and exchanges between warps."""
 
     def __init__(self, tiling: Tiling, parameters: KeyOuterParameters) -> None:
         self.base = Steps(tiling, parameters)
@@ -214,29 +217,29 @@ class _Passing:
         compared = 0 if self.parameters.masked == "edge" or self.base.masked(tile, keys) else OPS_PER_MASKED_SCORE
         per_row = (OPS_PER_OUTPUT - 1 + self.parameters.warps - 1) * work.v_head_dim + OPS_PER_ROW
         key_bytes = loaded * (work.head_dim + work.v_head_dim) * work.dtype_bytes
+        exchange_bytes, exchanges = self._exchanged(issued, key_bytes)
         return replace(
             step,
             load_bytes=key_bytes + rows * (work.head_dim * work.dtype_bytes + self.row_bytes),
             exps=step.exps + issued,  # two factors per row, for what was there and for what is new
             vector_ops=step.vector_ops + issued * (per_row + compared * self.base.columns_issued(keys)),
             store_bytes=rows * self.row_bytes,
-            **self._exchanged(issued, key_bytes),
+            exchange_bytes=exchange_bytes,
+            exchanges=exchanges,
         )
 
-    def _exchanged(self, rows: int, key_bytes: int) -> dict[str, int]:
-        """Through local memory; nothing where one warp has all keys.
+    def _exchanged(self, rows: int, key_bytes: int) -> tuple[int, int]:
+        """Bytes through local memory and waits of all warps for each other; nothing where one warp has all keys.
 
         Every warp reads all queries, its own part of keys and values (once per pass: they stay in registers), the
         statistics of all warps, and its rows of all partial outputs, which are float32.
         """
         work, warps = self.work, self.parameters.warps
         if warps == 1:
-            return {}
+            return 0, 0
         queries = rows * work.head_dim * work.dtype_bytes * (1 + warps)
         of_all_warps = rows * warps * ACCUMULATOR_BYTES
         statistics = of_all_warps * (STATISTICS_BYTES // ACCUMULATOR_BYTES + STATISTICS_READS * warps)
         outputs = 2 * of_all_warps * work.v_head_dim
-        return {
-            "exchange_bytes": queries + statistics + outputs + 2 * key_bytes,
-            "exchanges": EXCHANGES_PER_STEP + (EXCHANGES_PER_PASS if key_bytes else 0),
-        }
+        exchanges = EXCHANGES_PER_STEP + (EXCHANGES_PER_PASS if key_bytes else 0)
+        return queries + statistics + outputs + 2 * key_bytes, exchanges

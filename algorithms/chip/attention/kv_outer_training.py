@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
+from algorithms.chip.algorithm import chip_algorithm
 from algorithms.chip.attention.kv_outer import STATISTICS_BYTES, KeyOuter, KeyOuterParameters, revisited_in_cache
-from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, TileParameters, excess_bytes, fitting_core_bytes, knob
+from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, TileParameters, excess_bytes, fitting_core_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs
 from algorithms.chip.plan.tiles import Tiling
-from algorithms.chip.timing.room import check_tensors_fit
-from algorithms.registry import Tensors
-from algorithms.workload.shape import FloatArray, Workload
+from algorithms.chip.timing.capacity import check_tensors_fit
+from algorithms.workload.levers import knob
+from algorithms.workload.shape import Workload
 
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator
@@ -39,7 +39,7 @@ class KeyOuterTrainingParameters(KeyOuterParameters):
 
 
 @chip_algorithm("flash.kv_outer_training", KeyOuterTrainingParameters)
-class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
+class KeyOuterTraining(KeyOuter[KeyOuterTrainingParameters]):
     """Keys outside, forward and backward pass (FlashAttention-1); values are those of the forward pass."""
 
     def resolved(
@@ -47,7 +47,7 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
     ) -> KeyOuterTrainingParameters:
         """Tile sizes of the paper; heads do not share tiles."""
         asked = parameters
-        decided = KeyOuter().resolved(workload, replace(parameters, pack_gqa="never"), chip)
+        decided = super().resolved(workload, replace(parameters, pack_gqa="never"), chip)
         columns = parameters.backward_tile_columns or decided.tile_columns
         while not parameters.backward_tile_columns and columns > chip.core.matrix_columns:
             if excess_bytes(chip.core, *_held(workload, asked, decided.tile_rows, columns)) <= 0:
@@ -59,9 +59,9 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
 
     def plan(self, workload: Workload, parameters: KeyOuterTrainingParameters, chip: Accelerator) -> TilePlan:
         """The forward launch and the backward launch."""
-        check_tensors_fit("flash.kv_outer_training", 2 * workload.compulsory_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, 2 * workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
-        forward = KeyOuter().plan(workload, parameters, chip)
+        forward = super().plan(workload, parameters, chip)
         rows, columns = parameters.tile_rows, parameters.backward_tile_columns
         held = fitting_core_bytes(
             chip, *_held(workload, parameters, rows, columns), f"backward tiles of {rows} queries and {columns} keys"
@@ -69,7 +69,6 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
         backward = _launch(workload, parameters, chip)
         return replace(
             forward,
-            algorithm="flash.kv_outer_training",
             launches=(replace(forward.launches[0], name="forward"), backward),
             useful_flops=workload.attention_flops * 7 // 2,  # five products after two
             useful_exps=2 * workload.exponentials,
@@ -77,10 +76,6 @@ class KeyOuterTraining(TiledAlgorithm[KeyOuterTrainingParameters]):
             capacity_bytes=forward.capacity_bytes + workload.compulsory_bytes,
             core_bytes=max(forward.core_bytes, held),
         )
-
-    def values(self, workload: Workload, parameters: KeyOuterTrainingParameters, tensors: Tensors) -> FloatArray:
-        """Of the forward pass."""
-        return KeyOuter().values(workload, parameters, tensors)
 
 
 def _launch(workload: Workload, parameters: KeyOuterTrainingParameters, chip: Accelerator) -> Launch:

@@ -15,12 +15,13 @@ import numpy as np
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
 from algorithms.chip.attention.flash import core_bytes, launch_of
 from algorithms.chip.plan.online import OnlineSoftmax
-from algorithms.chip.plan.parameters import TileParameters, footprint, items_held, knob, resolved_tiles, tiling_of
+from algorithms.chip.plan.parameters import TileParameters, footprint, items_held, resolved_tiles, tiling_of
 from algorithms.chip.plan.plan import Matmul, TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.steps import Steps
 from algorithms.chip.plan.tiles import QueryTile
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class LowRankParameters(TileParameters):
     """`TileParameters`, and the rank."""
 
-    rank: int = field(default=0, metadata=knob("of queries, keys and values of each head; 0: half the width"))
+    rank: int = field(default=0, metadata=knob("rank of queries, keys and values of each head; 0: half the width"))
 
 
 def rank_of(workload: Workload, parameters: LowRankParameters) -> int:
@@ -56,13 +57,13 @@ class LowRank(TiledAlgorithm[LowRankParameters]):
         """One launch; a work item per query tile."""
         parameters = self.resolved(workload, parameters, chip)
         inputs = _input_bytes(workload, parameters.rank)
-        check_tensors_fit("flash.low_rank", inputs + workload.out_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, inputs + workload.out_bytes, chip, workload.dtype)
         tiling = tiling_of(workload, parameters)
         steps = Steps(tiling, parameters)
         items = run_lengths(_item(steps, tile, parameters.rank) for tile in tiling.query_tiles)
         launch = launch_of("attention", tiling, parameters, items)
         return TilePlan(
-            algorithm="flash.low_rank",
+            algorithm=self.name,
             launches=(replace(launch, unique_load_bytes=inputs),),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -153,7 +154,7 @@ def _expanding(step: TileStep, work: Workload, rank: int) -> TileStep:
 
 
 def _held(workload: Workload, parameters: LowRankParameters, rows: int, columns: int) -> tuple[int, int]:
-    """As `footprint`: expanded tiles once, activations in every stage, and those of queries and factors of every item.
+    """Operands and accumulators in bytes: expanded tiles once, activations per stage, queries and factors per item.
 
     Items that come ahead wait as activations.
     """

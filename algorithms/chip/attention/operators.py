@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from algorithms.chip.plan.parameters import bad_numbers, knob
+from algorithms.chip.plan.parameters import bad_numbers
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem, run_lengths
-from algorithms.chip.plan.tiles import ceil_div, spans
+from algorithms.rounding import ceil_div, spans
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.reading.errors import InputError, Problem
 
@@ -15,10 +16,10 @@ EXPF_OPS = 7
 """Around the exponential of base 2 in CUDA's expf: four multiply-adds and an addition that reduce the range, a shift
 and a multiplication that restore it (as NVRTC 13.5 compiles it for sm_80 and sm_90, without fast mathematics)."""
 EXACT_DIVISION_OPS = 9
-"""Of a division rounded to nearest, beside a reciprocal of the exp unit: five multiply-adds, the check for operands out
+"""Operations of a division rounded to nearest beside a reciprocal: five multiply-adds, the check for operands out
 of range, and three instructions around the branch to the slow path (compiled likewise)."""
 MOST_SOFTMAX_READS = 3
-"""For the maximum, for the sum, and for the result."""
+"""Most reads of a row: for the maximum, for the sum, and for the result."""
 
 OPERATOR_KNOBS = ("tile_rows", "tile_columns", "tile_depth", "softmax_reads", "elementwise_bytes", "softmax_rows")
 
@@ -86,11 +87,11 @@ class Product:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     count
-        Products.
+        Number of products.
     rows, columns, depth
-        Of each.
+        Sizes of each product.
     shared
         How many products in a row have the same right operand (query heads of one KV head).
     ops_per_output
@@ -228,9 +229,9 @@ class Elementwise:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     elements
-        Of the result.
+        Number of elements of the result.
     reads, writes
         Elements read and written for each.
     ops, exps
@@ -238,7 +239,7 @@ class Elementwise:
     integer_ops
         Operations for each on addresses.
     scattered
-        Of the reads, those whose neighbours in time do not lie side by side: each moves a sector.
+        Number of reads whose neighbours in time do not lie side by side: each moves a sector.
     distinct
         Elements that are read, each counted once, where some are read for several elements; None: all are distinct.
     """

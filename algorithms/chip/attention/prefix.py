@@ -17,9 +17,10 @@ from algorithms.chip.attention.decode import SplitParameters, resolved_splits, s
 from algorithms.chip.attention.flash import core_bytes, launch_of
 from algorithms.chip.attention.splits import Split, merge_launch, partial_bytes
 from algorithms.chip.plan.online import merged
-from algorithms.chip.plan.parameters import cached_bytes, knob, tiling_of
+from algorithms.chip.plan.parameters import cached_bytes, tiling_of
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -51,7 +52,7 @@ class _Piece:
         return Split.of(tiling_of(self.workload, self.parameters), self.parameters.splits or 1)
 
     def launch(self, chip: Accelerator) -> Launch:
-        """Every part of its keys, with float32 outputs and log-sum-exps."""
+        """The launch of every part of its keys, with float32 outputs and log-sum-exps."""
         split = self.split
         kept = cached_bytes(chip, partial_bytes(self.workload, len(split.parts)))
         return launch_of(self.name, split.tiling, self.parameters, split.items(self.parameters, partial=True), kept)
@@ -90,14 +91,14 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         """The prefix, what each sequence has of its own, and the merge of both."""
         parameters = self.resolved(workload, parameters, chip)
         if not _has_prefix(workload, parameters):
-            return split_plan("prefix.relay", workload, parameters, chip)
+            return split_plan(self.name, workload, parameters, chip)
         pieces = _pieces(workload, parameters)
         parts = sum(len(piece.split.parts) for piece in pieces)
         prefix = pieces[0].workload
         launches = [piece.launch(chip) for piece in pieces]
         compulsory = workload.compulsory_bytes - (workload.batch - 1) * (prefix.k_bytes + prefix.v_bytes)
         return TilePlan(
-            algorithm="prefix.relay",
+            algorithm=self.name,
             launches=(*launches, merge_launch(workload, parts, sum(launch.kept_store_bytes for launch in launches))),
             useful_flops=workload.attention_flops,
             useful_exps=workload.exponentials,
@@ -107,7 +108,7 @@ class Relay(TiledAlgorithm[PrefixParameters]):
         )
 
     def prepared(self, workload: Workload, parameters: PrefixParameters, tensors: Tensors) -> Tensors:
-        """Every sequence starts with the keys and values of the first."""
+        """Tensors whose sequences all start with the keys and values of the first."""
         q, k, v = (np.array(tensor) for tensor in tensors)
         for tensor in (k, v):
             tensor[:, :, : parameters.prefix_len] = tensor[:1, :, : parameters.prefix_len]

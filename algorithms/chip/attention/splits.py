@@ -13,7 +13,8 @@ from algorithms.chip.plan.online import merged
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, TileParameters
 from algorithms.chip.plan.plan import Launch, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.steps import Steps
-from algorithms.chip.plan.tiles import Tiling, ceil_div, spans
+from algorithms.chip.plan.tiles import Tiling
+from algorithms.rounding import ceil_div, spans
 from algorithms.workload.shape import FloatArray, Workload
 
 ENOUGH_ITEMS = 0.8
@@ -27,9 +28,9 @@ MOST_SPLITS = 128
 SHARE_MARGIN = 1.1
 """Tiles that a core may take over its even share (flash-attention, hopper/flash_prepare_scheduler.cu)."""
 WORD_BYTES = 4
-"""Of a length or a count."""
+"""Bytes of a length or a count."""
 PREPARED_WORDS = 4
-"""Of 32 bits, per sequence: its length is read, and its tiles of queries and of keys and its splits are written."""
+"""Words of 32 bits per sequence: its length is read, its tiles of queries and of keys and its splits are written."""
 MERGED_ELEMENTS = 512
 """Elements of output that a work item of the merge holds: 4 rows of 128 as in flash-attention's combine kernel."""
 OPS_PER_PART = 2
@@ -114,7 +115,7 @@ def partial_row_bytes(workload: Workload) -> int:
 
 
 def partial_bytes(workload: Workload, parts: int) -> int:
-    """All partial results that a merge of ``parts`` parts reads."""
+    """Bytes of all partial results that a merge of ``parts`` parts reads."""
     return parts * workload.batch * workload.heads * workload.q_len * partial_row_bytes(workload)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
+from algorithms.chip.algorithm import chip_algorithm
 from algorithms.chip.attention.flash import QueryOuter, core_bytes, launch_of
 from algorithms.chip.attention.operators import Elementwise, OperatorParameters
 from algorithms.chip.attention.splits import Split
@@ -24,15 +24,16 @@ from algorithms.chip.plan.parameters import (
     TileParameters,
     excess_bytes,
     fitting_core_bytes,
-    knob,
     resolved_tiles,
     tiling_of,
 )
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, joined_runs, run_lengths
 from algorithms.chip.plan.steps import Steps
-from algorithms.chip.plan.tiles import QueryTile, Tiling, round_up
-from algorithms.chip.timing.room import check_tensors_fit
+from algorithms.chip.plan.tiles import QueryTile, Tiling
+from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
+from algorithms.rounding import round_up
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 
 if TYPE_CHECKING:
@@ -59,8 +60,11 @@ class TrainingParameters(TileParameters):
 
 
 @chip_algorithm("flash.training", TrainingParameters)
-class Training(TiledAlgorithm[TrainingParameters]):
-    """Tiled attention, forward and backward pass (FlashAttention-2); values are those of the forward pass."""
+class Training(QueryOuter[TrainingParameters]):
+    """Tiled attention, forward and backward pass (FlashAttention-2); values are those of the forward pass.
+
+    `gradients` computes those of the backward pass.
+    """
 
     def resolved(self, workload: Workload, parameters: TrainingParameters, chip: Accelerator) -> TrainingParameters:
         """Tile sizes of both passes; query heads do not share tiles."""
@@ -90,7 +94,7 @@ class Training(TiledAlgorithm[TrainingParameters]):
 
     def plan(self, workload: Workload, parameters: TrainingParameters, chip: Accelerator) -> TilePlan:
         """Forward pass, row sums, backward pass, conversion of the gradients of Q."""
-        check_tensors_fit("flash.training", 2 * workload.compulsory_bytes, chip, workload.dtype)
+        check_tensors_fit(self.name, 2 * workload.compulsory_bytes, chip, workload.dtype)
         parameters = self.resolved(workload, parameters, chip)
         rows, columns = parameters.backward_tile_rows, parameters.backward_tile_columns
         backward = fitting_core_bytes(
@@ -101,7 +105,7 @@ class Training(TiledAlgorithm[TrainingParameters]):
         statistics = workload.batch * workload.heads * workload.q_len * ROW_STATISTICS_BYTES
         gradient = workload.q_bytes // workload.dtype_bytes * ACCUMULATOR_BYTES
         return TilePlan(
-            algorithm="flash.training",
+            algorithm=self.name,
             launches=(_forward(workload, parameters), *_backward_launches(workload, parameters)),
             useful_flops=workload.attention_flops * 7 // 2,  # five products after two
             useful_exps=2 * workload.exponentials,
@@ -109,10 +113,6 @@ class Training(TiledAlgorithm[TrainingParameters]):
             capacity_bytes=2 * workload.compulsory_bytes + statistics + gradient,
             core_bytes=max(backward, core_bytes(workload, parameters, chip)),
         )
-
-    def values(self, workload: Workload, parameters: TrainingParameters, tensors: Tensors) -> FloatArray:
-        """Of the forward pass; `gradients` has those of the backward pass."""
-        return QueryOuter().values(workload, parameters, tensors)
 
 
 def gradients(

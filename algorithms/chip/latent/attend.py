@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from algorithms.chip.plan.online import OnlineSoftmax, merged
-from algorithms.chip.plan.tiles import spans
+from algorithms.rounding import spans
 from algorithms.workload.shape import FloatArray, Mask
 
 

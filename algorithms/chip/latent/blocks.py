@@ -1,6 +1,7 @@
 """Attention blocks on a chip: multi-head latent attention in every order of its operations, and plain blocks beside it.
 
-`mla_orders` says what the orders are and `mla_plan` makes launches of them; here they get names. Their values are the
+`algorithms.chip.latent.orders` says what the orders are and `algorithms.chip.latent.plan` makes launches of them; here
+they get names. Their values are the
 results of all heads, which every order has in common, from the latent and the queries that the workload's seed draws.
 """
 
@@ -12,14 +13,14 @@ import numpy as np
 
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
 from algorithms.chip.latent.attend import KeyCuts, attend
+from algorithms.chip.latent.capacity import block_core_bytes
 from algorithms.chip.latent.fit import BlockParameters, block_tiles, resolved_block
 from algorithms.chip.latent.orders import Order, latent_program, plain_program
 from algorithms.chip.latent.plan import BlockPlan, plan_block
 from algorithms.chip.latent.program import Program, core_of
-from algorithms.chip.latent.room import block_core_bytes
 from algorithms.chip.latent.values import compute, draw_step, up_to_heads
 from algorithms.chip.plan.plan import TilePlan
-from algorithms.registry import Tensors
+from algorithms.registry import ALGORITHMS, Tensors
 from algorithms.workload.shape import FloatArray, Workload
 from algorithms.workload.tensors import draw_tensors
 
@@ -33,7 +34,7 @@ class Block(TiledAlgorithm[BlockParameters]):
     """A block of attention between two hidden states."""
 
     def program(self, workload: Workload) -> Program:
-        """What is done, in order.
+        """The operations of the block, in order.
 
         Raises
         ------
@@ -48,7 +49,7 @@ class Block(TiledAlgorithm[BlockParameters]):
         return program if parameters.scope == "block" else core_of(program)
 
     def resolved(self, workload: Workload, parameters: BlockParameters, chip: Accelerator) -> BlockParameters:
-        """Tiles, splits and what is made inside a launch, decided for the chip."""
+        """Parameters with tiles, splits and fusion decided for the chip."""
         return resolved_block(self.scoped(workload, parameters), workload.dtype, parameters, chip)
 
     def plan(self, workload: Workload, parameters: BlockParameters, chip: Accelerator) -> TilePlan:
@@ -60,7 +61,7 @@ class Block(TiledAlgorithm[BlockParameters]):
         program = self.scoped(workload, parameters)
         decided = resolved_block(program, workload.dtype, parameters, chip)
         tiles = block_tiles(program, workload.dtype, decided, chip)
-        return plan_block(program, tiles, block_core_bytes(program, tiles, chip))
+        return plan_block(self.name, program, tiles, block_core_bytes(program, tiles, chip))
 
 
 class LatentBlock(Block):
@@ -127,14 +128,14 @@ class Reused(LatentBlock):
 
 @chip_algorithm("mla.rc2", BlockParameters)
 class RecomputedBoth(LatentBlock):
-    """As mla.rc, with the composite W_UV W_O too."""
+    """Absorbed latent attention, both composites (W_UQ W_UK^T and W_UV W_O) made anew in every step."""
 
     order = "rc2"
 
 
 @chip_algorithm("mla.ru2", BlockParameters)
 class ReusedBoth(LatentBlock):
-    """As mla.ru, with the composite W_UV W_O too."""
+    """Absorbed latent attention, both composites (W_UQ W_UK^T and W_UV W_O) made once and read in every step."""
 
     order = "ru2"
 
@@ -196,19 +197,15 @@ class MultiQueryBlock(PlainBlock):
     kv_heads = 1
 
 
-BLOCKS: dict[str, Block] = {
-    "mla.exp": Expanded(),
-    "mla.kvcache": ExpandedCache(),
-    "mla.seq": Sequential(),
-    "mla.rc": Recomputed(),
-    "mla.ru": Reused(),
-    "mla.rc2": RecomputedBoth(),
-    "mla.ru2": ReusedBoth(),
-    "block.mha": MultiHeadBlock(),
-    "block.gqa": GroupedBlock(),
-    "block.mqa": MultiQueryBlock(),
-}
-"""All blocks by their registered names, for those that want more of them than a plan."""
+def get_block(name: str) -> Block:
+    """The block registered as ``name``, for those that want more of it than a plan.
+
+    Raises
+    ------
+    InputError
+        If there is none, with the nearest name.
+    """
+    return ALGORITHMS.get_kind(name, Block, "attention block")  # type: ignore[type-abstract]
 
 
 def _cuts(parameters: BlockParameters) -> KeyCuts:

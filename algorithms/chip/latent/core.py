@@ -18,7 +18,7 @@ from algorithms.chip.latent.program import Program
 from algorithms.chip.plan.in_flight import LEAST_STAGES
 from algorithms.chip.plan.plan import Matmul, TileStep, WorkItem
 from algorithms.chip.plan.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
 from algorithms.workload.shape import Mask
 
 IntArray = NDArray[np.int64]
@@ -26,7 +26,7 @@ IntArray = NDArray[np.int64]
 PARTIAL_BYTES = 4
 """Partial results and log-sum-exps of splits are float32."""
 SPLIT_COST_STEPS = 5
-"""What a split costs beside its keys, in steps, when splits are chosen (FlashMLA, fixed_overhead_num_blocks)."""
+"""Cost of a split beside its keys, in steps, when splits are chosen (FlashMLA, fixed_overhead_num_blocks)."""
 MOST_SPLITS = 128
 OPS_PER_MERGED = 2
 """A multiply-add per element of a partial result."""
@@ -57,7 +57,7 @@ class Expansion:
 
 @dataclass(frozen=True)
 class CoreShape:
-    """What the attention of a block looks like to one group of heads that share keys.
+    """Sizes of the attention of a block for one group of heads that share keys.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class CoreShape:
     load_width
         Elements loaded for each key, what serves as key and as value counted once.
     mask, element_bytes
-        Of the scores, and of everything stored.
+        Mask of the scores, and bytes of every element stored.
     expansion
         None where keys and values are there ready-made.
     """
@@ -101,12 +101,12 @@ class CoreShape:
 
     @property
     def useful_flops(self) -> int:
-        """Of scores and results over visible pairs."""
+        """FLOPs of scores and results over visible pairs."""
         return 2 * self.visible_pairs * (self.score_width + self.value_width)
 
     @property
     def expansion_flops(self) -> int:
-        """Of keys and values made on the way, each once."""
+        """FLOPs of keys and values expanded on the way, each once."""
         return 2 * self.copies * self.context * self.expansion.weights if self.expansion else 0
 
     @property
@@ -183,7 +183,7 @@ def choose_splits(shape: CoreShape, rows: int, keys: int, cores: int) -> int:
 
 
 def attention_items(shape: CoreShape, tiles: CoreTiles) -> tuple[tuple[WorkItem, int], ...]:
-    """All work items of the attention, those with the most work first."""
+    """Work items of the attention, those with the most work first."""
     runs: dict[WorkItem, int] = {}
     for rows, key_tiles, times in _row_tiles(shape, tiles):
         for split in split_spans(key_tiles, tiles.splits):

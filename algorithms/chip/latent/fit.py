@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from algorithms.chip.latent.capacity import block_buffers
 from algorithms.chip.latent.core import CoreShape, CoreTiles, Expansion, choose_splits, core_shape
 from algorithms.chip.latent.gemm import GemmTiles
 from algorithms.chip.latent.plan import BlockTiles
 from algorithms.chip.latent.program import Program
-from algorithms.chip.latent.room import block_buffers
 from algorithms.chip.plan.in_flight import LEAST_STAGES, NEXT_ITEM_HELP, STAGES_HELP, Buffers, NextItemChoice
-from algorithms.chip.plan.parameters import automatic_row_groups, bad_choices, bad_numbers, excess_bytes, knob
+from algorithms.chip.plan.parameters import automatic_row_groups, bad_choices, bad_numbers, excess_bytes
 from algorithms.chip.plan.plan import Overlap
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.reading.errors import InputError
 
@@ -31,12 +32,12 @@ DEEPEST_STEP = 64
 """Depth of one step of a matrix product, likewise."""
 SMALLEST_TILE = 8
 KEPT_SHARE = 0.5
-"""Of the shared memory of a chip, for an intermediate result: the other half is for what streams through."""
+"""Share of a chip's shared memory for an intermediate result; the other half is for what streams through."""
 
 
 @dataclass(frozen=True)
 class BlockParameters:
-    """What one can change about a block.
+    """Settings of a block of attention.
 
     Raises
     ------
@@ -44,7 +45,9 @@ class BlockParameters:
         For values out of range, all at once.
     """
 
-    scope: Scope = field(default="block", metadata=knob("all projections too (block), or the attention alone (core)"))
+    scope: Scope = field(
+        default="block", metadata=knob("scope of the plan: all projections too (block), or the attention alone (core)")
+    )
     tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: what fits into a core"))
     tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: what fits into a core"))
     splits: int = field(default=0, metadata=knob("parts of the keys; 0: what fills the cores best"))
@@ -54,7 +57,7 @@ class BlockParameters:
     inside: Inside = field(
         default="auto",
         metadata=knob(
-            "whether expanded keys and values, and composites of weights, are made inside the launch that uses them: "
+            "whether the making of expanded keys and values, and of composites of weights, is fused with their use: "
             "auto (if a core can hold what that takes), always or never"
         ),
     )
@@ -73,7 +76,7 @@ class BlockParameters:
 
     @property
     def buffers(self) -> Buffers:
-        """What tiles are made to fit beside: the fewest stages and one item where that is automatic."""
+        """Buffers that tiles are made to fit beside: the fewest stages and one item where that is automatic."""
         return Buffers(self.stages or LEAST_STAGES, self.next_item == "ahead")
 
 
@@ -106,7 +109,7 @@ def resolved_block(program: Program, dtype: str, parameters: BlockParameters, ch
 
 
 def block_tiles(program: Program, dtype: str, parameters: BlockParameters, chip: Accelerator) -> BlockTiles:
-    """What `plan_block` needs; `parameters` must be decided."""
+    """Tiles for `plan_block`; `parameters` must be decided."""
     size = DTYPE_BYTES[dtype]
     inside = parameters.inside == "always"
     caches = sum(tier.capacity_bytes for tier in chip.caches)

@@ -9,7 +9,7 @@ SCORE_PASSES = 4
 
 
 def fused_bytes(program: Program, element_bytes: int) -> int:
-    """Weights, caches and hidden states, each once; everything in between streams from unit to unit on the chip."""
+    """Bytes of weights, caches and hidden states, each once; all else streams from unit to unit on the chip."""
     elements = sum(program.elements(name) for name in program.given("input", "weight", "output"))
     elements += sum(program.elements(append.new) for append in program.appends)
     if program.reads_cache:
@@ -18,7 +18,7 @@ def fused_bytes(program: Program, element_bytes: int) -> int:
 
 
 def unfused_bytes(program: Program, element_bytes: int) -> int:
-    """Every operation reads its operands from the main memory and writes its result there, scores included."""
+    """Bytes if every operation reads its operands from the main memory and writes its result there, scores included."""
     elements = 0
     for operation in program.operations:
         if isinstance(operation, Append):

@@ -14,7 +14,7 @@ from typing import TypeVar
 from algorithms.chip.latent.program import Product
 from algorithms.chip.plan.in_flight import LEAST_STAGES
 from algorithms.chip.plan.plan import Matmul, TileStep, WorkItem
-from algorithms.chip.plan.tiles import ceil_div, round_up
+from algorithms.rounding import ceil_div, round_up
 
 Value = TypeVar("Value")
 ItemRuns = tuple[tuple[WorkItem, int], ...]
@@ -32,9 +32,9 @@ class GemmTiles:
     Parameters
     ----------
     rows, columns, depth
-        Of a tile.
+        Sizes of a tile.
     array_rows, array_columns
-        To multiples of which the array pads. A product whose transpose is padded less is issued that way round, as
+        Granularity to which the array pads. A product whose transpose is padded less is issued that way round, as
         kernels do for few tokens: the weights then stand in the array's rows.
     """
 
@@ -84,13 +84,13 @@ class Task:
     Parameters
     ----------
     product
-        Its sizes.
+        Sizes of the product.
     element_bytes
-        Of operands and result.
+        Bytes of an element of operands and result.
     vector_ops_per_element
         Elementwise work on each finished element of the result.
     composite
-        For a right operand that is itself made on the way, tile by tile: the product that makes it. Its rows are the
+        The product that makes a right operand which is made on the way, tile by tile. Its rows are the
         depth of `product` (of one group, or one after the other), its columns those of `product`.
     """
 

@@ -96,11 +96,11 @@ def latent_program(order: Order, workload: Workload) -> Program:
 
 
 def latent_program_of(order: Order, sizes: Mapping[str, int], workload: Workload) -> Program:
-    """As `latent_program` with other `sizes`, which may be zero, than those of the workload."""
+    """The program of `latent_program` with other `sizes`, which may be zero, than those of the workload."""
     low_rank = workload.latent is not None and workload.latent.q_lora_rank is not None
     front, query = _front(low_rank)
     operations = (*front, *_BEFORE[order](query), _ATTENTION[order], *_AFTER[order])
-    return _program(f"mla.{order}", operations, sizes, workload, query)
+    return _program(operations, sizes, workload, query)
 
 
 def plain_program(workload: Workload) -> Program:
@@ -124,11 +124,11 @@ def plain_program(workload: Workload) -> Program:
         Attention((("q", "k_plain"),), "v_plain", "heads", "k"),
         Contraction("heads", "w_o", "out"),
     )
-    return _program("block.gqa", operations, sizes_of(workload), workload, "x")
+    return _program(operations, sizes_of(workload), workload, "x")
 
 
 def sizes_of(workload: Workload) -> dict[str, int]:
-    """Size of every letter of `mla_program`.
+    """Size of every letter of `latent_program`.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def sizes_of(workload: Workload) -> dict[str, int]:
 
 
 def _front(low_rank: bool) -> tuple[tuple[Operation, ...], str]:
-    """What all orders begin with, and the tensor that queries are made from."""
+    """Operations that all orders begin with, and the tensor that queries are made from."""
     query = "query" if low_rank else "x"
     down = (Contraction("x", "w_dq", "query_raw"), Pointwise("rms", "query_raw", "query")) if low_rank else ()
     return (
@@ -236,9 +236,7 @@ _AFTER = {
 }
 
 
-def _program(
-    name: str, operations: tuple[Operation, ...], sizes: Mapping[str, int], workload: Workload, query: str
-) -> Program:
+def _program(operations: tuple[Operation, ...], sizes: Mapping[str, int], workload: Workload, query: str) -> Program:
     """Checks nothing and declares every tensor that the operations name, with its role."""
     made = {operation.out for operation in operations if not isinstance(operation, Append)}
     caches = {operation.cache for operation in operations if isinstance(operation, Append)}
@@ -248,7 +246,7 @@ def _program(
         for tensor in names_of(operation)
     }
     reads_cache = workload.phase == "decode" or sizes["l"] > sizes["s"]
-    return Program(name, sizes, tensors, operations, workload.mask, reads_cache)
+    return Program(sizes, tensors, operations, workload.mask, reads_cache)
 
 
 def _axes(tensor: str, query: str) -> str:

@@ -4,7 +4,7 @@ Operations that need nothing of each other share a launch. Elementwise steps and
 product before them. Two kinds of intermediate results never leave a core where that is possible: keys and values
 expanded from the latent, and composites of two weights; each of their elements is made once either way. All others
 stay in the chip's shared memory if they fit there, and go through the main memory if they do not, which is counted
-apart: the counters of a block (`BlockCounters`) are those of the published formulas, without such detours.
+apart: the counters of a block (`BlockCounters`) are those of the published formulas, without such spills.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from algorithms.chip.latent.gemm import GemmTiles, ItemRuns, Task, gemm_items
 from algorithms.chip.latent.program import Append, Attention, Contraction, Pointwise, Program, Role
 from algorithms.chip.plan.in_flight import Buffers
 from algorithms.chip.plan.plan import Launch, Overlap, TilePlan
-from algorithms.chip.plan.tiles import ceil_div
+from algorithms.rounding import ceil_div
 
 OPS_PER_POINTWISE = 4
 """Square and add, then multiply, of a normalisation; two multiply-adds of a rotation; either with a convert."""
@@ -33,18 +33,18 @@ OPS_PER_POINTWISE = 4
 
 @dataclass(frozen=True)
 class BlockCounters:
-    """What all launches of a block do, added up.
+    """Work and bytes of all launches of a block, added up.
 
     Parameters
     ----------
     projection_flops, core_flops, recompute_flops
-        Useful ones: of products with tokens, of scores and results over visible pairs, of products of weights alone.
+        Useful FLOPs of products with tokens, of scores and results over visible pairs, of products of weights alone.
     weight_bytes, input_bytes, output_bytes
-        Weights and hidden states, each once.
+        Bytes of weights and hidden states, each once.
     cache_read_bytes, cache_write_bytes
-        The cache of all sequences, and the rows of the new tokens.
-    detour_bytes
-        Intermediate results through the main memory, both ways.
+        Bytes of the cache of all sequences, and of the rows of the new tokens.
+    spill_bytes
+        Bytes of intermediate results through the main memory, both ways.
     """
 
     projection_flops: int = 0
@@ -55,19 +55,19 @@ class BlockCounters:
     output_bytes: int = 0
     cache_read_bytes: int = 0
     cache_write_bytes: int = 0
-    detour_bytes: int = 0
+    spill_bytes: int = 0
 
     def __add__(self, other: BlockCounters) -> BlockCounters:
         return BlockCounters(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @property
     def flops(self) -> int:
-        """All useful ones."""
+        """Useful FLOPs of all launches."""
         return self.projection_flops + self.core_flops + self.recompute_flops
 
     @property
     def compulsory_bytes(self) -> int:
-        """All but detours."""
+        """Compulsory bytes: everything except spills."""
         cache = self.cache_read_bytes + self.cache_write_bytes
         return self.weight_bytes + cache + self.input_bytes + self.output_bytes
 
@@ -83,17 +83,17 @@ class BlockTiles:
     gemm
         Tiles of the products.
     cores
-        Of the chip.
+        Number of cores of the chip.
     kept_bytes
         Largest intermediate result that stays in the chip's shared memory.
     expansion
-        How keys and values expanded from the latent are made inside the attention; None makes them before it.
+        Expansion of keys and values from the latent, fused into the attention; None makes them before it.
     composite
-        Whether composites of weights are made inside the product that uses them.
+        Whether the making of composites of weights is fused into the product that uses them.
     element_bytes, number_format
-        Of everything stored.
+        Bytes and format of everything stored.
     overlap, row_groups
-        Of the attention, see `algorithms.chip.plan.plan.Launch`.
+        Overlap and row groups of the attention, see `algorithms.chip.plan.plan.Launch`.
     buffers
         Tiles on their way to a core.
     """
@@ -119,8 +119,8 @@ class BlockPlan:
     counters: BlockCounters
 
 
-def plan_block(program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPlan:
-    """Launches of `program`; `core_bytes` is what its tiles take of a core."""
+def plan_block(name: str, program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPlan:
+    """Launches of `program` under the `name` of an algorithm; `core_bytes` is what its tiles take of a core."""
     lowering = _Lowering(program, tiles)
     stages = [stage for level in _levels(program, tiles) for stage in lowering.stages(level)]
     counters = sum((stage.counters for stage in stages), BlockCounters())
@@ -128,19 +128,19 @@ def plan_block(program: Program, tiles: BlockTiles, core_bytes: int) -> BlockPla
         program.elements(name) * tiles.element_bytes for name in program.given("input", "cache", "output")
     )
     plan = TilePlan(
-        algorithm=program.name,
+        algorithm=name,
         launches=tuple(stage.launch for stage in stages if stage.launch.items),
         useful_flops=counters.flops,
         useful_exps=lowering.core.visible_pairs,
         compulsory_bytes=counters.compulsory_bytes,
-        capacity_bytes=held + counters.detour_bytes,
+        capacity_bytes=held + counters.spill_bytes,
         core_bytes=core_bytes,
     )
     return BlockPlan(plan, counters)
 
 
 def product_tasks(program: Program, tiles: BlockTiles) -> tuple[Task, ...]:
-    """All products of the launches of `program`, in order."""
+    """Products of the launches of `program`, in order."""
     lowering = _Lowering(program, tiles)
     return tuple(lowering.task(node) for level in _levels(program, tiles) for node in level.nodes.values())
 
@@ -163,7 +163,7 @@ class _Stage:
 
 @dataclass
 class _Level:
-    """What needs the same number of launches before it."""
+    """Operations that need the same number of launches before them."""
 
     nodes: dict[str, _Node] = field(default_factory=dict)
     attention: bool = False
@@ -171,7 +171,7 @@ class _Level:
 
 def _levels(program: Program, tiles: BlockTiles) -> list[_Level]:
     """Products and the attention by the number of launches that must come before."""
-    inside = _made_inside(program, tiles)
+    inside = _fused_products(program, tiles)
     after: dict[str, int] = dict.fromkeys(program.given("input", "weight", "cache"), 0)
     levels: defaultdict[int, _Level] = defaultdict(_Level)
     for operation in program.operations:
@@ -184,11 +184,11 @@ def _levels(program: Program, tiles: BlockTiles) -> list[_Level]:
             nodes[operation.out] = replace(before, result=operation.out, pointwise=before.pointwise + 1)
         else:
             level = max(after[name] for name in _sources(operation))
-            made_inside = operation.out in inside
-            after[operation.out] = level if made_inside else level + 1
+            fused = operation.out in inside
+            after[operation.out] = level if fused else level + 1
             if isinstance(operation, Attention):
                 levels[level].attention = True
-            elif not made_inside:
+            elif not fused:
                 levels[level].nodes[operation.out] = _Node(operation, operation.out, inside.get(operation.right))
     return [levels[number] for number in sorted(levels)]
 
@@ -199,8 +199,8 @@ def _sources(operation: Contraction | Attention) -> tuple[str, ...]:
     return (*(name for pair in operation.pairs for name in pair), operation.values)
 
 
-def _made_inside(program: Program, tiles: BlockTiles) -> dict[str, Contraction]:
-    """Intermediate results that never leave a core, with the product that makes them."""
+def _fused_products(program: Program, tiles: BlockTiles) -> dict[str, Contraction]:
+    """Intermediate results that never leave a core, with the product that is fused to make them."""
     return {
         product.out: product
         for product in program.contractions
@@ -214,7 +214,7 @@ class _Lowering:
 
     def __init__(self, program: Program, tiles: BlockTiles) -> None:
         self._program, self._tiles = program, tiles
-        self._inside = _made_inside(program, tiles)
+        self._inside = _fused_products(program, tiles)
         self._loaded: set[str] = set()
         self._appended = {append.new: append.cache for append in program.appends}
         self.core = core_shape(program, tiles.element_bytes, tiles.expansion)
@@ -278,10 +278,10 @@ class _Lowering:
         loads, counters = self._loads(sources)
         counters += BlockCounters(core_flops=core.useful_flops, projection_flops=core.expansion_flops)
         partial = partial_bytes(core, tiles.core)
-        detour = self._detour(partial)
-        counters += BlockCounters(detour_bytes=2 * detour) + self._stores(attention.out)
+        spill = self._spill(partial)
+        counters += BlockCounters(spill_bytes=2 * spill) + self._stores(attention.out)
         items = attention_items(core, tiles.core)
-        keeps = not detour if partial else self._keeps(attention.out)
+        keeps = not spill if partial else self._keeps(attention.out)
         launch = Launch(
             name="attention",
             items=items,
@@ -297,7 +297,7 @@ class _Lowering:
             return [_Stage(launch, counters)]
         joined = merge_items(core, tiles.core.splits, tiles.cores)
         kept = _stored(joined) if self._keeps(attention.out) else 0
-        merge = Launch("merge", joined, unique_load_bytes=detour, kept_store_bytes=kept)
+        merge = Launch("merge", joined, unique_load_bytes=spill, kept_store_bytes=kept)
         return [_Stage(launch, counters), _Stage(merge, BlockCounters())]
 
     def _loads(self, names: Iterable[str]) -> tuple[int, BlockCounters]:
@@ -309,9 +309,9 @@ class _Lowering:
             if role == "cache" and not self._program.reads_cache:
                 role = "intermediate"  # the tokens of a prompt: made in the launch before, cached for later ones
             if role == "intermediate" or name in self._loaded:
-                detour = self._detour(size)
-                total += detour
-                counters += BlockCounters(detour_bytes=detour)
+                spill = self._spill(size)
+                total += spill
+                counters += BlockCounters(spill_bytes=spill)
                 continue
             self._loaded.add(name)
             total += size
@@ -324,17 +324,17 @@ class _Lowering:
             return BlockCounters(cache_write_bytes=size)
         if self._program.tensors[name].role == "output":
             return BlockCounters(output_bytes=size)
-        return BlockCounters(detour_bytes=self._detour(size))
+        return BlockCounters(spill_bytes=self._spill(size))
 
     def _keeps(self, name: str) -> bool:
         """Whether what is stored under that name stays in the chip until it is used."""
         used_later = name not in self._appended and self._program.tensors[name].role == "intermediate"
-        return used_later and not self._detour(self._size(name))
+        return used_later and not self._spill(self._size(name))
 
     def _size(self, name: str) -> int:
         return self._program.elements(name) * self._tiles.element_bytes
 
-    def _detour(self, size: int) -> int:
+    def _spill(self, size: int) -> int:
         return size if size > self._tiles.kept_bytes else 0
 
 

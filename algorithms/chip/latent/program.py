@@ -1,8 +1,8 @@
 """An attention block as a short program of labelled products: one description that is computed, counted and tiled.
 
-A program names tensors by the letters of their axes, and lists what is done with them in order. `mla_values` computes
-it in float64, `mla_plan` turns it into launches for a chip, and both read the same lines, so the order of operations
-that is timed is the order whose values are tested. Letters:
+A program names tensors by the letters of their axes, and lists what is done with them in order.
+`algorithms.chip.latent.values` computes it in float64, `algorithms.chip.latent.plan` turns it into launches for a chip,
+and both read the same lines, so the order of operations that is timed is the order whose values are tested. Letters:
 
 ====  ===============================================  ====  ==========================================
 b     sequences                                        r     query latent (the hidden state itself where
@@ -24,7 +24,7 @@ from typing import Literal
 from algorithms.workload.shape import Mask
 
 Role = Literal["input", "weight", "cache", "output", "intermediate"]
-"""Where a tensor comes from: the layer before, the model, the KV cache; or where it goes; or between two operations."""
+"""Role of a tensor: from the layer before, the model or the KV cache; to the next layer; or between two operations."""
 Part = Literal["projection", "recompute"]
 
 
@@ -99,7 +99,7 @@ Operation = Contraction | Attention | Pointwise | Append
 
 
 def names_of(operation: Operation) -> tuple[str, ...]:
-    """Every tensor that an operation reads or makes."""
+    """Names of all tensors that an operation reads or makes."""
     if isinstance(operation, Contraction):
         return (operation.left, operation.right, operation.out)
     if isinstance(operation, Attention):
@@ -115,21 +115,18 @@ class Program:
 
     Parameters
     ----------
-    name
-        Of the order of operations.
     sizes
         Size of every letter.
     tensors
-        By name.
+        Tensors by name.
     operations
-        In order: each uses only what is given or made before it.
+        Operations in order: each uses only what is given or made before it.
     mask
         ``full`` or ``causal``, aligned to the newest token.
     reads_cache
         Whether earlier tokens lie in a cache (a prompt's own tokens do not: they have just been made).
     """
 
-    name: str
     sizes: Mapping[str, int]
     tensors: Mapping[str, Tensor]
     operations: tuple[Operation, ...]
@@ -172,12 +169,12 @@ class Program:
 
     @property
     def contractions(self) -> tuple[Contraction, ...]:
-        """All products with weights, in order."""
+        """Products with weights, in order."""
         return tuple(operation for operation in self.operations if isinstance(operation, Contraction))
 
     @property
     def appends(self) -> tuple[Append, ...]:
-        """All writes to a cache."""
+        """Writes to a cache, in order."""
         return tuple(operation for operation in self.operations if isinstance(operation, Append))
 
     def given(self, *roles: Role) -> tuple[str, ...]:
@@ -213,4 +210,4 @@ def core_of(program: Program) -> Program:
         tensors[key] = Tensor(key, program.labels(key), "cache")
     tensors[attention.values] = Tensor(attention.values, program.labels(attention.values), "cache")
     tensors[attention.out] = Tensor(attention.out, program.labels(attention.out), "output")
-    return Program(program.name, program.sizes, tensors, (attention,), program.mask, reads_cache=True)
+    return Program(program.sizes, tensors, (attention,), program.mask, reads_cache=True)

@@ -21,12 +21,12 @@ Values = Mapping[str, FloatArray]
 def compute(
     program: Program, tensors: Values, past: Values | None = None, cuts: KeyCuts | None = None
 ) -> dict[str, FloatArray]:
-    """Every tensor that the operations of `program` make, in their order.
+    """Values of all tensors that the operations of `program` make, in their order.
 
     Parameters
     ----------
     program
-        What to do.
+        Operations to do, in order.
     tensors
         Inputs and weights by name, axes in the order of their letters. Precomputed composites may be left out: they are
         made from their factors, as someone must have done before.

@@ -1,1 +1,1 @@
-"""What cores do: tiles, steps, parameters and published kernels, without a clock."""
+"""Plans of what cores do: tiles, steps, parameters and published kernels, without a clock."""

@@ -31,17 +31,17 @@ class TierTransfer:
     Parameters
     ----------
     what
-        For people.
+        Name for people.
     source, target
         Tiers of the chip, or `HOST`.
     bytes
-        In all.
+        Bytes in all.
     issued_by, needed_by
         Numbers of the launches that start it and that wait for it; nobody waits if None.
     next_step
         The launch that waits is one of the next step: a prefetch.
     latency_s
-        On top of the latency of tiers and links, such as a decision of the host.
+        Time on top of the latency of tiers and links, such as a decision of the host.
     """
 
     what: str
@@ -61,9 +61,9 @@ class Exchange:
     Parameters
     ----------
     waits_s
-        Before each launch.
+        Waits before each launch.
     busy_s
-        Of each link, by ``source->target``.
+        Busy time of each link, by ``source->target``.
     moved_bytes
         Into and out of each tier other than the main memory; the host's by the name of the link to it.
     """
@@ -84,13 +84,13 @@ def host_link(chip: Accelerator) -> Link | None:
 
 
 def memory_tiers(chip: Accelerator) -> tuple[str, ...]:
-    """Where keys can lie, near to far: the main memory, what is farther, and the host's memory if there is PCIe."""
+    """Tiers for keys, near to far: the main memory, farther ones, and the host's memory if there is PCIe."""
     own = tuple(tier.name for tier in chip.tiers if tier.level == "memory")
     return (*own, HOST) if host_link(chip) is not None and HOST not in own else own
 
 
 def check_tiers(chip: Accelerator, tiers: Sequence[str], field: str) -> None:
-    """That ``chip`` has all ``tiers``; raises InputError with one problem for each that it lacks."""
+    """Check that ``chip`` has all ``tiers``; raises InputError with one problem for each that it lacks."""
     there = memory_tiers(chip)
     problems = [
         Problem(
@@ -152,7 +152,7 @@ def exchange(chip: Accelerator, transfers: Sequence[TierTransfer], launch_second
 def _serve(
     chip: Accelerator, transfer: TierTransfer, now: float, free: dict[str, float], busy: dict[str, float]
 ) -> float:
-    """When the transfer arrives; its link is taken until its last byte has left."""
+    """Time at which the transfer arrives; its link is taken until its last byte has left."""
     name = f"{transfer.source}->{transfer.target}"
     bytes_per_second, latency_s = path_of(chip, transfer.source, transfer.target)
     seconds = transfer.bytes / bytes_per_second

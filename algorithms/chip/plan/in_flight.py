@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from algorithms.chip.plan.tiles import ceil_div
+from algorithms.rounding import ceil_div
 
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NextItemChoice = Literal["auto", "ahead", "finished", "stored"]
 """`algorithms.chip.plan.profile.NextItem`, or whichever fits."""
 LEAST_STAGES = 2
-"""Of automatic ones: a tile is on the way while another is worked on."""
+"""Fewest automatic stages: a tile is on the way while another is worked on."""
 STAGES_HELP = "tiles of operands that a core holds at a time; 0: as many as keep the main memory busy"
 NEXT_ITEM_HELP = (
     "when a core loads for its next item: ahead, as far as stages reach, or when results are finished or stored; "
@@ -25,7 +25,7 @@ NEXT_ITEM_HELP = (
 
 @dataclass(frozen=True)
 class Buffers:
-    """What a core holds at a time.
+    """Tiles and items that a core holds at a time.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Stream:
     items
         Work items, which may run side by side.
     tiles
-        Of an item.
+        Tiles of an item.
     tile_bytes
         Loaded for each.
     """

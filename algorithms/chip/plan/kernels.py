@@ -13,16 +13,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from algorithms.chip.algorithm import ChipAlgorithm, get_chip_algorithm
+from algorithms.chip.algorithm import TiledAlgorithm, get_chip_algorithm
 from algorithms.chip.plan.in_flight import LEAST_STAGES
 from algorithms.chip.plan.profile import KernelProfile, NextItem
+from algorithms.registry import Parameters, Setting
 from algorithms.workload.shape import Mask, Workload
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.documents import read_document
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.shipped import Shipped, is_path
-
-Setting = int | float | str | bool
 
 
 class _Strict(BaseModel):
@@ -88,7 +87,7 @@ class Kernel:
     Parameters
     ----------
     text
-        As in its file.
+        Text of its file.
     profile
         Structure and fitted numbers together.
     """
@@ -98,15 +97,15 @@ class Kernel:
 
     @property
     def name(self) -> str:
-        """As its file is called."""
+        """Name of its file."""
         return self.text.name
 
     @property
-    def algorithm(self) -> ChipAlgorithm[object]:
-        """What it does; raises InputError for an unknown name."""
+    def algorithm(self) -> TiledAlgorithm[Parameters]:
+        """The algorithm that it runs; raises InputError for an unknown name."""
         return get_chip_algorithm(self.text.algorithm)
 
-    def parameters(self, workload: Workload) -> object:
+    def parameters(self, workload: Workload) -> Parameters:
         """Parameters of the algorithm for ``workload``.
 
         Raises
@@ -180,7 +179,7 @@ def find_kernel(kind: str, kernel: str, chip: Accelerator) -> Kernel | None:
 
 
 def profile_path(name: str) -> Path:
-    """Where the profile called ``name`` lies, for the script that fits it."""
+    """Path of the profile called ``name``, for the script that fits it."""
     return Path(str(_SHIPPED.path(name)))
 
 

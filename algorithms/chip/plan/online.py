@@ -48,9 +48,9 @@ def merged(outputs: FloatArray, log_sum_exps: FloatArray) -> tuple[FloatArray, F
     Parameters
     ----------
     outputs
-        Of each part, `(parts, ..., rows, d_v)`.
+        Outputs of each part, `(parts, ..., rows, d_v)`.
     log_sum_exps
-        Of each part, `(parts, ..., rows)`.
+        Log-sum-exps of each part, `(parts, ..., rows)`.
 
     Returns
     -------

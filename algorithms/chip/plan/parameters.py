@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
@@ -16,7 +16,9 @@ from algorithms.chip.plan.in_flight import (
     decided_buffers,
 )
 from algorithms.chip.plan.plan import Overlap, TileOrder
-from algorithms.chip.plan.tiles import Tiling, ceil_div, round_up
+from algorithms.chip.plan.tiles import Tiling
+from algorithms.rounding import ceil_div, round_up
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator.errors import CapacityError
@@ -33,7 +35,7 @@ ACCUMULATOR_BYTES = 4
 TILE_WITHOUT_CHIP = 64
 """Size of an automatic tile when values are computed and no chip is known; values do not depend on it."""
 MOST_ROW_GROUPS = 3
-"""Of automatic ones: more take turns no better and need registers of their own."""
+"""Most automatic row groups: more take turns no better and need registers of their own."""
 MOST_CANDIDATES = 64
 """Sizes of query tiles that are compared."""
 WELL_SHARED = 1.1
@@ -42,14 +44,9 @@ PACKING_GAIN = 0.9
 """Heads are packed when tiles are fuller with it, by this factor (flash-attention, hopper/heuristics.h)."""
 
 
-def knob(help_text: str, unit: str | None = None) -> dict[str, object]:
-    """Metadata of a parameter."""
-    return {"help": help_text, **({"unit": unit} if unit else {})}
-
-
 @dataclass(frozen=True)
 class TileParameters:
-    """What one can change about tiled attention.
+    """Settings of tiled attention.
 
     Raises
     ------
@@ -101,7 +98,7 @@ class TileParameters:
 
     @property
     def buffers(self) -> Buffers:
-        """What a core holds at a time; ahead only where that is asked for or decided."""
+        """Tiles and items that a core holds at a time; ahead only where that is asked for or decided."""
         return Buffers(self.stages or LEAST_STAGES, self.next_item == "ahead")
 
 
@@ -117,7 +114,7 @@ def bad_numbers(parameters: object, lowest: dict[str, int]) -> list[Problem]:
     ]
 
 
-def bad_choices(parameters: object, kinds: dict[str, object]) -> list[Problem]:
+def bad_choices(parameters: object, kinds: Mapping[str, object]) -> list[Problem]:
     """Parameters that are none of the values their type names."""
     return [
         Problem(f"must be one of {', '.join(get_args(kind))} (got {getattr(parameters, name)!r})", field=name)
@@ -298,12 +295,12 @@ def excess_bytes(core: Core, operands: int, accumulators: int) -> float:
 
 
 def cached_bytes(chip: Accelerator, passing: int) -> int:
-    """Of ``passing`` bytes that go from one launch to the next, those that never leave the caches: all or none."""
+    """Bytes of ``passing`` ones from one launch to the next that never leave the caches: all or none."""
     return passing if passing <= sum(tier.capacity_bytes for tier in chip.caches) else 0
 
 
 def fitting_core_bytes(chip: Accelerator, operands: int, accumulators: int, what: str) -> int:
-    """All bytes a work item holds in a core.
+    """Bytes that a work item holds in a core.
 
     Raises
     ------

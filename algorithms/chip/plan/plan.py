@@ -1,4 +1,4 @@
-"""What a chip has to do, tile by tile: the contract between algorithms (which say what) and mapping (which says when).
+"""Plans of tiles: the contract between algorithms, which say what a chip does, and the mapping, which says when.
 
 A `TilePlan` is a list of launches in order; a launch is a set of work items that no order binds, each of which one
 core works through from its first tile step to its last. Equal items and equal steps are run-length coded, so that a
@@ -17,7 +17,7 @@ from algorithms.chip.plan.exchange import TierTransfer
 TileOrder = Literal["static", "longest_first"]
 Overlap = Literal["serial", "ping_pong"]
 Count = Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops", "exchange_bytes", "rearranged_bytes"]
-"""What can be added up over a plan."""
+"""Counts that can be added up over a plan."""
 Equal = TypeVar("Equal")
 
 
@@ -28,7 +28,7 @@ class Matmul:
     Parameters
     ----------
     rows, columns, depth
-        As issued to the matrix array, before it pads them to its own granularity.
+        Sizes as issued to the matrix array, before it pads them to its own granularity.
     """
 
     rows: int
@@ -37,7 +37,7 @@ class Matmul:
 
     @property
     def flops(self) -> int:
-        """2 per multiply-add."""
+        """FLOPs as issued, 2 per multiply-add."""
         return 2 * self.rows * self.columns * self.depth
 
 
@@ -48,7 +48,7 @@ class TileStep:
     Parameters
     ----------
     load_bytes
-        Fetched from the shared tiers for this step (the K and V tiles, or an operand tile).
+        Bytes fetched from the shared tiers for this step (the K and V tiles, or an operand tile).
     scores
         Products that must be done before the softmax part.
     exps
@@ -58,14 +58,14 @@ class TileStep:
     values
         Products that need the softmax part.
     store_bytes
-        Written to the shared tiers in this step (0 for a query-outer loop).
+        Bytes written to the shared tiers in this step (0 for a query-outer loop).
     exchange_bytes
-        What the warps of the core pass to each other through its local memory, writes and reads together; the next
+        Bytes that warps of the core pass to each other through its local memory, writes and reads together; the next
         step waits for it.
     exchanges
-        How often all of them wait for each other on the way.
+        Times that all warps wait for each other on the way.
     rearranged_bytes
-        Of the loaded tile, written to local memory again in another order, writes and reads together, before it is
+        Bytes of the loaded tile written to local memory again in another order, writes and reads together, before it is
         handed to the products.
     """
 
@@ -81,24 +81,24 @@ class TileStep:
 
     @property
     def flops(self) -> int:
-        """Of all products, as issued."""
+        """FLOPs of all products, as issued."""
         return sum(product.flops for product in (*self.scores, *self.values))
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """What one core does from start to end without help (a thread block, a tile of queries, a split of the keys).
+    """Work of one core from start to end without help (a thread block, a query tile, a split of the keys).
 
     Parameters
     ----------
     steps
         Pairs (step, times), in order.
     first_load_bytes
-        Needed before the first step (the query tile).
+        Bytes needed before the first step (the query tile).
     last_vector_ops
-        After the last step (normalisation).
+        Vector operations after the last step (normalisation).
     last_store_bytes
-        Written at the end (the output tile, log-sum-exps, partial results).
+        Bytes written at the end (the output tile, log-sum-exps, partial results).
     """
 
     steps: tuple[tuple[TileStep, int], ...]
@@ -113,11 +113,12 @@ class WorkItem:
             "store_bytes": self.last_store_bytes,
             "vector_ops": self.last_vector_ops,
         }
-        return extra.get(name, 0) + sum(getattr(step, name) * times for step, times in self.steps)
+        of_steps: int = extra.get(name, 0) + sum(getattr(step, name) * times for step, times in self.steps)
+        return of_steps
 
     @property
     def step_count(self) -> int:
-        """Tile steps."""
+        """Number of tile steps."""
         return sum(times for _, times in self.steps)
 
 
@@ -128,20 +129,20 @@ class Launch:
     Parameters
     ----------
     name
-        For people: ``attention``, ``merge``, ``softmax``.
+        Name for people: ``attention``, ``merge``, ``softmax``.
     items
         Pairs (item, times), in the order in which they are handed out.
     unique_load_bytes
         Bytes of distinct data among all that items load: what the farthest tier must deliver at least once. The rest is
         reuse that a shared cache can serve.
     reused_bytes
-        Of the distinct bytes that items load, intermediate results in a cache included, those that more than one item
+        Distinct bytes, intermediate results in a cache included, that more than one item
         loads: what a cache has to hold. None counts all that comes from the farthest tier.
     shared_by
         Items handed out next to each other that read the same bytes at the same time, so that a shared cache of any
         size serves all of them but one.
     kept_store_bytes
-        Of what items store, the bytes that stay in a shared cache until a later launch has read them.
+        Stored bytes that stay in a shared cache until a later launch has read them.
     gather_bytes
         Length of the pieces that items read at scattered addresses; 0 where they read on from where they are.
     order
@@ -176,30 +177,30 @@ class Launch:
 
     @property
     def item_count(self) -> int:
-        """Work items."""
+        """Number of work items."""
         return sum(times for _, times in self.items)
 
 
 @dataclass(frozen=True)
 class TilePlan:
-    """All launches of an algorithm on a workload, with the useful work they contain.
+    """The launches of an algorithm on a workload, with the useful work they contain.
 
     Parameters
     ----------
     algorithm
         Registered name.
     launches
-        In order; each ends before the next begins.
+        Launches in order; each ends before the next begins.
     useful_flops, useful_exps
-        Without padding and waste, by the conventions of `algorithms.workload.shape`.
+        FLOPs and exponentials without padding and waste, by the conventions of `algorithms.workload.shape`.
     compulsory_bytes
-        Inputs read once and outputs written once: no order of work moves less.
+        Bytes of inputs read once and outputs written once: no order of work moves less.
     capacity_bytes
         Largest footprint in the tier that holds the tensors.
     core_bytes
         Largest footprint in a core's local memory (tiles and accumulators).
     transfers
-        Between memory tiers, beside the launches.
+        Transfers between memory tiers, beside the launches.
     """
 
     algorithm: str

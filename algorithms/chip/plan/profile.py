@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from algorithms.workload.changes import changed
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 FITTABLE = (
@@ -33,7 +34,7 @@ class KernelProfile:
     Parameters
     ----------
     name
-        For people.
+        Name for people.
     launch_gap_s
         Added to every launch: what passes between the end of one and the start of the next.
     clock_fraction
@@ -46,17 +47,17 @@ class KernelProfile:
         Share of the softmax time of a row group during which the matrix array does not serve the other groups: 0 is
         perfect overlap. Without a second group everything is exposed, whatever this says.
     item_gap_s
-        From the end of an item until its place on the core begins to load the next one.
+        Time from the end of an item until its place on the core begins to load the next one.
     tiles_in_flight
         Key and value tiles that a work item may have on the way or in local memory.
     items_per_core
         Work items that share a core.
     barrier_cycles
-        From the last warp's arrival at a barrier until all go on; counts where warps exchange partial results.
+        Cycles from the last warp's arrival at a barrier until all go on, where warps exchange partial results.
     next_item
-        When a place on a core begins to load for its next item: when the results of the one before are ``stored`` (a
-        new thread block), when they are ``finished`` (persistent kernels whose stores run on), or ``ahead``, while that
-        one is still worked on, as far ahead as ``tiles_in_flight`` reach.
+        Moment at which a place on a core begins to load for its next item: when the results of the one before are
+        ``stored`` (a new thread block), when they are ``finished`` (persistent kernels whose stores run on), or
+        ``ahead``, while that one is still worked on, as far ahead as ``tiles_in_flight`` reach.
     fitted
         Which of the numbers above were fitted; at most four.
 
@@ -104,7 +105,7 @@ class KernelProfile:
             raise InputError(
                 [Problem(f"{name!r} cannot be fitted", hint=did_you_mean(name, FITTABLE)) for name in unknown]
             )
-        return dataclasses.replace(self, **numbers)
+        return changed(self, numbers)
 
 
 def _bad_shares(profile: KernelProfile) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""What one tile step costs: products, exponentials, elementwise operations and bytes."""
+"""Costs of one tile step: products, exponentials, elementwise operations and bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Steps:
 
     @property
     def workload(self) -> Workload:
-        """What is tiled."""
+        """The workload that is tiled."""
         return self.tiling.workload
 
     def rows_issued(self, tile: QueryTile) -> int:

@@ -15,26 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.rounding import ceil_div, spans
 from algorithms.workload.shape import FloatArray, Workload
-
-
-def ceil_div(total: int, part: int) -> int:
-    """How many parts it takes to hold ``total``."""
-    return -(-total // part)
-
-
-def round_up(value: int, multiple: int) -> int:
-    """The next multiple."""
-    return ceil_div(value, multiple) * multiple
-
-
-def spans(start: int, stop: int, size: int) -> list[range]:
-    """``range(start, stop)`` cut into ranges of ``size``, the last one possibly shorter.
-
-    >>> spans(0, 7, 3)
-    [range(0, 3), range(3, 6), range(6, 7)]
-    """
-    return [range(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
 @dataclass(frozen=True)
@@ -63,7 +45,7 @@ class Tiling:
     Parameters
     ----------
     workload
-        What attends.
+        Workload that is tiled.
     tile_rows, tile_columns
         Query rows and keys of a tile.
     packed
@@ -77,7 +59,7 @@ class Tiling:
 
     @cached_property
     def query_tiles(self) -> tuple[QueryTile, ...]:
-        """All tiles of the rows of one head; cut when they are asked for, since there may be millions."""
+        """Tiles of the rows of one head; cut when they are asked for, since there may be millions."""
         return tuple(self._cut())
 
     @property
@@ -113,7 +95,7 @@ class Tiling:
         return spans(start, min(stop, tile.seen), self.tile_columns)
 
     def passes(self) -> Iterator[tuple[range, Sequence[QueryTile]]]:
-        """With keys outside: every tile of keys that anyone sees, with the query tiles that see some of it.
+        """Passes with keys outside: every tile of keys that anyone sees, with the query tiles that see some of it.
 
         Later tiles see as many keys or more, so these are the last ones.
         """

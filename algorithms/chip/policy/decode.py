@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 import numpy as np
 
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
-from algorithms.chip.plan.parameters import knob
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.policy.plan import StepShape, attended_keys, policy_plan
 from algorithms.chip.policy.run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost_in, step_record
 from algorithms.kv.cost import BARRIERS, StackCost
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def cost_details(cost: StackCost, batch: int) -> dict[str, float | str]:
 class PolicyAlgorithm(TiledAlgorithm[Policied]):
     """A step of all layers under a KV policy."""
 
-    name: ClassVar[str]
     frames: ClassVar[bool] = False
 
     def stepped(self, workload: Workload, parameters: Policied) -> Workload:
@@ -71,7 +70,7 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         return workload
 
     def cost(self, workload: Workload, parameters: Policied, chip: Accelerator) -> StackCost:
-        """What the policy does in all layers of the step that ends at `workload.kv_len` tokens.
+        """Cost of the policy in all layers of the step that ends at `workload.kv_len` tokens.
 
         Raises
         ------
@@ -97,7 +96,7 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         return policy_plan(self.name, cost, step, chip, parameters.host_seconds)
 
     def _step(self, workload: Workload, parameters: Policied, chip: Accelerator) -> StepShape:
-        """With tiles for the layer that attends the most keys."""
+        """Shape of a step, with tiles for the layer that attends the most keys."""
         cost, shape = self.cost(workload, parameters, chip), cache_shape(workload, parameters.layers)
         keys = max(max(attended_keys(layer, shape.group)) for layer in cost.layers)
         return StepShape.of(self.stepped(workload, parameters), shape, keys, parameters, chip)
@@ -107,7 +106,7 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
         return policy_values(workload, parameters, tensors, self.frames)
 
     def layers_made(self, workload: Workload, parameters: Policied) -> int:
-        """All of the model, unless the parameters say otherwise."""
+        """Layers of the whole model, unless the parameters say otherwise."""
         return cache_shape(workload, parameters.layers).layers
 
     def details(self, workload: Workload, parameters: Policied, chip: Accelerator) -> dict[str, float | str]:
@@ -126,8 +125,6 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
 class DecodePolicy(PolicyAlgorithm[PolicyParameters]):
     """A decode step of all layers under a KV policy: what it keeps, moves, computes and gets wrong."""
 
-    name = "decode.policy"
-
 
 @dataclass(frozen=True)
 class FrameParameters(PolicyParameters):
@@ -140,7 +137,6 @@ class FrameParameters(PolicyParameters):
 class StreamFrames(PolicyAlgorithm[FrameParameters]):
     """A frame of an endless video under a KV policy: its tokens come at once and see each other."""
 
-    name = "stream.frames"
     frames = True
 
     def stepped(self, workload: Workload, parameters: FrameParameters) -> Workload:

@@ -23,7 +23,6 @@ from algorithms.chip.plan.parameters import (
 )
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.steps import OPS_PER_MASKED_SCORE, OPS_PER_OUTPUT, OPS_PER_ROW, OPS_PER_SCORE
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.chip.policy.work import (
     Amount,
     exported_bytes,
@@ -33,6 +32,7 @@ from algorithms.chip.policy.work import (
     probabilities_launch,
 )
 from algorithms.kv.cost import CacheShape, Read, StackCost, StepCost
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import Accelerator
 
@@ -43,7 +43,7 @@ pieces pay for whole ones."""
 
 @dataclass(frozen=True)
 class StepShape:
-    """What one step of one layer attends, apart from the keys.
+    """Shape of one step of one layer, apart from the keys.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class StepShape:
     def of(
         cls, workload: Workload, cache: CacheShape, keys: int, tiles: TileParameters, chip: Accelerator
     ) -> StepShape:
-        """With tiles for at most ``keys`` keys on ``chip``; query heads of a KV head share tiles."""
+        """The shape with tiles for at most ``keys`` keys on ``chip``; query heads of a KV head share tiles."""
         attended = workload.with_(kv_len=max(keys, workload.q_len), mask="full")
         sized = sized_tiles(attended, tiles, chip)
         items = workload.kv_heads * workload.batch * ceil_div(workload.q_len * cache.group, sized.tile_rows)
@@ -215,9 +215,9 @@ def policy_plan(name: str, cost: StackCost, shape: StepShape, chip: Accelerator,
     name
         Registered name of the algorithm.
     cost
-        What the policy did in every layer.
+        Cost of the policy in every layer.
     host_seconds
-        From a question to the host to its answer, transfers not counted.
+        Time from a question to the host to its answer, transfers not counted.
 
     Raises
     ------

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from algorithms.chip.plan.exchange import check_tiers, memory_tiers
-from algorithms.chip.plan.parameters import TileParameters, bad_choices, knob
+from algorithms.chip.plan.parameters import TileParameters, bad_choices
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import Layout
 from algorithms.kv.cost import CacheShape, StackCost
+from algorithms.kv.layer import Schedule
 from algorithms.kv.placement import Placement, Replacement
-from algorithms.kv.policy import KVPolicy, Schedule
+from algorithms.kv.policy import KVPolicy
 from algorithms.kv.run.account import Accounting
 from algorithms.kv.run.stream import KVStream
 from algorithms.kv.run.timing import StepWorth, TimingOptions, TimingRun
 from algorithms.kv.text import parse_policy
 from algorithms.registry import Tensors
+from algorithms.workload.levers import knob
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -66,7 +68,7 @@ class PolicyParameters(TileParameters):
         default="lru", metadata=knob("which of these blocks leaves first: lru, or the least attended (score_decay)")
     )
     host_seconds: float = field(
-        default=10e-6, metadata=knob("from a question to the host to its answer, an assumption", "s")
+        default=10e-6, metadata=knob("time from a question to the host to its answer, an assumption", "s")
     )
 
     def __post_init__(self) -> None:
@@ -147,7 +149,7 @@ class RunKey:
 
     @classmethod
     def of(cls, workload: Workload, parameters: PolicyParameters, tiers: int, frames: bool) -> RunKey:
-        """For a step that ends at `workload.kv_len` tokens."""
+        """The key of a step that ends at `workload.kv_len` tokens."""
         context = workload.kv_len - MEASURED_STEPS * workload.q_len
         if context < 1:
             raise InputError(

@@ -1,4 +1,4 @@
-"""What a KV policy computes beside attention, as launches: rankings, scores, metadata, a second pass over the keys.
+"""Work of a KV policy beside attention, as launches: rankings, scores, metadata, a second pass over the keys.
 
 A decision has to be spread over cores to be fast, and has to wait for whom it compares: work that needs all heads of a
 layer, all layers or the host cannot ride in the attention kernel and is a launch of its own. Products go to the matrix
@@ -13,8 +13,8 @@ from itertools import groupby
 
 from algorithms.chip.plan.parameters import cached_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.kv.cost import BARRIERS, Barrier, CacheShape, ScoreExport, StepCost, Work
+from algorithms.rounding import ceil_div
 from hwmodels.chips.accelerator import Accelerator
 
 _ITEM_BYTES = 32 * 1024
@@ -32,7 +32,7 @@ class Amount:
     Parameters
     ----------
     macs, exps, operations
-        On the matrix array, the exp unit and the vector lanes.
+        Operations on the matrix array, the exp unit and the vector lanes.
     load_bytes, store_bytes
         Metadata moved.
     depth
@@ -60,7 +60,7 @@ class Amount:
         )
 
     def times(self, sequences: int) -> Amount:
-        """Of so many sequences; their chains run side by side."""
+        """The amount of so many sequences; their chains run side by side."""
         return Amount(
             self.macs * sequences,
             self.exps * sequences,
@@ -107,14 +107,14 @@ class Amount:
 
 @dataclass(frozen=True)
 class Tasks:
-    """What a layer does around its attention, by when it can happen.
+    """Work of a layer around its attention, by when it can happen.
 
     Parameters
     ----------
     before, after
         Launches of this layer; work that all layers or the host decide is not among them.
     fused
-        What rides in the attention launch.
+        Work that rides in the attention launch.
     """
 
     before: tuple[Launch, ...]

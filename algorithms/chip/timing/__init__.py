@@ -1,1 +1,1 @@
-"""When cores do it: mapping, throughput of units, traffic, bounds and energy."""
+"""Timing of what cores do: mapping, throughput of units, traffic, bounds and energy."""

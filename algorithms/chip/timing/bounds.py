@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.timing.pace import padded_flops
+from algorithms.chip.timing.throughput import padded_flops
 from hwmodels.chips.accelerator import Accelerator
 
 
@@ -18,9 +18,9 @@ class Bounds:
     compulsory_s
         Inputs read once and outputs written once, over the main memory.
     traffic_s
-        All bytes that this plan moves through the main memory of this chip, what its caches cannot keep again.
+        Time of all bytes that this plan moves through the chip's main memory, again where its caches cannot keep them.
     useful_matrix_s
-        Useful FLOP on all matrix arrays.
+        Time of the useful FLOPs on all matrix arrays.
     issued_matrix_s
         FLOP as issued, with the waste of ragged and diagonal tiles and the array's padding.
     exp_s
@@ -38,7 +38,7 @@ class Bounds:
 
     @property
     def roofline_s(self) -> float:
-        """Useful FLOP or compulsory bytes, the classic roofline."""
+        """Time of useful FLOPs or compulsory bytes, the classic roofline."""
         return max(self.useful_matrix_s, self.compulsory_s)
 
     def by_name(self) -> dict[str, float]:
@@ -58,7 +58,7 @@ class Bounds:
 
     @property
     def seconds(self) -> float:
-        """What the binding one allows."""
+        """Least time that the binding bound allows."""
         return max(self.by_name().values())
 
 

@@ -19,7 +19,7 @@ from itertools import pairwise
 from algorithms.chip.plan.plan import WorkItem
 from algorithms.chip.timing.core_tables import Firing, Place, Places, firing_table
 from algorithms.chip.timing.dispatch import ItemRuns, Slot
-from algorithms.chip.timing.pace import Pace, StepTicks
+from algorithms.chip.timing.throughput import StepTicks, Throughput
 from simulator import FiringTable, Graph, Segment, Server, Unit
 
 SHARE_SCALE = 4096
@@ -27,17 +27,17 @@ SHARE_SCALE = 4096
 
 
 @dataclass(frozen=True)
-class TierPace:
+class TierThroughput:
     """A shared tier as the cores of a graph see it.
 
     Parameters
     ----------
     name
-        Of the server.
+        Name of the server.
     bytes_per_tick
-        For all cores of the graph together.
+        Rate for all cores of the graph together.
     latency_ticks
-        From the end of a transfer until the data is there.
+        Ticks from the end of a transfer until the data is there.
     """
 
     name: str
@@ -47,7 +47,7 @@ class TierPace:
 
 @dataclass(frozen=True)
 class Fabric:
-    """What lies between cores and the main memory.
+    """Tiers between cores and the main memory.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ class Fabric:
         Share of stored bytes that go to the main memory.
     """
 
-    memory: TierPace
-    cache: TierPace | None
+    memory: TierThroughput
+    cache: TierThroughput | None
     memory_share: float
     core_bytes_per_tick: float
     stored_share: float = 1.0
@@ -75,7 +75,7 @@ class Fabric:
         return self.cache is not None and self.memory_share / self.memory.bytes_per_tick < 1 / self.cache.bytes_per_tick
 
 
-def cores_graph(name: str, slots: Sequence[Slot], pace: Pace, fabric: Fabric) -> Graph:
+def cores_graph(name: str, slots: Sequence[Slot], throughput: Throughput, fabric: Fabric) -> Graph:
     """The graph of all cores that ``slots`` are on."""
     graph = Graph(name)
     for tier in (fabric.memory, fabric.cache):
@@ -88,11 +88,11 @@ def cores_graph(name: str, slots: Sequence[Slot], pace: Pace, fabric: Fabric) ->
             graph.add_server(Server(f"{unit}.{core}", 1, arbitration="oldest_first"))
         if exchanges:
             graph.add_server(Server(f"local.{core}", 1, arbitration="oldest_first"))
-    places = Places(pace)
+    places = Places(throughput)
     tables: dict[ItemRuns, dict[str, FiringTable]] = {}
     for number, slot in enumerate(slots):
         same = tables.setdefault(slot.items, {})
-        _SlotGraph(graph, slot, f"{slot.core}.{number}", places, pace, fabric, same).build()
+        _SlotGraph(graph, slot, f"{slot.core}.{number}", places, throughput, fabric, same).build()
     return graph
 
 
@@ -105,21 +105,21 @@ class _SlotGraph:
         slot: Slot,
         label: str,
         places: Places,
-        pace: Pace,
+        throughput: Throughput,
         fabric: Fabric,
         tables: dict[str, FiringTable],
     ) -> None:
-        self.graph, self.slot, self.label, self.pace, self.fabric = graph, slot, label, pace, fabric
+        self.graph, self.slot, self.label, self.throughput, self.fabric = graph, slot, label, throughput, fabric
         self.tables = tables
-        self.groups = pace.groups
+        self.groups = throughput.groups
         self.work = places.work(slot.items)
         self.steps = {id(place): place.step for item, _ in self.work for place, _ in item}.values()
         self.holds = any(step.hold for step in self.steps)
         self.exchanges = any(_exchanged(item) for item, _ in slot.items)
 
     def build(self) -> None:
-        """All units and channels."""
-        profile, connect = self.pace.profile, self.graph.connect
+        """Add all units and channels of the slot."""
+        profile, connect = self.throughput.profile, self.graph.connect
         tiles, items = profile.tiles_in_flight, profile.items_at_a_time
         fetch, load = self._loader()
         finish, store = self._writer()
@@ -128,7 +128,7 @@ class _SlotGraph:
             connect(load, scores, output=2 * group, input=0, depth=tiles + max(items - 1, 1))
             connect(load, values, output=2 * group + 1, input=1, depth=tiles)
             connect(last, finish, output=1, input=group, depth=4)
-        gap = self.pace.ticks(profile.item_gap_s)
+        gap = self.throughput.ticks(profile.item_gap_s)
         done, port = (store, 0) if profile.next_item == "stored" else (finish, 1)
         connect(done, fetch, output=port, input=0, depth=max(4, items), latency_cycles=gap, initial_tokens=items)
 
@@ -157,12 +157,12 @@ class _SlotGraph:
             lambda at: self._moves(memory, (1,), (1,), at.first_load_bytes * share),
         )
         load = self._load(cache, 1, 1, 1.0)
-        profile = self.pace.profile
+        profile = self.throughput.profile
         depth = profile.tiles_in_flight + profile.items_at_a_time - 1
         self.graph.connect(fetch, load, output=0, input=0, depth=depth)
         return fetch, load
 
-    def _load(self, tier: TierPace, take: int, take_first: int, share: float, latency: int = 0) -> Unit:
+    def _load(self, tier: TierThroughput, take: int, take_first: int, share: float, latency: int = 0) -> Unit:
         """Tiles go to scores and values, what an item needs first to the scores alone."""
         tile, first = (1, 1) * self.groups, (1, 0) * self.groups
 
@@ -179,7 +179,7 @@ class _SlotGraph:
         )
 
     def _moves(
-        self, tier: TierPace, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
+        self, tier: TierThroughput, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
     ) -> Segment:
         """A firing that moves ``size`` bytes over a tier, and takes ``latency`` ticks beside its own."""
         ii = math.ceil(size / min(tier.bytes_per_tick, self.fabric.core_bytes_per_tick))
@@ -236,7 +236,7 @@ class _SlotGraph:
         memory, cache = self.fabric.memory, self.fabric.cache
         near = cache or memory
         ports = (1,) if cache else ()
-        early = 0 if self.pace.profile.next_item == "stored" else 1
+        early = 0 if self.throughput.profile.next_item == "stored" else 1
 
         def done(at: Place) -> tuple[int]:
             return (int(at.last),)
@@ -256,8 +256,8 @@ class _SlotGraph:
         return finish, store
 
     def _finish(self, at: Place, done: tuple[int, ...]) -> Segment | None:
-        """What is left to compute behind a step, when all groups are there."""
-        ticks = self.pace.vector_ticks(at.last_vector_ops) if at.last else 0
+        """Work left behind a step, when all groups are there."""
+        ticks = self.throughput.vector_ticks(at.last_vector_ops) if at.last else 0
         return _computes((1,) * self.groups, (1, *done), ticks) if at.emits else None
 
 

@@ -13,22 +13,22 @@ from dataclasses import dataclass
 
 from algorithms.chip.plan.plan import TileStep, WorkItem
 from algorithms.chip.timing.dispatch import ItemRuns
-from algorithms.chip.timing.pace import Pace, StepTicks
+from algorithms.chip.timing.throughput import StepTicks, Throughput
 from simulator import Block, FiringTable, Segment
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where in an item a firing is.
+    """Place of a firing in its item.
 
     Parameters
     ----------
     step
-        Of which it is a part.
+        Step that the firing is a part of.
     first, last
         Whether that is the first, or the last, of the item.
     first_load_bytes, last_vector_ops, last_store_bytes
-        Of the item.
+        Bytes and operations of the item before its first and after its last step.
     """
 
     step: StepTicks
@@ -60,8 +60,8 @@ Firing = Callable[[Place], Segment | None]
 class Places:
     """The places of the items of a launch; those that are equal are one object."""
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+    def __init__(self, throughput: Throughput) -> None:
+        self._throughput = throughput
         self._same: dict[Place, Place] = {}
         self._of_item: dict[int, tuple[WorkItem, PlaceRuns]] = {}
 
@@ -78,8 +78,8 @@ class Places:
 
     def _cut(self, item: WorkItem) -> Iterator[tuple[Place, int]]:
         """First and last step are places of their own; one step that does nothing for an item without any."""
-        steps = [(self._pace.step(step), times) for step, times in item.steps if times]
-        steps = steps or [(self._pace.step(TileStep()), 1)]
+        steps = [(self._throughput.step(step), times) for step, times in item.steps if times]
+        steps = steps or [(self._throughput.step(TileStep()), 1)]
         around = item.first_load_bytes, item.last_vector_ops, item.last_store_bytes
         total, done = sum(times for _, times in steps), 0
         for step, given in steps:
@@ -145,7 +145,7 @@ class _Joined:
             self._blocks.append(Block(_segments(joined), times))
 
     def made(self) -> FiringTable:
-        """All of them."""
+        """All places of all items."""
         self._close()
         return FiringTable(tuple(self._blocks))
 

@@ -22,7 +22,7 @@ class Slot:
     items
         Pairs (item, times), in the order of work.
     estimate
-        When it is done, by the estimates it was handed items by.
+        Time at which it is done, by the estimates it was handed items by.
     """
 
     core: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.timing.pace import padded_flops
+from algorithms.chip.timing.throughput import padded_flops
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.costs.energy import energy_table

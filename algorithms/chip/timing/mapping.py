@@ -1,4 +1,4 @@
-"""When a chip does what a plan says: launches in order, items over cores, cores as graphs of the simulator.
+"""Mapping of a plan to a chip in time: launches in order, items over cores, cores as graphs of the simulator.
 
 Two modes. ``exact`` puts all cores into one graph, in which they compete for the shared tiers. ``symmetric`` simulates
 a few cores that stand for all, the one with most to do among them, with their fair share of the tiers; several, because
@@ -15,11 +15,11 @@ from algorithms.chip.plan.exchange import Exchange, exchange
 from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
 from algorithms.chip.timing.bounds import Bounds, bounds_of
-from algorithms.chip.timing.core_graph import Fabric, TierPace, cores_graph
+from algorithms.chip.timing.core_graph import Fabric, TierThroughput, cores_graph
 from algorithms.chip.timing.dispatch import dispatch, sample_cores
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.memory_rate import at_fidelity
-from algorithms.chip.timing.pace import TICKS_PER_CYCLE, Pace
+from algorithms.chip.timing.throughput import TICKS_PER_CYCLE, Throughput
 from algorithms.chip.timing.traffic import Traffic, traffic
 from hwmodels.chips.accelerator import Accelerator
 from simulator import Graph, Result, simulate
@@ -39,17 +39,17 @@ class LaunchRun:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     seconds, gap_s
-        From its start to the end of its last item; and what passes before it starts, waits for transfers included.
+        Time from its start to the end of its last item; and the gap before it starts, waits for transfers included.
     cycles
-        Of a core's sustained clock.
+        Cycles of the cores' sustained clock.
     cores
-        That had any work.
+        Number of cores that had work.
     waves
         Most items that one slot of a core worked on, one after the other.
     items
-        Of the launch.
+        Number of its work items.
     busy
         Share of the time that a unit works, on the core with most to do: ``matrix``, ``exp``, ``vector``, ``cache``,
         ``memory``, and ``local`` where warps exchange results; ``exposed`` is the time in which the matrix array waits
@@ -60,9 +60,9 @@ class LaunchRun:
     traffic
         Bytes by tier.
     graph
-        What was simulated: the cores that stand for all, or all of them.
+        Graph that was simulated: of the cores that stand for all, or of all of them.
     result
-        Of the simulator, in ticks of a sixteenth of a cycle.
+        Result of the simulator, in ticks of a sixteenth of a cycle.
     """
 
     name: str
@@ -86,13 +86,13 @@ class ChipRun:
     Parameters
     ----------
     chip, algorithm, profile, mode
-        What was timed, and how.
+        Chip, algorithm and profile that were timed, and mode of the mapping.
     launches
-        In order.
+        Runs of the launches, in order.
     clock_hz
         Sustained clock of the cores.
     bounds
-        What no overlap of this work can beat.
+        Bounds that no overlap of this work can beat.
     exchange
         Transfers between memory tiers; what they keep launches waiting is part of the gaps.
     """
@@ -109,7 +109,7 @@ class ChipRun:
 
     @property
     def seconds(self) -> float:
-        """All launches and the gaps before them."""
+        """Time of all launches and the gaps before them."""
         return sum(launch.seconds + launch.gap_s for launch in self.launches)
 
     @property
@@ -119,7 +119,7 @@ class ChipRun:
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """Of the simulator, one per launch."""
+        """Results of the simulator, one per launch."""
         return tuple(launch.result for launch in self.launches)
 
     @property
@@ -152,11 +152,11 @@ def time_plan(
     Parameters
     ----------
     profile
-        What is known of the kernel; by default the chip's own figures without any overhead.
+        Profile of the kernel; by default the chip's own figures without any overhead.
     mode
         ``symmetric`` or ``exact``; see the module.
     memory
-        What the main memory sustains: its ``peak``, or what its banks do (``cycle``).
+        Fidelity of the main memory: it sustains its ``peak``, or what its banks do (``cycle``).
 
     Raises
     ------
@@ -186,17 +186,17 @@ def time_plan(
 @lru_cache(maxsize=256)
 def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode: Mode) -> LaunchRun:
     """Simulate one launch; equal launches are simulated once."""
-    pace = Pace.of(launch, chip, profile)
+    throughput = Throughput.of(launch, chip, profile)
     places = chip.cores * profile.items_per_core
     moved = traffic(launch, chip, places)
     active = min(chip.cores, max(launch.item_count, 1))
-    fair = _fabric(chip, pace, moved, active)
+    fair = _fabric(chip, throughput, moved, active)
 
     guesses: dict[int, float] = {}
 
     def estimate(item: WorkItem) -> float:
         if id(item) not in guesses:  # the launch keeps its items alive
-            guesses[id(item)] = pace.item_estimate(item, fair.memory.bytes_per_tick)
+            guesses[id(item)] = throughput.item_estimate(item, fair.memory.bytes_per_tick)
         return guesses[id(item)]
 
     slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
@@ -204,9 +204,9 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
     representatives = REPRESENTATIVES if launch.total("exps") else FEWER_REPRESENTATIVES
     simulated = slots if mode == "exact" else sample_cores(slots, representatives)
     sampled = len({slot.core for slot in simulated})
-    fabric = _fabric(chip, pace, moved, working / sampled if sampled else 1)
-    graph = cores_graph(launch.name, simulated, pace, fabric)
-    result = simulate(graph, timing_only=True, digest=False, clock_hz=pace.tick_hz)
+    fabric = _fabric(chip, throughput, moved, working / sampled if sampled else 1)
+    graph = cores_graph(launch.name, simulated, throughput, fabric)
+    result = simulate(graph, timing_only=True, digest=False, clock_hz=throughput.tick_hz)
     return LaunchRun(
         name=launch.name,
         seconds=result.seconds,
@@ -223,13 +223,13 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
     )
 
 
-def _fabric(chip: Accelerator, pace: Pace, moved: Traffic, sharers: float) -> Fabric:
+def _fabric(chip: Accelerator, throughput: Throughput, moved: Traffic, sharers: float) -> Fabric:
     """Tiers as ``1 / sharers`` of the cores see them."""
-    fraction = pace.profile.bandwidth_fraction
+    fraction = throughput.profile.bandwidth_fraction
     memory = chip.memory
 
-    def tier(name: str, bytes_per_second: float, latency_s: float) -> TierPace:
-        return TierPace(name, bytes_per_second / sharers / pace.tick_hz, pace.ticks(latency_s))
+    def tier(name: str, bytes_per_second: float, latency_s: float) -> TierThroughput:
+        return TierThroughput(name, bytes_per_second / sharers / throughput.tick_hz, throughput.ticks(latency_s))
 
     cache = None
     if chip.caches:
@@ -271,7 +271,7 @@ def _tier_busy(chip: Accelerator, moved: Traffic, profile: KernelProfile, second
 
 
 def _stalled(result: Result) -> dict[str, float]:
-    """What score products wait for, as shares of the time of their units."""
+    """Waits of the score products by cause, as shares of the time of their units."""
     found: dict[str, float] = {}
     scores = [unit for unit in result.units if unit.kind.startswith("scores")]
     for unit in scores:

@@ -1,4 +1,4 @@
-"""What share of its peak a chip's main memory sustains for the runs of bytes that a launch reads.
+"""Share of its peak that a chip's main memory sustains for the runs of bytes that a launch reads.
 
 ``peak`` takes the data sheet's rate. ``cycle`` serves the pattern on the banks of the tier's preset: many readers, one
 per work item and tensor, each with runs of a tile's bytes, as fast as the memory takes them; ``analytic`` puts the same
@@ -97,7 +97,7 @@ def sustained_share(
 
 
 def _addresses(tier: DramTier, run: int, streams: int, total_bytes: int, scattered: bool = False) -> IntArray:
-    """Where readers of ``run`` bytes at a time read, in turns, until they have read ``total_bytes``."""
+    """Addresses of readers of ``run`` bytes at a time, in turns, until they have read ``total_bytes``."""
     organisation = tier.organisation
     rounds = max(1, total_bytes // (run * streams))
     if scattered:
@@ -109,4 +109,5 @@ def _addresses(tier: DramTier, run: int, streams: int, total_bytes: int, scatter
     reader = np.arange(streams, dtype=np.int64)
     bases = reader * region + reader * skew % region // run * run
     address = (bases + run * np.arange(rounds, dtype=np.int64)[:, None]).ravel()
-    return np.minimum(address, organisation.capacity_bytes - run)
+    starts: IntArray = np.minimum(address, organisation.capacity_bytes - run)
+    return starts

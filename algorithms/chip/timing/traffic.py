@@ -15,9 +15,9 @@ class Traffic:
     Parameters
     ----------
     load_bytes, store_bytes
-        Between cores and whatever is nearest to them.
+        Bytes between cores and the tier nearest to them.
     memory_load_bytes, memory_store_bytes
-        Between the main memory and what is before it.
+        Bytes between the main memory and the tier before it.
     """
 
     load_bytes: int
@@ -27,12 +27,12 @@ class Traffic:
 
     @property
     def memory_share(self) -> float:
-        """Of the bytes that cores load, the share that comes from the main memory."""
+        """Share of the bytes loaded by cores that comes from the main memory."""
         return self.memory_load_bytes / self.load_bytes if self.load_bytes else 0.0
 
     @property
     def stored_share(self) -> float:
-        """Of the bytes that cores store, the share that goes to the main memory."""
+        """Share of the bytes stored by cores that goes to the main memory."""
         return self.memory_store_bytes / self.store_bytes if self.store_bytes else 0.0
 
     @property

@@ -1,1 +1,1 @@
-"""What several KV policies share: blocks, clusters, frames, windows, quantisation."""
+"""Parts that several KV policies share: blocks, clusters, frames, windows, quantisation."""

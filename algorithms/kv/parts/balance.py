@@ -21,10 +21,21 @@ _BLOCKS_AT_ONCE = 16
 class WalkParameters(Protocol):
     """Numbers of the walk; `BalanceKV` has them."""
 
-    block: int
-    gamma: float
-    temperature: float
-    beta: float
+    @property
+    def block(self) -> int:
+        """Keys that are walked over together."""
+
+    @property
+    def gamma(self) -> float:
+        """Weight of what has been taken in the next sign."""
+
+    @property
+    def temperature(self) -> float:
+        """Factor of key inner products in the kernel."""
+
+    @property
+    def beta(self) -> float:
+        """Offset of key inner products in the kernel."""
 
 
 def balanced_halving(

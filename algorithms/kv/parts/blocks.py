@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from algorithms.kv.cost import Transfer
+from algorithms.kv.layer import LayerContext
 from algorithms.kv.placement import Placement, TieredBlocks, hop_transfers
-from algorithms.kv.policy import LayerContext, PolicyState, Step
+from algorithms.kv.policy import PolicyState
+from algorithms.kv.step import Step
 
 
 class BlockMemory:
-    """Where the blocks of one layer are.
+    """Places of the blocks of one layer.
 
     Parameters
     ----------
     layer
         Layer they belong to.
     placement
-        Tiers.
+        Tiers that blocks lie in.
     cached
         Blocks per row in the fast tier where the placement sets none.
     block_tokens

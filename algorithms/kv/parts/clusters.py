@@ -96,7 +96,7 @@ def _sum_by(rows: Array, assigned: IntArray, clusters: int) -> Array:
 
 
 class WaveIndex:
-    """All clusters of one layer, segment after segment.
+    """Index of all clusters of one layer, segment after segment.
 
     Parameters
     ----------
@@ -114,7 +114,8 @@ class WaveIndex:
     @property
     def clusters(self) -> int:
         """Clusters per head."""
-        return self.sizes.shape[1]
+        count: int = self.sizes.shape[1]
+        return count
 
     def add(self, found: Clusters, start: int) -> None:
         """Add the clusters of the tokens from position `start` on."""

@@ -8,17 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from algorithms.kv.cache import Array, KVCache
+from algorithms.kv.checks import at_least, problems_to_error
 from algorithms.kv.cost import Work
-from algorithms.kv.policy import (
-    HeadScope,
-    KVPolicy,
-    Need,
-    PolicyState,
-    Step,
-    at_least,
-    problems_to_error,
-)
+from algorithms.kv.layer import HeadScope, Need
+from algorithms.kv.policy import KVPolicy, PolicyState
 from algorithms.kv.ranking import Mask
+from algorithms.kv.step import Step
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,9 @@ class FrameMerge(KVPolicy):
 
     def fixed_tokens(self) -> int | None:
         return None if self.long is None else (self.short + self.long) * self.frame
+
+    def spare_tokens(self) -> int:
+        return self.frame - 1
 
     def least_tokens(self) -> int:
         return (self.short + 2) * self.frame
@@ -150,4 +148,5 @@ class FrameMergeState(PolicyState):
 def _directions(keys: Array) -> Array:
     """Unit keys of each frame in one row: `(frames, heads * tokens * dim)` from `(heads, frames, tokens, dim)`."""
     unit = keys / np.maximum(np.linalg.norm(keys, axis=-1, keepdims=True), 1e-12)
-    return unit.swapaxes(0, 1).reshape(keys.shape[1], -1)
+    rows: Array = unit.swapaxes(0, 1).reshape(keys.shape[1], -1)
+    return rows

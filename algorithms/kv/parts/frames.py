@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from algorithms.kv.cache import Array
-from algorithms.kv.policy import LayerContext
+from algorithms.kv.layer import LayerContext
 
 _POOLS = ((3, 7), (2, 5), (1, 3), (0, 1))
 """Dimensions and width of the average pooling in each quarter of the layers (InfiniPot-V)."""

@@ -36,18 +36,20 @@ class AssociativeMemory:
             self.matrix = np.zeros((keys.shape[0], keys.shape[2], values.shape[2]))
             self.normaliser = np.zeros((keys.shape[0], keys.shape[2]))
         if self.delta:
-            values = values - self._recall(mapped)
+            values = values - _recall(mapped, self.matrix, self.normaliser)
         self.matrix = self.matrix + mapped.swapaxes(1, 2) @ values
         self.normaliser = self.normaliser + mapped.sum(1)
 
     def read(self, q: Array, value_dim: int) -> Array:
         """`(query_heads, m, value_dim)` for queries `(query_heads, m, head_dim)`; zeros while empty."""
-        if self.matrix is None:
+        if self.matrix is None or self.normaliser is None:
             return np.zeros((*q.shape[:2], value_dim))
         heads = self.matrix.shape[0]
         grouped = feature(q).reshape(heads, -1, q.shape[2])
-        return self._recall(grouped).reshape(*q.shape[:2], value_dim)
+        return _recall(grouped, self.matrix, self.normaliser).reshape(*q.shape[:2], value_dim)
 
-    def _recall(self, mapped: Array) -> Array:
-        weight = mapped @ self.normaliser[:, :, None]
-        return (mapped @ self.matrix) / (weight + EPSILON)
+
+def _recall(mapped: Array, matrix: Array, normaliser: Array) -> Array:
+    """Values that a memory returns for queries behind their feature map."""
+    recalled: Array = (mapped @ matrix) / (mapped @ normaliser[:, :, None] + EPSILON)
+    return recalled

@@ -67,4 +67,5 @@ def page_tokens_mask(pages: Mask, page: int, limit: int, count: int) -> Mask:
 def segment_means(rows: Array, size: int) -> Array:
     """Mean of every `size` neighbouring rows: `(heads, n // size, dim)` from `(heads, n, dim)`."""
     whole = rows.shape[1] // size
-    return rows[:, : whole * size].reshape(rows.shape[0], whole, size, -1).mean(2)
+    means: Array = rows[:, : whole * size].reshape(rows.shape[0], whole, size, -1).mean(2)
+    return means

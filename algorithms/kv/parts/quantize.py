@@ -37,7 +37,8 @@ def _round_trip(rows: Array, bits: int, axis: int) -> Array:
     low = rows.min(axis, keepdims=True)
     width = (rows.max(axis, keepdims=True) - low) / 2**bits
     codes = np.floor((rows - low) / np.where(width > 0, width, 1))
-    return (np.minimum(codes, 2**bits - 1) * width + width / 2 + low).astype(rows.dtype)
+    restored: Array = (np.minimum(codes, 2**bits - 1) * width + width / 2 + low).astype(rows.dtype)
+    return restored
 
 
 def low_bit_bytes(elements: int, bits: int, group: int) -> float:

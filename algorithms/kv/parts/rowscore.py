@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.policy import ScoreState, Step
+from algorithms.kv.score import ScoreState
+from algorithms.kv.step import Step
 
 
 class RowScoreState(ScoreState):

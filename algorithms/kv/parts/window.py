@@ -6,9 +6,10 @@ import numpy as np
 
 from algorithms.kv.cache import Array, KVCache
 from algorithms.kv.cost import SCORE_BYTES, CacheShape, Work
-from algorithms.kv.policy import LayerContext, Step
+from algorithms.kv.layer import LayerContext
 from algorithms.kv.ranking import IntArray
 from algorithms.kv.run.attention import Visible, attend
+from algorithms.kv.step import Step
 
 
 class RecentQueries:
@@ -36,8 +37,10 @@ class RecentQueries:
 
         The softmax is causal and runs over everything resident, the window's own keys included.
         """
+        if self.q is None:
+            raise RuntimeError("no query has come yet")
         visible = Visible(cache.keys, cache.values, cache.positions, cache.valid)
-        return attend(self.q, self.positions, visible, column_sums=True).column_sums
+        return attend(self.q, self.positions, visible, column_sums=True).asked_sums
 
     def work(self, layer: LayerContext, cache: KVCache) -> Work:
         """Cost of `probabilities` as a separate QK pass."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.combinators import Wrapper, WrapperState
-from algorithms.kv.cost import ranking
-from algorithms.kv.policy import (
-    HeadScope,
+from algorithms.kv import (
+    Array,
+    IntArray,
+    KVCache,
     LayerContext,
+    Mask,
     PolicyState,
     ScoreState,
+    Sizes,
     Step,
+    Wrapper,
+    WrapperState,
     at_least,
+    kv_policy,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import IntArray, Mask, top_mask
-from algorithms.kv.registry import kv_policy
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -40,10 +44,11 @@ class AdaKV(Wrapper):
     floor
         Share of the budget each head is sure of.
     variant, normalize
-        See above.
+        Variant of the rule, and whether scores are normalised, see above.
     """
 
-    heads: ClassVar[HeadScope] = "layer"
+    example = "snapkv(window=2,kernel=3) | adakv"
+    heads = "layer"
     floor: float = 0.2
     variant: Literal["kvpress", "original"] = "kvpress"
     normalize: bool = True
@@ -54,6 +59,10 @@ class AdaKV(Wrapper):
         if self.floor > 1:
             problems.append(Problem(f"must be at most 1 (got {self.floor})", field="policy.adakv.floor"))
         problems_to_error(problems)
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"snapkv(window={sizes.window}) | {cls.name}"
 
     def start(self, layer: LayerContext) -> PolicyState:
         base = self.base.start(layer)
@@ -73,7 +82,7 @@ class AdaState(WrapperState):
         if cache.lengths.sum() <= capacity * cache.heads:
             return None
         keys = int(cache.lengths.sum())
-        self.spend(ranking("choose keys of the layer", 1, keys, capacity * cache.heads, "after", "layer"))
+        self.spend(ranking_work("choose keys of the layer", 1, keys, capacity * cache.heads, "after", "layer"))
         if self.policy.variant == "kvpress":
             return self._with_floor(self.base.lifted_score(step, cache), capacity)
         return self._shared_out(step, cache)
@@ -86,7 +95,7 @@ class AdaState(WrapperState):
         return top_mask(lifted.reshape(1, -1), scores.shape[0] * capacity).reshape(scores.shape)
 
     def contest(self, step: Step, cache: KVCache) -> tuple[Mask, Array, Array, int]:
-        """What heads compete with in the ``original`` variant.
+        """Scores that heads compete with in the ``original`` variant.
 
         Returns
         -------

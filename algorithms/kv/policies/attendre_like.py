@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import SCORE_BYTES, ranking
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    SCORE_BYTES,
+    Array,
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     ScoreState,
     Seen,
     Step,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import IntArray, Mask, top_mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("attendre_like")
 class AttendreLike(KVPolicy):
-    """After Attendre (Yang and Hua 2024, arXiv:2401.04881): eviction by attention.
+    """Modelled after Attendre (Yang and Hua 2024, arXiv:2401.04881): eviction by attention.
 
     From the abstract: a key/value memory with such a rule, and a query memory in which queries wait, so that
     they can attend to keys that come after them. Assumed here, because the insert rule was not found: a key
@@ -45,8 +48,10 @@ class AttendreLike(KVPolicy):
         Queries that wait; 0 answers every query at once.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums"})
-    unites: ClassVar[bool] = False
+    example = "attendre_like(top=4)"
+    ties = True
+    needs = frozenset({"col_sums"})
+    unites = False
     tokens: int | None = None
     rule: Literal["fifo", "lra", "lfa"] = "lra"
     top: int = 32
@@ -91,7 +96,7 @@ class _AttendreState(ScoreState):
         self.column(cache, "stamp")[chosen] = step.index
         self.column(cache, "uses")[chosen] += 1
         heads, top = self.layer.shape.kv_heads, self.policy.top
-        self.spend(ranking("attended keys", heads, cache.count, top, "after", "none"))
+        self.spend(ranking_work("attended keys", heads, cache.count, top, "after", "none"))
 
     def score(self, step: Step, cache: KVCache) -> Array:
         if self.policy.rule == "fifo":

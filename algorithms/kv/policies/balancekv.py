@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.parts.balance import balanced_halving
-from algorithms.kv.policy import (
-    Exactness,
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.balance import balanced_halving
 
 
 @kv_policy("balancekv")
 class BalanceKV(KVPolicy):
     """BalanceKV (Han et al. 2025, arXiv:2502.07861; ksheth96/BalanceKV 4ccee30).
 
-    Sinks and a window stay; the middle is halved by a self-balancing walk (see `kv_balance`) until the
+    Sinks and a window stay; the middle is halved by a self-balancing walk (see `algorithms.kv.parts.balance`) until the
     budget holds. Each survivor of `i` halvings counts `2**i` times in the denominator and by its signed
     weight in the numerator. The walk is a chain of `block` dependent steps.
 
@@ -38,15 +36,16 @@ class BalanceKV(KVPolicy):
     sink, window
         First and newest keys, left alone.
     block, gamma, temperature, beta
-        Of the walk.
+        Block length, rejection factor and kernel of the walk.
     value_kernel
         Whether values enter the kernel.
     iterations
         Halvings at the end of a prefill; as many as needed when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    exactness: ClassVar[Exactness] = "bounded"
+    example = "balancekv(sink=2,window=2,block=4)"
+    needs = frozenset({"keys", "values"})
+    exactness = "bounded"
     tokens: int | None = None
     sink: int = 32
     window: int = 32
@@ -65,6 +64,10 @@ class BalanceKV(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.sink + self.window + 1
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(sink={sizes.window},window={sizes.window})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _BalanceState(self, layer)

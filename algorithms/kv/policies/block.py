@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.combinators import Wrapper, WrapperState
-from algorithms.kv.cost import Work, ranking
+from algorithms.kv import (
+    KVCache,
+    LayerContext,
+    Mask,
+    PolicyState,
+    Sizes,
+    Step,
+    Work,
+    Wrapper,
+    WrapperState,
+    at_least,
+    kv_policy,
+    problems_to_error,
+    ranking_work,
+    top_mask,
+)
 from algorithms.kv.parts.rowscore import RowScoreState
-from algorithms.kv.policy import LayerContext, PolicyState, Step, at_least, problems_to_error
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -29,11 +39,16 @@ class Block(Wrapper):
         Block length.
     """
 
+    example = "keydiff | block(4)"
     tokens: int = 128
 
     def __post_init__(self) -> None:
         super().__post_init__()
         problems_to_error(at_least(self, tokens=1))
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"keydiff | {cls.name}({sizes.block})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         base = self.base.start(layer)
@@ -72,4 +87,4 @@ class _BlockState(WrapperState):
         shape = self.layer.shape
         read = candidates * shape.key_bytes
         self.spend(Work("block scores", macs=2 * candidates * shape.head_dim, read_bytes=read))
-        self.spend(ranking("choose keys", 1, candidates, capacity, "after", "none"))
+        self.spend(ranking_work("choose keys", 1, candidates, capacity, "after", "none"))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.combinators import Wrapper, WrapperState
-from algorithms.kv.cost import Work, ranking
-from algorithms.kv.policy import (
-    HeadScope,
+from algorithms.kv import (
+    Array,
+    KVCache,
     LayerContext,
+    Mask,
     PolicyState,
     ScoreState,
+    Sizes,
     Step,
+    Work,
+    Wrapper,
+    WrapperState,
     at_least,
+    kv_policy,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -39,12 +41,17 @@ class Chunk(Wrapper):
         Chunk length.
     """
 
-    heads: ClassVar[HeadScope] = "layer"
+    example = "h2o_oneshot(window=2) | chunk(3)"
+    heads = "layer"
     tokens: int = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()
         problems_to_error(at_least(self, tokens=1))
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"snapkv(window={sizes.window}) | {cls.name}(20)"
 
     def start(self, layer: LayerContext) -> PolicyState:
         base = self.base.start(layer)
@@ -70,7 +77,7 @@ class _ChunkState(WrapperState):
         self.spend(Work("chunk means", adds=cache.heads * cache.count, barrier="layer"))
         if kept == 0:
             return top_mask(scores[None], capacity)
-        self.spend(ranking("choose chunks", 1, chunks, kept, "after", "layer"))
+        self.spend(ranking_work("choose chunks", 1, chunks, kept, "after", "layer"))
         chosen = top_mask(_chunk_means(scores, length)[None], kept)[0]
         return np.repeat(chosen, length)[None, : cache.count]
 

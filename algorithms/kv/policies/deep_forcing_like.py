@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.parts.window import RecentQueries
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     ScoreState,
     Step,
+    Work,
     at_least,
+    group_reduce,
+    kv_policy,
     newest,
     oldest,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask, group_reduce
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.window import RecentQueries
 from hwmodels.reading.errors import Problem
 
 
 @kv_policy("deep_forcing_like")
 class DeepForcingLike(KVPolicy):
-    """After Deep Forcing (Yi et al. 2025, arXiv:2512.05081): a deep sink and the best of the rest.
+    """Modelled after Deep Forcing (Yi et al. 2025, arXiv:2512.05081): a deep sink and the best of the rest.
 
     From the abstract: about half of the window is a permanent sink of first-frame tokens whose temporal
     phase is moved to the present in every step, and the middle is cut to the tokens that recent queries
@@ -38,12 +37,13 @@ class DeepForcingLike(KVPolicy):
     tokens
         Keys kept; the budget when None.
     sink_share, recent_share
-        Of the kept keys.
+        Shares of the kept keys that are the first and the newest.
     queries
         Recent queries that score.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"window_probs"})
+    example = "deep_forcing_like(queries=3)"
+    needs = frozenset({"window_probs"})
     tokens: int | None = None
     sink_share: float = 0.5
     recent_share: float = 0.25

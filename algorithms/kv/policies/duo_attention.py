@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from algorithms.kv.cost import CacheShape
-from algorithms.kv.policies.full import Full
-from algorithms.kv.policies.streaming_llm import StreamingLLM
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    CacheShape,
     HeadPart,
     KVPolicy,
     LayerContext,
     PolicyState,
+    Sizes,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.policies.full import Full
+from algorithms.kv.policies.streaming_llm import StreamingLLM
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -37,8 +36,10 @@ class DuoAttention(KVPolicy):
         1 for a retrieval head, 0 for a streaming head: one row per layer.
     """
 
-    requires_budget: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    example = "duo_attention(sink=2,recent=10)"
+    budgeted = False
+    requires_budget = False
+    unites = False
     retrieval: float = 0.5
     sink: int = 64
     recent: int = 256
@@ -68,6 +69,13 @@ class DuoAttention(KVPolicy):
         window = StreamingLLM(sink=self.sink, recent=self.recent, rotate=False)
         parts = (HeadPart(retrieving, Full()), HeadPart(streaming, window))
         return tuple(part for part in parts if part.heads)
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(sink={min(64, sizes.budget // 8)},recent={sizes.part(4, 256)})"
+
+    def exact_tokens(self) -> int:
+        return self.sink + self.recent
 
     def start(self, layer: LayerContext) -> PolicyState:
         raise InputError(Problem("a head split has no state of its own", field="policy"))

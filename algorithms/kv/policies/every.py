@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.combinators import Wrapper, WrapperState
-from algorithms.kv.policy import LayerContext, PolicyState, Schedule, Step, at_least, problems_to_error
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv import (
+    KVCache,
+    LayerContext,
+    Mask,
+    PolicyState,
+    Schedule,
+    Sizes,
+    Step,
+    Wrapper,
+    WrapperState,
+    at_least,
+    kv_policy,
+    problems_to_error,
+)
 
 
 @kv_policy("every")
@@ -24,6 +33,7 @@ class Every(Wrapper):
         Steps between two compressions.
     """
 
+    example = "h2o | every(2)"
     steps: int = 512
 
     def __post_init__(self) -> None:
@@ -32,6 +42,10 @@ class Every(Wrapper):
 
     def when(self) -> Schedule:
         return "step"
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"h2o | {cls.name}(64)"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _EveryState(self, layer, self.base.start(layer))

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import CacheShape, Work, ranking
-from algorithms.kv.policy import (
-    HeadScope,
+from algorithms.kv import (
+    Array,
+    CacheShape,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Seen,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("evict3r")
@@ -43,13 +46,14 @@ class Evict3R(KVPolicy):
     frame, special
         Tokens per frame, and how many of them are protected.
     temperature
-        Of the softmax over layers.
+        Temperature of the softmax over layers.
     accumulator
         Precision of the score; the published code uses float16.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums", "grid"})
-    heads: ClassVar[HeadScope] = "model"
+    example = "evict3r(frame=4,special=1)"
+    needs = frozenset({"col_sums", "grid"})
+    heads = "model"
     tokens: int | None = None
     frame: int = 1041
     special: int = 5
@@ -68,19 +72,23 @@ class Evict3R(KVPolicy):
     def layers_alike(self) -> bool:
         return False
 
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(frame={sizes.frame})"
+
     def start(self, layer: LayerContext) -> PolicyState:
         return _Evict3RState(self, layer)
 
 
 class LayerShares:
-    """What the layers report to each other in one step.
+    """Reports of the layers to each other in one step.
 
     Parameters
     ----------
     layers
         Number of layers.
     temperature
-        Of the softmax.
+        Temperature of the softmax.
     """
 
     def __init__(self, layers: int, temperature: float) -> None:
@@ -91,7 +99,8 @@ class LayerShares:
         """Share of each layer `(layers,)`, adding up to 1."""
         logits = -self.variances.astype(np.float64) / self._temperature
         weights = np.exp(logits - logits.max())
-        return weights / weights.sum()
+        found: Array = weights / weights.sum()
+        return found
 
 
 class _Evict3RState(PolicyState):
@@ -99,7 +108,8 @@ class _Evict3RState(PolicyState):
 
     def __init__(self, policy: Evict3R, layer: LayerContext) -> None:
         super().__init__(policy, layer)
-        self._shares = layer.shared
+        shared, layers = layer.shared, layer.shape.layers
+        self._shares = shared if isinstance(shared, LayerShares) else LayerShares(layers, policy.temperature)
         self._dtype = np.dtype(policy.accumulator)
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
@@ -130,7 +140,7 @@ class _Evict3RState(PolicyState):
             return None
         score = self.column(cache, "score", 0.0, self._dtype)[:1].astype(np.float32)
         exposures = self.column(cache, "exposures")[:1].astype(np.float32) + np.float32(1e-6)
-        self.spend(ranking("choose keys", 1, cache.count, capacity, "after", "model"))
+        self.spend(ranking_work("choose keys", 1, cache.count, capacity, "after", "model"))
         return top_mask(score / exposures, capacity)
 
     def _charge(self, cache: KVCache, step: Step) -> None:

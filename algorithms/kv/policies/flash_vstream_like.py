@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from algorithms.kv.cache import Array
+from algorithms.kv import Array, LayerContext, PolicyState, Sizes, kv_policy
 from algorithms.kv.parts.frame_merge import FrameMerge, FrameMergeState
-from algorithms.kv.policy import LayerContext, PolicyState
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("flash_vstream_like")
 class FlashVStreamLike(FrameMerge):
-    """After Flash-VStream (Zhang et al. 2024, arXiv:2406.08085): the past as weighted cluster centres.
+    """Modelled after Flash-VStream (Zhang et al. 2024, arXiv:2406.08085): the past as weighted cluster centres.
 
     The paper keeps a spatial queue and a temporal memory of weighted k-means centres, updated on line. Here
     a frame that leaves the window is averaged into the most similar centre, with the weight the centre
     has; while there is room it becomes a centre of its own. The paper's further memories are left out.
     """
+
+    example = "flash_vstream_like(frame=2,short=2)"
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(frame={sizes.frame})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _FlashState(self, layer)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import SCORE_BYTES, Work
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    SCORE_BYTES,
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     ScoreState,
     Seen,
     Step,
+    Work,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -38,7 +37,7 @@ class H2O(KVPolicy):
         Keys of either kind; halves of the budget when both are None, the rest of it when one is.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums"})
+    needs = frozenset({"col_sums"})
     heavy: int | None = None
     recent: int | None = None
 

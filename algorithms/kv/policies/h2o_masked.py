@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import SCORE_BYTES, Work, ranking
-from algorithms.kv.policy import (
-    Action,
+from algorithms.kv import (
+    SCORE_BYTES,
+    Array,
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Seen,
     Selection,
     Step,
+    Work,
     at_least,
+    indices_of,
+    kv_policy,
     newest,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import IntArray, Mask, indices_of, top_mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("h2o_masked")
@@ -39,8 +41,8 @@ class H2OMasked(KVPolicy):
         Keys of either kind; halves of the budget when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums"})
-    action: ClassVar[Action] = "visible"
+    needs = frozenset({"col_sums"})
+    action = "visible"
     heavy: int | None = None
     recent: int | None = None
 
@@ -72,7 +74,7 @@ class _MaskedState(PolicyState):
         self.spend(Work("accumulate scores", adds=keys * self.layer.shape.group, read_bytes=2 * keys * SCORE_BYTES))
         if n <= heavy + recent:
             return
-        self.spend(ranking("choose heavy hitters", cache.heads, n - recent, heavy, "after", "none"))
+        self.spend(ranking_work("choose heavy hitters", cache.heads, n - recent, heavy, "after", "none"))
         seen_before = self.column(cache, "open", 1, np.int8)
         chosen = _best(score, seen_before[:, : n - recent] > 0, heavy)
         rows = np.arange(cache.heads)[:, None]

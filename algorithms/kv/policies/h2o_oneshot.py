@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
-    Schedule,
+    Mask,
     ScoreState,
     Seen,
+    Sizes,
     Step,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("h2o_oneshot")
@@ -35,8 +33,9 @@ class H2OOneShot(KVPolicy):
         Newest keys, always kept.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums"})
-    schedule: ClassVar[Schedule] = "prefill"
+    example = "h2o_oneshot(window=3)"
+    needs = frozenset({"col_sums"})
+    schedule = "prefill"
     tokens: int | None = None
     window: int = 32
 
@@ -48,6 +47,10 @@ class H2OOneShot(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.window + 1
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(window={sizes.window})"
 
     def start(self, layer: LayerContext) -> ScoreState:
         return _OneShotState(self, layer)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.parts.memory import AssociativeMemory
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.memory import AssociativeMemory
 
 
 @kv_policy("infini_attention")
@@ -39,9 +37,9 @@ class InfiniAttention(KVPolicy):
         Whether the memory only takes in what it does not already say.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    exact_when_unlimited: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    needs = frozenset({"keys", "values"})
+    exact_when_unlimited = False
+    unites = False
     segment: int | None = None
     gate: float | tuple[float, ...] = 0.0
     delta: bool = False

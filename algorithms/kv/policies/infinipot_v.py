@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work, ranking
-from algorithms.kv.parts.frames import adaptive_pool
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.frames import adaptive_pool
 from hwmodels.reading.errors import Problem
 
 
@@ -51,8 +52,9 @@ class InfiniPotV(KVPolicy):
         Rows of patches per frame, for two-dimensional pooling.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values", "grid"})
-    synthetic_evaluable: ClassVar[bool] = False
+    example = "infinipot_v(frame=2,system=2)"
+    needs = frozenset({"keys", "values", "grid"})
+    synthetic_evaluable = False
     frame: int = 196
     frames: int | None = None
     system: int = 0
@@ -75,6 +77,13 @@ class InfiniPotV(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.system + self.frame
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(frame={sizes.frame})"
+
+    def spare_tokens(self) -> int:
+        return self.frame - 1
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _InfiniPotState(self, layer)
@@ -139,4 +148,4 @@ class _InfiniPotState(PolicyState):
                 read_bytes=cache.heads * tokens * shape.token_bytes,
             )
         )
-        self.spend(ranking("choose tokens", cache.heads, tokens, kept * p.frame, "after", "none"))
+        self.spend(ranking_work("choose tokens", cache.heads, tokens, kept * p.frame, "after", "none"))

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work, ranking
-from algorithms.kv.parts.blocks import BlockMemory
-from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    Action,
-    HeadScope,
+from algorithms.kv import (
+    Array,
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Placement,
     PolicyState,
     Seen,
     Selection,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
+    ranking_work,
 )
-from algorithms.kv.ranking import IntArray
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.blocks import BlockMemory
 
 
 @kv_policy("infllm")
@@ -54,12 +52,13 @@ class InfLLM(KVPolicy):
         chunk see up to `chunk - 1` keys in the window and again as part of the remainder.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums"})
-    heads: ClassVar[HeadScope] = "layer"
-    action: ClassVar[Action] = "place"
-    granularity: ClassVar[int] = 128
-    requires_budget: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    example = "infllm(init=2,local=4,block=2,blocks=none,representatives=1,cached=4,chunk=4)"
+    needs = frozenset({"col_sums"})
+    heads = "layer"
+    action = "place"
+    granularity = 128
+    requires_budget = False
+    unites = False
     init: int = 128
     local: int = 4096
     block: int = 128
@@ -80,6 +79,11 @@ class InfLLM(KVPolicy):
     def least_tokens(self) -> int:
         return self.init + self.local + self.block
 
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        block, local = sizes.block, sizes.budget // 2
+        return f"{cls.name}(init={block},local={local},block={block},blocks=none,chunk={min(512, local)})"
+
     def start(self, layer: LayerContext) -> PolicyState:
         return InfLLMState(self, layer)
 
@@ -92,7 +96,7 @@ class InfLLMState(PolicyState):
     def __init__(self, policy: InfLLM, layer: LayerContext) -> None:
         super().__init__(policy, layer)
         self._init = 0
-        self._local_mass: Array | None = None
+        self._local_mass: Array = np.empty((1, 0))
         self.memory = BlockMemory(layer, layer.placement or Placement(), policy.cached, policy.block)
         self._representatives: list[Array] = []
         self._open = 0
@@ -135,7 +139,7 @@ class InfLLMState(PolicyState):
                 barrier="layer",
             )
         )
-        self.spend(ranking("choose blocks", 1, known, wanted, "before", "layer"))
+        self.spend(ranking_work("choose blocks", 1, known, wanted, "before", "layer"))
         return [int(block) for block in np.argsort(-scores, kind="stable")[:wanted]]
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
@@ -169,9 +173,8 @@ class InfLLMState(PolicyState):
         return (local.astype(float) + beyond), local.astype(float)
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
-        mass = np.array(seen.attended.column_sums[:, -self._open :])
-        if self._local_mass is not None:
-            mass[:, : self._local_mass.shape[1]] += self._local_mass
+        mass = np.array(seen.attended.asked_sums[:, -self._open :])
+        mass[:, : self._local_mass.shape[1]] += self._local_mass
         self._local_mass = mass
         self._close_blocks(cache)
 

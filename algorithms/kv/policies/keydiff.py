@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
+from algorithms.kv import Array, KVCache, KVPolicy, LayerContext, Step, Work, at_least, kv_policy, problems_to_error
 from algorithms.kv.parts.rowscore import RowScoreState
-from algorithms.kv.policy import (
-    KVPolicy,
-    LayerContext,
-    Need,
-    Schedule,
-    Step,
-    at_least,
-    problems_to_error,
-)
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("keydiff")
@@ -33,9 +20,9 @@ class KeyDiff(KVPolicy):
         Keys kept; the budget when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys"})
-    schedule: ClassVar[Schedule] = "prefill"
-    synthetic_evaluable: ClassVar[bool] = False
+    needs = frozenset({"keys"})
+    schedule = "prefill"
+    synthetic_evaluable = False
     tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -54,7 +41,8 @@ class _KeyDiffState(RowScoreState):
         unit = keys / np.maximum(np.linalg.norm(keys, axis=-1, keepdims=True), 1e-12)
         anchor = unit.mean(1, keepdims=True)
         anchor /= np.maximum(np.linalg.norm(anchor, axis=-1, keepdims=True), 1e-12)
-        return -(unit * anchor).sum(-1)
+        score: Array = -(unit * anchor).sum(-1)
+        return score
 
     def score(self, step: Step, cache: KVCache) -> Array:
         shape, keys = self.layer.shape, int(cache.lengths.sum())

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import SCORE_BYTES, Work
-from algorithms.kv.parts.rowscore import RowScoreState
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    SCORE_BYTES,
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
-    Schedule,
+    Mask,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.rowscore import RowScoreState
 
 
 @kv_policy("knorm", aliases=("l2norm",))
@@ -37,9 +35,9 @@ class KNorm(KVPolicy):
         Layers that keep everything (KVCache-Factory's L2Norm skips the first two).
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys"})
-    schedule: ClassVar[Schedule] = "prefill"
-    synthetic_evaluable: ClassVar[bool] = False
+    needs = frozenset({"keys"})
+    schedule = "prefill"
+    synthetic_evaluable = False
     tokens: int | None = None
     skip_layers: tuple[int, ...] = ()
 
@@ -69,7 +67,8 @@ class _KNormState(RowScoreState):
         self.spend(Work("key norms", macs=rows * shape.head_dim, write_bytes=rows * SCORE_BYTES, moment="before"))
 
     def score_rows(self, keys: Array, values: Array) -> Array:
-        return -np.linalg.norm(keys.astype(np.float64), axis=-1)
+        score: Array = -np.linalg.norm(keys.astype(np.float64), axis=-1)
+        return score
 
     def score(self, step: Step, cache: KVCache) -> Array:
         return np.asarray(self.column(cache, "norm"))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.parts.rowscore import RowScoreState
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
-    Schedule,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.rowscore import RowScoreState
 
 
 @kv_policy("lagkv")
@@ -40,9 +38,11 @@ class LagKV(KVPolicy):
         Compare scores across chunks instead of ranks.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    schedule: ClassVar[Schedule] = "prefill"
-    synthetic_evaluable: ClassVar[bool] = False
+    example = "lagkv(sink=2,lag=2)"
+    ties = True
+    needs = frozenset({"keys", "values"})
+    schedule = "prefill"
+    synthetic_evaluable = False
     tokens: int | None = None
     sink: int = 4
     lag: int = 128
@@ -56,6 +56,10 @@ class LagKV(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.sink + 1
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(lag={sizes.block})"
 
     def start(self, layer: LayerContext) -> RowScoreState:
         return _LagKVState(self, layer)
@@ -88,7 +92,8 @@ class _LagKVState(RowScoreState):
         high = cut[:, 1:].max(2, keepdims=True)
         spread = ((cut[:, :-1] - low) / (high - low)).std(-1, ddof=1)
         weight = np.exp(spread - spread.max(-1, keepdims=True))
-        return weight / weight.sum(-1, keepdims=True)
+        probability: Array = weight / weight.sum(-1, keepdims=True)
+        return probability
 
     def score(self, step: Step, cache: KVCache) -> Array:
         shape, keys = self.layer.shape, int(cache.lengths.sum())

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.parts.memory import EPSILON, feature
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.memory import EPSILON, feature
 
 
 @kv_policy("linear_attention")
@@ -36,10 +34,11 @@ class LinearAttention(KVPolicy):
         First tokens that every query sees, however early it comes.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    requires_budget: ClassVar[bool] = False
-    exact_when_unlimited: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    budgeted = False
+    needs = frozenset({"keys", "values"})
+    requires_budget = False
+    exact_when_unlimited = False
+    unites = False
     prefix: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +73,8 @@ class _LinearState(PolicyState):
         self._matrix = self._matrix + keys.swapaxes(1, 2) @ values
         self._normaliser = self._normaliser + keys.sum(1)
         self._charge(step.tokens)
-        return (total / (weight + EPSILON)[..., None]).reshape(output.shape)
+        result: Array = (total / (weight + EPSILON)[..., None]).reshape(output.shape)
+        return result
 
     def _past(self, mapped: Array) -> tuple[Array | float, Array | float]:
         if isinstance(self._matrix, float) or isinstance(self._normaliser, float):

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.cost import SCORE_BYTES, Work, ranking
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    SCORE_BYTES,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Seen,
     Selection,
     Step,
+    Work,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("livevlm_like")
 class LiveVLMLike(KVPolicy):
-    """After LiveVLM (Ning et al. 2025, arXiv:2505.15269): vision-sink bucketing and page retrieval.
+    """Modelled after LiveVLM (Ning et al. 2025, arXiv:2505.15269): vision-sink bucketing and page retrieval.
 
     From the abstract: recent keys stay in full; older ones are kept per time bucket by attention among
     vision tokens; a question retrieves pages of the long memory, with positions taken off the keys. Assumed
@@ -46,8 +46,9 @@ class LiveVLMLike(KVPolicy):
         Keys per page, and pages attended per question; all when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums", "keys"})
-    granularity: ClassVar[int] = 16
+    example = "livevlm_like(buckets=3,page=2)"
+    needs = frozenset({"col_sums", "keys"})
+    granularity = 16
     tokens: int | None = None
     short_share: float = 0.5
     buckets: int = 8
@@ -93,7 +94,7 @@ class _LiveVLMState(PolicyState):
                 barrier="group",
             )
         )
-        self.spend(ranking("choose pages", shape.kv_heads, pages, p.pages, "before", "none"))
+        self.spend(ranking_work("choose pages", shape.kv_heads, pages, p.pages, "before", "none"))
         return Selection.of_mask(mask, cache.heads)
 
     def observe(self, step: Step, cache: KVCache, seen: Seen) -> None:
@@ -116,7 +117,7 @@ class _LiveVLMState(PolicyState):
             best |= top_mask(np.where(bucket == number, mass[:, :old], -np.inf), share)
         rest = np.where(best, -np.inf, mass[:, :old])
         mask[:, :old] = best | top_mask(rest, room - best.sum(1))
-        self.spend(ranking("choose keys", cache.heads, old, room, "after", "none"))
+        self.spend(ranking_work("choose keys", cache.heads, old, room, "after", "none"))
         return mask
 
     def state_bytes(self, cache: KVCache) -> float:

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work, ranking
-from algorithms.kv.parts.blocks import BlockMemory
-from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    Action,
-    HeadScope,
+from algorithms.kv import (
+    Array,
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Placement,
     PolicyState,
     Selection,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
+    ranking_work,
 )
-from algorithms.kv.ranking import IntArray
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.blocks import BlockMemory
 
 
 @kv_policy("ltri_like")
 class LtriLike(KVPolicy):
-    """After Ltri-LLM (Tang et al. 2024, arXiv:2412.04757): semantic spans as the unit of retrieval.
+    """Modelled after Ltri-LLM (Tang et al. 2024, arXiv:2412.04757): semantic spans as the unit of retrieval.
 
     From the abstract: spans are triangular blobs of the attention map, found by local correlation with
     non-maximum suppression; each has index vectors; heads vote for the spans a query needs. Assumed here,
@@ -51,11 +49,12 @@ class LtriLike(KVPolicy):
         Spans in the fast tier.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys"})
-    heads: ClassVar[HeadScope] = "layer"
-    action: ClassVar[Action] = "place"
-    granularity: ClassVar[int] = 32
-    requires_budget: ClassVar[bool] = False
+    example = "ltri_like(init=2,local=2,span=2,chunk=2,spans=none,cached=4)"
+    needs = frozenset({"keys"})
+    heads = "layer"
+    action = "place"
+    granularity = 32
+    requires_budget = False
     init: int = 128
     local: int = 4096
     span: int = 32
@@ -68,6 +67,12 @@ class LtriLike(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.init + self.local + self.chunk + 2 * self.span
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        block = sizes.block
+        of_block = f"init={block},local={sizes.budget // 4},span={max(2, block // 4)}"
+        return f"{cls.name}({of_block},spans=none,chunk={block})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _LtriState(self, layer)
@@ -128,7 +133,7 @@ class _LtriState(PolicyState):
                 barrier="layer",
             )
         )
-        self.spend(ranking("vote", shape.query_heads, known, each, "before", "layer"))
+        self.spend(ranking_work("vote", shape.query_heads, known, each, "before", "layer"))
         return np.lexsort((-scores.sum(0), -votes))
 
     def _fitting(self, order: IntArray) -> list[int]:

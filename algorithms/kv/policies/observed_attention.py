@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
-    Schedule,
     ScoreState,
     Seen,
     Step,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("observed_attention")
@@ -34,8 +31,8 @@ class ObservedAttention(KVPolicy):
         Keys kept; the budget when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums"})
-    schedule: ClassVar[Schedule] = "prefill"
+    needs = frozenset({"col_sums"})
+    schedule = "prefill"
     tokens: int | None = None
 
     def __post_init__(self) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from algorithms.kv.combinators import Wrapper
-from algorithms.kv.policy import Schedule
-from algorithms.kv.registry import kv_policy
+from algorithms.kv import Schedule, Wrapper, kv_policy
 
 
 @kv_policy("once")

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.parts.window import query_pass
-from algorithms.kv.policy import (
-    Action,
+from algorithms.kv import (
+    KVCache,
     KVPolicy,
     LayerContext,
     PolicyState,
     Selection,
     Step,
     at_least,
+    kv_policy,
     problems_to_error,
+    top_mask,
 )
-from algorithms.kv.ranking import top_mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.window import query_pass
 from algorithms.kv.run.attention import Visible, attend
 
 
 @kv_policy("oracle", aliases=("topk",))
 class Oracle(KVPolicy):
-    """See the keys with the highest probability for the present query, out of everything that ever came.
+    """Selection of the keys with the highest probability for the present query, out of everything that ever came.
 
     Not a method but a bound: it needs the scores it is meant to save. Several queries of one step share a
     list, chosen by their summed probabilities; so do the query heads of a group.
@@ -36,7 +33,7 @@ class Oracle(KVPolicy):
         Keys seen; the budget when None.
     """
 
-    action: ClassVar[Action] = "visible"
+    action = "visible"
     tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -62,7 +59,7 @@ class _OracleState(PolicyState):
         else:
             visible = Visible(cache.keys, cache.values, cache.positions, cache.valid)
             attended = attend(step.q, step.positions, visible, causal=step.causal, column_sums=True)
-            scores = attended.column_sums.reshape(cache.heads, group, -1).mean(1)
+            scores = attended.asked_sums.reshape(cache.heads, group, -1).mean(1)
         if cache.valid is not None:
             scores = np.where(cache.valid, scores, -np.inf)
         return Selection.of_mask(top_mask(scores, capacity), cache.heads)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from algorithms.kv.cost import CacheShape
-from algorithms.kv.policy import Action, HeadPart, KVPolicy, LayerContext, PolicyState, problems_to_error
-from algorithms.kv.registry import kv_policy
+from algorithms.kv import CacheShape, HeadPart, KVPolicy, LayerContext, PolicyState, Sizes, kv_policy, problems_to_error
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -24,9 +20,10 @@ class PerHead(KVPolicy):
         Index into `policies` for every KV head, the same in all layers; or one such list per layer.
     """
 
-    action: ClassVar[Action] = "evict"
-    requires_budget: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    example = "per_head([h2o,streaming_llm(sink=2,recent=10)],[0,1])"
+    action = "evict"
+    requires_budget = False
+    unites = False
     policies: tuple[KVPolicy, ...] = ()
     assign: tuple[int, ...] | tuple[tuple[int, ...], ...] = ()
 
@@ -40,8 +37,8 @@ class PerHead(KVPolicy):
         problems_to_error(problems)
 
     def _rows(self) -> tuple[tuple[int, ...], ...]:
-        nested = bool(self.assign) and isinstance(self.assign[0], tuple)
-        return self.assign if nested else (self.assign,)
+        nested = tuple(row for row in self.assign if isinstance(row, tuple))
+        return nested or (tuple(index for index in self.assign if isinstance(index, int)),)
 
     def split(self, shape: CacheShape, layer: int) -> tuple[HeadPart, ...]:
         rows = self._rows()
@@ -61,6 +58,15 @@ class PerHead(KVPolicy):
 
     def layers_alike(self) -> bool:
         return len(self._rows()) == 1 and all(policy.layers_alike() for policy in self.policies)
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        assign = ",".join(str(head % 2) for head in range(sizes.kv_heads))
+        return f"{cls.name}([snapkv(window={sizes.window}),streaming_llm],[{assign}])"
+
+    def exact_tokens(self) -> int | None:
+        known = [tokens for tokens in (policy.exact_tokens() for policy in self.policies) if tokens is not None]
+        return min(known, default=None)
 
     def start(self, layer: LayerContext) -> PolicyState:
         raise InputError(Problem("a head split has no state of its own", field="policy"))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from algorithms.kv.budget import KVBudget
-from algorithms.kv.combinators import Wrapper, WrapperState
-from algorithms.kv.policy import LayerContext, PolicyState, problems_to_error
-from algorithms.kv.registry import kv_policy
+from algorithms.kv import (
+    KVBudget,
+    LayerContext,
+    PolicyState,
+    Sizes,
+    Wrapper,
+    WrapperState,
+    kv_policy,
+    problems_to_error,
+)
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -23,6 +29,7 @@ class PerLayer(Wrapper):
         Keys per layer, one number each.
     """
 
+    example = "tova | per_layer([12])"
     tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -39,6 +46,15 @@ class PerLayer(Wrapper):
 
     def layers_alike(self) -> bool:
         return False
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        last = max(1, sizes.layers - 1)
+        tokens = [round(sizes.budget * (1.25 - 0.5 * layer / last)) for layer in range(sizes.layers)]
+        return f"tova | {cls.name}([{','.join(map(str, tokens))}])"
+
+    def exact_tokens(self) -> int:
+        return min(self.tokens)
 
     def start(self, layer: LayerContext) -> PolicyState:
         if len(self.tokens) != layer.shape.layers:

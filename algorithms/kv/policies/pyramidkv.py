@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from algorithms.kv.cache import KVCache
+from algorithms.kv import KVCache, LayerContext, ScoreState, kv_policy
 from algorithms.kv.policies.snapkv import SnapKV, SnapKVState
-from algorithms.kv.policy import LayerContext, ScoreState
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("pyramidkv")
@@ -23,6 +21,7 @@ class PyramidKV(SnapKV):
         the pyramid does not fit; ``factory`` (KVCache-Factory c97f9d7) counts it on top for long prompts.
     """
 
+    example = "pyramidkv(window=2,beta=4)"
     beta: int = 20
     variant: Literal["kvpress", "factory"] = "kvpress"
 
@@ -63,7 +62,7 @@ class _PyramidState(SnapKVState):
     policy: PyramidKV
 
     def capacity(self, cache: KVCache) -> int:
-        budget = self.layer.budget
-        seen = cache.tokens_seen
-        kept = budget.tokens if budget.tokens is not None else seen * budget.fraction_kept
-        return self.policy.layer_tokens(seen, kept, self.layer.layer, self.layer.shape.layers)
+        budget, seen = self.layer.budget, cache.tokens_seen
+        if budget is None:
+            return super().capacity(cache)
+        return self.policy.layer_tokens(seen, budget.keys(seen), self.layer.layer, self.layer.shape.layers)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work, ranking
-from algorithms.kv.parts.pages import PageBounds, page_tokens_mask
-from algorithms.kv.policy import (
-    Action,
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
     PolicyState,
     Selection,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import top_mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.pages import PageBounds, page_tokens_mask
 
 
 @kv_policy("quest")
@@ -43,9 +42,10 @@ class Quest(KVPolicy):
         Newest tokens, always attended.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys"})
-    granularity: ClassVar[int] = 16
-    action: ClassVar[Action] = "visible"
+    example = "quest(page=3,recent=3)"
+    needs = frozenset({"keys"})
+    granularity = 16
+    action = "visible"
     page: int = 16
     pages: int | None = None
     recent: int = 16
@@ -58,6 +58,11 @@ class Quest(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.page + self.recent
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        part = sizes.part(4, 16)
+        return f"{cls.name}(page={part},recent={part})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return QuestState(self, layer)
@@ -82,7 +87,8 @@ class QuestState(PolicyState):
         grouped = q.reshape(cache.heads, -1, q.shape[-1])
         best = np.maximum(grouped, 0) @ high.swapaxes(1, 2)
         best += np.minimum(grouped, 0) @ low.swapaxes(1, 2)
-        return best.sum(1) * (cache.heads / q.shape[0])
+        found: Array = best.sum(1) * (cache.heads / q.shape[0])
+        return found
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         page, recent = self.policy.page, self.policy.recent
@@ -108,7 +114,7 @@ class QuestState(PolicyState):
                 barrier="group" if shape.group > 1 else "none",
             )
         )
-        self.spend(ranking("choose pages", shape.kv_heads, pages, kept, "before", "none"))
+        self.spend(ranking_work("choose pages", shape.kv_heads, pages, kept, "before", "none"))
 
     def state_bytes(self, cache: KVCache) -> float:
         pages = -(-cache.lengths // self.policy.page)

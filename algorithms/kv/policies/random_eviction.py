@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
     ScoreState,
     Step,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("random")

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work, ranking
-from algorithms.kv.parts.blocks import BlockMemory
-from algorithms.kv.parts.pages import segment_means
-from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    Action,
-    HeadScope,
+from algorithms.kv import (
+    Array,
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Placement,
     PolicyState,
     Selection,
+    Sizes,
     Step,
+    Work,
     at_least,
+    kv_policy,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import IntArray, top_mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.blocks import BlockMemory
+from algorithms.kv.parts.pages import segment_means
 
 
 @kv_policy("rekv")
@@ -46,11 +45,12 @@ class ReKV(KVPolicy):
         Window while encoding.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "grid"})
-    heads: ClassVar[HeadScope] = "layer"
-    action: ClassVar[Action] = "place"
-    granularity: ClassVar[int] = 196
-    requires_budget: ClassVar[bool] = False
+    example = "rekv(frame=4,frames=none,local=8)"
+    needs = frozenset({"keys", "grid"})
+    heads = "layer"
+    action = "place"
+    granularity = 196
+    requires_budget = False
     frame: int = 196
     frames: int | None = 64
     local: int = 15000
@@ -60,6 +60,16 @@ class ReKV(KVPolicy):
 
     def least_tokens(self) -> int:
         return 2 * self.frame
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(frame={sizes.frame},frames=none,local={sizes.budget})"
+
+    def exact_tokens(self) -> int:
+        return self.local
+
+    def spare_tokens(self) -> int:
+        return self.local + self.frame  # the window while encoding, and the frame that is still arriving
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _ReKVState(self, layer)
@@ -95,12 +105,12 @@ class _ReKVState(PolicyState):
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         if step.phase in ("prefill", "frame"):
             return self._window(step, cache)
-        frames = 0 if self._means is None else self._means.shape[1]
-        wanted = self._wanted(cache)
-        if frames <= wanted:
+        means, wanted = self._means, self._wanted(cache)
+        if means is None or means.shape[1] <= wanted:
             return None
+        frames = means.shape[1]
         if step.question or self._chosen is None:
-            self._chosen = self._ask(step, frames, wanted)
+            self._chosen = self._ask(step, means, wanted)
             self._memory.fetch(self, [self._chosen.tolist()], step)
         mask = np.ones(cache.count, bool)
         mask[: frames * self.policy.frame] = np.repeat(np.isin(np.arange(frames), self._chosen), self.policy.frame)
@@ -112,10 +122,10 @@ class _ReKVState(PolicyState):
             return None
         return Selection.of_mask((np.arange(cache.count) >= start)[None], cache.heads)
 
-    def _ask(self, step: Step, frames: int, wanted: int) -> IntArray:
-        shape = self.layer.shape
+    def _ask(self, step: Step, means: Array, wanted: int) -> IntArray:
+        shape, frames = self.layer.shape, means.shape[1]
         query = step.q.mean(1).reshape(shape.kv_heads, -1, step.q.shape[-1]).sum(1)
-        scores = np.einsum("hfd,hd->f", self._means, query)
+        scores = np.einsum("hfd,hd->f", means, query)
         self.spend(
             Work(
                 "frame scores",
@@ -126,7 +136,7 @@ class _ReKVState(PolicyState):
                 barrier="layer",
             )
         )
-        self.spend(ranking("choose frames", 1, frames, wanted, "before", "layer"))
+        self.spend(ranking_work("choose frames", 1, frames, wanted, "before", "layer"))
         return np.flatnonzero(top_mask(scores[None], wanted)[0])
 
     def fast_tokens(self, cache: KVCache) -> IntArray:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.cost import CacheShape, Work, ranking
+from algorithms.kv import (
+    CacheShape,
+    IntArray,
+    KVCache,
+    KVPolicy,
+    LayerContext,
+    Placement,
+    PolicyState,
+    Selection,
+    Sizes,
+    Step,
+    Work,
+    at_least,
+    kv_policy,
+    problems_to_error,
+    ranking_work,
+)
 from algorithms.kv.parts.blocks import BlockMemory
 from algorithms.kv.parts.clusters import Clusters, WaveIndex, segment_kmeans
 from algorithms.kv.parts.shared import SharedWork
-from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    Action,
-    Exactness,
-    KVPolicy,
-    LayerContext,
-    Need,
-    PolicyState,
-    Selection,
-    Step,
-    at_least,
-    problems_to_error,
-)
-from algorithms.kv.ranking import IntArray
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("retroinfer")
@@ -50,19 +48,20 @@ class RetroInfer(KVPolicy):
     segment
         Keys clustered together.
     iterations
-        Of k-means.
+        Iterations of k-means.
     update
         New tokens between two additions to the index.
     cached
         Clusters kept in the fast tier, as a multiple of those retrieved.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    action: ClassVar[Action] = "place"
-    exactness: ClassVar[Exactness] = "bounded"
-    granularity: ClassVar[int] = 16
-    requires_budget: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    example = "retroinfer(sink=1,local=2,cluster=2,segment=8,update=2,iterations=3)"
+    needs = frozenset({"keys", "values"})
+    action = "place"
+    exactness = "bounded"
+    granularity = 16
+    requires_budget = False
+    unites = False
     sink: int = 4
     local: int = 64
     retrieve: float = 0.018
@@ -94,6 +93,10 @@ class RetroInfer(KVPolicy):
 
     def share(self, shape: CacheShape) -> object:
         return SharedWork[Clusters]()
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(local={sizes.part(8, 64)},cluster={sizes.part(8, 16)})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _RetroState(self, layer)
@@ -162,7 +165,7 @@ class _RetroState(PolicyState):
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
         p = self.policy
-        if self.index.clusters == 0 or step.phase == "prefill":
+        if self.memory is None or step.phase == "prefill":  # nothing was indexed yet, or all is seen
             return None
         rank = self.index.rank(step.q)
         exact, estimated = self._zones(rank)
@@ -215,7 +218,7 @@ class _RetroState(PolicyState):
             )
         )
         kept = exact + estimated
-        self.spend(ranking("choose clusters", shape.kv_heads, clusters, kept, "before", "none"))
+        self.spend(ranking_work("choose clusters", shape.kv_heads, clusters, kept, "before", "none"))
         # an estimated cluster costs its centroid, its sum of values and its size
         row_bytes = shape.token_bytes + 4
         self.spend(Work("estimation zone", read_bytes=shape.kv_heads * estimated * row_bytes, moment="fused"))
@@ -223,7 +226,8 @@ class _RetroState(PolicyState):
     def fast_tokens(self, cache: KVCache) -> IntArray:
         steady = self.policy.sink + cache.count - self.policy.sink - self.index.tokens
         held = 0 if self.memory is None else self.memory.tiers.fast_blocks() * self.policy.cluster
-        return np.minimum(np.zeros(cache.heads, np.int64) + steady + held, cache.count)
+        found: IntArray = np.minimum(np.zeros(cache.heads, np.int64) + steady + held, cache.count)
+        return found
 
     def state_bytes(self, cache: KVCache) -> float:
         shape = self.layer.shape

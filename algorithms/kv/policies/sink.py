@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    KVCache,
     KVPolicy,
     LayerContext,
+    Mask,
     PolicyState,
+    Sizes,
     Step,
     at_least,
+    kv_policy,
     oldest,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("sink")
@@ -26,6 +27,7 @@ class Sink(KVPolicy):
         Tokens kept.
     """
 
+    example = "sink(2)"
     tokens: int = 4
 
     def __post_init__(self) -> None:
@@ -33,6 +35,10 @@ class Sink(KVPolicy):
 
     def fixed_tokens(self) -> int | None:
         return self.tokens
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(4) + window({sizes.budget - 4})"
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _SinkState(self, layer)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.cost import SCORE_BYTES, ranking
-from algorithms.kv.policy import (
-    HeadScope,
+from algorithms.kv import (
+    SCORE_BYTES,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Step,
     at_least,
+    kv_policy,
     newest,
     oldest,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -44,8 +42,9 @@ class SirLLM(KVPolicy):
         Factor on all stored values every time room is made (0.7, 0.9 or 1 in the paper's tasks).
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"logits"})
-    heads: ClassVar[HeadScope] = "model"
+    example = "sirllm(sink=2)"
+    needs = frozenset({"logits"})
+    heads = "model"
     sink: int = 4
     recent: int = 0
     entropy: int | None = None
@@ -80,7 +79,7 @@ class _SirState(PolicyState):
         stored = self.column(cache, "information")
         listed = capacity - self.policy.sink - self.policy.recent - coming
         chosen = top_mask(np.asarray(stored[:1]), max(0, listed)) | oldest(cache, self.policy.sink)[:1]
-        self.spend(ranking("choose tokens", 1, cache.count, max(1, listed), "before", "host"))
+        self.spend(ranking_work("choose tokens", 1, cache.count, max(1, listed), "before", "host"))
         room = max(0, capacity - coming)
         if chosen.sum() > room:
             chosen = chosen & top_mask(np.where(chosen, np.arange(cache.count, dtype=float), -np.inf), room)

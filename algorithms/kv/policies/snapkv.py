@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.parts.window import RecentQueries
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
-    Schedule,
+    Mask,
     ScoreState,
+    Sizes,
     Step,
     at_least,
+    group_reduce,
+    kv_policy,
     newest,
+    pool,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask, group_reduce, pool
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.window import RecentQueries
 from hwmodels.reading.errors import Problem
 
 
@@ -42,11 +44,12 @@ class SnapKV(KVPolicy):
     kernel, pooling
         Odd width and kind of the pooling, ``avgpool`` (zero padding counts) or ``maxpool``.
     aggregate
-        Over the query heads of a group: ``mean``, ``max`` or ``sum``, before pooling.
+        Reduction over the query heads of a group before pooling: ``mean``, ``max`` or ``sum``.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"window_probs"})
-    schedule: ClassVar[Schedule] = "prefill"
+    example = "snapkv(window=3,kernel=3)"
+    needs = frozenset({"window_probs"})
+    schedule = "prefill"
     tokens: int | None = None
     window: int = 32
     kernel: int = 5
@@ -64,6 +67,10 @@ class SnapKV(KVPolicy):
 
     def least_tokens(self) -> int:
         return self.window + 1
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(window={sizes.window})"
 
     def start(self, layer: LayerContext) -> ScoreState:
         return SnapKVState(self, layer)

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache, Span
-from algorithms.kv.cost import CacheShape, Work, ranking
+from algorithms.kv import (
+    Array,
+    CacheShape,
+    IntArray,
+    KVCache,
+    KVPolicy,
+    LayerContext,
+    Mask,
+    Placement,
+    PolicyState,
+    Selection,
+    Span,
+    Step,
+    Work,
+    at_least,
+    indices_of,
+    kv_policy,
+    problems_to_error,
+    ranking_work,
+    top_mask,
+)
 from algorithms.kv.parts.blocks import BlockMemory
 from algorithms.kv.parts.quantize import low_bit_bytes, quantize_rows
 from algorithms.kv.parts.shared import SharedWork
-from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    Action,
-    Exactness,
-    KVPolicy,
-    LayerContext,
-    Need,
-    PolicyState,
-    Selection,
-    Step,
-    at_least,
-    problems_to_error,
-)
-from algorithms.kv.ranking import IntArray, Mask, indices_of, top_mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("specache")
@@ -42,16 +46,18 @@ class SpeCache(KVPolicy):
     Parameters
     ----------
     bits, group, residual
-        Of the copy.
+        Bits, numbers per scale, and newest tokens left out of the copy.
     top
         Keys fetched per KV head and step.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"keys", "values"})
-    action: ClassVar[Action] = "place"
-    exactness: ClassVar[Exactness] = "bounded"
-    requires_budget: ClassVar[bool] = False
-    unites: ClassVar[bool] = False
+    example = "specache(group=4,residual=2,top=2)"
+    budgeted = False
+    needs = frozenset({"keys", "values"})
+    action = "place"
+    exactness = "bounded"
+    requires_budget = False
+    unites = False
     bits: int = 1
     group: int = 64
     residual: int = 64
@@ -62,6 +68,9 @@ class SpeCache(KVPolicy):
 
     def share(self, shape: CacheShape) -> object:
         return SharedWork[Array]()
+
+    def exact_tokens(self) -> int:
+        return self.residual + self.group - 1
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _SpeCacheState(self, layer)
@@ -106,14 +115,14 @@ class _SpeCacheState(PolicyState):
         return fresh if copy is None else np.concatenate([copy, fresh], 1)
 
     def select(self, step: Step, cache: KVCache) -> Selection | None:
-        if step.phase == "prefill" or self.coded == 0:
+        if step.phase == "prefill" or self._keys is None:
             return None
         fetched = self._fetched
         arrived = 0 if fetched is None else np.count_nonzero(fetched)
-        self._guess(step, cache)
+        self._guess(step, cache, self._keys)
         share = (self.coded * cache.heads - arrived) / (cache.count * cache.heads)
         self.token_bytes = self.layer.shape.token_bytes * (1 - share) + self._low_token_bytes() * share
-        if not self.layer.outputs:
+        if self._values is None:  # no outputs are wanted
             return None
         low = np.zeros((cache.heads, cache.count), bool)
         low[:, : self.coded] = True
@@ -125,18 +134,18 @@ class _SpeCacheState(PolicyState):
         index = np.broadcast_to(np.arange(cache.count), (cache.heads, cache.count))
         return Selection(index, cache.lengths.copy(), keys=keys, values=values)
 
-    def _guess(self, step: Step, cache: KVCache) -> None:
-        """Pick and fetch what the next step will need."""
+    def _guess(self, step: Step, cache: KVCache, copy: Array) -> None:
+        """Pick and fetch what the next step will need, by its keys in the low-bit copy."""
         guess = step.q[:, -1] if step.next_q is None else step.next_q
         shape, coded = self.layer.shape, self.coded
         grouped = guess.reshape(cache.heads, -1, guess.shape[-1])
-        self._fetched = top_mask(_mean_probability(grouped, self._keys), min(self.policy.top, coded))
+        self._fetched = top_mask(_mean_probability(grouped, copy), min(self.policy.top, coded))
         chosen, lengths = indices_of(self._fetched)
         self._memory.fetch(self, [row[:n].tolist() for row, n in zip(chosen, lengths, strict=True)], step, ahead=1)
         rows = shape.query_heads * coded
         width = shape.head_dim + shape.value_dim
         self.spend(Work("speculative row", macs=rows * width, exps=rows, moment="fused"))
-        self.spend(ranking("choose keys", shape.kv_heads, coded, self.policy.top, "after", "none"))
+        self.spend(ranking_work("choose keys", shape.kv_heads, coded, self.policy.top, "after", "none"))
 
     def _low_token_bytes(self) -> float:
         shape = self.layer.shape
@@ -156,4 +165,5 @@ def _mean_probability(q: Array, keys: Array) -> Array:
     if logits.shape[1] == 1:
         return logits[:, 0]
     weight = np.exp(logits - logits.max(-1, keepdims=True))
-    return (weight / weight.sum(-1, keepdims=True)).mean(1)
+    found: Array = (weight / weight.sum(-1, keepdims=True)).mean(1)
+    return found

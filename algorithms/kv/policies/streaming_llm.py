@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.cost import Work
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
+    Mask,
     PolicyState,
     Step,
+    Work,
     at_least,
+    kv_policy,
     newest,
     oldest,
     problems_to_error,
 )
-from algorithms.kv.ranking import IntArray, Mask
-from algorithms.kv.registry import kv_policy
+from hwmodels.reading.errors import InputError, Problem
 
 
 @kv_policy("streaming_llm", aliases=("streaming",))
@@ -38,6 +40,7 @@ class StreamingLLM(KVPolicy):
         Whether keys are rotated every step.
     """
 
+    example = "streaming_llm(sink=2)"
     sink: int = 4
     recent: int | None = None
     rotate: bool = True
@@ -54,8 +57,15 @@ class StreamingLLM(KVPolicy):
     def kept_for(self, length: int, coming: int) -> IntArray:
         """Ranks kept of a cache of `length` keys when room is made for `coming` tokens before a prompt.
 
-        The published chat example evicts so once per prompt instead of once per token; `recent` must be set.
+        The published chat example evicts so once per prompt instead of once per token.
+
+        Raises
+        ------
+        InputError
+            If `recent` is not set.
         """
+        if self.recent is None:
+            raise InputError(Problem("must be set to make room before a prompt", field=f"policy.{self.name}.recent"))
         ranks = np.arange(length)
         if length + coming <= self.sink + self.recent:
             return ranks

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.policy import (
-    HeadScope,
+from algorithms.kv import (
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
+    Sizes,
     Step,
     at_least,
+    kv_policy,
     problems_to_error,
 )
-from algorithms.kv.ranking import IntArray, Mask
-from algorithms.kv.registry import kv_policy
 
 TEXT, VISION = 0, 1
 
@@ -38,8 +36,9 @@ class StreamingVLM(KVPolicy):
         Newest vision tokens; the rest of the budget when None.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"modality"})
-    heads: ClassVar[HeadScope] = "model"
+    example = "streaming_vlm(text_sink=2,text_window=5)"
+    needs = frozenset({"modality"})
+    heads = "model"
     text_sink: int = 512
     text_window: int = 512
     vision_window: int | None = None
@@ -53,6 +52,14 @@ class StreamingVLM(KVPolicy):
         return self.text_sink + self.text_window + self.vision_window
 
     def least_tokens(self) -> int:
+        return self.text_sink + self.text_window
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        part = sizes.budget // 4
+        return f"{cls.name}(text_sink={part},text_window={part})"
+
+    def exact_tokens(self) -> int:
         return self.text_sink + self.text_window
 
     def start(self, layer: LayerContext) -> PolicyState:
@@ -85,12 +92,13 @@ class _ModalityState(PolicyState):
             window = capacity - p.text_sink - p.text_window
         ordinal = self.column(cache, "ordinal", 0, np.int64)[0]
         stays = np.where(vision, _from_newest(vision) < window, _from_newest(~vision) < p.text_window)
-        return (stays | (~vision & (ordinal < p.text_sink)))[None]
+        kept: Mask = (stays | (~vision & (ordinal < p.text_sink)))[None]
+        return kept
 
     def state_bytes(self, cache: KVCache) -> float:
         return cache.count / 8
 
 
 def _from_newest(marked: Mask) -> IntArray:
-    """Of each key, how many marked ones came after it."""
+    """Number of marked keys that came after each key."""
     return np.cumsum(marked[::-1])[::-1] - marked

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import Work, ranking
-from algorithms.kv.parts.window import RecentQueries
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    Array,
+    IntArray,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
+    Sizes,
     Step,
+    Work,
     at_least,
+    group_reduce,
+    kv_policy,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import IntArray, Mask, group_reduce, top_mask
-from algorithms.kv.registry import kv_policy
+from algorithms.kv.parts.window import RecentQueries
 
 
 @kv_policy("streammem_like")
 class StreamMemLike(KVPolicy):
-    """After StreamMem (Yang et al. 2025, arXiv:2508.15717): a fixed budget, cut after every clip.
+    """Modelled after StreamMem (Yang et al. 2025, arXiv:2508.15717): a fixed budget, cut after every clip.
 
     From the abstract: near-duplicate frames are dropped, keys are scored by attention from the tokens of the
     chat template as a generic query, the best stay, and each frame keeps a prototype, an attention-weighted
@@ -46,7 +49,8 @@ class StreamMemLike(KVPolicy):
         Cosine above which a frame repeats the one before.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"window_probs", "keys", "values", "grid"})
+    example = "streammem_like(frame=4,queries=3)"
+    needs = frozenset({"window_probs", "keys", "values", "grid"})
     tokens: int | None = None
     frame: int = 196
     queries: int = 16
@@ -60,6 +64,13 @@ class StreamMemLike(KVPolicy):
 
     def least_tokens(self) -> int:
         return 4
+
+    @classmethod
+    def sized(cls, sizes: Sizes) -> str:
+        return f"{cls.name}(frame={sizes.frame})"
+
+    def spare_tokens(self) -> int:
+        return self.frame - 1
 
     def start(self, layer: LayerContext) -> PolicyState:
         return _StreamMemState(self, layer)
@@ -124,7 +135,7 @@ class _StreamMemState(PolicyState):
     def _charge(self, cache: KVCache, capacity: int) -> None:
         shape, keys = self.layer.shape, int(cache.lengths.sum())
         self.spend(self._recent.work(self.layer, cache))
-        self.spend(ranking("choose keys", cache.heads, cache.count, capacity, "after", "none"))
+        self.spend(ranking_work("choose keys", cache.heads, cache.count, capacity, "after", "none"))
         lost = keys - capacity * cache.heads
         width = shape.head_dim + shape.value_dim
         self.spend(Work("merge prototypes", macs=lost * width, read_bytes=lost * shape.token_bytes))

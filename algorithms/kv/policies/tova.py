@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.policy import (
-    HeadScope,
+from algorithms.kv import (
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     ScoreState,
     Seen,
     Step,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("tova")
@@ -38,8 +35,8 @@ class Tova(KVPolicy):
         Keep the newest key whatever its probability, as kvpress does.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"last_probs"})
-    heads: ClassVar[HeadScope] = "layer"
+    needs = frozenset({"last_probs"})
+    heads = "layer"
     tokens: int | None = None
     force_last: bool = False
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from algorithms.kv.cache import KVCache
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    KVCache,
     KVPolicy,
     LayerContext,
+    Mask,
     PolicyState,
     Step,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
 )
-from algorithms.kv.ranking import Mask
-from algorithms.kv.registry import kv_policy
 
 
 @kv_policy("window", aliases=("sliding_window", "recent"))

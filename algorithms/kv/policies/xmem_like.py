@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from algorithms.kv.cache import Array, KVCache
-from algorithms.kv.cost import SCORE_BYTES, Work, ranking
-from algorithms.kv.policy import (
+from algorithms.kv import (
+    SCORE_BYTES,
+    Array,
+    KVCache,
     KVPolicy,
     LayerContext,
-    Need,
+    Mask,
     PolicyState,
     Seen,
     Step,
+    Work,
     at_least,
+    kv_policy,
     newest,
     problems_to_error,
+    ranking_work,
+    top_mask,
 )
-from algorithms.kv.ranking import Mask, top_mask
-from algorithms.kv.registry import kv_policy
 from hwmodels.reading.errors import Problem
 
 
 @kv_policy("xmem_like")
 class XMemLike(KVPolicy):
-    """After XMem (Cheng and Schwing 2022, arXiv:2207.07115): consolidate by usage, forget the least used.
+    """Modelled after XMem (Cheng and Schwing 2022, arXiv:2207.07115): consolidate by usage, forget the least used.
 
     Keys outside the working memory compete by usage, the probability they received per query that saw them.
     A key that wins for the first time becomes a prototype: its value is replaced by the mean of the values
@@ -41,7 +42,7 @@ class XMemLike(KVPolicy):
         Share of them that is the newest keys, unchanged.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"col_sums", "keys", "values"})
+    needs = frozenset({"col_sums", "keys", "values"})
     tokens: int | None = None
     working_share: float = 0.5
 
@@ -80,7 +81,7 @@ class _XMemState(PolicyState):
         first_time = chosen & (prototype == 0)
         self._potentiate(cache, first_time, ~fresh)
         prototype[first_time] = 1
-        self.spend(ranking("choose prototypes", cache.heads, cache.count - working, capacity, "after", "none"))
+        self.spend(ranking_work("choose prototypes", cache.heads, cache.count - working, capacity, "after", "none"))
         return fresh | chosen
 
     def _potentiate(self, cache: KVCache, first_time: Mask, candidates: Mask) -> None:
@@ -110,4 +111,5 @@ class _XMemState(PolicyState):
 def _mix(keys: Array, values: Array, chosen: Mask, candidates: Mask) -> Array:
     logits = keys[chosen] @ keys[candidates].T / np.sqrt(keys.shape[1])
     weight = np.exp(logits - logits.max(1, keepdims=True))
-    return weight @ values[candidates] / weight.sum(1, keepdims=True)
+    merged: Array = weight @ values[candidates] / weight.sum(1, keepdims=True)
+    return merged

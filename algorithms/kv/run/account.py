@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,13 +13,17 @@ from algorithms.kv.cost import (
     Copy,
     Occupancy,
     Read,
-    Runs,
     ScoreExport,
     StepCost,
+    Transfer,
+    Work,
     Write,
 )
-from algorithms.kv.policy import Need, PolicyState, Selection, Step
+from algorithms.kv.layer import Need
+from algorithms.kv.policy import PolicyState
 from algorithms.kv.ranking import IntArray
+from algorithms.kv.run.runs import Runs
+from algorithms.kv.step import Selection, Step
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ class Accounting:
         Whether a page holds the slots of all heads (as vLLM's do), so that it is free only when no head
         needs it.
     layout
-        Treatment of holes, see `kv_cache.Layout`.
+        Treatment of holes, see `algorithms.kv.cache.Layout`.
     tier
-        Where the cache lies when no placement says otherwise.
+        Tier that the cache lies in when no placement says otherwise.
     """
 
     page_tokens: int = 16
@@ -47,16 +51,16 @@ class Accounting:
 
 @dataclass(eq=False)
 class HeadRecord:
-    """What one part of a layer did in a step; filled in by the stream.
+    """Record of what one part of a layer did in a step; filled in by the stream.
 
     Parameters
     ----------
     heads
         KV heads of the part.
     state, cache
-        Its policy state and cache.
+        Policy state and cache of the part.
     selection
-        What its queries saw.
+        Keys that its queries saw.
     attended, new_attended
         Keys read per head, and how many of them arrived in this step.
     written
@@ -64,9 +68,9 @@ class HeadRecord:
     answered
         Positions of the queries answered.
     dropped
-        Evictions.
+        Evictions of the step.
     wanted
-        What the policy looked at in this step.
+        Things that the policy looked at in this step.
     """
 
     heads: IntArray
@@ -78,10 +82,10 @@ class HeadRecord:
     runs: Runs
     written: IntArray
     answered: IntArray
-    dropped: list[Dropped] = field(default_factory=list)
-    wanted: frozenset[Need] = frozenset()
-    output: Array | None = None
-    positions: IntArray | None = None
+    dropped: list[Dropped]
+    wanted: frozenset[Need]
+    output: Array | None
+    positions: IntArray
 
     @classmethod
     def of(
@@ -118,7 +122,7 @@ class HeadRecord:
 
 
 def _runs_of_all(cache: KVCache) -> Runs:
-    """All live slots in slot order, which attention may read in any order it likes."""
+    """Runs of all live slots in slot order, which attention may read in any order it likes."""
     if cache.intact or cache.layout != "slots":
         return Runs.contiguous(cache.lengths)
     slots = cache.slots
@@ -142,7 +146,9 @@ def step_cost(
     attended = np.zeros(shape.kv_heads, np.int64)
     resident = np.zeros(shape.kv_heads, np.int64)
     pairs = 0
-    work, transfers, hits, misses = [], [], 0, 0
+    work: list[Work] = []
+    transfers: list[Transfer] = []
+    hits = misses = 0
     for record in records:
         attended[record.heads] = record.attended
         resident[record.heads] = record.cache.lengths

@@ -39,7 +39,7 @@ class Summaries:
 
 @dataclass(frozen=True, eq=False)
 class Visible:
-    """What queries attend to.
+    """Keys and values that queries attend to.
 
     Parameters
     ----------
@@ -85,13 +85,20 @@ class Attended:
     last_probabilities
         Probabilities of the last query: `(query_heads, n)`; None unless asked for.
     log_sum_exp
-        Of all logits: `(query_heads, m)`.
+        Log of the sum of exponentials of all logits: `(query_heads, m)`.
     """
 
     output: Array
     column_sums: Array | None
     last_probabilities: Array | None
     log_sum_exp: Array
+
+    @property
+    def asked_sums(self) -> Array:
+        """`column_sums` of those that asked for them; raises RuntimeError for others."""
+        if self.column_sums is None:
+            raise RuntimeError("column sums were not asked for")
+        return self.column_sums
 
 
 def attend(
@@ -160,7 +167,7 @@ def _logits(q: Array, keys: Array, bias: Array | None) -> Array:
     """`(kv_heads, group, m, n)` of `q.k / sqrt(d) + bias`."""
     kv_heads, group, m, head_dim = q.shape
     flat = q.reshape(kv_heads, group * m, head_dim) / np.sqrt(head_dim).astype(q.dtype)
-    logits = (flat @ keys.swapaxes(1, 2)).reshape(kv_heads, group, m, -1)
+    logits: Array = (flat @ keys.swapaxes(1, 2)).reshape(kv_heads, group, m, -1)
     if bias is not None:
         logits += bias[:, None, None, :]
     return logits

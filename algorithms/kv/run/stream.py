@@ -8,29 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import Array, Dropped, KVCache
 from algorithms.kv.cost import CacheShape, StackCost, StepCost
+from algorithms.kv.layer import LayerContext, Need, Schedule
 from algorithms.kv.placement import Placement
-from algorithms.kv.policy import (
-    HeadPart,
-    KVPolicy,
-    LayerContext,
-    Need,
-    PolicyState,
-    Schedule,
-    Seen,
-    Selection,
-    Step,
-)
+from algorithms.kv.policy import HeadPart, KVPolicy, PolicyState
 from algorithms.kv.ranking import IntArray, Mask
 from algorithms.kv.run.account import Accounting, HeadRecord, step_cost
 from algorithms.kv.run.attention import Attended, Visible, attend
-from algorithms.kv.step import StepDetails
+from algorithms.kv.step import Seen, Selection, Step, StepDetails
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -47,7 +38,7 @@ class StepResult:
     selected
         Positions each KV head attended, ascending.
     cost
-        What it took.
+        Cost of the step.
     """
 
     output: Array | None
@@ -79,13 +70,14 @@ class _Part:
         return self.when == "step" or step.phase == "prefill"
 
     def wanted(self, step: Step) -> frozenset[Need]:
-        """What the policy looks at in this step."""
+        """Things that the policy looks at in this step."""
         return self.state.policy.wanted() if self.learns(step) else frozenset()
 
     def query_rows(self, step: Step) -> IntArray:
         """Rows of `step.q` that belong to these heads; `q` may have fewer heads per group than the model."""
         group = step.q.shape[0] // step.k.shape[0]
-        return (self.heads[:, None] * group + np.arange(group)).ravel()
+        rows: IntArray = (self.heads[:, None] * group + np.arange(group)).ravel()
+        return rows
 
     def narrow(self, step: Step) -> Step:
         """The step as these heads see it."""
@@ -107,7 +99,7 @@ class KVStream:
     Parameters
     ----------
     policy
-        What is kept and seen.
+        Policy that says what is kept and seen.
     shape
         Heads and widths. Accounting uses these even when the arrays handed to `step` are narrower.
     budget
@@ -125,11 +117,11 @@ class KVStream:
     source
         Whole key and value streams; see `KVCache`.
     seed
-        Of everything random in the policy.
+        Seed of everything random in the policy.
     context_tokens
         Length the stream will reach, to refuse a budget above it.
     shared
-        What the states of all layers have in common; made here when None.
+        Object that the states of all layers have in common; made here when None.
     head_labels
         Names of the KV heads that randomness is tied to; their numbers when None.
 
@@ -223,7 +215,13 @@ class KVStream:
     # running
 
     def prefill(
-        self, q: Array, k: Array, v: Array, chunk: int | None = None, **details: Array | None
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        chunk: int | None = None,
+        information: Array | None = None,
+        modality: IntArray | None = None,
     ) -> list[StepResult]:
         """A prompt, in one causal pass or in chunks; the last one ends the prefill.
 
@@ -238,7 +236,8 @@ class KVStream:
                 v[:, start : start + chunk],
                 phase="prefill",
                 closes=start + chunk >= total,
-                **{name: None if value is None else value[start : start + chunk] for name, value in details.items()},
+                information=None if information is None else information[start : start + chunk],
+                modality=None if modality is None else modality[start : start + chunk],
             )
             for start in range(0, total, chunk)
         ]
@@ -339,7 +338,7 @@ class KVStream:
 
 
 def _visible(cache: KVCache, selection: Selection | None) -> Visible:
-    """What the queries see, from the cache and the selection."""
+    """Keys that the queries see, from the cache and the selection."""
     bias = cache.column("bias") if cache.has("bias") else None
     weight = cache.column("value_weight") if cache.has("value_weight") else None
     if selection is None:
@@ -381,13 +380,25 @@ def _check_mask(mask: Mask, part: _Part) -> None:
         raise InputError(Problem(f"keep of KV policy {name!r} must return None or {expected}, it returned {found}"))
 
 
+class StreamOptions(TypedDict, total=False):
+    """Options that `KVStack` hands on to the streams of its layers, see `KVStream`."""
+
+    accounting: Accounting | None
+    placement: Placement | None
+    when: Schedule | None
+    outputs: bool
+    seed: int
+    context_tokens: int | None
+    head_labels: Sequence[int] | None
+
+
 class KVStack:
     """The layers of a model, stepped together.
 
     Parameters
     ----------
     policy, shape
-        As for `KVStream`; `shape.layers` layers are made.
+        Policy and shape as of `KVStream`; `shape.layers` layers are made.
     budget
         Keys per head and layer.
     **options
@@ -400,8 +411,8 @@ class KVStack:
         shape: CacheShape,
         budget: KVBudget | None = None,
         *,
-        source: tuple[Array, Array] | Sequence[tuple[Array, Array]] | None = None,
-        **options: object,
+        source: tuple[Array, Array] | list[tuple[Array, Array]] | None = None,
+        **options: Unpack[StreamOptions],
     ) -> None:
         shared = policy.share(shape)
         sources = source if isinstance(source, list) else [source] * shape.layers

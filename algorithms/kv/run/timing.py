@@ -1,4 +1,4 @@
-"""What a policy costs per step at a long context, without a prompt's worth of attention.
+"""Cost of a policy per step at a long context, without a prompt's worth of attention.
 
 A timing run drives the very policies of a quality run over a surrogate stream: keys, values and queries of
 eight numbers per head with sinks, heavy keys and locality, one for all layers, whose queries differ. The
@@ -19,8 +19,9 @@ import numpy as np
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import Array
 from algorithms.kv.cost import CacheShape, StackCost
+from algorithms.kv.layer import Schedule
 from algorithms.kv.placement import Placement
-from algorithms.kv.policy import KVPolicy, Schedule
+from algorithms.kv.policy import KVPolicy
 from algorithms.kv.ranking import IntArray
 from algorithms.kv.run.account import Accounting
 from algorithms.kv.run.stream import KVStack, StepResult, stack_cost
@@ -54,11 +55,11 @@ class SurrogateStream:
     heads
         KV heads; there is one query per KV head.
     tokens
-        Length.
+        Length of the stream.
     layers
         Layers that ask their own queries of the same keys.
     seed
-        Of everything.
+        Seed of everything.
     """
 
     def __init__(self, heads: int, tokens: int, layers: int, seed: int = 0) -> None:
@@ -89,10 +90,11 @@ class SurrogateStream:
         at = np.linspace(0, knots - 1, tokens)
         low = np.minimum(at.astype(np.int64), knots - 2)
         share = (at - low)[:, None]
-        return ((1 - share) * walk[low] + share * walk[low + 1]).astype(np.float32)[None]
+        drift: Array = ((1 - share) * walk[low] + share * walk[low + 1]).astype(np.float32)[None]
+        return drift
 
     def queries(self, end: int, rows: int) -> list[Array]:
-        """For every layer, `rows` queries `(heads, rows, dim)` of the tokens before `end`."""
+        """Queries of every layer, `rows` of the tokens before `end` each, `(heads, rows, dim)`."""
         heads = len(self.keys)
         follow = 0.5 * self.keys[:, end - rows : end]
         return [
@@ -116,9 +118,9 @@ class TimingOptions:
     when
         Overrides when the policy drops keys.
     seed
-        Of the surrogate stream and of everything random in the policy.
+        Seed of the surrogate stream and of everything random in the policy.
     sampled_layers
-        Where all layers keep and read equally much, so many of them are run (or the next smaller divisor of
+        Layers that are run where all keep and read equally much (or the next smaller divisor of
         their number) and stand for the others in turn; 0 runs every layer.
     """
 
@@ -160,7 +162,7 @@ class TimingRun:
     Parameters
     ----------
     policy, shape, budget
-        As for `KVStack`; `shape.layers` layers.
+        Policy, shape and budget as of `KVStack`; `shape.layers` layers.
     context_tokens
         Tokens before the first step; 0 starts with an empty cache.
     more_tokens
@@ -219,7 +221,7 @@ class TimingRun:
         return self.steps(steps, 1)
 
     def worth(self) -> StepWorth:
-        """What the keys that the last step saw are worth to its last query, over all heads and layers run."""
+        """Worth of the keys that the last step saw to its last query, over all heads and layers run."""
         keys, values = (rows[:, : self._end] for rows in (self._surrogate.keys, self._surrogate.values))
         recalls, errors = [], []
         for q, result in zip(self._queries, self._results, strict=True):

@@ -17,10 +17,11 @@ from studies.points.find import find_algorithm, runs_on_chip
 from studies.points.point import ChipSetting, DesignPoint, Json, Scalar, TensorFile
 
 if TYPE_CHECKING:
-    from algorithms.chip.algorithm import ChipAlgorithm
+    from algorithms.chip.algorithm import TiledAlgorithm
     from algorithms.chip.plan.plan import TilePlan
     from algorithms.chip.plan.profile import KernelProfile
     from algorithms.chip.timing.mapping import ChipRun
+    from algorithms.registry import Parameters
     from algorithms.workload.shape import Workload
 
 LARGEST_CHECKED = 1 << 22
@@ -162,7 +163,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     """
     from algorithms.chip.timing.energy import energy_of
     from algorithms.chip.timing.mapping import time_plan
-    from algorithms.chip.timing.room import check_tensors_fit
+    from algorithms.chip.timing.capacity import check_tensors_fit
 
     started = time.perf_counter()
     algorithm = _chip_algorithm(point)
@@ -207,7 +208,7 @@ def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:
     return dataclasses.replace(setting.profile, next_item=chosen)
 
 
-def _chip_algorithm(point: DesignPoint) -> ChipAlgorithm:
+def _chip_algorithm(point: DesignPoint) -> TiledAlgorithm[Parameters]:
     from algorithms.chip.algorithm import get_chip_algorithm
 
     if not runs_on_chip(find_algorithm(point.algorithm)):

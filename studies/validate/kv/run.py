@@ -12,9 +12,11 @@ from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import KVCache
 from algorithms.kv.cost import CacheShape
 from algorithms.kv.policies.adakv import AdaState
-from algorithms.kv.policy import KVPolicy, PolicyState, ScoreState, Step
+from algorithms.kv.policy import KVPolicy, PolicyState
 from algorithms.kv.run.attention import Visible, attend
 from algorithms.kv.run.stream import KVStream
+from algorithms.kv.score import ScoreState
+from algorithms.kv.step import Step
 from studies.validate.kv.cases import Array, Case, Streams, UnsupportedCaseError
 from studies.validate.kv.compare import TIE, Cut
 

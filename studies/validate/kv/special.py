@@ -19,9 +19,9 @@ from algorithms.kv.policies.infinipot_v import InfiniPotV
 from algorithms.kv.policies.infllm import InfLLM, InfLLMState
 from algorithms.kv.policies.quest import Quest, QuestState
 from algorithms.kv.policies.sirllm import SirLLM
-from algorithms.kv.policy import Step
 from algorithms.kv.run.attention import Visible, attend, merge_partials
 from algorithms.kv.run.stream import KVStack, KVStream
+from algorithms.kv.step import Step
 from studies.validate.kv.cases import Array, Case, UnsupportedCaseError
 from studies.validate.kv.compare import Overlap, kept_rows, overlap_asked
 from studies.validate.kv.run import Computation, doubled, one_shot, set_outputs, shape_of, state_of

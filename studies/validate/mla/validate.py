@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.blocks import get_block
 from algorithms.chip.latent.fit import BlockParameters
 from algorithms.chip.latent.orders import ORDERS
 from algorithms.chip.latent.plan import BlockCounters
@@ -139,7 +139,7 @@ def workload_of(case: MlaCase, dims: Dims) -> Workload:
 
 def counters_of(scheme: str, workload: Workload, chip: Accelerator) -> BlockCounters:
     """What the launches of a plan for `chip` add up to."""
-    block = BLOCKS["block.gqa" if scheme in KV_HEADS else scheme.replace("_", ".", 1)]
+    block = get_block("block.gqa" if scheme in KV_HEADS else scheme.replace("_", ".", 1))
     return block.block_plan(workload, BlockParameters(), chip).counters
 
 

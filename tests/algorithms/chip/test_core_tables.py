@@ -12,7 +12,7 @@ from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.chip.plan.profile import UNFITTED
 from algorithms.chip.timing.core_tables import Place, Places, firing_table
 from algorithms.chip.timing.mapping import time_launch
-from algorithms.chip.timing.pace import Pace
+from algorithms.chip.timing.throughput import Throughput
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 from simulator import Block, FiringTable, Segment, simulate
@@ -24,8 +24,8 @@ STEPS = [
 ]
 
 
-def pace() -> Pace:
-    return Pace.of(Launch("any", (), 0), CHIP, UNFITTED)
+def throughput() -> Throughput:
+    return Throughput.of(Launch("any", (), 0), CHIP, UNFITTED)
 
 
 def some_items(seed: int) -> list[tuple[WorkItem, int]]:
@@ -54,7 +54,7 @@ def start_of(place: Place) -> Segment:
 
 def walked(items: list[tuple[WorkItem, int]], *, before: bool) -> list[Segment]:
     """Every firing of every step, one after the other."""
-    found, at = [], pace()
+    found, at = [], throughput()
     for item, times in items:
         for _ in range(times):
             steps = [step for step, count in item.steps for _ in range(count)] or [TileStep()]
@@ -69,7 +69,7 @@ def walked(items: list[tuple[WorkItem, int]], *, before: bool) -> list[Segment]:
 @pytest.mark.parametrize("seed", range(40))
 def test_a_table_holds_the_firings_of_every_step(seed, before):
     items = some_items(seed)
-    table = firing_table(Places(pace()).work(tuple(items)), tokens_at, start_of if before else None)
+    table = firing_table(Places(throughput()).work(tuple(items)), tokens_at, start_of if before else None)
     assert [replace(run, count=1) for run, count in table.runs() for _ in range(count)] == walked(items, before=before)
     assert all(a != b for block in table.blocks for a, b in zip(block.segments, block.segments[1:], strict=False))
 
@@ -77,7 +77,7 @@ def test_a_table_holds_the_firings_of_every_step(seed, before):
 def test_items_that_differ_in_length_alone_are_one_run():
     """Where neither the first nor the last step of an item stands out."""
     items = tuple((WorkItem(((STEPS[0], count),)), 1) for count in range(1, 100))
-    work = Places(pace()).work(items)
+    work = Places(throughput()).work(items)
     same = firing_table(work, lambda place: Segment(1, (1,), (1,), 1, place.step.scores))
     assert [(len(b.segments), b.loops) for b in same.blocks] == [(1, 1)]
     assert same.firings == sum(range(1, 100))

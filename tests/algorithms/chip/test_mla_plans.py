@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.chip.algorithm import get_chip_algorithm
-from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.algorithm import chip_algorithm_names, get_chip_algorithm
+from algorithms.chip.latent.blocks import get_block
 from algorithms.chip.latent.core import CoreTiles, attention_items, core_shape
 from algorithms.chip.latent.fit import BlockParameters
 from algorithms.chip.latent.fusion import fused_bytes, unfused_bytes
@@ -35,7 +35,7 @@ PHASES = {
 
 
 def block_plan(order, workload, chip=H100, **parameters):
-    block = BLOCKS["block.gqa" if order == "plain" else f"mla.{order}"]
+    block = get_block("block.gqa" if order == "plain" else f"mla.{order}")
     return block.block_plan(workload, BlockParameters(**parameters), chip)
 
 
@@ -104,18 +104,20 @@ def test_counters_do_not_depend_on_tiles(order, inside, rank, sizes, tiles, gemm
 
 
 def test_every_block_is_registered_under_its_name():
-    for name, block in BLOCKS.items():
-        assert type(get_chip_algorithm(name).tiles) is type(block)
+    names = [name for name in chip_algorithm_names() if name.startswith(("mla.", "block."))]
+    assert len(names) == len(ORDERS) + 3
+    for name in names:
+        assert get_block(name) is get_chip_algorithm(name)
 
 
 @pytest.mark.parametrize(("name", "kv_heads"), [("block.mha", 128), ("block.gqa", 8), ("block.mqa", 1)])
 def test_plain_blocks_stand_in_for_latent_ones(name, kv_heads):
     workload = MODELS["v3"].with_(q_len=1, kv_len=512, phase="decode", batch=2)
     layer = workload.with_(latent=None, head_dim=128, v_head_dim=128, kv_heads=kv_heads)
-    counters = BLOCKS[name].block_plan(workload, BlockParameters(), H100).counters
+    counters = get_block(name).block_plan(workload, BlockParameters(), H100).counters
     assert_equals_formulas("plain", layer, counters)
     nothing = (np.empty(0),) * 3
-    q, k, v = BLOCKS[name].prepared(workload.with_(kv_len=40), BlockParameters(), nothing)
+    q, k, v = get_block(name).prepared(workload.with_(kv_len=40), BlockParameters(), nothing)
     assert (q.shape, k.shape, v.shape) == ((2, 128, 1, 128), (2, 128, 40, 128), (2, 128, 40, 128))
     assert len(np.unique(k[0, :, 0, 0])) == kv_heads
 
@@ -141,16 +143,16 @@ def test_expansion_inside_the_attention_makes_each_key_once():
     workload = MODELS["v3"].with_(q_len=64, kv_len=2048, phase="decode", mask="full")
     inside, before = (block_plan("exp", workload, inside=choice, tile_columns=32) for choice in ("always", "never"))
     assert inside.counters.flops == before.counters.flops
-    assert inside.counters.detour_bytes == 0
-    assert before.counters.detour_bytes == 2 * 2 * 2048 * 128 * 256  # bfloat16, written and read
+    assert inside.counters.spill_bytes == 0
+    assert before.counters.spill_bytes == 2 * 2 * 2048 * 128 * 256  # bfloat16, written and read
     made = [step.scores for item, _ in inside.plan.launches[-2].items for step, _ in item.steps]
     assert all(len(products) == 3 for products in made)  # keys, values, scores
 
 
 def test_a_composite_never_leaves_the_cores_unless_too_many_tokens_share_it():
     few, many = (MODELS["v3"].with_(q_len=1, kv_len=512, phase="decode", mask="full", batch=n) for n in (1, 2048))
-    assert block_plan("rc", few).counters.detour_bytes == 0
-    assert block_plan("rc", many).counters.detour_bytes >= 2 * 2 * 128 * 1536 * 512
+    assert block_plan("rc", few).counters.spill_bytes == 0
+    assert block_plan("rc", many).counters.spill_bytes >= 2 * 2 * 128 * 1536 * 512
 
 
 @pytest.mark.parametrize("cores", [1, 7, 132])

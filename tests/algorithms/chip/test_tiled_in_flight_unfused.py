@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from algorithms.chip.algorithm import get_chip_algorithm
-from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.blocks import get_block
 from algorithms.chip.latent.fit import BlockParameters
 from algorithms.chip.plan.in_flight import LEAST_STAGES, Buffers
 from algorithms.chip.plan.kernels import load_kernel
@@ -141,7 +141,7 @@ def test_products_hold_every_tile_and_passes_those_that_wait(decided):
 
 @pytest.mark.parametrize("order", ["mla.seq", "mla.rc", "mla.exp", "mla.rc2"])
 def test_counters_and_useful_work_do_not_depend_on_it(order):
-    block = BLOCKS[order]
+    block = get_block(order)
     few, many = (block.block_plan(LATENT, BlockParameters(stages=stages), V5E) for stages in (2, 12))
     assert few.counters == many.counters
     assert few.plan.launches == many.plan.launches

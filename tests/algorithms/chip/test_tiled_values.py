@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from algorithms.chip.algorithm import ChipAlgorithm, chip_algorithm_names, get_chip_algorithm
+from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm_names, get_chip_algorithm
 from algorithms.chip.attention.flash import softmax_over
 from algorithms.chip.attention.training import TrainingParameters, gradients
 from algorithms.chip.plan.online import merged
@@ -58,7 +58,7 @@ def workload_of(shape: str, mask: str, **changes) -> Workload:
     return Workload(name=shape, phase="prefill", mask=mask, dtype="float16", **fields)
 
 
-def parameters_of(algorithm: ChipAlgorithm, **given):
+def parameters_of(algorithm: TiledAlgorithm, **given):
     known = {field.name for field in dataclasses.fields(algorithm.parameters)}
     return algorithm.parameters(**{name: value for name, value in given.items() if name in known})
 

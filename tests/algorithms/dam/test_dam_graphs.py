@@ -162,7 +162,7 @@ class TestEveryGraph:
 
     def test_it_refuses_a_mask(self, name):
         found = get_algorithm(name)
-        with pytest.raises(InputError, match=rf"^mask: {name} has no mask, every query sees every key$"):
+        with pytest.raises(InputError, match=r"^mask: a graph of DAM has no mask, every query sees every key$"):
             found.build(workload_of(4, mask="causal"), found.parameters())
 
     def test_its_parameters_are_complained_about_together(self, name):
@@ -196,13 +196,13 @@ class TestChannels:
 
 
 def test_a_start_needs_rows_of_one_block():
-    builder = DamBuilder("odd", workload_of(4), DamParameters(), None)
+    builder = DamBuilder(workload_of(4), DamParameters(), None)
     blocks = (Block((Segment(1, (), (1,)),)), Block((Segment(2, (), (1,)),)))
     with pytest.raises(GraphError, match="unit late: a start-up time needs rows of a single block"):
         builder.add(Unit("late", "source", None), Timing(start=3), *blocks)
 
 
 def test_values_need_tensors():
-    builder = DamBuilder("odd", workload_of(4), DamParameters(), None)
-    with pytest.raises(InputError, match="odd was built without tensors"):
+    builder = DamBuilder(workload_of(4), DamParameters(), None)
+    with pytest.raises(InputError, match="was built without tensors"):
         builder._queries(range(1))

@@ -1,88 +1,32 @@
-"""Every registered policy x head grouping x kind of step x wrapper: what must hold whatever the method."""
+"""Every registered policy x head grouping x kind of step x wrapper: what must hold whatever the method.
 
+There is no list of policies here: each brings its own `example`, and says what is special about it. Cells that cannot
+be (a wrapper that the policy does not go with, a stream too short for a step) are not generated.
+"""
+
+import importlib
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from algorithms.kv.budget import KVBudget
+from algorithms.kv import KVBudget, ScoreState, Union, Wrapper, parse_policy, policy_class, policy_names
 from algorithms.kv.cost import CacheShape
-from algorithms.kv.policy import ScoreState
-from algorithms.kv.registry import policy_class, policy_names
+from algorithms.kv.policies.adakv import AdaKV
+from algorithms.kv.policies.every import Every
+from algorithms.kv.policies.once import Once
+from algorithms.kv.registry import POLICIES
 from algorithms.kv.run.attention import Visible, attend
 from algorithms.kv.run.stream import KVStream
-from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
+from studies.quality.line_up import line_up
 
 BUDGET = 12
 DIM = 4
 FRAME = 4
-
-# text of each policy with sizes that fit a budget of 12 keys and streams of some tens
-SMALL = {
-    "adakv": "snapkv(window=2,kernel=3) | adakv",
-    "attendre_like": "attendre_like(top=4)",
-    "balancekv": "balancekv(sink=2,window=2,block=4)",
-    "block": "keydiff | block(4)",
-    "chunk": "h2o_oneshot(window=2) | chunk(3)",
-    "deep_forcing_like": "deep_forcing_like(queries=3)",
-    "duo_attention": "duo_attention(sink=2,recent=10)",
-    "every": "h2o | every(2)",
-    "evict3r": f"evict3r(frame={FRAME},special=1)",
-    "flash_vstream_like": "flash_vstream_like(frame=2,short=2)",
-    "full": "full",
-    "h2o": "h2o",
-    "h2o_masked": "h2o_masked",
-    "h2o_oneshot": "h2o_oneshot(window=3)",
-    "infini_attention": "infini_attention",
-    "infinipot_v": "infinipot_v(frame=2,system=2)",
-    "infllm": "infllm(init=2,local=4,block=2,blocks=none,representatives=1,cached=4,chunk=4)",
-    "keydiff": "keydiff",
-    "knorm": "knorm",
-    "lagkv": "lagkv(sink=2,lag=2)",
-    "linear_attention": "linear_attention",
-    "livevlm_like": "livevlm_like(buckets=3,page=2)",
-    "ltri_like": "ltri_like(init=2,local=2,span=2,chunk=2,spans=none,cached=4)",
-    "moviechat_like": "moviechat_like(frame=2,short=2)",
-    "observed_attention": "observed_attention",
-    "once": "h2o | once",
-    "oracle": "oracle",
-    "per_head": "per_head([h2o,streaming_llm(sink=2,recent=10)],[0,1])",
-    "per_layer": "tova | per_layer([12])",
-    "pyramidkv": "pyramidkv(window=2,beta=4)",
-    "quest": "quest(page=3,recent=3)",
-    "random": "random",
-    "rekv": f"rekv(frame={FRAME},frames=none,local=8)",
-    "retroinfer": "retroinfer(sink=1,local=2,cluster=2,segment=8,update=2,iterations=3)",
-    "sink": "sink(2)",
-    "sirllm": "sirllm(sink=2)",
-    "snapkv": "snapkv(window=3,kernel=3)",
-    "specache": "specache(group=4,residual=2,top=2)",
-    "streaming_llm": "streaming_llm(sink=2)",
-    "streaming_vlm": "streaming_vlm(text_sink=2,text_window=5)",
-    "streammem_like": f"streammem_like(frame={FRAME},queries=3)",
-    "tova": "tova",
-    "window": "window",
-    "xmem_like": "xmem_like",
-}
-UNBOUNDED = {"full", "specache", "once", "duo_attention", "sink"}
-"""Policies whose cache or sight the budget does not limit: exact, low-bit, one-shot by design, or a fixed part."""
-
-MORE = {
-    "infinipot_v": 1,  # a frame of two tokens that is still arriving
-    "moviechat_like": 1,
-    "flash_vstream_like": 1,
-    "streammem_like": FRAME - 1,
-    "rekv": FRAME + 8,  # its window while encoding, and the frame that is still arriving
-    "evict3r": 40,  # layers get shares of the budget
-    "pyramidkv": BUDGET,  # so do they here, and the lowest gets most
-}
-"""Tokens above the budget that a policy may hold or see, and why."""
-
-TIED = {"lagkv", "attendre_like"}
-"""Policies whose scores are ranks or counters, equal in many keys."""
 
 WRAPPERS = ("", " | every(3)", " | adakv", " | chunk(3)", "+ sink(2)")
 SHAPES = {"mha": (2, 2), "gqa": (4, 2)}
@@ -90,18 +34,18 @@ STEPS = {"token": 1, "chunk": 5, "frame": FRAME}
 
 
 def text_of(name, wrapper):
-    """The policy's text with the wrapper."""
-    return f"({SMALL[name]}) {wrapper}"
+    """The policy's example with the wrapper."""
+    return f"({policy_class(name).example}) {wrapper}"
 
 
+@lru_cache(maxsize=1024)
 def fits(name, wrapper):
-    """Whether a policy and a wrapper go together."""
+    """Whether a policy and a wrapper go together; what else is wrong with the policy is for its tests to say."""
     reasons = ("needs a policy with a score", "needs a score of keys", "cannot be united", "is not a wrapper")
     try:
         make(parse_policy(text_of(name, wrapper)), "mha", BUDGET + extra_of(wrapper))
     except InputError as error:
-        assert any(reason in str(error) for reason in reasons)
-        return False
+        return not any(reason in str(error) for reason in reasons)
     return True
 
 
@@ -110,11 +54,15 @@ def extra_of(wrapper):
     return 2 if wrapper == "+ sink(2)" else 0
 
 
-def wrapped(name, wrapper):
-    """The policy with the wrapper; skips the test where the two do not go together."""
-    if not fits(name, wrapper):
-        pytest.skip("this policy cannot be wrapped so")
-    return parse_policy(text_of(name, wrapper))
+def stack_of(policy):
+    """A policy and what it wraps, from the outside."""
+    while isinstance(policy, Wrapper):
+        yield policy
+        policy = policy.base
+    yield policy
+    if isinstance(policy, Union):
+        for part in policy.parts:
+            yield from stack_of(part)
 
 
 def make(policy, shape, budget=BUDGET, **options):
@@ -161,7 +109,8 @@ def exact(data, kind):
     return attend(q[:, :tokens], positions, Visible(k[:, :tokens], v[:, :tokens], positions[None])).output
 
 
-CELLS = [(name, wrapper, shape, kind) for name in SMALL for wrapper in WRAPPERS for shape in SHAPES for kind in STEPS]
+PAIRS = [(name, wrapper) for name in policy_names() for wrapper in WRAPPERS if fits(name, wrapper)]
+CELLS = [(*pair, shape, kind) for pair in PAIRS for shape in SHAPES for kind in STEPS]
 """The whole matrix; hypothesis draws streams, and a fixed one goes through every cell."""
 
 any_stream = {"seed": st.integers(0, 2**32 - 1), "tokens": st.integers(1, 60)}
@@ -173,12 +122,14 @@ def cell_seed(*cell):
 
 
 def test_the_matrix_covers_whatever_is_registered():
-    assert set(SMALL) == set(policy_names())
+    assert len(policy_names()) >= 44
+    assert {name for name, *_ in CELLS} == set(policy_names())
+    assert {wrapper for _, wrapper, *_ in CELLS} == set(WRAPPERS)
 
 
 def check_cell(name, wrapper, shape, kind, seed, tokens):
     """Kept sets are lawful and within the budget, costs agree with them, and permuting heads commutes."""
-    policy = wrapped(name, wrapper)
+    policy = parse_policy(text_of(name, wrapper))
     q, k, v, information, modality = data = tensors(seed, shape, tokens)
     budget = BUDGET + extra_of(wrapper)
     stream = make(policy, shape, budget)
@@ -189,7 +140,9 @@ def check_cell(name, wrapper, shape, kind, seed, tokens):
     moved_data = (q[q_order], k[order], v[order], information, modality)
     # a head split names heads by number, and where scores of different heads tie the lower head wins: there
     # the mirror image is another policy
-    mirrors = policy.split(stream.shape, 0) is None and not ("adakv" in wrapper and name in TIED)
+    stack = list(stack_of(policy))
+    shared = any(isinstance(part, AdaKV) for part in stack)
+    mirrors = policy.split(stream.shape, 0) is None and not (shared and any(part.ties for part in stack))
     mirror = feed(mirrored, moved_data, kind) if mirrors else None
     arrived = 0
     before = stream.kept()
@@ -204,7 +157,7 @@ def check_cell(name, wrapper, shape, kind, seed, tokens):
             assert np.isin(now, np.concatenate([was, new])).all()
             assert np.isin(seen, np.concatenate([was, new])).all()
         before = kept
-        check_budget(stream, result, name, wrapper, kind)
+        check_budget(stream, result, policy, BUDGET + extra_of(wrapper), kind)
         check_cost(stream, result)
         if mirror is not None:
             other = next(mirror)
@@ -227,23 +180,25 @@ def test_what_must_hold_on_any_stream(name, data, seed, tokens):
     check_cell(name, wrapper, shape, kind, seed, tokens)
 
 
-def check_budget(stream, result, name, wrapper, kind):
+def check_budget(stream, result, policy, budget, kind):
     """Residents never exceed what the state allows, and that is the budget unless the policy says why not."""
-    if name in UNBOUNDED:
+    stack = list(stack_of(policy))
+    if not all(part.budgeted for part in stack) or any(isinstance(part, Once) for part in stack):
         return
-    extra = MORE.get(name, 0) + extra_of(wrapper)
-    if policy_class(name).action != "evict":
+    limit = budget + policy.spare_tokens()
+    if any(part.action != "evict" for part in stack):
         # what is hidden stays resident; the budget limits what is seen, the new tokens apart
-        assert max(result.cost.attended) <= BUDGET + STEPS[kind] + extra
+        assert max(result.cost.attended) <= limit + STEPS[kind]
         return
     for state, cache in zip(stream.states, stream.caches, strict=True):
         allowed = state.allowance(cache)
-        if "adakv" in (name, wrapper.strip(" |")):
+        if any(isinstance(part, AdaKV) for part in stack):
             assert cache.lengths.sum() <= allowed * cache.heads
         else:
             assert cache.lengths.max() <= allowed
-        if name != "every" and wrapper != " | every(3)":
-            assert allowed <= BUDGET + extra
+        # one that drops keys every so many steps holds more between, and layers may get shares of the budget
+        if policy.layers_alike() and not any(isinstance(part, Every) for part in stack):
+            assert allowed <= limit
 
 
 def check_cost(stream, result):
@@ -258,45 +213,40 @@ def check_cost(stream, result):
         assert min(work.macs, work.exps, work.adds, work.compares, work.serial_depth) >= 0
 
 
-@pytest.mark.parametrize(("name", "wrapper", "shape", "kind"), CELLS)
-def test_evicting_nothing_is_exact(name, wrapper, shape, kind):
-    policy = wrapped(name, wrapper)
-    if name == "streaming_vlm":
-        policy = parse_policy(f"streaming_vlm(text_sink=2,text_window=200) {wrapper}")
-    if not policy_class(name).exact_when_unlimited or name in ("sink", "duo_attention", "per_head", "per_layer"):
-        pytest.skip("never equal to full attention, or sized by its own parameters")
-    if name in ("rekv", "specache"):
-        tokens = {"rekv": 8, "specache": 5}[name]  # within the window, within the residual
-    else:
-        tokens = 24
+def exact_tokens(name, wrapper, most):
+    """Tokens, at most `most`, up to which a policy equals full attention under a large budget; 0 if it never does."""
+    policy = parse_policy(text_of(name, wrapper))
+    if not policy_class(name).exact_when_unlimited:
+        return 0
+    known = policy.exact_tokens()
+    return most if known is None else min(most, known)
+
+
+EXACT = [
+    (name, wrapper, shape, kind, tokens)
+    for name, wrapper, shape, kind in CELLS
+    if (tokens := exact_tokens(name, wrapper, 24)) >= STEPS[kind]
+]
+"""Cells whose policy equals full attention as long as nothing has to go, and a number of tokens of which that holds."""
+
+
+@pytest.mark.parametrize(("name", "wrapper", "shape", "kind", "tokens"), EXACT)
+def test_evicting_nothing_is_exact(name, wrapper, shape, kind, tokens):
     data = tensors(cell_seed(name, kind), shape, tokens)
-    outputs = [result.output for result in feed(make(policy, shape, budget=400), data, kind)]
-    if not outputs:
-        pytest.skip("no whole step in so short a stream")
+    stream = make(parse_policy(text_of(name, wrapper)), shape, budget=400)
+    outputs = [result.output for result in feed(stream, data, kind)]
     np.testing.assert_allclose(np.concatenate(outputs, 1), exact(data, kind), atol=1e-9)
 
 
-ALWAYS_EXACT = sorted(
-    name
-    for name in SMALL
-    if policy_class(name).exact_when_unlimited
-    and name not in ("sink", "duo_attention", "per_head", "per_layer", "rekv", "specache", "streaming_vlm")
-)
-"""Policies that equal full attention as long as the budget is large, at any length."""
-
-
 @settings(max_examples=60, deadline=None)
-@given(
-    name=st.sampled_from(ALWAYS_EXACT),
-    shape=st.sampled_from(list(SHAPES)),
-    kind=st.sampled_from(list(STEPS)),
-    wrapper=st.sampled_from(WRAPPERS),
-    **any_stream,
-)
-def test_evicting_nothing_is_exact_on_any_stream(name, shape, kind, wrapper, seed, tokens):
-    assume(fits(name, wrapper) and tokens >= STEPS[kind])
+@given(cell=st.sampled_from(EXACT), **any_stream)
+def test_evicting_nothing_is_exact_on_any_stream(cell, seed, tokens):
+    name, wrapper, shape, kind, _ = cell
+    tokens = exact_tokens(name, wrapper, tokens)
+    assume(tokens >= STEPS[kind])
     data = tensors(seed, shape, tokens)
-    outputs = [result.output for result in feed(make(wrapped(name, wrapper), shape, budget=400), data, kind)]
+    stream = make(parse_policy(text_of(name, wrapper)), shape, budget=400)
+    outputs = [result.output for result in feed(stream, data, kind)]
     np.testing.assert_allclose(np.concatenate(outputs, 1), exact(data, kind), atol=1e-9)
 
 
@@ -315,14 +265,59 @@ def test_full_is_exact_and_keeps_everything(shape, kind, seed, tokens):
 @pytest.mark.parametrize("name", policy_names())
 def test_a_run_repeats_itself(name):
     data = tensors(5, "gqa", 30)
-    runs = [list(feed(make(parse_policy(SMALL[name]), "gqa", seed=3), data, "token")) for _ in range(2)]
+    runs = [list(feed(make(parse_policy(policy_class(name).example), "gqa", seed=3), data, "token")) for _ in range(2)]
     for one, other in zip(*runs, strict=True):
         assert np.array_equal(one.output, other.output)
 
 
-@pytest.mark.parametrize("name", policy_names())
-def test_a_scoring_policy_says_so_by_its_state(name):
-    stream = make(parse_policy(SMALL[name]), "mha")
-    for state in stream.states:
-        if isinstance(state, ScoreState):
-            assert state.policy.action == "evict"
+def states_of(name):
+    """States of a policy's example."""
+    return make(parse_policy(policy_class(name).example), "mha").states
+
+
+SCORING = [name for name in policy_names() if any(isinstance(state, ScoreState) for state in states_of(name))]
+
+
+def test_some_policies_score_and_all_of_those_drop_keys():
+    assert len(SCORING) >= 10
+    assert {state.policy.action for name in SCORING for state in states_of(name)} == {"evict"}
+
+
+NEW_FILE = """
+import numpy as np
+from algorithms.kv import KVPolicy, PolicyState, kv_policy
+
+@kv_policy("halves")
+class Halves(KVPolicy):
+    'Keep the oldest and the newest tokens, half and half.'
+
+    example = "halves(tokens=6)"
+    tokens: int | None = None
+
+    def fixed_tokens(self):
+        return self.tokens
+
+    def start(self, layer):
+        return HalvesState(self, layer)
+
+class HalvesState(PolicyState):
+    def keep(self, step, cache):
+        rank, half = np.arange(cache.count), self.capacity(cache) // 2
+        kept = (rank < half) | (rank >= cache.count - half)
+        return None if kept.all() else np.broadcast_to(kept, (cache.heads, cache.count))
+"""
+
+
+def test_a_policy_of_a_new_file_takes_part_with_nothing_edited(tmp_path, monkeypatch):
+    (tmp_path / "a_policy_from_outside.py").write_text(NEW_FILE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
+    importlib.import_module("a_policy_from_outside")
+    pairs = [("halves", wrapper) for wrapper in WRAPPERS if fits("halves", wrapper)]
+    assert ("halves", "") in pairs and ("halves", " | every(3)") in pairs and ("halves", " | adakv") not in pairs
+    for wrapper in (wrapper for _, wrapper in pairs):
+        for shape in SHAPES:
+            for kind in STEPS:
+                check_cell("halves", wrapper, shape, kind, cell_seed("halves", wrapper), 26)
+    assert exact_tokens("halves", "", 24) == 6
+    assert [entry.policy for entry in line_up(128, 8, 32) if entry.name == "halves"] == ["halves"]

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.kv.combinators import Union
 from algorithms.kv.policies.chunk import Chunk
 from algorithms.kv.policies.full import Full
 from algorithms.kv.policies.h2o import H2O
@@ -14,7 +13,7 @@ from algorithms.kv.policies.sink import Sink
 from algorithms.kv.policies.snapkv import SnapKV
 from algorithms.kv.policies.streaming_llm import StreamingLLM
 from algorithms.kv.policies.window import Window
-from algorithms.kv.policy import KVPolicy
+from algorithms.kv.policy import KVPolicy, Union
 from algorithms.kv.registry import kv_policy, policy_class, policy_names
 from algorithms.kv.text import parse_policy, policy_from
 from hwmodels.reading.errors import InputError
@@ -122,5 +121,5 @@ def test_every_policy_is_registered_under_its_own_name():
 
 
 def test_a_second_policy_of_a_name_is_refused():
-    with pytest.raises(InputError, match=r"already registered by algorithms\.kv\.policies"):
+    with pytest.raises(InputError, match=r"'tova' is registered by both algorithms\.kv\.policies\.tova and"):
         kv_policy("tova")(type("Impostor", (KVPolicy,), {}))

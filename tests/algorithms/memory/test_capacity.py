@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.memory.capacity import Room, bytes_text, check_fits
+from algorithms.memory.capacity import Capacity, bytes_text, check_fits
 from hwmodels.tiers.text import load_tier
 from simulator.errors import CapacityError
 
 
 def message(tier, items, dtype=None):
     with pytest.raises(CapacityError) as caught:
-        check_fits(Room.of_tier(tier), items, dtype)
+        check_fits(Capacity.of_tier(tier), items, dtype)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -19,7 +19,7 @@ def message(tier, items, dtype=None):
 
 def test_a_full_tier_fits_and_a_byte_more_does_not():
     tier = load_tier("hbm2")
-    check_fits(Room.of_tier(tier), [("a", tier.capacity_bytes - 10), ("b", 10)])
+    check_fits(Capacity.of_tier(tier), [("a", tier.capacity_bytes - 10), ("b", 10)])
     assert "by 1 bytes" in message(tier, [("a", tier.capacity_bytes - 10), ("b", 11)])
 
 
@@ -38,13 +38,13 @@ def test_the_advice_is_enough():
     tier = load_tier("hbm2e")
     size = 3.7 * tier.capacity_bytes
     assert "4 devices" in message(tier, [("all", size)])
-    check_fits(Room.of_tier(load_tier("hbm2e", 4)), [("all", size)])
+    check_fits(Capacity.of_tier(load_tier("hbm2e", 4)), [("all", size)])
     message(load_tier("hbm2e", 3), [("all", size)])
 
 
 def test_double_buffering_halves_the_room():
     tier = load_tier("scratchpad_1mb")
-    check_fits(Room.of_tier(tier), [("tile", 2**19)])
+    check_fits(Capacity.of_tier(tier), [("tile", 2**19)])
     text = message(tier, [("tile", 2**19 + 1)])
     assert "one of its 2 buffers of 524.3 kB" in text
     assert "a single buffer" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.chip.latent.blocks import BLOCKS
+from algorithms.chip.latent.blocks import get_block
 from algorithms.chip.latent.fit import BlockParameters
 from algorithms.chip.timing.mapping import time_plan
 from hwmodels.chips.accelerator import load_accelerator
@@ -95,7 +95,7 @@ def test_a_few_cores_stand_for_all_of_them(order):
     rates = {f"{tier.name}.bytes_per_second": tier.bytes_per_second * share for tier in H100.tiers}
     chip = H100.with_(cores=16, **rates)
     for workload in (decode_step(2, 1024), decode_step(1, 512, 64)):
-        parameters = BLOCKS[order].resolved(workload, BlockParameters(), chip)
-        plan, profile = BLOCKS[order].plan(workload, parameters, chip), persistent(parameters)
+        parameters = get_block(order).resolved(workload, BlockParameters(), chip)
+        plan, profile = get_block(order).plan(workload, parameters, chip), persistent(parameters)
         seconds = [time_plan(plan, chip, profile, mode).seconds for mode in ("symmetric", "exact")]
         assert seconds[0] == pytest.approx(seconds[1], rel=0.01)

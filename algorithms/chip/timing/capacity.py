@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from algorithms.memory.capacity import Room, check_fits
+from algorithms.memory.capacity import Capacity, check_fits
 from hwmodels.chips.accelerator import Accelerator
 
 
 def check_tensors_fit(algorithm: str, capacity_bytes: int, chip: Accelerator, dtype: str) -> None:
-    """That ``capacity_bytes`` of tensors fit into the main memory of ``chip``.
+    """Check that ``capacity_bytes`` of tensors fit into the main memory of ``chip``.
 
     Raises
     ------
@@ -15,5 +15,5 @@ def check_tensors_fit(algorithm: str, capacity_bytes: int, chip: Accelerator, dt
         If they do not.
     """
     memory = chip.memory
-    room = Room(f"{memory.name} of {chip.name}", memory.capacity_bytes, memory.count)
-    check_fits(room, [(f"tensors of {algorithm}", capacity_bytes)], dtype)
+    capacity = Capacity(f"{memory.name} of {chip.name}", memory.capacity_bytes, memory.count)
+    check_fits(capacity, [(f"tensors of {algorithm}", capacity_bytes)], dtype)

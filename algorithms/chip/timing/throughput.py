@@ -23,17 +23,17 @@ class StepTicks:
     Parameters
     ----------
     scores, values
-        On the matrix array.
+        Ticks of the score and value products on the matrix array.
     exp, vector
-        On the exp unit and the vector lanes.
+        Ticks on the exp unit and the vector lanes.
     hold
         During the softmax, while the matrix array serves nobody.
     exchange, exchange_wait
-        On the local memory, for what warps pass to each other, and waiting for it beside that.
+        Ticks on the local memory for exchanges between warps, and ticks of waiting for them beside that.
     rearrange
-        On the local memory, for what is reordered before it is handed on; of the whole item.
+        Ticks on the local memory for operands that are reordered before use; of the whole item.
     load_bytes, store_bytes
-        Of the whole item.
+        Bytes of the whole item.
     """
 
     scores: int
@@ -54,15 +54,15 @@ class StepTicks:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """Converts work into ticks for one launch.
 
     Parameters
     ----------
     core, launch, profile
-        Of which core, in which launch, by which kernel.
+        Core, launch and kernel whose throughput it is.
     clock_hz
-        Sustained.
+        Sustained clock.
     """
 
     core: Core
@@ -72,8 +72,8 @@ class Pace:
     _made: dict[int, tuple[TileStep, StepTicks]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, launch: Launch, chip: Accelerator, profile: KernelProfile) -> Pace:
-        """For a launch on a chip."""
+    def of(cls, launch: Launch, chip: Accelerator, profile: KernelProfile) -> Throughput:
+        """The throughput of a launch on a chip."""
         return cls(chip.core, launch, profile, chip.clock_hz * profile.clock_fraction)
 
     @property

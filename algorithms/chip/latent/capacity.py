@@ -1,4 +1,4 @@
-"""What the launches of a block hold in a core, and how many tiles of operands they have on their way to it."""
+"""Bytes that the launches of a block hold in a core, and tiles of operands on their way to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from algorithms.chip.latent.plan import BlockTiles, product_tasks
 from algorithms.chip.latent.program import Product, Program
 from algorithms.chip.plan.in_flight import Buffers, NextItemChoice, Stream, decided_buffers
 from algorithms.chip.plan.parameters import excess_bytes, fitting_core_bytes
-from algorithms.chip.plan.tiles import ceil_div
+from algorithms.rounding import ceil_div
 
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator
@@ -28,7 +28,7 @@ class Holding:
 
 
 def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> int:
-    """What the largest work item holds in a core.
+    """Bytes that the largest work item holds in a core.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def block_core_bytes(program: Program, tiles: BlockTiles, chip: Accelerator) -> 
     """
     return max(
         fitting_core_bytes(chip, holding.operands, holding.accumulators, holding.what)
-        for holding in _Room.of(program, tiles).holdings(tiles.buffers)
+        for holding in _Launches.of(program, tiles).holdings(tiles.buffers)
     )
 
 
@@ -45,16 +45,16 @@ def block_buffers(
     program: Program, tiles: BlockTiles, stages: int, next_item: NextItemChoice, chip: Accelerator
 ) -> tuple[int, NextItemChoice]:
     """`stages` and `next_item` for all launches, by `algorithms.chip.plan.in_flight.decided_buffers`."""
-    room = _Room.of(program, tiles)
+    launches = _Launches.of(program, tiles)
 
     def excess(held: Buffers) -> float:
-        return max(excess_bytes(chip.core, each.operands, each.accumulators) for each in room.holdings(held))
+        return max(excess_bytes(chip.core, each.operands, each.accumulators) for each in launches.holdings(held))
 
-    return decided_buffers(chip, room.streams(), stages, next_item, excess)
+    return decided_buffers(chip, launches.streams(), stages, next_item, excess)
 
 
 @dataclass(frozen=True)
-class _Room:
+class _Launches:
     """The attention and the products of a block, with their tiles."""
 
     tiles: BlockTiles
@@ -62,12 +62,12 @@ class _Room:
     tasks: tuple[Task, ...]
 
     @classmethod
-    def of(cls, program: Program, tiles: BlockTiles) -> _Room:
+    def of(cls, program: Program, tiles: BlockTiles) -> _Launches:
         tasks = tuple(task for task in product_tasks(program, tiles) if task.product.flops)
         return cls(tiles, core_shape(program, tiles.element_bytes, tiles.expansion), tasks)
 
     def holdings(self, held: Buffers) -> Iterator[Holding]:
-        """Of every launch."""
+        """Bytes held by the items of every launch."""
         rows, keys = self.tiles.core.rows, self.tiles.core.keys
         yield Holding(
             self.shape.operand_bytes(rows, keys, held.stages, held.items(self._attention().tiles)),
@@ -85,7 +85,7 @@ class _Room:
             )
 
     def streams(self) -> Iterator[Stream]:
-        """Of the attention and of the products that read most weights, of those with a composite and of the others."""
+        """Streams of the attention, and of the products with and without a composite that read most weights."""
         yield self._attention()
         for composite in (False, True):
             kind = [task for task in self.tasks if (task.composite is not None) == composite]
@@ -101,7 +101,7 @@ class _Room:
         )
 
     def _product(self, task: Task) -> Stream:
-        """Of a product whose depth is cut where its tiles are fewer than cores."""
+        """Stream of a product, whose depth is cut where its tiles are fewer than cores."""
         sizes, product = self.tiles.gemm, task.product
         steps, results = task.depth_steps(sizes), task.tiles(sizes)
         items = max(1, min(results * steps, max(results, self.tiles.cores)))
