@@ -161,9 +161,9 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     simulator.CapacityError
         When tiles do not fit into a core, or tensors into the main memory.
     """
+    from algorithms.chip.timing.capacity import check_tensors_fit
     from algorithms.chip.timing.energy import energy_of
     from algorithms.chip.timing.mapping import time_plan
-    from algorithms.chip.timing.capacity import check_tensors_fit
 
     started = time.perf_counter()
     algorithm = _chip_algorithm(point)
