@@ -104,7 +104,7 @@ class ServingMetrics:
     requests, finished, refused
         Requests that arrived, those with all of their tokens, and those that no replica could ever serve.
     seconds
-        From the first arrival to the last token.
+        Time from the first arrival to the last token.
     ttft, tpot, itl, latency, queueing
         Distributions over finished requests, `itl` over gaps.
     requests_per_second, output_tokens_per_second

@@ -67,7 +67,7 @@ class Served:
     Parameters
     ----------
     request
-        What arrived.
+        Request as it arrived.
     scheduled_ns
         When a step that worked on it first began; None while it waits.
     first_token_ns, last_token_ns

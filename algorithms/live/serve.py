@@ -20,7 +20,7 @@ class ServedRun:
     Parameters
     ----------
     requests
-        In the order of their arrival.
+        All requests in the order of their arrival.
     logs
         Steps of each replica.
     end_ns
@@ -45,7 +45,7 @@ def serve(
     Parameters
     ----------
     requests
-        In the order of their arrival.
+        All requests in the order of their arrival.
     make_scheduler
         Makes the scheduler of a replica, with its own memory.
     times

@@ -40,7 +40,7 @@ class Sequence:
     Parameters
     ----------
     served
-        What becomes of it.
+        Record of what becomes of the request.
     generated
         Output tokens so far.
     computed

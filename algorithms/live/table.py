@@ -186,7 +186,7 @@ class TableError:
     compositions
         Steps that were computed both ways.
     mean, largest
-        Of the absolute relative differences.
+        Mean and largest of the absolute relative differences.
     """
 
     compositions: int

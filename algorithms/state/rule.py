@@ -55,7 +55,7 @@ class Tokens:
         Keys `(streams, n, key_dim)` and values `(streams, n, value_dim)`; rules with several memories take
         `(streams, memories, n, dim)`.
     gates
-        What a layer computes per token beside them, `(streams, n)` each: ``decay`` (share of the memory that is kept),
+        Gates that a layer computes per token, `(streams, n)` each: ``decay`` (share of the memory that is kept),
         ``strength`` (of a write), ``momentum`` (share of the last change that goes on); ``route`` is
         `(streams, n, memories)`.
     """
@@ -192,7 +192,7 @@ class State:
     streams
         Sequences times KV heads.
     key_dim, value_dim
-        Widths.
+        Widths of keys and of values.
 
     Raises
     ------

@@ -46,7 +46,7 @@ class NeuralMemory(StateRule):
     batch
         Tokens whose gradients are taken at the same weights.
     seed
-        Of the first weights, which the paper learns.
+        Seed of the first weights, which the paper learns.
     """
 
     gates: ClassVar[tuple[Gate, ...]] = ("decay", "strength", "momentum")
