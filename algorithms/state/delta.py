@@ -17,7 +17,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from algorithms.state.rule import Array, Decays, Gate, Memory, Shape, StateRule, Tokens, Work, state_rule
+from algorithms.state.linear import passing_products
+from algorithms.state.rule import Array, Decays, Gate, Memory, Product, Shape, StateRule, Tokens, Work, state_rule
 
 
 class _Matrix(StateRule):
@@ -45,6 +46,9 @@ class _Matrix(StateRule):
         products = 2.0 * heads * (1 + group) * tokens * d_k * d_v + 2.0 * heads * group * pairs * (d_k + d_v)
         scaled = heads * (group * pairs + tokens * (d_k + group * d_v) + d_k * d_v) if "decay" in self.gates else 0.0
         return Work(products, scaled, heads * (pairs + tokens) if "decay" in self.gates else 0.0)
+
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        return passing_products(shape.group * tokens, tokens, shape.key_dim, shape.value_dim)
 
     def _step_work(self, shape: Shape) -> Work:
         """One outer product and the reads of a step; a decay scales the matrix."""
@@ -113,6 +117,12 @@ class _Corrected(_Matrix):
         correction = 2.0 * heads * (pairs * d_k + tokens * d_k * d_v + pairs * d_v)
         scaled = heads * (2.0 * pairs + 3.0 * tokens * d_v)
         return self._passing_work(shape, tokens) + Work(correction, scaled)
+
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        """The triangular system is solved in blocks, whose products are those of one with its inverse."""
+        d_k, d_v = shape.key_dim, shape.value_dim
+        own = (Product(tokens, tokens, d_k), Product(tokens, d_v, d_k), Product(tokens, d_v, tokens))
+        return (*super().chunk_products(shape, tokens), *own)
 
 
 @state_rule("delta")

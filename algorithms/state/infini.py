@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from algorithms.state.linear import divided, elu_features
-from algorithms.state.rule import Array, Memory, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import Array, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
 
 
 @state_rule("infini")
@@ -74,6 +74,14 @@ class InfiniAttention(StateRule):
         widths = shape.key_dim + shape.value_dim
         return shape.kv_heads * (shape.key_dim * (shape.value_dim + 1) + self.segment * widths)
 
+    def carried_elements(self, shape: Shape) -> int:
+        """The memory alone: keys and values of the segment are loaded again for every chunk, as attention does."""
+        return shape.kv_heads * shape.key_dim * (shape.value_dim + 1)
+
+    def loaded_again(self, shape: Shape, tokens: int) -> float:
+        """The tokens of the segment before a chunk: half of what a whole segment has beside it."""
+        return shape.kv_heads * max(self.segment - tokens, 0) / 2 * (shape.key_dim + shape.value_dim)
+
     def moved_elements(self, shape: Shape) -> float:
         """Mean over a segment: the memory and half of it are read per token, the memory is written once."""
         memory = shape.key_dim * (shape.value_dim + 1)
@@ -92,6 +100,14 @@ class InfiniAttention(StateRule):
         local = self._local_work(shape, pairs)
         moved = Work(local.vector_flops, 2.0 * shape.kv_heads * shape.group * pairs, local.exps)
         return moved + self._memory_work(shape, tokens, on_vectors=False)
+
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        """Local attention over half a segment on average, reads of the memory, and what enters it."""
+        queries, reach = shape.group * tokens, min(tokens, self.segment)
+        values = shape.value_dim + 1
+        local = (Product(queries, reach, shape.key_dim), Product(queries, shape.value_dim, reach))
+        recalled = (Product(queries, values, shape.key_dim), Product(shape.key_dim, values, tokens))
+        return (*local, *recalled, *([Product(tokens, values, shape.key_dim)] if self.delta else []))
 
     def _grown(self, memory: Memory, tokens: Tokens) -> Memory:
         keys = np.concatenate([memory["keys"], tokens.k], axis=1)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from algorithms.state.rule import Array, Memory, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import Array, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
 
 
 @lru_cache(maxsize=32)
@@ -97,6 +97,17 @@ class LegendreMemory(StateRule):
         order, values = shape.key_dim, shape.value_dim
         per_head = 2.0 * order * order * values + 2.0 * order * values * (1 + shape.group)
         return Work(vector_flops=shape.kv_heads * per_head)
+
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        order, values, queries = shape.key_dim, shape.value_dim, shape.group * tokens
+        return (
+            Product(queries, tokens, order),
+            Product(queries, values, tokens),
+            Product(shape.group, order, order, times=tokens),
+            Product(queries, values, order),
+            Product(order, values, order),
+            Product(order, values, tokens),
+        )
 
     def chunk_work(self, shape: Shape, tokens: int) -> Work:
         """Products with responses that are made once: queries by impulses and powers, their answers by values."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from algorithms.state.rule import Array, Memory, Shape, StateRule, Tokens, Work, state_rule
+from algorithms.state.rule import Array, Memory, Product, Shape, StateRule, Tokens, Work, state_rule
 from hwmodels.reading.errors import InputError, Problem
 
 Features = Literal["elu", "taylor", "identity"]
@@ -45,6 +45,16 @@ def divided(total: Array, weight: Array) -> Array:
     """Weighted sums `(..., d)` over their weights `(...)`; zero where nothing has been written."""
     safe = np.where(np.abs(weight) > EPSILON, weight, 1.0)
     return np.where(np.abs(weight)[..., None] > EPSILON, total / safe[..., None], 0.0)
+
+
+def passing_products(queries: int, tokens: int, width: int, values: int) -> tuple[Product, ...]:
+    """Products of queries with the keys of their chunk and with a memory, of weights with values, and what is added."""
+    return (
+        Product(queries, tokens, width),
+        Product(queries, values, tokens),
+        Product(queries, values, width),
+        Product(width, values, tokens),
+    )
 
 
 @state_rule("linear")
@@ -107,6 +117,10 @@ class LinearAttention(StateRule):
         passing = 2.0 * shape.kv_heads * (1 + shape.group) * tokens * width * values
         own = self._work(shape, tokens)
         return Work(inside + passing, own.vector_flops - passing, own.exps)
+
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        width, values = self.feature_dim(shape.key_dim), shape.value_dim + self.normalised
+        return passing_products(shape.group * tokens, tokens, width, values)
 
     def _work(self, shape: Shape, tokens: int) -> Work:
         """All of it on vectors, as one token at a time has no product of matrices."""

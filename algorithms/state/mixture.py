@@ -7,12 +7,13 @@ it is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from algorithms.state.delta import GatedDelta
-from algorithms.state.rule import Array, Gate, Memory, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import Array, Gate, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -99,6 +100,13 @@ class MixtureOfMemories(StateRule):
         share = max(1, round(tokens * self.top / self.memories))
         routed = rule.chunk_work(shape, share).times(self.memories)
         return routed + rule.chunk_work(shape, tokens) + self._routing(shape, tokens)
+
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        """Those of every routed memory for its share of the tokens, and of the shared one for all."""
+        rule = GatedDelta()
+        share = max(1, round(tokens * self.top / self.memories))
+        routed = (replace(each, times=self.memories) for each in rule.chunk_products(shape, share))
+        return (*routed, *rule.chunk_products(shape, tokens))
 
     def _routing(self, shape: Shape, tokens: int) -> Work:
         summed = 2.0 * (self.top + 1) * shape.kv_heads * shape.group * shape.value_dim

@@ -106,6 +106,16 @@ class Work:
         return Work(factor * self.matrix_flops, factor * self.vector_flops, factor * self.exps)
 
 
+@dataclass(frozen=True)
+class Product:
+    """A product of matrices as issued: ``rows x depth`` times ``depth x columns``, so many of them alike."""
+
+    rows: int
+    columns: int
+    depth: int
+    times: int = 1
+
+
 Memory = Mapping[str, Array]
 """Arrays of a state by name, the streams first. Rules return new memories and leave the old one as it is."""
 
@@ -150,6 +160,10 @@ class StateRule(ABC):
     def chunk_work(self, shape: Shape, tokens: int) -> Work:
         """Work of a chunk of tokens in the chunked form."""
 
+    @abstractmethod
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        """Products of a chunk of one KV head as a matrix array is given them: squares where only a triangle counts."""
+
     def step(self, memory: Memory, token: Tokens) -> tuple[Memory, Array]:
         """The memory after one token, and what its query reads then."""
         after = self.write(memory, token)
@@ -163,6 +177,15 @@ class StateRule(ABC):
     def moved_elements(self, shape: Shape) -> float:
         """Numbers that a step reads and writes of what is kept: all of it once each way, unless the rule says less."""
         return 2.0 * self.held_elements(shape)
+
+    def carried_elements(self, shape: Shape) -> int:
+        """Numbers that a core has to hold from one chunk to the next: all of the memory, unless the rule says less."""
+        return self.held_elements(shape)
+
+    def loaded_again(self, shape: Shape, tokens: int) -> float:
+        """Numbers that a chunk loads beside its own tokens, mean over chunks: of what is kept, but not carried."""
+        del shape, tokens
+        return 0.0
 
     def check(self, tokens: Tokens) -> None:
         """Raise InputError unless the tokens bring exactly the gates of this rule, one per token."""

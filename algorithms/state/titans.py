@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from algorithms.state.rule import Array, Gate, Memory, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import Array, Gate, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
 
 _EXPS_PER_SILU = 1
 
@@ -180,6 +180,18 @@ class NeuralMemory(StateRule):
             vector_flops=4.0 * batches * parameters + 8.0 * tokens * inner * (1 + shape.group),
             exps=float(_EXPS_PER_SILU * tokens * inner * (1 + shape.group)),
         )
+
+    def chunk_products(self, shape: Shape, tokens: int) -> tuple[Product, ...]:
+        """Keys forward, errors backward, sums into weights and momentum, reads of the queries; per batch and layer."""
+        size, queries = min(tokens, self.batch), shape.group * min(tokens, self.batch)
+        batches = -(-tokens // self.batch)
+        found: list[Product] = []
+        for layer, (a, b) in enumerate(itertools.pairwise(self.widths(shape.key_dim, shape.value_dim))):
+            backward = [Product(size, a, b, batches)] if layer else []
+            sums = Product(a, b, size, 2 * batches)
+            reads = [Product(queries, b, a, 2 * batches), Product(queries, size, a, batches)]
+            found += [Product(size, b, a, batches), *backward, sums, *reads, Product(queries, b, size, batches)]
+        return tuple(found)
 
     def _parameters(self, shape: Shape) -> int:
         widths = self.widths(shape.key_dim, shape.value_dim)

@@ -154,6 +154,15 @@ def test_work_grows_with_tokens_and_chunks_need_no_more_vector_work(rule: StateR
     assert rule.chunk_work(shape, 128).matrix_flops >= 2 * chunk.matrix_flops * 0.99
 
 
+@pytest.mark.parametrize("rule", ALL)
+def test_products_as_issued_hold_the_counted_flops(rule: StateRule):
+    """Squares are issued where a triangle counts: between the count and twice of it."""
+    shape = Shape(kv_heads=3, group=GROUP, key_dim=16, value_dim=16)
+    issued = 3 * sum(2 * p.rows * p.columns * p.depth * p.times for p in rule.chunk_products(shape, 48))
+    counted = rule.chunk_work(shape, 48).matrix_flops
+    assert 0.95 * counted <= issued <= 2.1 * counted
+
+
 def test_a_prefix_is_seen_by_every_token_after_it_in_both_directions():
     rule = rule_class("prefix_linear")()
     tokens = draw(rule)
