@@ -7,11 +7,12 @@ has those that run on a chip, and `algorithms.memory.algorithm` the measurements
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import Field, dataclass, is_dataclass
+from dataclasses import Field, dataclass, field, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from algorithms.register import Register
+from algorithms.workload.one_head import ONE_HEAD
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
@@ -63,16 +64,21 @@ class Entry(Generic[P_co]):
         A frozen dataclass; its fields are what ``--set`` and study axes can change, each with ``metadata["help"]``.
     source
         Module that registered it.
+    has_values
+        Whether it computes values; one that does not is always about timing only, and is given no tensors.
     """
 
     what: ClassVar[str]
     takes: ClassVar[frozenset[Given]]
     keyed: ClassVar[frozenset[Given]]
+    default_workload: ClassVar[Workload | None] = None
+    """What attends when nobody names a workload; None if one must be named, or where nothing attends."""
 
     name: str
     summary: str
     parameters: type[P_co]
     source: str
+    has_values: bool = field(default=True, kw_only=True)
 
 
 AnyAlgorithm: TypeAlias = Entry[Parameters]
@@ -118,16 +124,14 @@ class Algorithm(Entry[P]):
     ----------
     builder
         Makes the graph.
-    has_values
-        Whether its units compute; one without is always about timing only, and is given no tensors.
     """
 
     what: ClassVar[str] = "is a graph of FIFOs"
     takes: ClassVar[frozenset[Given]] = frozenset({"workload", "tensors", "timing_only", "engine", "clock", "skip"})
     keyed: ClassVar[frozenset[Given]] = takes
+    default_workload: ClassVar[Workload | None] = ONE_HEAD
 
     builder: Build[P]
-    has_values: bool = True
 
     def build(self, workload: Workload, parameters: P, tensors: Tensors | None = None) -> Graph:
         """The graph of ``workload`` under the registered name, with values if ``tensors`` (q, k, v) are given.

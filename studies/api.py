@@ -1,86 +1,34 @@
-"""A study: the space of designs that a question is about, and what makes one of them better than another."""
+"""Studies for scripts and notebooks: a question in a file or in Python, swept or searched, and its results."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from algorithms.kv.registry import ENTRY_POINTS, policies_of_the_script
+from hwmodels.reading.cards import html_table
 from hwmodels.reading.errors import InputError, Problem
-from studies.points.point import DesignPoint, Json, Scalar
+from studies.points.point import DesignPoint
+from studies.results import Results
+from studies.running.runner import OpenExecutor, available_cpus, open_inline, open_processes
+from studies.search.search import run_search
+from studies.search.sweep import run_sweep
 from studies.study.axes import Choice, Space
-from studies.study.goals import Constraint, Objective, PacedBlock
-
-if TYPE_CHECKING:
-    from studies.results import Results
-    from studies.running.runner import OpenExecutor
-
-LARGEST_GRID = 200_000
+from studies.study.question import Question
+from studies.study.resolve import read_study
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One resolved value of a study and where it comes from."""
-
-    name: str
-    value: Json
-    origin: str
-
-
-@dataclass(frozen=True)
-class Study:
-    """A resolved study.
-
-    Parameters
-    ----------
-    name, title
-        What stores and reports call it.
-    space
-        Its axes.
-    point
-        The design point of a combination of the axes; raises InputError where they do not fit together.
-    settings
-        Every resolved value with its origin.
-    objectives, constraints
-        What to look for; reports fall back on the metrics that have a direction.
-    blocks
-        Two that work side by side, for a search in two stages; none for most studies.
-    """
-
-    name: str
-    title: str
-    space: Space
-    point: Callable[[Choice], DesignPoint] = field(repr=False)
-    settings: tuple[Setting, ...] = ()
-    objectives: tuple[Objective, ...] = ()
-    constraints: tuple[Constraint, ...] = ()
-    blocks: tuple[PacedBlock, ...] = ()
+class Study(Question):
+    """A question and the means to answer it; see `Question` for the parameters."""
 
     @classmethod
     def of(cls, name: str, points: Iterable[DesignPoint], title: str = "") -> Study:
         """A study of points made in Python: one axis, the number of the point."""
         listed = tuple(points)
         return cls(name, title, Space.of({"number": range(len(listed))}), lambda choice: listed[_number(choice)])
-
-    @cached_property
-    def points(self) -> tuple[DesignPoint, ...]:
-        """Its whole grid, the last axis changing fastest.
-
-        Raises
-        ------
-        InputError
-            If the grid is too large to be swept.
-        """
-        if self.space.size > LARGEST_GRID:
-            size, limit = f"{self.space.size:,}", f"{LARGEST_GRID:,}"
-            raise InputError(
-                f"the grid of {self.name} has {size} points, more than {limit}: "
-                "thin its axes, or let `attnflow search` choose"
-            )
-        return tuple(self.point(choice) for choice in self.space.choices())
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Study:
@@ -91,9 +39,17 @@ class Study:
         InputError
             With all problems of the file and of what it refers to.
         """
-        from studies.study.resolve import read_study
-
-        return read_study(path)
+        asked = read_study(path)
+        return cls(
+            asked.name,
+            asked.title,
+            asked.space,
+            asked.point,
+            asked.settings,
+            asked.objectives,
+            asked.constraints,
+            asked.blocks,
+        )
 
     def sweep(
         self,
@@ -121,9 +77,6 @@ class Study:
         InputError
             The store cannot be used, or another process is writing to it.
         """
-        from studies.results import Results
-        from studies.search.sweep import run_sweep
-
         path = self._store(store)
         self._check_reach(jobs)
         workers, opened = _workers(jobs)
@@ -141,9 +94,6 @@ class Study:
         quiet: bool = True,
     ) -> Results:
         """Look for the best designs by the objectives; what ``attnflow search`` does. Parameters as for `sweep`."""
-        from studies.results import Results
-        from studies.search.search import run_search
-
         path = self._store(store)
         self._check_reach(jobs)
         workers, opened = _workers(jobs)
@@ -161,8 +111,6 @@ class Study:
 
     def _check_reach(self, jobs: int | None) -> None:
         """Refuse worker processes for a study of policies that only this script knows."""
-        from algorithms.kv.registry import ENTRY_POINTS, policies_of_the_script
-
         if jobs == 0:
             return
         values = [
@@ -181,8 +129,6 @@ class Study:
         return chosen
 
     def _repr_html_(self) -> str:
-        from hwmodels.reading.cards import html_table
-
         rows = [(name, str(list(values))[:200]) for name, values in self.axes.items()]
         rows += [
             ("objectives", ", ".join(map(str, self.objectives))),
@@ -191,31 +137,9 @@ class Study:
         title = f"Study {self.name}: {self.space.size:,} points"
         return html_table(title, ("axis", "values"), [row for row in rows if row[1]])
 
-    @property
-    def axes(self) -> dict[str, tuple[Scalar, ...]]:
-        """Values of every axis by name."""
-        return {axis.name: axis.values for axis in self.space.axes}
-
-    def describe(self) -> dict[str, Json]:
-        """The study as plain JSON values, for provenance and ``config show``."""
-        conditions = {axis.name: {name: list(values) for name, values in axis.when} for axis in self.space.axes}
-        return {
-            "name": self.name,
-            "title": self.title,
-            "points": self.space.size,
-            "axes": {name: list(values) for name, values in self.axes.items()},
-            "conditions": {name: when for name, when in conditions.items() if when},
-            "objectives": {objective.metric: objective.goal for objective in self.objectives},
-            "constraints": [str(constraint) for constraint in self.constraints],
-            "blocks": [{"metric": block.metric, "axes": list(block.axes)} for block in self.blocks],
-            "settings": {setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings},
-        }
-
 
 def _workers(jobs: int | None) -> tuple[int, OpenExecutor]:
     """How many workers, and what makes them."""
-    from studies.running.runner import available_cpus, open_inline, open_processes
-
     return (1, open_inline) if jobs == 0 else (jobs or available_cpus(), open_processes)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, Tensors, register_algorithm
+from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from algorithms.workload.shape import FloatArray, Workload
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ class TiledAlgorithm(Entry[P], ABC):
     """An algorithm that runs on a chip; what is registered is the object itself, under ``self.name``."""
 
     what: ClassVar[str] = "runs on a chip"
-    takes: ClassVar[frozenset[Given]] = frozenset(
+    keyed: ClassVar[frozenset[Given]] = frozenset(
         {"workload", "tensors", "timing_only", "chip", "kernel", "mapping", "memory"}
     )
-    keyed: ClassVar[frozenset[Given]] = takes
+    # skipping periods is exact: whether it is asked for changes no result
+    takes: ClassVar[frozenset[Given]] = keyed | {"skip"}
+    default_workload: ClassVar[Workload | None] = ONE_HEAD_ON_CHIP
 
     @abstractmethod
     def plan(self, workload: Workload, parameters: P, chip: Accelerator) -> TilePlan:

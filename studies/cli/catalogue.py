@@ -14,6 +14,7 @@ from studies.cli.output import JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
     from algorithms.kv.policy import KVPolicy
+    from algorithms.registry import AnyAlgorithm
     from studies.points.point import Json
 
 
@@ -121,11 +122,16 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
 
 
 def _algorithm_line(name: str) -> str:
-    from studies.points.find import find_algorithm, kind_of
+    from studies.points.find import find_algorithm
 
     algorithm = find_algorithm(name)
-    kind = kind_of(algorithm)
+    kind = _kind_of(algorithm)
     return algorithm.summary if kind == "graph" else f"[{kind}] {algorithm.summary}"
+
+
+def _kind_of(algorithm: AnyAlgorithm) -> str:
+    """What lists call an algorithm."""
+    return "chip" if "chip" in algorithm.takes else "graph" if "workload" in algorithm.takes else "tier"
 
 
 def _workload_line(name: str) -> str:
@@ -163,11 +169,11 @@ def show(
 
 
 def _show_algorithm(name: str, as_json: bool) -> None:
-    from studies.points.find import find_algorithm, kind_of
+    from studies.points.find import find_algorithm
     from studies.points.knobs import parameter_knobs
 
     algorithm = find_algorithm(name)
-    kind = kind_of(algorithm)
+    kind = _kind_of(algorithm)
     knobs = parameter_knobs(algorithm).values()
     document: Json = {
         "name": algorithm.name,

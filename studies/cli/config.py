@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not."""
-    from studies.api import LARGEST_GRID
+    from studies.study.question import LARGEST_GRID
     from studies.study.resolve import read_study
     from studies.words import count
 
@@ -72,5 +72,6 @@ def schema(
     from studies.study.text import StudyText
 
     del as_json, quiet  # a schema has one form
-    document: Json = StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema()
+    made = StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema()
+    document: Json = json.loads(json.dumps(made))  # plain values, which the types of schemas do not say
     emit(document, str, as_json=True)

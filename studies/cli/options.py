@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
 import typer
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.made import made
 
 if TYPE_CHECKING:
-    from algorithms.chip.plan.kernels import Kernel
-    from algorithms.workload.shape import Workload
-    from studies.points.find import AnyAlgorithm, Tensors
-    from studies.points.point import ChipSetting, DesignPoint, Engine, Scalar
+    from algorithms.registry import Given
+    from studies.points.build import Target, Vocabulary
+    from studies.points.point import DesignPoint, Engine, Scalar
 
 T = TypeVar("T")
-_SETTING = "--set"
-"""The option that sets what has no option of its own, which problems therefore name, too."""
 
 AlgorithmName = Annotated[str, typer.Argument(metavar="ALGORITHM", help="For example sdpa.naive; see `attnflow list`.")]
 
 
 @dataclass(frozen=True)
 class DesignOptions:
-    """A design as the command line describes it; None means that the workload or the algorithm decides."""
+    """A design as the command line describes it; None means that the workload or the algorithm decides.
+
+    A field is an input of its name, a knob of the workload, or else a parameter of the algorithm.
+    """
 
     workload: Annotated[
         str | None,
@@ -51,7 +52,7 @@ class DesignOptions:
     dtype: Annotated[
         str | None, typer.Option(help="Storage format, e.g. bfloat16; that of the workload if not given.")
     ] = None
-    seed: Annotated[int | None, typer.Option(help="Of the drawn tensors; 0 if not given.")] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of the drawn tensors; 0 if not given.")] = None
     tensors: Annotated[str | None, typer.Option(help="NPZ file with q, k, v, or a shipped capture.")] = None
     granularity: Annotated[str | None, typer.Option(help="Token size: row or scalar; row if not given.")] = None
     set_: Annotated[
@@ -103,12 +104,12 @@ def with_design_options(command: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(command)
     def wrapper(**given: object) -> T:
-        design = DesignOptions(**{parameter.name: given.pop(parameter.name) for parameter in added})
+        design = made(DesignOptions, {parameter.name: given.pop(parameter.name) for parameter in added})
         return command(design=design, **given)
 
     signature = inspect.signature(command, eval_str=True)
     own = [p.replace(kind=keyword) for p in signature.parameters.values() if p.name != "design"]
-    wrapper.__signature__ = signature.replace(parameters=[*own, *added])
+    vars(wrapper)["__signature__"] = signature.replace(parameters=[*own, *added])
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
     return wrapper
 
@@ -121,185 +122,156 @@ def design_point(algorithm_name: str, design: DesignOptions) -> DesignPoint:
     InputError
         With every problem of every option.
     """
-    from studies.points.find import find_algorithm, has_values, kind_of, shaped_workload
-    from studies.points.point import DesignPoint
-
-    problems = _Problems()
-    algorithm = problems.attempt("ALGORITHM", lambda: find_algorithm(algorithm_name))
-    if algorithm is not None and kind_of(algorithm) == "tier":
-        return _tier_point(algorithm, design, problems)
-    base = _base_workload(design, algorithm, problems)
-    tensors = _tensors(design, problems)
-    engine = problems.attempt("--engine", partial(read_engine, design.engine))
-    clock_hz = problems.attempt("--clock", partial(_clock, design.clock))
-    given = _read_assignments(design, algorithm, problems)
-    kernel = _kernel(design, problems)
-    chip = _chip(design, algorithm, given.chip, kernel, problems)
-    workload = None
-    if base is not None and (tensors is not None or design.tensors is None):
-        workload = problems.attempt(None, partial(shaped_workload, base, given.workload, tensors))
-    parameters = None
-    if algorithm is not None:
-        parameters = _parameters(algorithm, given.parameters, workload, chip, kernel, problems)
-    if problems.found or None in (algorithm, workload, parameters, engine, clock_hz):
-        raise InputError(problems.found)
-    return DesignPoint(
-        algorithm=algorithm_name,
-        workload=workload,
-        parameters=parameters,
-        engine=engine,
-        timing_only=design.timing_only or not has_values(algorithm),
-        skip=not design.no_skip,
-        tensors=tensors.file if tensors else None,
-        clock_hz=chip.accelerator.clock_hz if chip else clock_hz,
-        chip=chip,
-    )
+    return _Reader(algorithm_name, design).point()
 
 
-def _tier_point(algorithm: AnyAlgorithm, design: DesignOptions, problems: _Problems) -> DesignPoint:
-    """The point of a measurement of a memory tier: what its parameters do not say does not apply to it."""
-    from studies.points.point import DesignPoint
+class _Reader:
+    """Reads the options of one design; collects what is wrong under the name of the option that caused it."""
 
-    # that nothing is computed but time is true of it, whether said or not
-    own = DesignOptions(set_=design.set_, timing_only=design.timing_only)
-    unused = [f"--{each.name}" for each in fields(design) if getattr(design, each.name) != getattr(own, each.name)]
-    given = _read_assignments(own, algorithm, problems)
-    unused += [f"--set {owner}.{name}" for owner in ("workload", "chip") for name in getattr(given, owner)]
-    message = f"does not apply to {algorithm.name}"
-    problems.found += [Problem(message, field=name.replace("_", "-")) for name in unused]
-    parameters = _parameters(algorithm, given.parameters, None, None, None, problems)
-    if problems.found or parameters is None:
-        raise InputError(problems.found)
-    return DesignPoint(algorithm.name, None, parameters)
+    def __init__(self, algorithm_name: str, design: DesignOptions) -> None:
+        self.algorithm_name = algorithm_name
+        self.design = design
+        self.problems: list[Problem] = []
 
+    def point(self) -> DesignPoint:
+        """The point of everything that is read, or every problem raised."""
+        from studies.points import find
+        from studies.points.build import Inputs, PointBuilder, Vocabulary
 
-def _tensors(design: DesignOptions, problems: _Problems) -> Tensors | None:
-    """Real tensors, if any are named."""
-    from studies.points.find import find_tensors
+        design = self.design
+        algorithm = self._attempt("ALGORITHM", partial(find.find_algorithm, self.algorithm_name))
+        words = Vocabulary((algorithm,) if algorithm else ())
+        workload = self._find(words, "workload", find.find_workload)
+        tensors = self._find(words, "tensors", find.find_tensors)
+        use = {**self._use(words, "engine"), **self._use(words, "clock")}
+        knobs, said = self._settings(words)
+        builder = PointBuilder(Path(), tensors, self._find(words, "kernel", find.find_kernel))
+        self._refuse_unfit(words, said)
+        chip = self._find(words, "chip", find.find_chip)
+        knobs["use"] = {**use, **self._use(words, "mapping"), **self._use(words, "memory")}
+        setting = self._attempt(None, partial(builder.chip, chip, knobs["field"], knobs["use"])) if chip else None
+        if design.workload is None and algorithm:
+            workload = algorithm.default_workload
+        shaped = None
+        if workload and (tensors or design.tensors is None):
+            shaped = self._attempt(None, partial(builder.workload, workload, knobs["knob"]))
+        if algorithm:
+            self._attempt(None, partial(builder.parameters, algorithm, knobs["parameter"], shaped, setting))
+        if algorithm is None or self.problems:
+            raise InputError(self.problems)
+        inputs = Inputs(algorithm, workload, chip, knobs, timing_only=design.timing_only, skip=not design.no_skip)
+        return builder.point(inputs)
 
-    if design.tensors is None:
-        return None
-    return problems.attempt("--tensors", partial(find_tensors, design.tensors, Path()))
-
-
-def _kernel(design: DesignOptions, problems: _Problems) -> Kernel | None:
-    """The published kernel, if one is named."""
-    from studies.points.chips import find_kernel
-
-    if design.kernel is None:
-        return None
-    return problems.attempt("--kernel", partial(find_kernel, design.kernel, Path()))
-
-
-def _parameters(
-    algorithm: AnyAlgorithm,
-    given: dict[str, Scalar],
-    workload: Workload | None,
-    chip: ChipSetting | None,
-    kernel: Kernel | None,
-    problems: _Problems,
-) -> tuple[tuple[str, Scalar], ...] | None:
-    """All parameters: what is given, over what the kernel has, over the defaults."""
-    from studies.points.chips import kernel_parameters
-    from studies.points.knobs import complete_parameters
-
-    own: dict[str, Scalar] | None = {}
-    if kernel is not None and workload is not None and chip is not None:
-        own = problems.attempt(
-            "--kernel", partial(kernel_parameters, kernel, algorithm.name, workload, chip.accelerator)
-        )
-    return problems.attempt(_SETTING, partial(complete_parameters, algorithm, (own or {}) | given))
-
-
-def _base_workload(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> Workload | None:
-    """The workload that is named, or one small head."""
-    from studies.points.find import ONE_HEAD, ONE_HEAD_ON_CHIP, find_workload, runs_on_chip
-
-    if design.workload is not None:
-        return problems.attempt("--workload", partial(find_workload, design.workload, Path()))
-    return ONE_HEAD_ON_CHIP if algorithm is not None and runs_on_chip(algorithm) else ONE_HEAD
-
-
-def _chip(
-    design: DesignOptions,
-    algorithm: AnyAlgorithm | None,
-    changes: dict[str, Scalar],
-    kernel: Kernel | None,
-    problems: _Problems,
-) -> ChipSetting | None:
-    """The chip with its changes, if the algorithm runs on one; options that do not go together are problems."""
-    from studies.points.chips import chip_setting
-    from studies.points.find import find_chip, runs_on_chip
-    from studies.points.knobs import CHIP_KNOBS
-
-    accelerator = None
-    manner = {knob: getattr(design, knob) for knob in CHIP_KNOBS}
-    if design.chip is not None:
-        accelerator = problems.attempt("--chip", partial(find_chip, design.chip, Path()))
-    if algorithm is not None and not runs_on_chip(algorithm):
-        options = {"chip": design.chip, "kernel": design.kernel, **manner}
-        used = [f"--{name}" for name, value in options.items() if value is not None]
-        used += [f"--set chip.{path}" for path in changes]
-        message = f"{algorithm.name} is a graph of FIFOs and runs on no chip"
-        problems.found += [Problem(message, field=name) for name in used]
-        return None
-    if algorithm is not None:
-        problems.found += _unfit_for_chip(algorithm, design)
-    if accelerator is None:
-        for knob, value in manner.items():  # right or wrong whatever the chip is
-            if value is not None:
-                problems.attempt(f"--{knob}", partial(CHIP_KNOBS[knob].read, value))
-        return None
-    try:
-        return chip_setting(accelerator, changes, manner, kernel)
-    except InputError as error:
-        problems.found += [replace(problem, field=_option_of(problem.field)) for problem in error.problems]
-        return None
-
-
-def _unfit_for_chip(algorithm: AnyAlgorithm, design: DesignOptions) -> Iterator[Problem]:
-    """What is given though a chip has its own, and a chip that is not named."""
-    given = {"--clock": design.clock, "--engine": None if design.engine == "compiled" else design.engine}
-    message = f"{algorithm.name} runs on a chip, which has its own"
-    yield from (Problem(message, field=name) for name, value in given.items() if value is not None)
-    if design.chip is None:
-        hint = "for example --chip h100; see `attnflow list chips`"
-        yield Problem(f"{algorithm.name} runs on a chip: name one", field="--chip", hint=hint)
-
-
-def _option_of(path: str | None) -> str:
-    """The option that set a field of the chip, or a knob of its use."""
-    from studies.points.knobs import CHIP_KNOBS
-
-    return f"--{path}" if path in CHIP_KNOBS else f"--set chip.{path}"
-
-
-class _Problems:
-    """Collects what is wrong, under the name of the option that caused it."""
-
-    def __init__(self) -> None:
-        self.found: list[Problem] = []
-
-    def attempt(self, option: str | None, action: Callable[[], T]) -> T | None:
-        """Result of `action`, or None and its problems noted."""
+    def _attempt(self, option: str | None, action: Callable[[], T]) -> T | None:
+        """Result of `action`, or None and its problems noted: at an option, or at those that they are about."""
         try:
             return action()
         except InputError as error:
             for problem in error.problems:
-                if problem.file is None and option is not None:
-                    named = option == _SETTING and problem.field is not None
-                    problem = replace(problem, field=f"{option} {problem.field}" if named else option)
-                elif problem.file is None and problem.field is not None:
-                    problem = replace(problem, field=f"--{problem.field.replace('_', '-')}")
-                self.found.append(problem)
+                if problem.file is None:
+                    problem = replace(problem, field=option or _option_of(problem.field))
+                self.problems.append(problem)
             return None
 
+    def _find(self, words: Vocabulary, given: Given, finder: Callable[[str, Path], T]) -> T | None:
+        """What an option names, if it is given and applies."""
+        named: str | None = getattr(self.design, given)
+        if named is None or not words.has(given):
+            return None
+        return self._attempt(f"--{given}", partial(finder, named, Path()))
 
-def _clock(text: str | None) -> float:
-    from studies.points.knobs import RUN_KNOBS
+    def _use(self, words: Vocabulary, name: Given) -> dict[str, Scalar]:
+        """How the design is run, as far as an option says it and it applies."""
+        value: str | None = getattr(self.design, name)
+        if value is None or not words.has(name):
+            return {}
+        reader = partial(read_engine, value) if name == "engine" else partial(words.read, "use", name, value)
+        read: Scalar = self._attempt(f"--{name}", reader)
+        return {} if read is None else {name: read}
 
-    knob = RUN_KNOBS["clock"]
-    return float(knob.read(knob.default if text is None else text) or 0)
+    def _settings(self, words: Vocabulary) -> tuple[dict[Target, dict[str, Scalar]], dict[str, str]]:
+        """Knobs that options set, by what they change, and the options by knob; bad values are left out."""
+        from studies.points.build import path_of
+
+        knobs: dict[Target, dict[str, Scalar]] = {"use": {}, "parameter": {}, "knob": {}, "field": {}}
+        options: dict[str, str] = {}
+        for option, name, value in self._assignments():
+            target, knob = words.meaning(name) or words.blamed(name)
+            options[path_of(target, knob)] = option
+            if target == "field":  # the chip reads it
+                knobs[target][knob] = value
+            elif words.applies(target):
+                count = len(self.problems)
+                read = self._attempt(option, partial(words.read, target, knob, value))
+                if len(self.problems) == count:
+                    knobs[target][knob] = read
+        return knobs, options
+
+    def _assignments(self) -> Iterator[tuple[str, str, Scalar]]:
+        """(option, name, value) of every option that sets a knob; options of other names set parameters."""
+        from studies.points.knobs import WORKLOAD_KNOBS, scalar_of
+
+        design = self.design
+        for each in fields(design):
+            value = getattr(design, each.name)
+            option = f"--{each.name.replace('_', '-')}"
+            if value is None or each.name in _INPUTS:
+                continue
+            if each.name == "context":
+                yield option, "workload.phase", "decode"
+                yield option, "workload.kv_len", value
+                if design.q_len is None:
+                    yield option, "workload.q_len", 1
+            elif each.name == "causal":
+                yield option, "workload.mask", "causal" if value else "full"
+            elif each.name == "set_":
+                yield from self._set(value, scalar_of)
+            else:
+                yield option, f"{'workload' if each.name in WORKLOAD_KNOBS else 'parameters'}.{each.name}", value
+
+    def _set(self, texts: Iterable[str], read: Callable[[str], Scalar]) -> Iterator[tuple[str, str, Scalar]]:
+        """The same of ``--set``."""
+        for text in texts:
+            name, equals, value = (part.strip() for part in text.partition("="))
+            if equals and name:
+                yield f"--set {name}", name, read(value)
+            else:
+                self.problems.append(Problem(f"must be NAME=VALUE (got {text!r})", field="--set"))
+
+    def _refuse_unfit(self, words: Vocabulary, options: Mapping[str, str]) -> None:
+        """Note what does not apply to the algorithm, and what it needs besides."""
+        usual = DesignOptions()
+        given = {
+            path: f"--{name.replace('_', '-')}"
+            for name, path in _INPUTS.items()
+            if getattr(self.design, name) != getattr(usual, name)
+        }
+        said = {**given, **options}
+        for problem in words.unfit(said):
+            missing = problem.field not in said
+            hint = "for example --chip h100; see `attnflow list chips`" if missing and problem.field == "chip" else None
+            self.problems.append(replace(problem, field=said.get(problem.field or "", f"--{problem.field}"), hint=hint))
+
+
+_INPUTS = {name: name for name in ("workload", "tensors", "chip", "mapping", "memory", "kernel", "engine", "clock")} | {
+    "timing_only": "timing_only",
+    "no_skip": "skip",
+}
+"""Options that give an input, and which; all others set knobs."""
+
+
+def _option_of(path: str | None) -> str | None:
+    """The option for a place in a study file; a workload as a whole has none.
+
+    >>> _option_of("workload.kv_len"), _option_of("parameters.depth"), _option_of("chip.cores"), _option_of("mapping")
+    ('--kv-len', '--set depth', '--set chip.cores', '--mapping')
+    """
+    section, _, knob = (path or "").partition(".")
+    if section == "workload":
+        return f"--{knob.replace('_', '-')}" if knob else None
+    if section == "parameters":
+        return f"--set {knob}".rstrip()
+    return f"--set {path}" if knob else f"--{path}"
 
 
 def read_engine(name: str) -> Engine:
@@ -310,65 +282,3 @@ def read_engine(name: str) -> Engine:
         if engine == name:
             return engine
     raise InputError(Problem(f"unknown engine {name!r}", hint=did_you_mean(name, ENGINES)))
-
-
-@dataclass
-class _Given:
-    """What options set: parameters of the algorithm, knobs of the workload, fields of the chip."""
-
-    parameters: dict[str, Scalar] = field(default_factory=dict)
-    workload: dict[str, Scalar] = field(default_factory=dict)
-    chip: dict[str, Scalar] = field(default_factory=dict)
-
-
-def _read_assignments(design: DesignOptions, algorithm: AnyAlgorithm | None, problems: _Problems) -> _Given:
-    """Everything that options set, read and checked one by one; fields of a chip are left as they are written."""
-    from studies.points.knobs import WORKLOAD_KNOBS, parameter_knobs, read_knob
-
-    known = parameter_knobs(algorithm) if algorithm else {}
-    given = _Given()
-    for option, owner, name, value in _assignments(design, problems):
-        if owner == "chip":
-            given.chip[name] = value
-            continue
-        if owner in ("", "parameters") and name in known:
-            knobs, into, what = known, given.parameters, ""
-        elif owner in ("", "workload") and name in WORKLOAD_KNOBS:
-            knobs, into, what = WORKLOAD_KNOBS, given.workload, ""
-        elif algorithm is None:
-            continue
-        else:
-            what = "knob of a workload" if owner == "workload" else f"parameter of {algorithm.name}"
-            knobs, into = WORKLOAD_KNOBS if owner == "workload" else known, {}
-        read = problems.attempt(option, partial(read_knob, knobs, name, value, what))
-        if read is not None or value is None:
-            into[name] = read
-    return given
-
-
-def _assignments(design: DesignOptions, problems: _Problems) -> Iterator[tuple[str, str, str, Scalar]]:
-    """(option, owner, knob, value) of every option that sets something; owner is empty, ``workload`` or ``chip``."""
-    from studies.points.knobs import scalar_of
-
-    for knob in ("seq_len", "q_len", "kv_len", "head_dim", "heads", "kv_heads", "batch", "dtype", "seed"):
-        value = getattr(design, knob)
-        if value is not None:
-            yield f"--{knob.replace('_', '-')}", "workload", knob, value
-    if design.context is not None:
-        yield "--context", "workload", "phase", "decode"
-        yield "--context", "workload", "kv_len", design.context
-        if design.q_len is None:
-            yield "--context", "workload", "q_len", 1
-    if design.causal is not None:
-        yield "--causal", "workload", "mask", "causal" if design.causal else "full"
-    if design.granularity is not None:
-        yield "--granularity", "parameters", "granularity", design.granularity
-    for text in design.set_ or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            problems.found.append(Problem(f"must be NAME=VALUE (got {text!r})", field="--set"))
-            continue
-        owner, _, knob = name.strip().rpartition(".")
-        if owner.split(".")[0] == "chip":
-            owner, _, knob = name.strip().partition(".")
-        yield f"--set {name.strip()}", owner, knob, scalar_of(value.strip())

@@ -21,10 +21,10 @@ from studies.cli.sweep import StoreOption, StudyFile, first_reason, store_path
 
 if TYPE_CHECKING:
     from algorithms.chip.timing.fidelity import MemoryFidelity
-    from studies.api import Study
     from studies.points.point import Scalar
     from studies.search.confirm import Confirmation
     from studies.search.search import SearchSummary
+    from studies.study.question import Question
 
 MOST_SHOWN = 20
 
@@ -134,7 +134,7 @@ def _confirmed(confirmation: Confirmation) -> str:
     )
 
 
-def _text(study: Study, summary: SearchSummary, evaluations: int) -> str:
+def _text(study: Question, summary: SearchSummary, evaluations: int) -> str:
     from studies.words import count
 
     rate = f" at {summary.points_per_s:.3g} points/s" if summary.evaluated else ""
@@ -162,7 +162,7 @@ def _setting(name: str, value: Scalar) -> Scalar:
     return value if unit is None or not isinstance(value, int | float) else format_quantity(value, unit)
 
 
-def _front(study: Study, summary: SearchSummary) -> str:
+def _front(study: Question, summary: SearchSummary) -> str:
     """The best designs: what was chosen, and what came out."""
     from studies.report.columns import flat_settings
     from studies.store.store import Store

@@ -31,9 +31,10 @@ import plotly.graph_objects as go
 from algorithms.memory.probe import probe
 from algorithms.memory.probe_parameters import ProbeParameters
 from algorithms.memory.tier_report import CAUSES
+from algorithms.workload.one_head import ONE_HEAD
 from hwmodels.tiers.text import load_tier
 from studies.families.graph.evaluate import evaluate
-from studies.points.find import ONE_HEAD, find_algorithm
+from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint
 

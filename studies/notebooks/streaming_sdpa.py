@@ -33,9 +33,10 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
+from algorithms.workload.one_head import ONE_HEAD
 from simulator.explain.depths import advise_depths
 from studies.families.graph.evaluate import build_graph, evaluate
-from studies.points.find import ONE_HEAD, find_algorithm
+from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint
 from studies.report import write_report

@@ -1,4 +1,4 @@
-"""Finds what a study file or a command line names: algorithms, workloads, tensors."""
+"""Finds what a study file or a command line names: algorithms, workloads, chips, kernels, tensors."""
 
 from __future__ import annotations
 
@@ -6,73 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
+from algorithms.chip.plan.kernels import Kernel, load_kernel
+from algorithms.registry import ALGORITHMS, AnyAlgorithm
 from algorithms.workload.shape import FloatArray, Workload
+from algorithms.workload.tensors import load_tensors, workload_of_tensors
 from algorithms.workload.text import load_workload
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.shipped import is_path
+from reference.captures import capture_names, capture_path
 from studies.points.knobs import SEQUENCE_LENGTH, change_workload
 from studies.points.point import Scalar, TensorFile
-
-if TYPE_CHECKING:
-    from algorithms.registry import AnyAlgorithm
-    from hwmodels.chips.chip import Accelerator
-
-Kind = Literal["graph", "chip", "tier"]
-"""What an algorithm is: a graph of FIFOs, something that runs on a chip, or traffic on a memory tier."""
-
-ONE_HEAD = Workload(
-    name="one-head",
-    phase="prefill",
-    heads=1,
-    kv_heads=1,
-    q_len=512,
-    kv_len=512,
-    head_dim=64,
-    mask="full",
-    dtype="float64",
-    source="a single head of the textbook formula; used when no workload is named",
-)
-"""The workload when nobody names one."""
-
-
-ONE_HEAD_ON_CHIP = ONE_HEAD.with_(dtype="float16")
-"""The same for algorithms that run on a chip, whose arrays have no float64."""
 
 
 def all_algorithm_names() -> tuple[str, ...]:
     """Names of algorithms of all kinds, sorted."""
-    from algorithms.registry import ALGORITHMS
-
     return ALGORITHMS.names()
 
 
 def find_algorithm(name: str) -> AnyAlgorithm:
     """The registered algorithm `name`; raises InputError with the nearest name for an unknown one."""
-    from algorithms.registry import ALGORITHMS
-
     return ALGORITHMS.get(name)
-
-
-def kind_of(algorithm: AnyAlgorithm) -> Kind:
-    """What an algorithm is."""
-    from algorithms.chip.algorithm import TiledAlgorithm
-    from algorithms.memory.algorithm import TierAlgorithm
-
-    if isinstance(algorithm, TiledAlgorithm):
-        return "chip"
-    return "tier" if isinstance(algorithm, TierAlgorithm) else "graph"
-
-
-def runs_on_chip(algorithm: AnyAlgorithm) -> bool:
-    """Whether an algorithm needs a chip."""
-    return kind_of(algorithm) == "chip"
-
-
-def has_values(algorithm: AnyAlgorithm) -> bool:
-    """Whether an algorithm computes values that can be held against the oracle; all but some graphs do."""
-    return getattr(algorithm, "has_values", True)
 
 
 def find_chip(text: str, folder: Path) -> Accelerator:
@@ -83,13 +39,18 @@ def find_chip(text: str, folder: Path) -> Accelerator:
     InputError
         As `hwmodels.chips.accelerator.load_accelerator`.
     """
-    from hwmodels.chips.accelerator import load_accelerator
+    return load_accelerator(_existing(text, folder) if is_path(text) else text)
 
-    if not is_path(text):
-        return load_accelerator(text)
-    if not (folder / text).exists():
-        raise InputError(f"no such file: {folder / text}")
-    return load_accelerator(folder / text)
+
+def find_kernel(text: str, folder: Path) -> Kernel:
+    """The profile of a published kernel by name, or a file: an absolute path, or one below `folder`.
+
+    Raises
+    ------
+    InputError
+        As `algorithms.chip.plan.kernels.load_kernel`.
+    """
+    return load_kernel(folder / text if is_path(text) else text)
 
 
 def find_workload(text: str, folder: Path) -> Workload:
@@ -100,11 +61,14 @@ def find_workload(text: str, folder: Path) -> Workload:
     InputError
         As `algorithms.workload.text.load_workload`.
     """
-    if not is_path(text):
-        return load_workload(text)
-    if not (folder / text).exists():
-        raise InputError(f"no such file: {folder / text}")
-    return load_workload(folder / text)
+    return load_workload(_existing(text, folder) if is_path(text) else text)
+
+
+def _existing(text: str, folder: Path) -> Path:
+    path = folder / text
+    if not path.exists():
+        raise InputError(f"no such file: {path}")
+    return path
 
 
 @dataclass(frozen=True)
@@ -118,8 +82,6 @@ class Tensors:
 
     def shape_of(self, workload: Workload) -> Workload:
         """`workload` with the shapes of these tensors."""
-        from algorithms.workload.tensors import workload_of_tensors
-
         return workload_of_tensors(workload, self.q, self.k, self.v)
 
 
@@ -131,8 +93,6 @@ def find_tensors(text: str, folder: Path) -> Tensors:
     InputError
         Missing or damaged file, missing arrays, shapes that do not fit, values that are not finite.
     """
-    from reference.captures import capture_names, capture_path
-
     path = capture_path(text) if text in capture_names() else folder / text
     if not path.is_file():
         hint = did_you_mean(text, capture_names())
@@ -152,8 +112,6 @@ def open_tensors(file: TensorFile) -> Tensors:
     InputError
         What is wrong with the file, or that it is not the file it was when the study began.
     """
-    from algorithms.workload.tensors import load_tensors
-
     tensors = Tensors(file, *load_tensors(file.path))
     if TensorFile.of(file.path) != file:
         raise InputError(Problem("has changed since the study began", file.path))

@@ -1,7 +1,7 @@
 """Knobs: everything about a design point that a name and a value can set, in a study or on a command line.
 
-There are two kinds: the parameters of an algorithm (fields of its parameter class) and the fields of the
-workload. A knob reads a value as written by a person and says in one line what is wrong with it.
+They are the parameters of an algorithm (fields of its parameter class), the fields of the workload, and how a graph is
+run or a chip is used. A knob reads a value as written by a person and says in one line what is wrong with it.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.registry import AnyAlgorithm
 from algorithms.workload.shape import DTYPE_BYTES, LARGEST_COUNT, Mask, Phase, Workload
 from hwmodels.reading.complaints import complaint_about
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.made import made
 from hwmodels.reading.quantity import UNIT_NAMES, parse_quantity
 from studies.points.point import Engine, Mapped, Scalar, adapter_of
-
-if TYPE_CHECKING:
-    from studies.points.find import AnyAlgorithm
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,9 @@ class Knob:
         Unit of the value; text such as ``"1 GHz"`` is read when it is one of `hwmodels.reading.quantity`.
     help
         One line for people.
+    content
+        Whether a value that is a path stands for the content of the file: two files with the same content are then
+        one design. Parameters ask for it with ``metadata={"content": True}``.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Knob:
     default: Scalar = None
     unit: str | None = None
     help: str = ""
+    content: bool = False
 
     def read(self, value: object) -> Scalar:
         """`value` with the type of the knob.
@@ -99,6 +102,7 @@ def parameter_knobs(algorithm: AnyAlgorithm) -> dict[str, Knob]:
             default=None if field.default is dataclasses.MISSING else field.default,
             unit=field.metadata.get("unit"),
             help=field.metadata.get("help", ""),
+            content=field.metadata.get("content", False),
         )
         for field in dataclasses.fields(algorithm.parameters)
     }
@@ -112,9 +116,9 @@ def _workload_knobs() -> dict[str, Knob]:
     count = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
     knobs = [
         Knob("phase", Phase),
-        Knob("batch", count, help="sequences"),
-        Knob("heads", count, help="query heads"),
-        Knob("kv_heads", count, help="KV heads that the query heads share"),
+        Knob("batch", count, help="number of sequences"),
+        Knob("heads", count, help="number of query heads"),
+        Knob("kv_heads", count, help="number of KV heads that the query heads share"),
         Knob("q_len", count, unit="token", help="new tokens per sequence"),
         Knob("kv_len", count, unit="token", help="tokens attended per sequence"),
         Knob(SEQUENCE_LENGTH, count, unit="token", help="kv_len, and q_len with it unless the workload decodes"),
@@ -122,7 +126,7 @@ def _workload_knobs() -> dict[str, Knob]:
         Knob("v_head_dim", count, unit="element", help="width of a value head"),
         Knob("mask", Mask),
         Knob("dtype", typing.Literal[tuple(DTYPE_BYTES)], help="storage format of q, k, v and the output"),
-        Knob("seed", Annotated[int, Field(ge=0)], help="of drawn tensors"),
+        Knob("seed", Annotated[int, Field(ge=0)], help="seed of the drawn tensors"),
     ]
     return {knob.name: knob for knob in knobs}
 
@@ -131,13 +135,18 @@ WORKLOAD_KNOBS = _workload_knobs()
 
 
 RUN_KNOBS = {
-    "engine": Knob("engine", Engine, "compiled", help="compiled, or simpy: slow, written to be read"),
-    "clock": Knob("clock", Annotated[float, Field(gt=0)], 1e9, "Hz", "turns cycles into seconds"),
+    "engine": Knob("engine", Engine, "compiled", help="what simulates: compiled, or simpy (slow, written to be read)"),
+    "clock": Knob("clock", Annotated[float, Field(gt=0)], 1e9, "Hz", "clock that turns cycles into seconds"),
 }
 """How a graph is run, whatever it is."""
 
 CHIP_KNOBS = {
-    "mapping": Knob("mapping", Mapped, "symmetric", help="a few cores stand for all (symmetric), or all (exact)"),
+    "mapping": Knob(
+        "mapping",
+        Mapped,
+        "symmetric",
+        help="which cores are simulated: a few that stand for all (symmetric), or all (exact)",
+    ),
     "memory": Knob(
         "memory",
         MemoryFidelity,
@@ -146,6 +155,9 @@ CHIP_KNOBS = {
     ),
 }
 """How work is put on a chip."""
+
+USE_KNOBS = RUN_KNOBS | CHIP_KNOBS
+"""How a design is run, whatever it is; each applies to algorithms that take an input of its name."""
 
 
 def change_workload(workload: Workload, changes: Mapping[str, Scalar]) -> Workload:
@@ -189,7 +201,7 @@ def complete_parameters(algorithm: AnyAlgorithm, values: Mapping[str, Scalar]) -
         What the parameter class refuses, with the parameter it names as the field.
     """
     try:
-        parameters = algorithm.parameters(**values)
+        parameters = made(algorithm.parameters, values)
     except InputError:
         raise
     except (TypeError, ValueError) as error:

@@ -8,18 +8,20 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import TypeAdapter
 
 from algorithms.chip.plan.profile import KernelProfile
 from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.registry import ALGORITHMS, Given
 from algorithms.workload.shape import Workload
 from hwmodels.chips.chip import Accelerator
+from hwmodels.reading.cards import html_table
+from hwmodels.reading.errors import InputError, Problem
 
-T = TypeVar("T")
 Scalar = str | int | float | bool | None
 Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
 Engine = Literal["compiled", "simpy"]
@@ -31,6 +33,12 @@ KEY_FORMAT = 1
 
 _UNKEYED_FIELDS = ("source", "citations")
 """Fields of a workload that say where its numbers come from and change nothing in a simulation."""
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of the present content of a file, in hexadecimal; raises OSError if it cannot be read."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,7 @@ class TensorFile:
         OSError
             If it cannot be read.
         """
-        with Path(path).open("rb") as file:
-            return cls(str(path), hashlib.file_digest(file, "sha256").hexdigest())
+        return cls(str(path), sha256_of(path))
 
 
 _UNKEYED_CHIP_FIELDS = ("summary", "process", "citations")
@@ -110,7 +117,7 @@ class DesignPoint:
     algorithm
         Registered name, e.g. ``sdpa.naive``.
     workload
-        What attends; None for measurements of a memory tier, where nothing does.
+        What attends; None where nothing does. Whoever knows that something does asks for `attending`.
     parameters
         Pairs (name, value) of *all* parameters of the algorithm, sorted by name.
     engine
@@ -124,7 +131,9 @@ class DesignPoint:
     clock_hz
         Turns cycles into seconds; a chip has its own clock.
     chip
-        For algorithms that run on a chip, else None.
+        The chip and its use; None where there is none. Whoever knows that there is one asks for `on_chip`.
+    contents
+        Pairs (name, SHA-256) of the parameters that name files which decide a result, sorted by name.
     """
 
     algorithm: str
@@ -136,40 +145,73 @@ class DesignPoint:
     tensors: TensorFile | None = None
     clock_hz: float = 1e9
     chip: ChipSetting | None = None
+    contents: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def attending(self) -> Workload:
+        """What attends; raises TypeError where nothing does, which is for the caller to know."""
+        if self.workload:
+            return self.workload
+        raise TypeError(f"nothing attends in a point of {self.algorithm}")
+
+    @property
+    def on_chip(self) -> ChipSetting:
+        """The chip and its use; raises TypeError where there is none, which is for the caller to know."""
+        if self.chip:
+            return self.chip
+        raise TypeError(f"a point of {self.algorithm} without a chip")
 
     def describe(self) -> dict[str, Json]:
         """The point as plain JSON values; `from_description` is the way back."""
-        return {
+        description: dict[str, Json] = {
             "algorithm": self.algorithm,
-            "workload": _described(self.workload),
+            "workload": _described(self.workload) if self.workload else None,
             "parameters": dict(self.parameters),
             "engine": self.engine,
             "timing_only": self.timing_only,
             "skip": self.skip,
             "tensors": dataclasses.asdict(self.tensors) if self.tensors else None,
             "clock_hz": self.clock_hz,
-            **({"chip": self.chip.describe()} if self.chip else {}),
         }
+        chip: Json = self.chip.describe() if self.chip else None
+        further: dict[str, Json] = {"chip": chip, "contents": dict(self.contents)}
+        return description | {name: told for name, told in further.items() if told}
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Json]) -> Self:
+    def from_description(cls, description: Mapping[str, Json]) -> DesignPoint:
         """The point that `describe` described."""
-        parameters = description["parameters"]
-        if not isinstance(parameters, Mapping):
-            raise TypeError("the parameters of a description are a mapping")
-        pairs = tuple(sorted(parameters.items()))
-        return adapter_of(cls).validate_python({**description, "parameters": pairs, "chip": _named_chip(description)})
+        pairs = {name: _pairs(description.get(name, {})) for name in ("parameters", "contents")}
+        told = {**description, **pairs, "chip": _named_chip(description)}
+        point: DesignPoint = adapter_of(cls).validate_python(told)
+        return point
+
+    @property
+    def keyed(self) -> frozenset[Given]:
+        """What decides the result besides parameters, as the algorithm says.
+
+        Where the algorithm is gone, since stores may outlive the plug-in that wrote them, the point itself tells: a
+        chip has its own clock, and where nothing attends no graph is run.
+        """
+        try:
+            return ALGORITHMS.get(self.algorithm).keyed
+        except InputError:
+            return frozenset(_RUN) if self.workload and not self.chip else frozenset()
 
     @property
     def canonical(self) -> str:
-        """One JSON text per meaning: sorted keys, no spaces, tensors by content alone."""
-        description = self.describe() | {
-            "tensors": self.tensors.sha256 if self.tensors else None,
-            "format": KEY_FORMAT,
-            # how graphs are run means nothing on a chip or a memory tier, which have their own clocks
-            **({"engine": None, "skip": None, "clock_hz": None} if self.chip or self.workload is None else {}),
-            **({"chip": self.chip.content} if self.chip else {}),
-        }
+        """One JSON text per meaning: sorted keys, no spaces, files by content alone, what decides nothing left out."""
+        keyed = self.keyed
+        files: dict[str, Json] = {name: f"sha256:{digest}" for name, digest in self.contents}
+        description = self.describe()
+        description.pop("contents", None)
+        description["parameters"] = {**dict(self.parameters), **files}
+        description["tensors"] = self.tensors.sha256 if self.tensors else None
+        description["format"] = KEY_FORMAT
+        if self.chip:
+            description["chip"] = self.chip.content
+        for given, field in _RUN.items():
+            if given not in keyed:
+                description[field] = None
         return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
@@ -180,37 +222,62 @@ class DesignPoint:
     @property
     def seed(self) -> int | None:
         """Seed of the drawn tensors; None when real ones are given or no values are computed."""
-        return None if self.tensors or self.timing_only or self.workload is None else self.workload.seed
+        drawn = self.workload if not (self.tensors or self.timing_only) else None
+        return drawn.seed if drawn else None
+
+    def refuse_changed_files(self) -> None:
+        """Raise InputError if a file that a parameter names is not what it was when the point was made."""
+        paths = dict(self.parameters)
+        for name, digest in self.contents:
+            path = str(paths[name])
+            try:
+                now = sha256_of(path)
+            except OSError as error:
+                raise InputError(Problem(f"cannot be read: {error.strerror}", path, field=name)) from None
+            if now != digest:
+                raise InputError(Problem("has changed since the study began", path, field=name))
 
     def _repr_html_(self) -> str:
-        from hwmodels.reading.cards import html_table
-
         rows = [("algorithm", self.algorithm)]
-        if self.workload is not None:
+        if self.workload:
             rows += [("workload", self.workload.name), ("engine", self.engine)]
         rows += [(name, str(value)) for name, value in self.parameters]
         return html_table(f"Design point {self.key[:12]}", ("field", "value"), rows)
 
 
-def _described(workload: Workload | None) -> dict[str, Json] | None:
+_RUN: dict[Given, str] = {"engine": "engine", "skip": "skip", "clock": "clock_hz"}
+"""How a graph is run, and the field of a point that says it: nothing in the key of what takes no such thing."""
+
+
+def _pairs(told: Json) -> tuple[tuple[str, Json], ...]:
+    """The mapping of a description as sorted pairs."""
+    if not isinstance(told, Mapping):
+        raise TypeError("the parameters of a description are a mapping")
+    return tuple(sorted(told.items()))
+
+
+def _described(workload: Workload) -> dict[str, Json]:
     """What decides a result about a workload."""
-    if workload is None:
-        return None
     return {name: value for name, value in dataclasses.asdict(workload).items() if name not in _UNKEYED_FIELDS}
 
 
 def _named_chip(description: Mapping[str, Json]) -> Json:
     """The chip of a description with the texts that descriptions leave out."""
     chip = description.get("chip")
-    if not isinstance(chip, Mapping) or not isinstance(chip.get("accelerator"), Mapping):
+    accelerator = chip.get("accelerator") if isinstance(chip, Mapping) else None
+    if not isinstance(chip, Mapping) or not isinstance(accelerator, Mapping):
         return chip
-    return {**chip, "accelerator": {"summary": "", "process": "", **chip["accelerator"]}}
+    return {**chip, "accelerator": {"summary": "", "process": "", **accelerator}}
 
 
-@cache
-def adapter_of(kind: type[T]) -> TypeAdapter[T]:
+_ADAPTERS: dict[object, TypeAdapter[Any]] = {}
+
+
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
     """The reader of a type, made once: making one takes longer than reading."""
-    return TypeAdapter(kind)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def grid(axes: Mapping[str, Sequence[Scalar]]) -> Iterator[dict[str, Scalar]]:

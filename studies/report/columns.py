@@ -12,9 +12,9 @@ from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.families.metrics import Goal, metrics
 from studies.points.find import find_algorithm
-from studies.points.knobs import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
-from studies.points.point import DesignPoint, Scalar
-from studies.store.store import Row
+from studies.points.knobs import USE_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
+from studies.points.outcome import Row
+from studies.points.point import ChipSetting, DesignPoint, Scalar
 from studies.study.goals import Goals
 
 Role = Literal["workload", "design", "run", "metric"]
@@ -91,34 +91,40 @@ def state_of(row: Row, goals: Goals | None = None) -> State:
 def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
     """Every setting of `point` by name, with its role; a parameter named like a workload's field gets a prefix."""
     flat: dict[str, tuple[Role, Scalar]] = {"algorithm": ("design", point.algorithm)}
-    shape = point.workload
-    if shape is None:  # a memory tier is measured: parameters say all there is to say
-        return flat | {name: ("design", value) for name, value in point.parameters}
-    flat["workload"] = ("workload", shape.name)
+    workload = point.workload
+    if workload:
+        flat |= _of_workload(workload)
+        flat["tensors"] = ("workload", point.tensors.path if point.tensors else None)
+    for name, value in point.parameters:
+        flat[f"parameters.{name}" if name in flat else name] = ("design", value)
+    if point.chip:
+        flat |= _of_chip(point.chip)
+    if workload:
+        run = {"engine": point.engine, _CLOCK: point.clock_hz, "timing_only": point.timing_only, "skip": point.skip}
+        flat |= {name: ("run", value) for name, value in run.items()}
+    return flat
+
+
+def _of_workload(workload: Workload) -> dict[str, tuple[Role, Scalar]]:
+    flat: dict[str, tuple[Role, Scalar]] = {"workload": ("workload", workload.name)}
     for field in fields(Workload):
         if field.name not in ("name", *_UNSHOWN_FIELDS):
-            value = getattr(shape, field.name)
+            value = getattr(workload, field.name)
             known = value is None or isinstance(value, str | int | float)
             text = value if known else json.dumps(vars(value), sort_keys=True)
             flat[field.name] = ("run" if field.name in _RUN_FIELDS else "workload", text)
-    flat["tensors"] = ("workload", point.tensors.path if point.tensors else None)
-    for name, value in point.parameters:
-        flat[f"parameters.{name}" if name in flat else name] = ("design", value)
-    if point.chip is not None:
-        flat["chip"] = ("design", point.chip.accelerator.name)
-        numbers = point.chip.accelerator.values()
-        for path, text in point.chip.accelerator.changes:
-            flat[f"chip.{path}"] = ("design", numbers.get(path, text))
-        flat["mapping"] = ("run", point.chip.mapping)
-        flat["memory"] = ("run", point.chip.memory)
-        flat["kernel"] = ("design", point.chip.profile.name if point.chip.profile else None)
-    run: dict[str, Scalar] = {
-        "engine": point.engine,
-        _CLOCK: point.clock_hz,
-        "timing_only": point.timing_only,
-        "skip": point.skip,
-    }
-    return flat | {name: ("run", value) for name, value in run.items()}
+    return flat
+
+
+def _of_chip(setting: ChipSetting) -> dict[str, tuple[Role, Scalar]]:
+    flat: dict[str, tuple[Role, Scalar]] = {"chip": ("design", setting.accelerator.name)}
+    numbers = setting.accelerator.values()
+    for path, text in setting.accelerator.changes:
+        flat[f"chip.{path}"] = ("design", numbers.get(path, text))
+    flat["mapping"] = ("run", setting.mapping)
+    flat["memory"] = ("run", setting.memory)
+    flat["kernel"] = ("design", setting.profile.name if setting.profile else None)
+    return flat
 
 
 def setting_columns(rows: Sequence[Row], studies: Sequence[str]) -> list[Column]:
@@ -134,10 +140,10 @@ def setting_columns(rows: Sequence[Row], studies: Sequence[str]) -> list[Column]
             del values[dropped]
             values = {merged if name == kept else name: column for name, column in values.items()}
             roles[merged], varied[merged] = roles[kept], varied[kept]
-    knobs = _knobs(rows)
+    own = _own_knobs(rows)
     columns = []
     for name, column in values.items():
-        knob = knobs.get(name)
+        knob = own.get(name) if roles[name] == "design" else _COMMON_KNOBS.get(name)
         unit, meaning = (knob.unit or "", knob.help) if knob else (_unit_in(name), "")
         decided = varied[name] and any(_decides(values[other], column) for other in _deciders(name, varied))
         columns.append(Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided))
@@ -166,10 +172,13 @@ def _unit_in(name: str) -> str:
     return next((unit for ending, unit in units.items() if name.endswith(ending)), "")
 
 
-def _knobs(rows: Sequence[Row]) -> dict[str, Knob]:
-    """What is known about settings: of the workload, of the run, and of every algorithm that is still registered."""
-    attending = any(row.point.workload is not None for row in rows)
-    knobs = WORKLOAD_KNOBS | RUN_KNOBS | CHIP_KNOBS if attending else {}
+_COMMON_KNOBS = WORKLOAD_KNOBS | USE_KNOBS
+"""Knobs of what attends and of how it is run, which are the same whatever the algorithm is."""
+
+
+def _own_knobs(rows: Sequence[Row]) -> dict[str, Knob]:
+    """Parameters of every algorithm that is still registered; of those with a name, the first one's."""
+    knobs: dict[str, Knob] = {}
     for name in dict.fromkeys(row.point.algorithm for row in rows):
         try:
             knobs = parameter_knobs(find_algorithm(name)) | knobs

@@ -25,8 +25,9 @@ def rehearse(point: DesignPoint) -> None:
 def _evaluate_tiny(engine: Engine, on_chip: bool) -> None:
     import numpy as np
 
+    from algorithms.workload.one_head import ONE_HEAD, ONE_HEAD_ON_CHIP
     from studies.families.graph.evaluate import attempt
-    from studies.points.find import ONE_HEAD, ONE_HEAD_ON_CHIP, find_algorithm
+    from studies.points.find import find_algorithm
     from studies.points.knobs import complete_parameters
     from studies.points.point import DesignPoint
 

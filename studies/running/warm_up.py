@@ -43,9 +43,9 @@ def announce_compilation(engine: str, *, quiet: bool, parts: Sequence[Compiled] 
 
 def parts_for(point: DesignPoint) -> tuple[Compiled, ...]:
     """What has to be compiled to simulate `point`."""
-    from studies.points.find import find_algorithm, kind_of
+    from studies.points.find import find_algorithm
 
-    if kind_of(find_algorithm(point.algorithm)) == "tier":
+    if "workload" not in find_algorithm(point.algorithm).takes:
         return (MEMORY,)
     if dict(point.parameters).get("kv_tier"):
         return (ENGINE_WITH_MEMORY,)

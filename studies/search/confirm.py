@@ -1,4 +1,4 @@
-"""Screen cheaply, confirm dearly: the best designs of a study again with the main memory in more detail.
+"""Confirms the best designs of a study: they are evaluated again with the main memory in more detail.
 
 The front of a study that was swept or searched with a cheap model of the memory is evaluated once more with a better
 one, and with it a sample of other designs, so that the order of designs under both models can be compared.
@@ -17,13 +17,14 @@ import numpy as np
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from hwmodels.reading.errors import InputError, Problem
 from studies.families.graph.evaluate import attempt
+from studies.points.outcome import Outcome, Row
 from studies.points.point import DesignPoint, Json
 from studies.running.progress import Progress
 from studies.running.runner import Evaluate, OpenExecutor, open_processes, run_points
 from studies.search.pareto import Costs
 from studies.search.search import costs_of, front_of
 from studies.store.provenance import provenance
-from studies.store.store import Outcome, Row, Store
+from studies.store.store import Store
 from studies.study.goals import Goals, Objective
 
 SAMPLE = 24
@@ -132,14 +133,14 @@ def _chosen(rows: Sequence[Row], goals: Goals, study: str) -> list[Row]:
     first = goals.objectives[0]
     rest = [row for key, row in feasible.items() if key not in set(front)]
     rest.sort(key=lambda row: first.cost(row.outcome.metrics) or 0.0)
-    places = np.unique(np.linspace(0, len(rest) - 1, min(SAMPLE, len(rest))).round().astype(int)) if rest else []
+    places = np.unique(np.linspace(0, len(rest) - 1, min(SAMPLE, len(rest))).round().astype(int)).tolist()
     return [feasible[key] for key in front] + [rest[i] for i in places]
 
 
 def _at(point: DesignPoint, fidelity: MemoryFidelity) -> DesignPoint:
-    if point.chip is None:
+    if "memory" not in point.keyed:
         raise InputError(Problem(f"{point.algorithm} runs on no chip: there is no other model of its memory"))
-    return dataclasses.replace(point, chip=dataclasses.replace(point.chip, memory=fidelity))
+    return dataclasses.replace(point, chip=dataclasses.replace(point.on_chip, memory=fidelity))
 
 
 def _compare(
@@ -159,11 +160,10 @@ def _compare(
         for one, other in zip(before, again, strict=True)
     ]
     costs = np.array([(a, b) for a, b in both if a is not None and b is not None], dtype=float)
-    first = pairs[0][0].point.chip
     return Confirmation(
         study=name,
         store=store,
-        screened=first.memory if first else "",
+        screened=pairs[0][0].point.on_chip.memory,
         confirmed=fidelity,
         front=len(front),
         sample=len(pairs) - len(front),

@@ -1,4 +1,4 @@
-"""Who proposes designs to a search: optuna's samplers, asked in batches and told what came of it.
+"""Optuna's samplers behind one interface: asked for designs in batches, and told what became of them.
 
 A batch has a fixed size, whatever the number of workers, so that a search proposes the same designs on any computer;
 each sampler has a seed of its own.
@@ -10,18 +10,13 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.points.point import Json, Scalar
 from studies.study.axes import Axis, Choice, Space
 
 if TYPE_CHECKING:
     import optuna
-
-    from studies.api import Study
-
-Proposal = TypeVar("Proposal")
 
 INFEASIBLE = 1e300
 """Violation (and cost) of a design that has no result: larger than that of any that has one."""
@@ -40,16 +35,16 @@ class Verdict:
     metrics: Mapping[str, Json] = field(default_factory=dict)
 
 
-class Proposes(Protocol[Proposal]):
-    """Who proposes designs: asked for a batch of them, and told what became of each before it is asked again."""
+class Proposes(Protocol):
+    """Proposes designs: asked for a batch of them, and told what became of each before it is asked again."""
 
     batch: int
 
-    def ask(self) -> list[tuple[Proposal, Choice]]:
-        """A batch of proposals, each with what to call it in `tell`; empty when there is nothing more to propose."""
+    def ask(self) -> list[tuple[int, Choice]]:
+        """A batch of proposals, each with its number for `tell`; empty when there is nothing more to propose."""
 
-    def tell(self, proposal: Proposal, verdict: Verdict) -> None:
-        """What became of a proposal."""
+    def tell(self, number: int, verdict: Verdict) -> None:
+        """Take note of what became of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -66,29 +61,6 @@ class SamplerKind:
 
     make: Callable[[int, int], optuna.samplers.BaseSampler]
     batch: Callable[[int], int]
-
-    def __call__(self, study: Study, seed: int, evaluations: int) -> Proposer:
-        """The sampler over the space of a study."""
-        return Proposer(study.space, len(study.objectives), self, seed, evaluations)
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """A way to search.
-
-    Parameters
-    ----------
-    name
-        As on the command line.
-    summary
-        One line.
-    open
-        Begins a search of a study, for a seed and a number of evaluations.
-    """
-
-    name: str
-    summary: str
-    open: Callable[[Study, int, int], Proposes]
 
 
 def population(evaluations: int) -> int:
@@ -122,32 +94,10 @@ def _random(seed: int, evaluations: int) -> optuna.samplers.BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def _two_stage(study: Study, seed: int, evaluations: int) -> Proposes:
-    from studies.search.two_stage import TwoStage
-
-    return TwoStage(study, seed, evaluations)
-
-
 NSGA2 = SamplerKind(_nsga2, population)
-STRATEGIES = {
-    each.name: each
-    for each in (
-        Strategy("nsga2", "evolution towards the front (NSGA-II)", NSGA2),
-        Strategy("tpe", "densities of good and bad designs (TPE)", SamplerKind(_tpe, lambda evaluations: _TPE_BATCH)),
-        Strategy("qmc", "even coverage (scrambled Halton sequence)", SamplerKind(_qmc, lambda evaluations: _BATCH)),
-        Strategy("random", "independent draws", SamplerKind(_random, lambda evaluations: _BATCH)),
-        Strategy("two_stage", "two blocks that share a budget, one after the other (UbiMoE)", _two_stage),
-    )
-}
-
-
-def find_strategy(name: str) -> Strategy:
-    """The strategy called `name`; raises InputError with the nearest name."""
-    if name not in STRATEGIES:
-        raise InputError(
-            Problem(f"no sampler is called {name!r}", field="--sampler", hint=did_you_mean(name, STRATEGIES))
-        )
-    return STRATEGIES[name]
+TPE = SamplerKind(_tpe, lambda evaluations: _TPE_BATCH)
+QMC = SamplerKind(_qmc, lambda evaluations: _BATCH)
+RANDOM = SamplerKind(_random, lambda evaluations: _BATCH)
 
 
 class Proposer:
@@ -172,13 +122,15 @@ class Proposer:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space
         self._objectives = objectives
+        self._trials: dict[int, optuna.Trial] = {}
         self._study = optuna.create_study(sampler=kind.make(seed, evaluations), directions=["minimize"] * objectives)
         self.batch = kind.batch(evaluations)
 
-    def ask(self) -> list[tuple[optuna.Trial, Choice]]:
-        """A batch of proposals, each with what to say it was in `tell`."""
+    def ask(self) -> list[tuple[int, Choice]]:
+        """A batch of proposals, each with its number for `tell`."""
         trials = [self._study.ask() for _ in range(self.batch)]
-        return [(trial, self._choice(trial)) for trial in trials]
+        self._trials |= {trial.number: trial for trial in trials}
+        return [(trial.number, self._choice(trial)) for trial in trials]
 
     def _choice(self, trial: optuna.Trial) -> Choice:
         chosen: dict[str, Scalar] = {}
@@ -188,8 +140,9 @@ class Proposer:
                 chosen[axis.name] = value
         return chosen
 
-    def tell(self, trial: optuna.Trial, verdict: Verdict) -> None:
-        """What became of a proposal."""
+    def tell(self, number: int, verdict: Verdict) -> None:
+        """Let the sampler learn what became of a proposal."""
+        trial = self._trials.pop(number)
         costs = verdict.costs or (INFEASIBLE,) * self._objectives
         violations = verdict.violations if verdict.costs else (INFEASIBLE,)
         for i, violation in enumerate(violations):

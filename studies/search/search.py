@@ -16,18 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.api import Study
 from studies.families.graph.evaluate import attempt
+from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint, Json
 from studies.running.limits import Limits
 from studies.running.progress import Progress
 from studies.running.runner import Evaluate, OpenExecutor, Runner, open_processes
 from studies.search.pareto import non_dominated
-from studies.search.samplers import INFEASIBLE, Proposes, Verdict, find_strategy
+from studies.search.samplers import INFEASIBLE, Proposes, Verdict
+from studies.search.strategies import find_strategy
 from studies.store.provenance import provenance
-from studies.store.store import Outcome, Store
+from studies.store.store import Store
 from studies.study.axes import Choice
 from studies.study.goals import Constraint, Objective
+from studies.study.question import Question
 
 MOST_PROPOSALS = 4
 """A search gives up after this many proposals per evaluation: the sampler then only repeats itself."""
@@ -84,7 +86,7 @@ class SearchSummary:
 
 
 def run_search(
-    study: Study,
+    study: Question,
     store_path: Path | str,
     *,
     sampler: str,
@@ -103,7 +105,7 @@ def run_search(
     store_path
         SQLite file; created when missing.
     sampler, seed
-        One of `studies.search.samplers.STRATEGIES`, and where its random numbers start.
+        One of `studies.search.strategies.STRATEGIES`, and where its random numbers start.
     workers, quiet, evaluate, open_executor, limits
         As for `studies.search.sweep.run_sweep`; they do not change what is found.
 
@@ -155,7 +157,7 @@ def run_search(
     )
 
 
-def _title(study: Study, evaluations: int, sampler: str, seed: int) -> str:
+def _title(study: Question, evaluations: int, sampler: str, seed: int) -> str:
     return f"{study.title or study.name}: {evaluations} evaluations by {sampler}, seed {seed}"
 
 
@@ -163,7 +165,7 @@ def _title(study: Study, evaluations: int, sampler: str, seed: int) -> str:
 class _Search:
     """The loop: ask for a batch, have what is new evaluated, tell."""
 
-    study: Study
+    study: Question
     store: Store
     name: str
     proposer: Proposes

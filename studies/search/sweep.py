@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from studies.api import Study
 from studies.families.graph.evaluate import attempt
+from studies.points.outcome import Outcome
 from studies.points.point import Json
 from studies.running.limits import Limits
 from studies.running.progress import Progress
 from studies.running.runner import Evaluate, OpenExecutor, open_processes, run_points
 from studies.store.provenance import provenance
-from studies.store.store import Outcome, Store
+from studies.store.store import Store
+from studies.study.question import Question
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class SweepSummary:
 
 
 def run_sweep(
-    study: Study,
+    study: Question,
     store_path: Path | str,
     *,
     workers: int,

@@ -17,7 +17,6 @@ from itertools import islice
 from typing import TypeVar
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.api import Study
 from studies.points.point import Scalar
 from studies.search.samplers import NSGA2, Proposer, Verdict, population
 from studies.study.axes import Choice, Space
@@ -41,23 +40,32 @@ class _Design:
 
 
 class TwoStage:
-    """Proposes designs of a study that names its two blocks.
+    """Proposes designs of two blocks.
+
+    Parameters
+    ----------
+    space
+        All axes, from small to large.
+    blocks
+        The two.
+    seed, evaluations
+        Where random numbers start, and how many designs may be evaluated.
 
     Raises
     ------
     InputError
-        A study that does not.
+        A study that names no blocks.
     """
 
-    def __init__(self, study: Study, seed: int, evaluations: int) -> None:
-        if not study.blocks:
+    def __init__(self, space: Space, blocks: Sequence[PacedBlock], seed: int, evaluations: int) -> None:
+        if not blocks:
             hint = "add 'blocks:' with two entries {metric: ..., axes: [...]}, whose slower one sets the pace"
             raise InputError(Problem("the study does not say what its two blocks are", field="blocks", hint=hint))
-        self._space, self._seed = study.space, seed
-        self._first, self._second = study.blocks
+        self._space, self._seed = space, seed
+        self._first, self._second = blocks
         self._share = max(evaluations // EXPLORATIONS, 1)
         self.batch = population(evaluations)
-        self._smallest = {axis.name: axis.values[0] for axis in study.space.axes}
+        self._smallest = {axis.name: axis.values[0] for axis in space.axes}
         self._plan = self._rounds()
         self._verdicts: dict[int, Verdict] = {}
         self._begun = False
@@ -75,7 +83,7 @@ class TwoStage:
         return list(enumerate(choices))
 
     def tell(self, number: int, verdict: Verdict) -> None:
-        """What became of a design of the last batch."""
+        """Take note of what became of a design of the last batch."""
         self._verdicts[number] = verdict
 
     def _rounds(self) -> Exploring[None]:

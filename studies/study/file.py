@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from hwmodels.reading.documents import Document, FieldPath
 from hwmodels.reading.errors import InputError, Problem
@@ -14,6 +14,9 @@ from studies.points.point import Scalar
 from studies.study.text import StudyText
 
 T = TypeVar("T")
+Sectioned = Literal["workload", "chip"]
+SECTIONED: tuple[Sectioned, ...] = get_args(Sectioned)
+"""Entries that name a thing and set knobs of it."""
 
 
 @dataclass
@@ -38,8 +41,10 @@ class StudyFile:
     problems: list[Problem]
 
     def complain(self, path: FieldPath, message: str, hint: str | None = None) -> None:
-        """Note a problem at `path`."""
-        self.problems.append(self.document.problem(path, message, hint))
+        """Note a problem at `path`, once."""
+        problem = self.document.problem(path, message, hint)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def attempt(self, path: FieldPath, action: Callable[[], T]) -> list[T]:
         """Result of `action` in a list; an empty one, and problems at `path`, when it refuses."""
@@ -62,10 +67,19 @@ class StudyFile:
         """Whether there is an entry at `path`."""
         return path in self.document.lines
 
-    def preset(self, key: Literal["workload", "chip"]) -> Scalar:
+    def preset(self, key: Sectioned) -> Scalar:
         """What the entry ``workload`` or ``chip`` names, if anything."""
-        section = self.text.workload if key == "workload" else self.text.chip
+        section = self._section(key)
         return section.get("preset") if isinstance(section, dict) else section
+
+    def settings(self, key: Sectioned) -> dict[str, Scalar]:
+        """What the entry sets besides."""
+        section = self._section(key)
+        items = section.items() if isinstance(section, dict) else ()
+        return {name: value for name, value in items if name != "preset"}
+
+    def _section(self, key: Sectioned) -> str | dict[str, Scalar] | None:
+        return self.text.workload if key == "workload" else self.text.chip
 
     def place(self, axis: str, position: int) -> FieldPath:
         """Where the document writes value number `position` of an axis."""

@@ -1,38 +1,29 @@
-"""What a study names, looked up: algorithms, workloads, chips, a kernel, tensors."""
+"""What a study names, looked up: algorithms, workloads, chips, a kernel, tensors; and whether it applies."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
+from algorithms.chip.plan.kernels import Kernel
+from algorithms.registry import AnyAlgorithm
 from algorithms.workload.shape import Workload
+from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.documents import FieldPath
-from studies.points.chips import find_kernel, refuse_kernel
-from studies.points.find import (
-    ONE_HEAD,
-    ONE_HEAD_ON_CHIP,
-    Kind,
-    Tensors,
-    find_algorithm,
-    find_chip,
-    find_tensors,
-    find_workload,
-    kind_of,
-)
+from studies.points.build import Vocabulary
+from studies.points.chips import refuse_kernel
+from studies.points.find import Tensors, find_algorithm, find_chip, find_kernel, find_tensors, find_workload
 from studies.points.knobs import parameter_knobs
 from studies.points.point import Scalar
-from studies.study.chips import StudyChips, refuse_mismatch
-from studies.study.file import StudyFile
+from studies.study.file import SECTIONED, Sectioned, StudyFile
 
-if TYPE_CHECKING:
-    from algorithms.chip.plan.kernels import Kernel
-    from studies.points.find import AnyAlgorithm
-
-_NOT_OF_TIERS = ("workload", "tensors", "seeds", "kernel", "mapping", "memory", "engine", "clock", "skip")
-"""Entries that say what attends, or how: nothing does where a memory tier is measured."""
+T = TypeVar("T")
+Values = Mapping[str, list[Scalar]]
+"""Values of axes as written, by the name of the axis."""
 
 
 @dataclass
@@ -41,106 +32,113 @@ class Named:
 
     Parameters
     ----------
-    algorithms, workloads
+    algorithms, workloads, chips
         By the names that the study uses.
-    chips
-        The same, and what the study changes about them.
     kernel, tensors
         If it names any.
     """
 
     algorithms: dict[str, AnyAlgorithm] = field(default_factory=dict)
     workloads: dict[str, Workload] = field(default_factory=dict)
-    chips: StudyChips = field(default_factory=StudyChips)
+    chips: dict[str, Accelerator] = field(default_factory=dict)
     kernel: Kernel | None = None
     tensors: Tensors | None = None
 
-    @cached_property
-    def kinds(self) -> dict[str, Kind]:
-        """What each algorithm is."""
-        return {name: kind_of(algorithm) for name, algorithm in self.algorithms.items()}
-
-    @cached_property
-    def parameter_names(self) -> list[str]:
-        """Parameters of any of the algorithms."""
-        names = [name for algorithm in self.algorithms.values() for name in parameter_knobs(algorithm)]
-        return list(dict.fromkeys(names))
-
     @property
-    def of_tiers(self) -> bool:
-        """Whether memory tiers are measured, so that nothing attends."""
-        return "tier" in self.kinds.values()
-
-    def all_on_chips(self) -> bool:
-        """Whether there are algorithms, and all of them run on a chip."""
-        return set(self.kinds.values()) == {"chip"}
+    def words(self) -> Vocabulary:
+        """What can be said of its algorithms."""
+        return Vocabulary(tuple(self.algorithms.values()))
 
 
-def look_up(file: StudyFile, written: Mapping[str, list[Scalar]]) -> Named:
+def look_up(file: StudyFile, written: Values) -> Named:
     """Find all that a study names; `written` are the values of its axes."""
     found, text = Named(), file.text
     if text.tensors is not None:
-        name_or_path = text.tensors
-        for tensors in file.attempt(("tensors",), lambda: find_tensors(name_or_path, file.folder)):
-            found.tensors = tensors
+        found.tensors = _one(file, "tensors", partial(find_tensors, text.tensors, file.folder))
     if text.algorithm is None and not {"algorithm", "axes"} & file.faulty and "algorithm" not in written:
         file.complain(("algorithm",), "required key is missing (here or as an axis)")
     for path, name in _names(file, "algorithm", text.algorithm, written):
         for algorithm in file.attempt(path, partial(find_algorithm, name)):
             found.algorithms[name] = algorithm
-    if found.of_tiers:
-        _refuse_attention(file, found)
-    else:
-        _look_up_workloads(file, found, written)
-    _look_up_chips(file, found, written)
+    _refuse_strangers(file, found)
+    if found.words.has("workload"):
+        found.workloads = _all(file, "workload", written, find_workload)
+    found.chips = _all(file, "chip", written, find_chip)
+    _look_up_kernel(file, found)
+    _refuse_unfit(file, found, written)
     return found
 
 
-def _look_up_workloads(file: StudyFile, found: Named, written: Mapping[str, list[Scalar]]) -> None:
-    """Find workloads; one small head if none is named."""
-    named = list(_names(file, "workload", file.preset("workload"), written))
-    for path, name in named:
-        for workload in file.attempt(path, partial(find_workload, name, file.folder)):
-            found.workloads[name] = workload
-    if not named and "workload" not in written:
-        found.workloads[ONE_HEAD.name] = ONE_HEAD_ON_CHIP if found.all_on_chips() else ONE_HEAD
+def _one(file: StudyFile, entry: str, action: Callable[[], T]) -> T | None:
+    """What an entry names; None, and problems of the file, if that is not to be found."""
+    return next(iter(file.attempt((entry,), action)), None)
 
 
-def _refuse_attention(file: StudyFile, found: Named) -> None:
-    """Complain about algorithms that attend beside those that do not, and about all that is for them."""
-    measuring = next(name for name, kind in found.kinds.items() if kind == "tier")
-    for name, kind in found.kinds.items():
-        if kind != "tier":
-            file.complain(("axes", "algorithm"), f"{measuring} measures a memory tier: {name} needs a study of its own")
-    for entry in _NOT_OF_TIERS:
-        if file.writes(entry):
-            hint = f"`parameters: {{{entry}: ...}}` is that of the traffic" if entry in found.parameter_names else None
-            file.complain((entry,), f"does not apply to {measuring}", hint)
+def _all(file: StudyFile, key: Sectioned, written: Values, finder: Callable[[str, Path], T]) -> dict[str, T]:
+    """Everything that `key` names, by its name."""
+    found: dict[str, T] = {}
+    for path, name in _names(file, key, file.preset(key), written):
+        for thing in file.attempt(path, partial(finder, name, file.folder)):
+            found[name] = thing
+    return found
 
 
-def _look_up_chips(file: StudyFile, found: Named, written: Mapping[str, list[Scalar]]) -> None:
-    """Find chips, and see that algorithms that need one have it."""
+def _refuse_strangers(file: StudyFile, found: Named) -> None:
+    """Complain about algorithms that attend beside those that do not: no workload is common to them."""
+    alone = next((each for each in found.algorithms.values() if "workload" not in each.takes), None)
+    for name, algorithm in found.algorithms.items():
+        if alone and "workload" in algorithm.takes:
+            file.complain(("axes", "algorithm"), f"{alone.name} {alone.what}: {name} needs a study of its own")
+
+
+def _look_up_kernel(file: StudyFile, found: Named) -> None:
+    """Find a kernel, and see that it is one of all algorithms and chips that are to have it."""
+    if file.text.kernel is None or not found.words.has("kernel"):
+        return
+    found.kernel = kernel = _one(file, "kernel", partial(find_kernel, file.text.kernel, file.folder))
+    meant = [name for name, algorithm in found.algorithms.items() if "kernel" in algorithm.takes]
+    for algorithm, chip in itertools.product(meant, found.chips.values()):
+        if kernel:
+            file.attempt(("kernel",), partial(refuse_kernel, kernel, algorithm, chip))
+
+
+def _refuse_unfit(file: StudyFile, found: Named, written: Values) -> None:
+    """Complain about what applies to none of the algorithms, and about what one of them needs besides."""
+    said = _said(file, found.words, written)
+    own = {name for algorithm in found.algorithms.values() for name in parameter_knobs(algorithm)}
+    for problem in found.words.unfit(said):
+        field = problem.field or ""
+        if field in said:
+            hint = f"`parameters: {{{field}: ...}}` is that of the traffic" if field in own else None
+            if field == "clock" and found.words.has("chip"):
+                hint = "change chip.clock_hz"
+            file.complain(said[field], problem.message, hint)
+        elif not {field, "axes"} & file.faulty:
+            file.complain((field,), problem.message, _MISSING.get(field))
+
+
+_MISSING = {"chip": "for example `chip: h100`, here or as an axis; see `attnflow list chips`"}
+"""How to give what is missing."""
+
+
+def _said(file: StudyFile, words: Vocabulary, written: Values) -> dict[str, FieldPath]:
+    """Inputs and knobs of inputs that the study gives, and where; what happens anyway need not be said."""
     text = file.text
-    for path, name in _names(file, "chip", file.preset("chip"), written):
-        for chip in file.attempt(path, partial(find_chip, name, file.folder)):
-            found.chips.named[name] = chip
-    if text.kernel is not None and not found.of_tiers:
-        named = text.kernel
-        for kernel in file.attempt(("kernel",), lambda: find_kernel(named, file.folder)):
-            found.kernel = kernel
-            for algorithm, chip in itertools.product(found.algorithms, found.chips.named.values()):
-                file.attempt(("kernel",), partial(refuse_kernel, kernel, algorithm, chip))
-    if not {"chip", "axes"} & file.faulty:
-        given = text.chip is not None or any(axis.split(".")[0] == "chip" for axis in written)
-        path: FieldPath = ("chip",) if file.writes("chip") or not given else ("axes",)
-        file.attempt(path, partial(refuse_mismatch, found.kinds, given))
-    if file.writes("clock") and found.all_on_chips():
-        file.complain(("clock",), "a chip has its own clock: change chip.clock_hz")
+    anyway = {"engine": text.engine == "compiled", "skip": text.skip, "timing_only": not text.timing_only}
+    entries = ("tensors", "kernel", "mapping", "memory", "engine", "clock", "skip", "timing_only")
+    said: dict[str, FieldPath] = {each: (each,) for each in entries if file.writes(each) and not anyway.get(each)}
+    for key in SECTIONED:
+        if file.preset(key) is not None:
+            said[key] = (key,)
+        else:
+            said |= {f"{key}.{name}": (key, name) for name in file.settings(key)}
+    if text.seeds is not None:
+        said["workload.seed"] = ("seeds",)
+    named = ("chip", "workload") if words.has("workload") else ("chip",)
+    return said | {axis: ("axes", axis) for axis in written if axis.partition(".")[0] in named}
 
 
-def _names(
-    file: StudyFile, key: str, fixed: Scalar, written: Mapping[str, list[Scalar]]
-) -> Iterator[tuple[FieldPath, str]]:
+def _names(file: StudyFile, key: str, fixed: Scalar, written: Values) -> Iterator[tuple[FieldPath, str]]:
     """Places and texts of everything that `key` names, as an axis or as a plain entry."""
     if key in written:
         for i, value in enumerate(written[key]):

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from hwmodels.reading.documents import Document, FieldPath
-from studies.api import Setting
+from studies.points.build import Target, Thing, path_of
 from studies.points.knobs import WORKLOAD_KNOBS
-from studies.points.point import DesignPoint, Json, Scalar
-from studies.study.chips import FIELD_PREFIX, chip_origins
-
-Target = Literal["algorithm", "workload", "run", "parameter", "knob", "chip", "field", "mapping"]
+from studies.points.point import ChipSetting, DesignPoint, Json, Scalar
+from studies.study.question import Setting
 
 
 @dataclass
 class StudyAxis:
     """An axis as far as it is sound: what it changes and the good values, each with its place."""
 
-    target: Target
+    target: Target | Thing
     name: str
     places: dict[Scalar, FieldPath]
     when: dict[str, list[Scalar]] = field(default_factory=dict)
@@ -35,9 +32,8 @@ class Origins:
     def settings(self, first: DesignPoint) -> Iterator[Setting]:
         """Every resolved value with its origin, of the first point of the study; an axis shows all its values."""
         by_target = {(axis.target, axis.name): axis for axis in self.axes.values()}
-        owners = {"parameter": "parameters.", "knob": "workload.", "field": FIELD_PREFIX}
         for row in (*_of_algorithm(first), *_of_workload(first), *_of_run(first), *_of_chip(first)):
-            name = owners.get(row.target, "") + row.name
+            name = path_of(row.target, row.name)
             axis = by_target.get((row.target, row.name))
             if axis is not None:
                 place = next(iter(axis.places.values()))
@@ -61,7 +57,7 @@ class Origins:
 class _Row:
     """A value, the places where a study may have set it, and where it comes from otherwise."""
 
-    target: Target
+    target: Target | Thing
     name: str
     value: Json
     default: str
@@ -76,7 +72,7 @@ def _of_algorithm(point: DesignPoint) -> Iterator[_Row]:
 
 def _of_workload(point: DesignPoint) -> Iterator[_Row]:
     workload = point.workload
-    if workload is None:
+    if not workload:
         return
     yield _Row("workload", "workload", workload.name, "default", (("workload", "preset"), ("workload",)))
     origin = f"tensors {point.tensors.path}" if point.tensors else f"workload {workload.name}"
@@ -89,24 +85,33 @@ def _of_workload(point: DesignPoint) -> Iterator[_Row]:
 
 
 def _of_run(point: DesignPoint) -> Iterator[_Row]:
-    if point.workload is None:
+    if not point.workload:
         return
-    yield _Row("run", "engine", point.engine, "default", (("engine",),))
-    clock_origin = f"chip {point.chip.accelerator.name}" if point.chip else "default"
-    yield _Row("run", "clock", point.clock_hz, clock_origin, (("clock",),))
+    yield _Row("use", "engine", point.engine, "default", (("engine",),))
+    chip = point.chip
+    clock_origin = f"chip {chip.accelerator.name}" if chip else "default"
+    yield _Row("use", "clock", point.clock_hz, clock_origin, (("clock",),))
 
 
 def _of_chip(point: DesignPoint) -> Iterator[_Row]:
-    if point.chip is None:
+    setting = point.chip
+    if not setting:
         return
-    name = point.chip.accelerator.name
-    yield _Row("chip", "chip", name, "default", (("chip", "preset"), ("chip",)))
-    yield _Row("mapping", "mapping", point.chip.mapping, "default", (("mapping",),))
-    yield _Row("memory", "memory", point.chip.memory, "default", (("memory",),))
-    kernel = point.chip.profile.name if point.chip.profile else None
-    yield _Row("run", "kernel", kernel, "default", (("kernel",),))
-    for path, value, source in chip_origins(point.chip):
+    yield _Row("chip", "chip", setting.accelerator.name, "default", (("chip", "preset"), ("chip",)))
+    yield _Row("use", "mapping", setting.mapping, "default", (("mapping",),))
+    yield _Row("use", "memory", setting.memory, "default", (("memory",),))
+    yield _Row("use", "kernel", setting.profile.name if setting.profile else None, "default", (("kernel",),))
+    for path, value, source in _chip_fields(setting):
         yield _Row("field", path, value, source, (("chip", path),))
+
+
+def _chip_fields(setting: ChipSetting) -> Iterator[tuple[str, Scalar, str]]:
+    """(path, value, source) of every number of a chip."""
+    accelerator = setting.accelerator
+    sources = accelerator.sources()
+    for path, value in accelerator.values().items():
+        if path not in ("name", "summary") and value is not None:
+            yield path, value, sources.get(path, f"chip {accelerator.name}")
 
 
 def _either(values: Iterable[Scalar]) -> str:

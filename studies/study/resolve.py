@@ -6,40 +6,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import get_args
 
+from algorithms.registry import AnyAlgorithm
 from algorithms.workload.shape import Workload
 from hwmodels.reading.documents import Document, FieldPath, in_order, read_document
 from hwmodels.reading.errors import InputError, did_you_mean
-from studies.api import Study
-from studies.points.chips import kernel_parameters
-from studies.points.find import (
-    ONE_HEAD,
-    has_values,
-    runs_on_chip,
-    shaped_workload,
-)
-from studies.points.knobs import CHIP_KNOBS, RUN_KNOBS, WORKLOAD_KNOBS, complete_parameters, parameter_knobs, read_knob
-from studies.points.point import ChipSetting, DesignPoint, Scalar
+from studies.points.build import SECTIONS, Inputs, PointBuilder, Target, Thing, Vocabulary
+from studies.points.chips import change_chip
+from studies.points.knobs import USE_KNOBS
+from studies.points.point import DesignPoint, Scalar
 from studies.study.axes import Axis, Choice, Space
-from studies.study.chips import FIELD_PREFIX
-from studies.study.file import StudyFile
+from studies.study.file import SECTIONED, StudyFile
 from studies.study.goals import Constraint, Objective, PacedBlock, read_constraint, read_objective
 from studies.study.named import look_up
-from studies.study.origins import Origins, StudyAxis, Target
+from studies.study.origins import Origins, StudyAxis
+from studies.study.question import Question
 from studies.study.text import StudyText
-
-if TYPE_CHECKING:
-    from studies.points.find import AnyAlgorithm
 
 _MOST_CHECKED = 200_000
 _MOST_PROBLEMS = 50
 
-T = TypeVar("T")
-Parameters = tuple[tuple[str, Scalar], ...]
 
-
-def read_study(path: Path | str) -> Study:
+def read_study(path: Path | str) -> Question:
     """The study in the YAML file at `path`.
 
     Raises
@@ -50,7 +39,7 @@ def read_study(path: Path | str) -> Study:
     return resolve(read_document(path), Path(path).parent)
 
 
-def resolve(document: Document, folder: Path) -> Study:
+def resolve(document: Document, folder: Path) -> Question:
     """The study in `document`; relative paths in it start at `folder`.
 
     Raises
@@ -73,12 +62,13 @@ class _Resolver:
         self.written = file.text.axis_values()
         self.conditions = file.text.conditions()
         self.named = look_up(file, self.written)
-        self.fixed: dict[Target, dict[str, Scalar]] = {"parameter": {}, "knob": {}}
+        self.words = self.named.words
+        self.builder = PointBuilder(file.folder, self.named.tensors, self.named.kernel)
+        use: dict[str, Scalar] = {name: getattr(file.text, name) for name in USE_KNOBS}
+        self.fixed: dict[Target, dict[str, Scalar]] = {"use": use, "parameter": {}, "knob": {}, "field": {}}
         self.axes: dict[str, StudyAxis] = {}
-        self.parameter_sets: dict[tuple[object, ...], Parameters] = {}
-        self.shapes: dict[tuple[object, ...], Workload] = {}
 
-    def study(self) -> Study:
+    def study(self) -> Question:
         """Everything resolved, or every problem raised."""
         self._read_fixed()
         for name, values in self.written.items():
@@ -87,7 +77,7 @@ class _Resolver:
         objectives, constraints, blocks = tuple(self._objectives()), tuple(self._constraints()), tuple(self._blocks())
         if self.file.problems:
             raise InputError(in_order(self.file.problems)[:_MOST_PROBLEMS])
-        return Study(
+        return Question(
             name=self.text.name or Path(self.file.document.name).stem,
             title=self.text.title,
             space=self.space,
@@ -101,46 +91,34 @@ class _Resolver:
     # --- values -----------------------------------------------------------------------------------------
 
     def _read_fixed(self) -> None:
-        """Values of the sections ``parameters`` and ``workload``."""
-        for name, value in self.text.parameters.items():
-            for read in self._read("parameter", name, value, ("parameters", name)):
-                self.fixed["parameter"][name] = read
-        section = self.text.workload
-        for name, value in section.items() if isinstance(section, dict) else ():
-            if name != "preset":
-                for read in self._read("knob", name, value, ("workload", name)):
-                    self.fixed["knob"][name] = read
-        chip = self.text.chip
-        for name, value in chip.items() if isinstance(chip, dict) else ():
-            if name != "preset":
-                for read in self._read("field", name, value, ("chip", name)):
-                    self.named.chips.fixed[name] = read
+        """Values of the sections ``parameters``, ``workload`` and ``chip``."""
+        sections = {"parameters": self.text.parameters}
+        for key in SECTIONED:
+            sections[key] = self.file.settings(key)
+        for target, section in SECTIONS.items():
+            for name, value in sections[section].items():
+                for read in self._read(target, name, value, (section, name)):
+                    self.fixed[target][name] = read
 
-    def _read(self, target: Target, name: str, value: Scalar, path: FieldPath) -> list[Scalar]:
+    def _read(self, target: Target | Thing, name: str, value: Scalar, path: FieldPath) -> list[Scalar]:
         """The value of a knob, in a list; empty when it is bad. All algorithms concerned must know a parameter."""
-        if target == "knob":
-            owner = "knob of a workload"
-            return self.file.attempt(path, lambda: read_knob(WORKLOAD_KNOBS, name, value, owner))
-        if target == "parameter":
-            read: list[Scalar] = []
-            for algorithm in self._concerned(path):
-                knobs, owner = parameter_knobs(algorithm), f"parameter of {algorithm.name}"
-                read = self.file.attempt(path, partial(read_knob, knobs, name, value, owner))
-                if not read:
-                    break
-            return read
-        if target == "run":
-            return self.file.attempt(path, lambda: read_knob(RUN_KNOBS, name, value, ""))
-        if target == "mapping":
-            return self.file.attempt(path, lambda: read_knob(CHIP_KNOBS, name, value, ""))
+        if target == "algorithm" or target == "workload" or target == "chip":
+            return [value] if value in self._things[target] else []
         if target == "field":
-            return self.file.attempt(path, lambda: self.named.chips.check(name, value))
-        named: dict[Target, Mapping[str, object]] = {
-            "algorithm": self.named.algorithms,
-            "workload": self.named.workloads,
-            "chip": self.named.chips.named,
-        }
-        return [value] if value in named[target] else []
+            return self.file.attempt(path, partial(self._check_field, name, value))
+        words = Vocabulary(tuple(self._concerned(path))) if target == "parameter" else self.words
+        return self.file.attempt(path, partial(words.read, target, name, value)) if words.applies(target) else []
+
+    @property
+    def _things(self) -> dict[Thing, Mapping[str, object]]:
+        """All that axes can name."""
+        return {"algorithm": self.named.algorithms, "workload": self.named.workloads, "chip": self.named.chips}
+
+    def _check_field(self, path: str, value: Scalar) -> Scalar:
+        """`value` if the field at `path` of every chip can take it; said once for all chips."""
+        for accelerator in self.named.chips.values():
+            change_chip(accelerator, {path: value})
+        return value
 
     def _concerned(self, path: FieldPath) -> list[AnyAlgorithm]:
         """Algorithms that a parameter is for: all, unless it is an axis that holds for some of them only."""
@@ -157,10 +135,10 @@ class _Resolver:
     # --- axes -------------------------------------------------------------------------------------------
 
     def _read_axis(self, axis: str, values: Iterable[Scalar]) -> None:
-        target = self._target(axis)
-        if target is None:
+        meaning = self._meaning(axis)
+        if meaning is None:
             return
-        name = axis.removeprefix(FIELD_PREFIX) if target == "field" else axis.rpartition(".")[2]
+        target, name = meaning
         places: dict[Scalar, FieldPath] = {}
         for i, value in enumerate(values):
             path = self.file.place(axis, i)
@@ -181,7 +159,7 @@ class _Resolver:
                 continue
             earlier = self.axes[other]
             for value in values:
-                named = earlier.target in ("algorithm", "workload", "chip")
+                named = earlier.target in get_args(Thing)
                 for meant in [value] if named else self._read(earlier.target, earlier.name, value, path):
                     if meant in earlier.places:
                         read.setdefault(other, []).append(meant)
@@ -190,34 +168,21 @@ class _Resolver:
                         self.file.complain(path, f"axis {other!r} does not have the value {value!r}", hint)
         return read
 
-    def _target(self, axis: str) -> Target | None:
-        """What an axis changes; an unknown name becomes a problem."""
-        owner, _, name = axis.rpartition(".")
-        whole, tables = self._known
-        if axis in whole:
-            return whole[axis]
-        if axis.startswith(FIELD_PREFIX):
-            return "field"
-        for target, (owners, names) in tables.items():
-            if owner in owners and name in names:
-                return target
-        if self.named.algorithms and self.file.writes("axes", axis):  # seeds are no axis in the file
-            known = [*whole, *(each for _, names in tables.values() for each in names)]
-            self.file.complain(("axes", axis), "unknown axis", did_you_mean(name, known))
-        return None
+    def _meaning(self, axis: str) -> tuple[Target | Thing, str] | None:
+        """What an axis changes, and what it is called there; an unknown name becomes a problem."""
+        for thing in self._axes_of_things:
+            if axis == thing:
+                return thing, axis
+        meaning = self.words.meaning(axis)
+        if meaning is None and self.named.algorithms and self.file.writes("axes", axis):  # seeds are no axis there
+            known = [*self._axes_of_things, *(name for names in self.words.knobs.values() for name in names)]
+            self.file.complain(("axes", axis), "unknown axis", did_you_mean(axis.rpartition(".")[2], known))
+        return meaning
 
-    @cached_property
-    def _known(self) -> tuple[dict[str, Target], dict[Target, tuple[tuple[str, ...], Iterable[str]]]]:
-        """Axes that are things with names, and by target the prefixes and names of all others; earlier ones win."""
-        parameters = (("", "parameters"), self.named.parameter_names)
-        if self.named.of_tiers:  # nothing attends, on no chip and with no engine
-            return {"algorithm": "algorithm", "chip": "chip"}, {"parameter": parameters}
-        return {"algorithm": "algorithm", "workload": "workload", "chip": "chip"}, {
-            "mapping": (("",), CHIP_KNOBS),
-            "run": (("",), RUN_KNOBS),
-            "parameter": parameters,
-            "knob": (("", "workload"), WORKLOAD_KNOBS),
-        }
+    @property
+    def _axes_of_things(self) -> tuple[Thing, ...]:
+        """Things that axes can name; that there is no chip to be had is said elsewhere."""
+        return ("algorithm", "workload", "chip") if self.words.has("workload") else ("algorithm", "chip")
 
     # --- the grid ---------------------------------------------------------------------------------------
 
@@ -239,12 +204,19 @@ class _Resolver:
         """
         for algorithm in self.named.algorithms.values():
             for chosen in self._choices("parameter", algorithm.name):
-                self._check(chosen, "parameters", partial(complete_parameters, algorithm, chosen))
+                self._check(chosen, "parameters", partial(self.builder.parameters, algorithm, chosen))
         if self.named.tensors is None and self.text.tensors is not None:
             return
-        for base in self.named.workloads.values():
+        for base in self._bases():
             for chosen in self._choices("knob"):
-                self._check(chosen, "workload", partial(shaped_workload, base, chosen, self.named.tensors))
+                self._check(chosen, "workload", partial(self.builder.workload, base, chosen))
+
+    def _bases(self) -> list[Workload]:
+        """Workloads of the study without changes: those that it names, else what its algorithms have of their own."""
+        own = [algorithm.default_workload for algorithm in self.named.algorithms.values()]
+        if self.named.workloads or self.file.preset("workload") or "workload" in self.written:
+            return list(self.named.workloads.values())
+        return list(dict.fromkeys(workload for workload in own if workload))
 
     def _choices(self, target: Target, algorithm: str | None = None) -> Iterator[dict[str, Scalar]]:
         """Every combination of the axes that change `target`, over the fixed values, for one algorithm or for all.
@@ -264,7 +236,8 @@ class _Resolver:
             action()
         except InputError as error:
             for problem in error.problems:
-                path, within = self._place(chosen, section, problem.field)
+                field = None if problem.field == section else problem.field
+                path, within = self._place(chosen, section, field and field.removeprefix(f"{section}."))
                 self.file.complain(path, f"{within}: {problem.message}" if within else problem.message, problem.hint)
 
     def _place(self, chosen: Mapping[str, Scalar], section: str, field: str | None) -> tuple[FieldPath, str]:
@@ -285,51 +258,28 @@ class _Resolver:
 
     def _point(self, choice: Choice) -> DesignPoint:
         """The point of a combination of the axes."""
-        chosen: dict[Target, dict[str, Scalar]] = {
-            "parameter": dict(self.fixed["parameter"]),
-            "knob": dict(self.fixed["knob"]),
+        knobs = {target: dict(fixed) for target, fixed in self.fixed.items()}
+        things: dict[Thing, Scalar] = {
+            "algorithm": self.text.algorithm,
+            "workload": self.file.preset("workload"),
+            "chip": self.file.preset("chip"),
         }
         for name, value in choice.items():
-            chosen.setdefault(self.axes[name].target, {})[self.axes[name].name] = value
-        named, algorithm = self.named, self.named.algorithms[str(choice.get("algorithm", self.text.algorithm))]
-        if named.of_tiers:
-            return DesignPoint(algorithm.name, None, self._parameters(algorithm, chosen["parameter"]))
-        workload = self._workload(choice, chosen["knob"])
-        simpy = choice.get("engine", self.text.engine) == "simpy"
-        chip: ChipSetting | None = None
-        if runs_on_chip(algorithm):
-            name = str(choice.get("chip") or self.file.preset("chip"))
-            manner = {knob: choice.get(knob, getattr(self.text, knob)) for knob in CHIP_KNOBS}
-            chip, simpy = named.chips.setting(name, chosen.get("field", {}), manner, named.kernel), False
-        if chip is not None and named.kernel is not None:
-            own = kernel_parameters(named.kernel, algorithm.name, workload, chip.accelerator)
-            chosen["parameter"] = own | chosen["parameter"]
-        return DesignPoint(
-            algorithm=algorithm.name,
-            workload=workload,
-            parameters=self._parameters(algorithm, chosen["parameter"]),
-            engine="simpy" if simpy else "compiled",
-            clock_hz=chip.accelerator.clock_hz if chip else float(choice.get("clock") or self.text.clock),
-            chip=chip,
-            timing_only=self.text.timing_only or not has_values(algorithm),
+            axis = self.axes[name]
+            if axis.target == "algorithm" or axis.target == "workload" or axis.target == "chip":
+                things[axis.target] = value
+            else:
+                knobs[axis.target][axis.name] = value
+        named = self.named
+        inputs = Inputs(
+            algorithm=named.algorithms[str(things["algorithm"])],
+            workload=named.workloads.get(str(things["workload"])),
+            chip=named.chips.get(str(things["chip"])),
+            knobs=knobs,
+            timing_only=self.text.timing_only,
             skip=self.text.skip,
-            tensors=named.tensors.file if named.tensors else None,
         )
-
-    def _parameters(self, algorithm: AnyAlgorithm, chosen: Mapping[str, Scalar]) -> Parameters:
-        """All parameters; remembered, as most points of a grid share theirs with others."""
-        key = (algorithm.name, *chosen.items())
-        if key not in self.parameter_sets:
-            self.parameter_sets[key] = complete_parameters(algorithm, chosen)
-        return self.parameter_sets[key]
-
-    def _workload(self, choice: Choice, knobs: Mapping[str, Scalar]) -> Workload:
-        """The workload of a point; remembered likewise."""
-        name = str(choice.get("workload") or self.file.preset("workload") or ONE_HEAD.name)
-        key = (name, *knobs.items())
-        if key not in self.shapes:
-            self.shapes[key] = shaped_workload(self.named.workloads[name], knobs, self.named.tensors)
-        return self.shapes[key]
+        return self.builder.point(inputs)
 
     # --- goals ------------------------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from algorithms.workload.one_head import ONE_HEAD
 from algorithms.workload.shape import Workload
 from studies import Study
 from studies.families.graph.evaluate import attempt
-from studies.points.find import ONE_HEAD, find_algorithm
+from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint
 from studies.store.store import Row

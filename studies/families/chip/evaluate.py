@@ -13,7 +13,7 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.families.deviation import Deviation, deviation_of
 from studies.families.metrics import Subject, measure
 from studies.families.value_pass import remembered
-from studies.points.find import find_algorithm, runs_on_chip
+from studies.points.find import find_algorithm
 from studies.points.point import ChipSetting, DesignPoint, Json, Scalar, TensorFile
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:
 def _chip_algorithm(point: DesignPoint) -> TiledAlgorithm[Parameters]:
     from algorithms.chip.algorithm import get_chip_algorithm
 
-    if not runs_on_chip(find_algorithm(point.algorithm)):
+    if "chip" not in find_algorithm(point.algorithm).takes:
         raise InputError(Problem(f"{point.algorithm} is a graph of FIFOs and takes no chip", field="chip"))
     return get_chip_algorithm(point.algorithm)
 

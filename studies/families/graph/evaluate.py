@@ -11,7 +11,7 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.families.deviation import Deviation, deviation_of, oracle_of, tensors_of
 from studies.families.metrics import Subject, measure
 from studies.families.value_pass import values_of
-from studies.points.find import find_algorithm, kind_of
+from studies.points.find import find_algorithm
 from studies.points.point import DesignPoint, Json
 from studies.store.store import Outcome
 
@@ -128,8 +128,8 @@ def _graph_algorithm(point: DesignPoint) -> Algorithm:
 
     algorithm = find_algorithm(point.algorithm)
     if not isinstance(algorithm, Algorithm):
-        what = "runs on a chip" if kind_of(algorithm) == "chip" else "measures a memory tier"
-        raise InputError(f"{point.algorithm} {what} and is no graph of FIFOs: `attnflow run` says what binds it there")
+        what = f"{point.algorithm} {algorithm.what}"
+        raise InputError(f"{what} and is no graph of FIFOs: `attnflow run` says what binds it there")
     if point.chip is not None:
         raise InputError(f"{point.algorithm} is a graph of FIFOs and takes no chip")
     return algorithm
@@ -143,12 +143,12 @@ def evaluate(point: DesignPoint) -> AnyEvaluation:
     InputError, simulator.errors.SimulatorError
         When it cannot be built or simulated. A deadlock is a result, not an error.
     """
-    kind = kind_of(find_algorithm(point.algorithm))
-    if kind == "chip":
+    takes = find_algorithm(point.algorithm).takes
+    if "chip" in takes:
         from studies.families.chip.evaluate import evaluate_on_chip
 
         return evaluate_on_chip(point)
-    if kind == "tier":
+    if "workload" not in takes:
         from studies.families.tier.evaluate import evaluate_tier
 
         return evaluate_tier(point)

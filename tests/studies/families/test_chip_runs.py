@@ -10,6 +10,7 @@ import pytest
 
 from algorithms.chip.algorithm import chip_algorithm_names
 from algorithms.registry import algorithm_names
+from algorithms.workload.one_head import ONE_HEAD, ONE_HEAD_ON_CHIP
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.costs.energy import energy_table
 from hwmodels.reading.documents import read_text
@@ -21,7 +22,7 @@ from studies.families.graph.evaluate import attempt, evaluate
 from studies.families.metrics import measure, metrics
 from studies.points.chips import chip_setting
 from studies.points.command import command_of
-from studies.points.find import ONE_HEAD, ONE_HEAD_ON_CHIP, find_algorithm
+from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint
 from studies.study.resolve import resolve
@@ -405,7 +406,7 @@ def test_studies_mix_graphs_and_chips_where_an_axis_says_when():
     [
         (
             "algorithm: flash.q_outer\n",
-            "s.yaml:1: chip: required key is missing (here or as an axis): flash.q_outer runs",
+            "s.yaml:1: chip: flash.q_outer runs on a chip: name one; for example `chip: h100`, here or as an axis",
         ),
         ("algorithm: sdpa.naive\nchip: h100\n", "s.yaml:2: chip: sdpa.naive is a graph of FIFOs and runs on no chip"),
         ("algorithm: flash.q_outer\nchip: h1000\n", "s.yaml:2: chip: unknown chip 'h1000'; did you mean 'h100'?"),
@@ -417,7 +418,10 @@ def test_studies_mix_graphs_and_chips_where_an_axis_says_when():
             "algorithm: flash.q_outer\nchip: h100\naxes:\n  chip.cores: [2, 0]\n",
             "s.yaml:4: axes.chip.cores[1]: must be greater than 0 (got 0)",
         ),
-        ("algorithm: flash.q_outer\nchip: h100\nclock: 1 GHz\n", "s.yaml:3: clock: a chip has its own clock"),
+        (
+            "algorithm: flash.q_outer\nchip: h100\nclock: 1 GHz\n",
+            "s.yaml:3: clock: flash.q_outer runs on a chip, which has its own; change chip.clock_hz",
+        ),
         (
             "algorithm: flash.q_outer\nchip: a100_sxm4_80g\nkernel: fa3_hopper\n",
             "s.yaml:3: kernel: fa3_hopper is a kernel for h100_sxm5_80g",

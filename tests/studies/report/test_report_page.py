@@ -11,13 +11,14 @@ from html.parser import HTMLParser
 import plotly.graph_objects as go
 import pytest
 
+from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
 from studies.families.graph.evaluate import attempt
-from studies.points.find import ONE_HEAD_ON_CHIP, find_algorithm
+from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import ChipSetting, DesignPoint
 from studies.report import registry, write_report

@@ -14,8 +14,8 @@ from studies.cli import main
 from studies.points.point import DesignPoint
 from studies.running.runner import open_inline
 from studies.search.pareto import hypervolume_share
-from studies.search.samplers import STRATEGIES
 from studies.search.search import costs_of, front_of, run_search
+from studies.search.strategies import STRATEGIES
 from studies.search.sweep import run_sweep
 from studies.store.store import Outcome, Store
 from studies.study.axes import Axis, Space

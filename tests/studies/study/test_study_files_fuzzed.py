@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
-from studies.api import Study
+from studies.study.question import Question
 from studies.study.resolve import resolve
 
 SCALARS = st.one_of(
@@ -58,7 +58,7 @@ def test_any_document(document):
         assert len(lines) == len(error.problems)
         assert all(len(line) < 1000 for line in lines)
     else:
-        assert isinstance(study, Study)
+        assert isinstance(study, Question)
         json.dumps(study.describe(), allow_nan=False)
 
 

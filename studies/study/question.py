@@ -1,0 +1,90 @@
+"""A question: the space of designs that a study is about, and what makes one of them better than another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from hwmodels.reading.errors import InputError
+from studies.points.point import DesignPoint, Json, Scalar
+from studies.study.axes import Choice, Space
+from studies.study.goals import Constraint, Objective, PacedBlock
+
+LARGEST_GRID = 200_000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One resolved value of a study and where it comes from."""
+
+    name: str
+    value: Json
+    origin: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a study asks, resolved.
+
+    Parameters
+    ----------
+    name, title
+        What stores and reports call it.
+    space
+        Its axes.
+    point
+        The design point of a combination of the axes; raises InputError where they do not fit together.
+    settings
+        Every resolved value with its origin.
+    objectives, constraints
+        What to look for; reports fall back on the metrics that have a direction.
+    blocks
+        Two that work side by side, for a search in two stages; none for most studies.
+    """
+
+    name: str
+    title: str
+    space: Space
+    point: Callable[[Choice], DesignPoint] = field(repr=False)
+    settings: tuple[Setting, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    blocks: tuple[PacedBlock, ...] = ()
+
+    @cached_property
+    def points(self) -> tuple[DesignPoint, ...]:
+        """Its whole grid, the last axis changing fastest.
+
+        Raises
+        ------
+        InputError
+            If the grid is too large to be swept.
+        """
+        if self.space.size > LARGEST_GRID:
+            size, limit = f"{self.space.size:,}", f"{LARGEST_GRID:,}"
+            raise InputError(
+                f"the grid of {self.name} has {size} points, more than {limit}: "
+                "thin its axes, or let `attnflow search` choose"
+            )
+        return tuple(self.point(choice) for choice in self.space.choices())
+
+    @property
+    def axes(self) -> dict[str, tuple[Scalar, ...]]:
+        """Values of every axis by name."""
+        return {axis.name: axis.values for axis in self.space.axes}
+
+    def describe(self) -> dict[str, Json]:
+        """The question as plain JSON values, for provenance and ``config show``."""
+        conditions = {axis.name: {name: list(values) for name, values in axis.when} for axis in self.space.axes}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "points": self.space.size,
+            "axes": {name: list(values) for name, values in self.axes.items()},
+            "conditions": {name: when for name, when in conditions.items() if when},
+            "objectives": {objective.metric: objective.goal for objective in self.objectives},
+            "constraints": [str(constraint) for constraint in self.constraints],
+            "blocks": [{"metric": block.metric, "axes": list(block.axes)} for block in self.blocks],
+            "settings": {setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings},
+        }
