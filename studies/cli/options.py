@@ -16,8 +16,8 @@ from hwmodels.reading.made import made
 
 if TYPE_CHECKING:
     from algorithms.registry import Given
-    from studies.points.build import Target, Vocabulary
     from studies.points.point import DesignPoint, Engine, Scalar
+    from studies.points.vocabulary import Target, Vocabulary
 
 T = TypeVar("T")
 
@@ -136,7 +136,8 @@ class _Reader:
     def point(self) -> DesignPoint:
         """The point of everything that is read, or every problem raised."""
         from studies.points import find
-        from studies.points.build import Inputs, PointBuilder, Vocabulary
+        from studies.points.build import Inputs, PointBuilder
+        from studies.points.vocabulary import Vocabulary
 
         design = self.design
         algorithm = self._attempt("ALGORITHM", partial(find.find_algorithm, self.algorithm_name))
@@ -191,7 +192,7 @@ class _Reader:
 
     def _settings(self, words: Vocabulary) -> tuple[dict[Target, dict[str, Scalar]], dict[str, str]]:
         """Knobs that options set, by what they change, and the options by knob; bad values are left out."""
-        from studies.points.build import path_of
+        from studies.points.vocabulary import path_of
 
         knobs: dict[Target, dict[str, Scalar]] = {"use": {}, "parameter": {}, "knob": {}, "field": {}}
         options: dict[str, str] = {}

@@ -14,11 +14,11 @@ from algorithms.registry import AnyAlgorithm
 from algorithms.workload.shape import Workload
 from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.documents import FieldPath
-from studies.points.build import Vocabulary
 from studies.points.chips import refuse_kernel
 from studies.points.find import Tensors, find_algorithm, find_chip, find_kernel, find_tensors, find_workload
 from studies.points.knobs import parameter_knobs
 from studies.points.point import Scalar
+from studies.points.vocabulary import Vocabulary
 from studies.study.file import SECTIONED, Sectioned, StudyFile
 
 T = TypeVar("T")

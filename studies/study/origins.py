@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hwmodels.reading.documents import Document, FieldPath
-from studies.points.build import Target, Thing, path_of
 from studies.points.knobs import WORKLOAD_KNOBS
 from studies.points.point import ChipSetting, DesignPoint, Json, Scalar
+from studies.points.vocabulary import Target, Thing, path_of
 from studies.study.question import Setting
 
 

@@ -12,10 +12,11 @@ from algorithms.registry import AnyAlgorithm
 from algorithms.workload.shape import Workload
 from hwmodels.reading.documents import Document, FieldPath, in_order, read_document
 from hwmodels.reading.errors import InputError, did_you_mean
-from studies.points.build import SECTIONS, Inputs, PointBuilder, Target, Thing, Vocabulary
+from studies.points.build import Inputs, PointBuilder
 from studies.points.chips import change_chip
 from studies.points.knobs import USE_KNOBS
 from studies.points.point import DesignPoint, Scalar
+from studies.points.vocabulary import SECTIONS, Target, Thing, Vocabulary
 from studies.study.axes import Axis, Choice, Space
 from studies.study.file import SECTIONED, StudyFile
 from studies.study.goals import Constraint, Objective, PacedBlock, read_constraint, read_objective
