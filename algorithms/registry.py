@@ -11,6 +11,7 @@ from dataclasses import Field, dataclass, field, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from algorithms.figures import Figure, OwnFigures, Ran
 from algorithms.register import Register
 from algorithms.workload.one_head import ONE_HEAD
 from algorithms.workload.shape import FloatArray, Workload
@@ -80,6 +81,11 @@ class Entry(Generic[P_co]):
     source: str
     has_values: bool = field(default=True, kw_only=True)
 
+    @property
+    def figure_kinds(self) -> tuple[Figure, ...]:
+        """Figures beside those that all of its kind have, without values."""
+        return ()
+
 
 AnyAlgorithm: TypeAlias = Entry[Parameters]
 
@@ -124,6 +130,8 @@ class Algorithm(Entry[P]):
     ----------
     builder
         Makes the graph.
+    own
+        Figures of this algorithm alone.
     """
 
     what: ClassVar[str] = "is a graph of FIFOs"
@@ -132,6 +140,16 @@ class Algorithm(Entry[P]):
     default_workload: ClassVar[Workload | None] = ONE_HEAD
 
     builder: Build[P]
+    own: OwnFigures[P] | None = None
+
+    @property
+    def figure_kinds(self) -> tuple[Figure, ...]:
+        """Figures beside those that all graphs have, without values."""
+        return self.own.kinds if self.own else ()
+
+    def figures(self, workload: Workload, parameters: P, ran: Ran) -> tuple[Figure, ...]:
+        """The same with their values."""
+        return self.own.compute(workload, parameters, ran) if self.own else ()
 
     def build(self, workload: Workload, parameters: P, tensors: Tensors | None = None) -> Graph:
         """The graph of ``workload`` under the registered name, with values if ``tensors`` (q, k, v) are given.
@@ -146,7 +164,9 @@ class Algorithm(Entry[P]):
         return graph
 
 
-def algorithm(name: str, parameters: type[P], *, has_values: bool = True) -> Callable[[Build[P]], Build[P]]:
+def algorithm(
+    name: str, parameters: type[P], *, has_values: bool = True, figures: OwnFigures[P] | None = None
+) -> Callable[[Build[P]], Build[P]]:
     """Register the decorated builder; the first line of its docstring is its summary.
 
     Raises
@@ -156,7 +176,7 @@ def algorithm(name: str, parameters: type[P], *, has_values: bool = True) -> Cal
     """
 
     def register(builder: Build[P]) -> Build[P]:
-        make = partial(Algorithm[P], builder=builder, has_values=has_values)
+        make = partial(Algorithm[P], builder=builder, has_values=has_values, own=figures)
         register_algorithm(name, parameters, builder, make)
         return builder
 

@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
-from studies.families.graph.evaluate import Evaluation
-from studies.families.metrics import Metric, measure, metrics
+from studies.families.detail import Detail
+from studies.families.family import family_of
+from studies.families.metrics import Metric, metrics
 from studies.points.point import DesignPoint, Json, Scalar
 
-if TYPE_CHECKING:
-    from simulator.result import Result
-
+COMPARED = "cycles"
+"""What designs of different families are compared by."""
 ALWAYS_COMPARED = "deadlock"
 """A design that stops is never within the tolerance of one that finishes."""
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is stored of a run that is no graph: its point, its metrics, and on a chip cycles by launch and unit."""
-
-    point: DesignPoint
-    metrics: Mapping[str, Scalar]
-    uses: Mapping[str, Mapping[str, int]]
-
-
-@dataclass(frozen=True)
 class Run:
-    """A stored run, the name it is shown under, and the document it was read from."""
+    """A stored run, and the name it is shown under."""
 
     source: str
-    evaluation: Evaluation | Record
-    document: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    detail: Detail
 
     @property
+    def point(self) -> DesignPoint:
+        """What was evaluated."""
+        return self.detail.point
+
+    @cached_property
     def metrics(self) -> Mapping[str, Scalar]:
         """All metrics by name."""
-        if isinstance(self.evaluation, Record):
-            return self.evaluation.metrics
-        return measure(self.evaluation)
-
-    @property
-    def uses(self) -> Mapping[str, Mapping[str, int]]:
-        """Cycles that each unit spends on each use."""
-        return self.evaluation.uses if isinstance(self.evaluation, Record) else _uses(self.evaluation.result)
+        return self.detail.measured()
 
 
 @dataclass(frozen=True)
@@ -131,8 +119,8 @@ class Comparison:
     def describe(self) -> dict[str, Json]:
         """Plain JSON values."""
         return {
-            "a": {"source": self.a.source, "key": self.a.evaluation.point.key},
-            "b": {"source": self.b.source, "key": self.b.evaluation.point.key},
+            "a": {"source": self.a.source, "key": self.a.point.key},
+            "b": {"source": self.b.source, "key": self.b.point.key},
             "tolerance_pct": self.tolerance_pct,
             "within": self.within,
             "config": [dict(vars(change)) for change in self.changes],
@@ -147,7 +135,8 @@ def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[st
     Parameters
     ----------
     compared
-        Names of the metrics that the verdict depends on; if there are none, cycles, or for memory tiers the rate.
+        Names of the metrics that the verdict depends on; if there are none, the one that the family of both is after,
+        or cycles.
 
     Raises
     ------
@@ -155,8 +144,8 @@ def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[st
         For an unknown metric or a negative tolerance.
     """
     if not compared:
-        on_tiers = a.evaluation.point.workload is None and b.evaluation.point.workload is None
-        compared = ("tier.bytes_per_second",) if on_tiers else ("cycles",)
+        wanted = {family_of(run.point).objective for run in (a, b)}
+        compared = tuple(wanted) if len(wanted) == 1 else (COMPARED,)
     names = [metric.name for metric in metrics()]
     problems = [
         Problem(f"no metric is called {name!r}", field="--metric", hint=did_you_mean(name, names))
@@ -173,33 +162,21 @@ def compare(a: Run, b: Run, *, tolerance_pct: float = 0.0, compared: Sequence[st
         a,
         b,
         tolerance_pct,
-        changes=tuple(_changes(a.evaluation.point, b.evaluation.point)),
+        changes=tuple(_changes(a.point, b.point)),
         deltas=tuple(
             _delta(metric, values[0].get(metric.name), values[1].get(metric.name), tolerance_pct, metric.name in chosen)
             for metric in metrics()
         ),
-        stalls=tuple(_stalls(a.uses, b.uses)),
+        stalls=tuple(_stalls(a.detail.uses, b.detail.uses)),
     )
 
 
 def _changes(a: DesignPoint, b: DesignPoint) -> Iterator[Change]:
-    chips = [point.chip.accelerator.name for point in (a, b) if point.chip is not None]
-    in_full = len(set(chips)) == 1
-    before, after = (dict(_flat(_settings(point, in_full=in_full))) for point in (a, b))
+    pairs = ((a, b), (b, a))
+    before, after = (dict(_flat(family_of(point).settings(point, other))) for point, other in pairs)
     for name in [*before, *(name for name in after if name not in before)]:
         if before.get(name) != after.get(name):
             yield Change(name, before.get(name), after.get(name))
-
-
-def _settings(point: DesignPoint, *, in_full: bool) -> Mapping[str, Json]:
-    """A point as it is compared: of different chips the names and what was changed, of equal ones every number."""
-    if point.chip is None:
-        return point.describe()
-    accelerator = point.chip.accelerator
-    fields = accelerator.values() if in_full else dict(accelerator.changes)
-    shown: dict[str, Json] = {"name": accelerator.name, **fields, "mapping": point.chip.mapping}
-    shown["memory"] = point.chip.memory
-    return {**point.describe(), "chip": shown}
 
 
 def _flat(settings: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
@@ -228,9 +205,3 @@ def _stalls(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping
             )
             if stall.a != stall.b:
                 yield stall
-
-
-def _uses(result: Result) -> dict[str, dict[str, int]]:
-    return {
-        unit.name: {"busy": unit.busy_cycles, **unit.stalled_cycles, "idle": unit.idle_cycles} for unit in result.units
-    }

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hwmodels.reading.cards import html_table
 from hwmodels.reading.errors import InputError, Problem
+from studies.points.outcome import Row
 from studies.points.point import Json
-from studies.store.store import Row, Store
+from studies.report.frame import frame_of
+from studies.report.page import write_report
+from studies.report.points import Points
+from studies.store.store import Store
 from studies.study.goals import Goals
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from studies.report.points import Points
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,12 @@ class Results:
 
     def points(self) -> Points:
         """The same as reports see it."""
-        from studies.report.points import Points
-
         with Store(self.store) as opened:
             goals = Goals.of({self.study: opened.description(self.study)})
         return Points.of(self.rows(), goals)
 
     def frame(self) -> pd.DataFrame:
         """One line per point: state, settings, metrics, front, command; see `studies.report.frame.frame_of`."""
-        from studies.report.frame import frame_of
-
         return frame_of(self.points())
 
     def front(self) -> pd.DataFrame:
@@ -62,7 +63,7 @@ class Results:
         objective = points.objectives[0] if points.objectives else None
         return table.sort_values(objective.name, ascending=objective.goal != "max") if objective else table
 
-    def best(self, metric: str) -> pd.Series[object]:
+    def best(self, metric: str) -> pd.Series[Any]:
         """The line of the best feasible point by `metric`.
 
         Raises
@@ -75,8 +76,9 @@ class Results:
         if column is None or not column.numeric or column.goal is None:
             raise InputError(Problem(f"no point is best by {metric!r}: it is no number with a direction here"))
         table = self.frame()
-        values = table.loc[table["state"] == "done", metric].astype(float)
-        return table.loc[values.idxmax() if column.goal == "max" else values.idxmin()]
+        done = table[table["state"] == "done"]
+        values = done[metric].to_numpy(dtype=float)
+        return done.iloc[int(np.nanargmax(values) if column.goal == "max" else np.nanargmin(values))]
 
     def report(self, path: Path | str, title: str | None = None) -> Path:
         """Write the report to one HTML file; returns where.
@@ -86,8 +88,6 @@ class Results:
         InputError
             If it cannot be written, as when its folder is missing.
         """
-        from studies.report import write_report
-
         with Store(self.store) as opened:
             told = opened.description(self.study)
         try:
@@ -97,8 +97,6 @@ class Results:
         return Path(path)
 
     def _repr_html_(self) -> str:
-        from hwmodels.reading.cards import html_table
-
         points = self.points()
         rows = [("points", f"{len(points):,}"), ("with a result", f"{len(points.done):,}")]
         rows += [

@@ -8,8 +8,10 @@ import json
 import pytest
 
 from algorithms.workload.shape import Workload
+from studies.families.graph.evaluation import GraphDetail
+from studies.points.outcome import Outcome, Row
 from studies.points.point import DesignPoint
-from studies.store.store import Outcome, Row, Store
+from studies.store.store import Store
 
 HEAD = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 PROVENANCE = {
@@ -25,21 +27,34 @@ PROVENANCE = {
 }
 
 
-def detail_of(cycles, depth, *, unit="qk", fifo="qk->exp", lints=(), deadlock=False):
+def detail_of(point, cycles, depth, *, unit="qk", fifo="qk->exp", lints=(), deadlock=False):
     """Two units and the FIFO between them; with a deadlock both wait for each other."""
-    busy, stalled = cycles - cycles // 4, cycles // 4
+    stalled = cycles // 4
+    idle = min(2, cycles - stalled)
     wait = {"unit": unit, "waits_for": "exp", "channel": fifo, "reason": "space", "occupancy": depth, "depth": depth}
     back = {"unit": "exp", "waits_for": unit, "channel": fifo, "reason": "data", "occupancy": 0, "depth": depth}
-    return {
+    told = {
+        "graph": "made up",
+        "engine": "compiled",
+        "cycles": cycles,
+        "clock_hz": 1e9,
+        "firings": 2,
+        "wall_s": 0.1,
+        "compile_s": 0.0,
+        "schedule_digest": "00",
+        "skipped": {"jumps": 0, "firings": 0, "note": "skipping is off"},
+        "servers": [],
+        "error": None,
+        "memory_bounds": None,
         "units": [
             {"name": unit, "kind": "zip", "firings": 1, "busy_cycles": cycles, "stalled_cycles": {}, "idle_cycles": 0},
             {
                 "name": "exp",
                 "kind": "map",
                 "firings": 1,
-                "busy_cycles": busy - 2,
+                "busy_cycles": cycles - stalled - idle,
                 "stalled_cycles": {f"input {fifo}": stalled},
-                "idle_cycles": 2,
+                "idle_cycles": idle,
             },
         ],
         "channels": [
@@ -54,9 +69,17 @@ def detail_of(cycles, depth, *, unit="qk", fifo="qk->exp", lints=(), deadlock=Fa
                 "capacity_bytes": 8 * depth,
             }
         ],
-        "deadlock": {"cycle": 5, "waits": [wait, back], "smallest_depth": {fifo: depth + 1}} if deadlock else None,
+        "deadlock": {
+            "cycle": 5,
+            "waits": [wait, back],
+            "blocked": [unit, "exp"],
+            "smallest_depth": {fifo: depth + 1},
+        }
+        if deadlock
+        else None,
         "lints": list(lints),
     }
+    return GraphDetail.from_json(point, told)
 
 
 def stored_row(
@@ -89,7 +112,7 @@ def stored_row(
         key=point.key,
         status=status,
         metrics=metrics if done else {},
-        detail=detail_of(cycles, depth, deadlock=deadlock, **(names or {})) if done else {},
+        detail=detail_of(point, cycles, depth, deadlock=deadlock, **(names or {})) if done else None,
         error=error,
         wall_s=0.5 if done else 0.0,
     )
@@ -109,7 +132,9 @@ def comparable_rows(path):
         found = list(store.rows())
     plain = []
     for row in found:
-        outcome = dataclasses.asdict(row.outcome)
+        detail = row.outcome.detail
+        outcome = dataclasses.asdict(dataclasses.replace(row.outcome, detail=None))
+        outcome["detail"] = detail.to_json() if detail else {}
         for part in (outcome, outcome["metrics"], outcome["detail"]):
             for name in ("wall_s", "compile_s"):
                 part.pop(name, None)

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from algorithms.figures import Figure, Ran
 from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, Tensors, register_algorithm
 from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from algorithms.workload.shape import FloatArray, Workload
@@ -80,6 +81,11 @@ class TiledAlgorithm(Entry[P], ABC):
         """Further figures of this family by name, for people and for ``--json``."""
         del workload, parameters, chip
         return {}
+
+    def figures(self, workload: Workload, parameters: P, chip: Accelerator, ran: Ran) -> tuple[Figure, ...]:
+        """The figures of `figure_kinds` with their values, which stores keep and reports compare."""
+        del workload, parameters, chip, ran
+        return ()
 
 
 Tiles = TypeVar("Tiles", bound=TiledAlgorithm[Any])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from algorithms.hybrid.design import HybridDesign
+from algorithms.hybrid.figures import FIGURES
 from algorithms.hybrid.parameters import HybridParameters
 from algorithms.registry import UNNAMED, Tensors, algorithm
 from algorithms.rounding import ceil_div
@@ -24,7 +25,7 @@ BURST_BYTES = 16384
 MEMORY = "memory"
 
 
-@algorithm("vit.hybrid", HybridParameters, has_values=False)
+@algorithm("vit.hybrid", HybridParameters, has_values=False, figures=FIGURES)
 def build(workload: Workload, parameters: HybridParameters, tensors: Tensors | None) -> Graph:
     """Vision transformer on an FPGA: streaming attention beside a shared linear kernel (UbiMoE); timing only."""
     if tensors is not None:

@@ -61,8 +61,8 @@ class HybridParameters:
     expert_hidden: int = field(default=0, metadata=knob("width of an expert; 0: twice hidden"))
     experts_per_token: int = field(default=2, metadata=knob("experts that each token is sent to"))
     images: int = field(default=1, metadata=knob("images that go through each layer together"))
-    activation_bits: int = field(default=32, metadata=knob("width of an activation", "bit"))
-    weight_bits: int = field(default=16, metadata=knob("width of a weight", "bit"))
+    activation_bits: int = field(default=32, metadata=knob("width of an activation", "bit", format_of="activations"))
+    weight_bits: int = field(default=16, metadata=knob("width of a weight", "bit", format_of="weights"))
     bus_bits: int = field(default=256, metadata=knob("width of a memory port and of a word of activations", "bit"))
     memory_bytes_per_cycle: int = field(
         default=64, metadata=knob("rate of the memory that weights come from, for all ports together", "B/cycle")

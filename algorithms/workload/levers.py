@@ -1,4 +1,4 @@
-"""Effects of a parameter of a graph, so that ``attnflow explain`` knows what to try.
+"""Effects of a parameter, so that ``attnflow explain`` knows what to try.
 
 A field of a parameter class says so in its metadata:
 
@@ -8,6 +8,10 @@ A field of a parameter class says so in its metadata:
     `Slows`: units whose interval or latency a smaller value shortens.
 ``"depth"``
     True where the value is the depth of FIFOs, 0 one that the algorithm decides and None no bound.
+``"schedule"``
+    True where the value decides when and where on a chip the same values are computed, and nothing else.
+``"format_of"``
+    What the value is the width of, in bits, in place of the workload's number format.
 """
 
 from __future__ import annotations
@@ -36,7 +40,13 @@ class Slows:
 
 
 def knob(
-    help_text: str, unit: str | None = None, speeds: tuple[str, ...] = (), depth: bool = False
+    help_text: str,
+    unit: str | None = None,
+    speeds: tuple[str, ...] = (),
+    depth: bool = False,
+    schedule: bool = False,
+    format_of: str | None = None,
 ) -> dict[str, object]:
     """Metadata of a parameter."""
-    return {"help": help_text, "speeds": speeds, "depth": depth} | ({"unit": unit} if unit else {})
+    told: dict[str, object] = {"help": help_text, "speeds": speeds, "depth": depth, "schedule": schedule}
+    return told | {name: value for name, value in (("unit", unit), ("format_of", format_of)) if value}

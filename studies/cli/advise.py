@@ -27,13 +27,15 @@ def depths(
     # depths follow from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths
-    from studies.cli.run import subject
-    from studies.families.graph.evaluate import build_graph
-    from studies.running.warm_up import announce_compilation, parts_for
+    from studies.families.detail import plain
+    from studies.families.family import family_of
+    from studies.families.text import subject
+    from studies.running.warm_up import announce_kernels
 
-    announce_compilation("compiled", quiet=quiet, parts=parts_for(point))
-    advice = advise_depths(build_graph(point).freeze())
-    document = {"key": point.key, "point": point.describe(), **advice.to_dict()}
+    announce_kernels(point, quiet=quiet, engine="compiled")
+    advice = advise_depths(family_of(point).graph(point).freeze())
+    told = {name: plain(value) for name, value in advice.to_dict().items()}
+    document = {"key": point.key, "point": point.describe(), **told}
 
     def text() -> str:
         rows = [(c.name, c.min_depth, c.full_rate_depth, c.bytes) for c in advice.channels]

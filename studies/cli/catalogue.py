@@ -14,7 +14,6 @@ from studies.cli.output import JsonFlag, QuietFlag, emit, table
 
 if TYPE_CHECKING:
     from algorithms.kv.policy import KVPolicy
-    from algorithms.registry import AnyAlgorithm
     from studies.points.point import Json
 
 
@@ -122,16 +121,10 @@ def _entries(kind: Kind) -> list[tuple[str, str]]:
 
 
 def _algorithm_line(name: str) -> str:
+    from studies.families.family import family_of
     from studies.points.find import find_algorithm
 
-    algorithm = find_algorithm(name)
-    kind = _kind_of(algorithm)
-    return algorithm.summary if kind == "graph" else f"[{kind}] {algorithm.summary}"
-
-
-def _kind_of(algorithm: AnyAlgorithm) -> str:
-    """What lists call an algorithm."""
-    return "chip" if "chip" in algorithm.takes else "graph" if "workload" in algorithm.takes else "tier"
+    return family_of(name).listed(find_algorithm(name).summary)
 
 
 def _workload_line(name: str) -> str:
@@ -169,17 +162,17 @@ def show(
 
 
 def _show_algorithm(name: str, as_json: bool) -> None:
+    from studies.families.family import family_of
     from studies.points.find import find_algorithm
     from studies.points.knobs import parameter_knobs
 
     algorithm = find_algorithm(name)
-    kind = _kind_of(algorithm)
     knobs = parameter_knobs(algorithm).values()
     document: Json = {
         "name": algorithm.name,
         "summary": algorithm.summary,
-        "kind": kind,
-        "runs_on_chip": kind == "chip",
+        "kind": family_of(algorithm).name,
+        "runs_on_chip": "chip" in algorithm.takes,
         "parameters": [
             {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help} for k in knobs
         ],

@@ -40,7 +40,8 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
     from algorithms.memory.tier_check import check_unloaded_read
     from hwmodels.tiers.text import load_tier
     from hwmodels.tiers.tier import DramTier
-    from studies.running.warm_up import MEMORY, announce_compilation
+    from studies.families.compiled import MEMORY
+    from studies.running.warm_up import announce_compilation
 
     fields, size = _changes(changes)
     tier = load_tier(name, changes=fields)

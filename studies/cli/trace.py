@@ -51,11 +51,11 @@ def trace(
     # when units fire follows from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.views.timeline import record_timeline
-    from studies.families.graph.evaluate import build_graph
-    from studies.running.warm_up import announce_compilation, parts_for
+    from studies.families.family import family_of
+    from studies.running.warm_up import announce_kernels
 
-    announce_compilation(point.engine, quiet=quiet, parts=parts_for(point))
-    timeline = record_timeline(build_graph(point).freeze(), cycles, engine=point.engine)
+    announce_kernels(point, quiet=quiet)
+    timeline = record_timeline(family_of(point).graph(point).freeze(), cycles, engine=point.engine)
     if text and output is None and not as_json:
         written = _print_text(timeline, max_events)
     else:
@@ -89,9 +89,9 @@ def draw(
     del quiet
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.views.draw import draw_svg
-    from studies.families.graph.evaluate import build_graph
+    from studies.families.family import family_of
 
-    graph = build_graph(point)
+    graph = family_of(point).graph(point)
     try:
         output.write_text(draw_svg(graph), encoding="utf-8")
     except OSError as error:

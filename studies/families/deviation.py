@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from algorithms.registry import Tensors
+from algorithms.workload.shape import FloatArray, Workload
+from algorithms.workload.tensors import draw_tensors
+from reference.truth.metrics import max_abs, relative_l2
+from reference.truth.oracle import attention
 from studies.points.find import open_tensors
-from studies.points.point import TensorFile
-
-if TYPE_CHECKING:
-    from algorithms.registry import Tensors
-    from algorithms.workload.shape import FloatArray, Workload
+from studies.points.point import Json, TensorFile
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Deviation:
     rel_l2: float
     max_abs: float
 
+    def describe(self) -> dict[str, Json]:
+        """Plain JSON values."""
+        return {"rel_l2": self.rel_l2, "max_abs": self.max_abs}
+
 
 def deviation_of(computed: FloatArray, expected: FloatArray) -> Deviation:
     """The distance of two arrays with the same elements in the same order."""
-    from reference.truth.metrics import max_abs, relative_l2
-
     shaped = computed.reshape(expected.shape)
     return Deviation(relative_l2(shaped, expected), max_abs(shaped, expected))
 
@@ -41,8 +45,6 @@ def deviation_of(computed: FloatArray, expected: FloatArray) -> Deviation:
 @lru_cache(maxsize=2)
 def tensors_of(workload: Workload, file: TensorFile | None) -> Tensors:
     """q, k and v, read from `file` or drawn from the seed of `workload`; neighbours in a grid share them."""
-    from algorithms.workload.tensors import draw_tensors
-
     if file is None:
         return draw_tensors(workload)
     tensors = open_tensors(file)
@@ -60,10 +62,6 @@ def oracle_on(workload: Workload, tensors: Tensors) -> FloatArray:
 
     One KV head at a time, because the scores of all heads of a real layer together fill the memory.
     """
-    import numpy as np
-
-    from reference.truth.oracle import attention
-
     q, k, v = tensors
     out = np.empty((*q.shape[:3], v.shape[3]))
     size = workload.group_size

@@ -1,29 +1,31 @@
 """Metrics: the numbers of a result that stores keep and reports compare, each with its unit and meaning.
 
-A new metric is one function with one decorator.
+A new metric is one function with one decorator, in any module of `studies.families` or in one that an entry point of
+the group ``attnflow.metrics`` names. Numbers that a single algorithm has it declares itself (`algorithms.figures`);
+they are metrics like all others.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
+from algorithms.figures import LAST, Figure, Goal
+from algorithms.register import Register
+from algorithms.registry import ALGORITHMS, AnyAlgorithm
+from hwmodels.reading.errors import InputError, Problem
+from studies.families.family import FAMILIES, Evaluation, family_of
 from studies.points.point import Scalar
 
-if TYPE_CHECKING:
-    from simulator.result import ChannelResult
-    from studies.families.chip.evaluate import ChipEvaluation
-    from studies.families.graph.evaluate import Evaluation
-    from studies.families.tier.evaluate import TierEvaluation
+ANY = "any"
+"""In place of the name of a family: all of them."""
 
-    AnyEvaluation = Evaluation | ChipEvaluation | TierEvaluation
-
-Measured = TypeVar("Measured")
+Measured = TypeVar("Measured", bound=Evaluation)
 Measure = Callable[[Measured], Scalar]
-Goal = Literal["min", "max"]
-Subject = Literal["graph", "chip", "tier", "any"]
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,34 @@ class Metric:
         One line.
     measure
         From an evaluation to the number.
+    source
+        Module that declares it.
     goal
         Which way is better, for a metric that designs are chosen by.
     static
         It belongs to the design, not to the run, and so holds even where the design deadlocks.
-    subject
-        What has it: graphs of FIFOs, designs on a chip, memory tiers, or any.
+    family
+        Name of the family whose points have it, or ``any``.
+    order, place
+        Metrics are listed in ascending order; those of one order by their module, and in its own order.
     """
 
     name: str
     unit: str
     meaning: str
     measure: Callable[..., Scalar]
+    source: str
     goal: Goal | None = None
     static: bool = False
-    subject: Subject = "graph"
+    family: str = ANY
+    order: int = LAST
+    place: int = 0
 
 
-_METRICS: dict[str, Metric] = {}
+METRICS: Register[Metric] = Register("metric", "studies.families", "attnflow.metrics")
+"""Metrics that are functions; `metrics` has those of algorithms, too."""
+
+_places = itertools.count()
 
 
 def metric(
@@ -65,122 +77,130 @@ def metric(
     unit: str,
     meaning: str,
     *,
+    family: str,
     goal: Goal | None = None,
     static: bool = False,
-    subject: Subject = "graph",
+    order: int = LAST,
 ) -> Callable[[Measure[Measured]], Measure[Measured]]:
     """Register the decorated function as the metric `name`; see `Metric` for the parameters.
 
     Raises
     ------
-    ValueError
-        If there is a metric of that name.
+    InputError
+        If there is a metric of that name; the message names both modules.
     """
 
     def register(function: Measure[Measured]) -> Measure[Measured]:
-        if name in _METRICS:
-            raise ValueError(f"two metrics are called {name!r}")
-        _METRICS[name] = Metric(name, unit, meaning, function, goal, static, subject)
+        source = getattr(function, "__module__", __name__)
+        found = Metric(name, unit, meaning, function, source, goal, static, family, order, next(_places))
+        METRICS.add(name, found)
         return function
 
     return register
 
 
 def metrics() -> tuple[Metric, ...]:
-    """All metrics, in the order of their declaration."""
-    from studies.families.chip import kv_metrics
-    from studies.families.chip import metrics as chip_metrics
-    from studies.families.graph import hybrid_metrics
-    from studies.families.tier import metrics as tier_metrics
+    """All metrics, those of algorithms among them, in their order.
 
-    del chip_metrics, hybrid_metrics, kv_metrics, tier_metrics  # they register their own
-    return tuple(_METRICS.values())
+    Raises
+    ------
+    InputError
+        Two algorithms that mean different things by one name, or a plug-in that does not load.
+    """
+    FAMILIES.discover()
+    return _assembled.of(
+        tuple(map(METRICS.get, METRICS.names())),
+        tuple(map(ALGORITHMS.get, ALGORITHMS.names())),
+    )
 
 
-def measure(evaluation: AnyEvaluation) -> dict[str, Scalar]:
+class _Assembled:
+    """The list of all metrics, made again only when something else is registered."""
+
+    def __init__(self) -> None:
+        self._sources: tuple[object, ...] = ()
+        self._metrics: tuple[Metric, ...] = ()
+
+    def of(self, declared: Sequence[Metric], algorithms: Sequence[AnyAlgorithm]) -> tuple[Metric, ...]:
+        """Metrics that are functions, and those that algorithms declare."""
+        sources = (*declared, *algorithms)
+        if len(sources) != len(self._sources) or any(a is not b for a, b in zip(sources, self._sources, strict=True)):
+            found = {each.name: each for each in declared}
+            for algorithm in algorithms:
+                for place, figure in enumerate(algorithm.figure_kinds):
+                    _add(found, _metric_of(figure, algorithm, place))
+            self._metrics = tuple(sorted(found.values(), key=lambda each: (each.order, each.source, each.place)))
+            self._sources = sources
+        return self._metrics
+
+
+_assembled = _Assembled()
+
+
+def _add(known: dict[str, Metric], found: Metric) -> None:
+    """Add a figure of an algorithm; several algorithms may have the same."""
+    first = known.setdefault(found.name, found)
+    if replace(found, measure=first.measure, source=first.source, place=first.place) != first:
+        both = f"{first.source} and {found.source}"
+        raise InputError(Problem(f"metric {found.name!r} is declared in different ways by {both}"))
+
+
+def _metric_of(figure: Figure, algorithm: AnyAlgorithm, place: int) -> Metric:
+    return Metric(
+        figure.name,
+        figure.unit,
+        figure.meaning,
+        partial(_figure, figure.name),
+        algorithm.source,
+        figure.goal,
+        figure.static,
+        family_of(algorithm).name,
+        figure.order,
+        place,
+    )
+
+
+def _figure(name: str, evaluation: Evaluation) -> Scalar:
+    return evaluation.figures.get(name)
+
+
+def measure(evaluation: Evaluation) -> dict[str, Scalar]:
     """All metrics of an evaluation by name; None where one does not apply or is not finite."""
-    subjects = ("any", evaluation.subject)
-    values = {entry.name: entry.measure(evaluation) if entry.subject in subjects else None for entry in metrics()}
+    owners = (ANY, family_of(evaluation.point).name)
+    values = {each.name: each.measure(evaluation) if each.family in owners else None for each in metrics()}
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
     }
 
 
-@metric("cycles", "cycle", "simulated cycles until all work is done", goal="min", subject="any")
-def _cycles(evaluation: AnyEvaluation) -> Scalar:
+@metric("cycles", "cycle", "simulated cycles until all work is done", goal="min", family=ANY, order=0)
+def _cycles(evaluation: Evaluation) -> Scalar:
     return evaluation.cycles
 
 
-@metric("seconds", "s", "simulated time until all work is done", goal="min", subject="any")
-def _seconds(evaluation: AnyEvaluation) -> Scalar:
+@metric("seconds", "s", "simulated time until all work is done", goal="min", family=ANY, order=1)
+def _seconds(evaluation: Evaluation) -> Scalar:
     return evaluation.seconds
 
 
-@metric("firings", "", "firings of all units")
-def _firings(evaluation: Evaluation) -> Scalar:
-    return evaluation.result.firings
-
-
-@metric("deadlock", "", "whether the design stops before it is done")
-def _deadlock(evaluation: Evaluation) -> Scalar:
-    return evaluation.result.deadlock is not None
-
-
-@metric("fifo.capacity_bytes", "B", "all FIFOs together: depth times token size", goal="min", static=True)
-def _fifo_capacity(evaluation: Evaluation) -> Scalar:
-    channels = evaluation.result.channels
-    bounded = [channel.capacity_bytes for channel in channels if channel.capacity_bytes is not None]
-    return sum(bounded) if len(bounded) == len(channels) else None
-
-
-@metric("fifo.peak_bytes", "B", "all FIFOs together, each only as deep as the most tokens it held")
-def _fifo_peak(evaluation: Evaluation) -> Scalar:
-    return sum(channel.peak_occupancy * _token_bytes(channel) for channel in evaluation.result.channels)
-
-
-def _token_bytes(channel: ChannelResult) -> int:
-    """Size of a token, from the capacity, or from the traffic of an unbounded FIFO."""
-    if channel.depth and channel.capacity_bytes is not None:
-        return channel.capacity_bytes // channel.depth
-    return channel.bytes // channel.tokens if channel.tokens else 0
-
-
-@metric("error.rel_l2", "", "relative L2 error of the output against the float64 oracle", subject="any")
-def _relative_error(evaluation: AnyEvaluation) -> Scalar:
+@metric("error.rel_l2", "", "relative L2 error of the output against the float64 oracle", family=ANY, order=20)
+def _relative_error(evaluation: Evaluation) -> Scalar:
     return evaluation.deviation.rel_l2 if evaluation.deviation else None
 
 
-@metric("error.max_abs", "", "largest absolute error of one output element against the float64 oracle", subject="any")
-def _absolute_error(evaluation: AnyEvaluation) -> Scalar:
+@metric(
+    "error.max_abs",
+    "",
+    "largest absolute error of one output element against the float64 oracle",
+    family=ANY,
+    order=21,
+)
+def _absolute_error(evaluation: Evaluation) -> Scalar:
     return evaluation.deviation.max_abs if evaluation.deviation else None
 
 
-@metric("busiest.unit", "", "the unit with the most busy cycles, a lower bound of the cycles")
-def _busiest_unit(evaluation: Evaluation) -> Scalar:
-    return max(evaluation.result.units, key=lambda unit: unit.busy_cycles).name
-
-
-@metric("busiest.busy_fraction", "", "busy cycles of the busiest unit over all cycles")
-def _busiest_fraction(evaluation: Evaluation) -> Scalar:
-    busy = max(unit.busy_cycles for unit in evaluation.result.units)
-    return busy / evaluation.result.cycles if evaluation.result.cycles else None
-
-
-@metric("stalled_cycles", "cycle", "stalled cycles of all units together")
-def _stalled_cycles(evaluation: Evaluation) -> Scalar:
-    return sum(sum(unit.stalled_cycles.values()) for unit in evaluation.result.units)
-
-
-@metric("schedule_digest", "", "SHA-256 over every start time and stall cause")
-def _schedule_digest(evaluation: Evaluation) -> Scalar:
-    return evaluation.result.schedule_digest
-
-
-@metric("wall_s", "s", "time the simulation itself took on this computer, compilation not counted", subject="any")
-def _wall_s(evaluation: AnyEvaluation) -> Scalar:
+@metric(
+    "wall_s", "s", "time the simulation itself took on this computer, compilation not counted", family=ANY, order=40
+)
+def _wall_s(evaluation: Evaluation) -> Scalar:
     return evaluation.wall_s
-
-
-@metric("compile_s", "s", "time spent compiling the engine; 0 once its cache is warm")
-def _compile_s(evaluation: Evaluation) -> Scalar:
-    return evaluation.result.compile_s

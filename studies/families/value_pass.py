@@ -10,12 +10,12 @@ from __future__ import annotations
 import functools
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
-if TYPE_CHECKING:
-    from simulator import Graph
-    from simulator.values import ValuePass
-    from studies.points.point import DesignPoint
+from simulator import Graph
+from simulator.values import ValuePass, evaluate
+from studies.points.find import find_algorithm
+from studies.points.point import DesignPoint
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,11 +37,12 @@ def remembered(maxsize: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         cached = functools.lru_cache(maxsize)(function)
+        call = cast("Callable[P, T]", cached)  # its own type does not tell what its arguments are
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
             before = cached.cache_info().hits
-            result = cached(*args, **kwargs)
+            result = call(*args, **kwargs)
             _tally["reused" if cached.cache_info().hits > before else "computed"] += 1
             return result
 
@@ -60,8 +61,6 @@ def values_of(point: DesignPoint, graph: Graph) -> ValuePass:
     simulator.errors.GraphError
         As `simulator.values.evaluate`.
     """
-    from simulator.values import evaluate
-
     static = all(unit.table is not None for unit in graph.units)
     key = content_of(point) if static else None
     if key is not None and key in _kept:
@@ -79,8 +78,6 @@ def values_of(point: DesignPoint, graph: Graph) -> ValuePass:
 
 def content_of(point: DesignPoint) -> Hashable:
     """Everything that decides the values of a point."""
-    from studies.points.find import find_algorithm
-
     named = getattr(find_algorithm(point.algorithm).parameters, "value_parameters", None)
     chosen = tuple(pair for pair in point.parameters if named is None or pair[0] in named)
     tensors = point.tensors.sha256 if point.tensors else None

@@ -33,7 +33,7 @@ from algorithms.memory.probe_parameters import ProbeParameters
 from algorithms.memory.tier_report import CAUSES
 from algorithms.workload.one_head import ONE_HEAD
 from hwmodels.tiers.text import load_tier
-from studies.families.graph.evaluate import evaluate
+from studies.families.evaluate import evaluate
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint

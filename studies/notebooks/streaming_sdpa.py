@@ -35,7 +35,8 @@ import plotly.graph_objects as go
 
 from algorithms.workload.one_head import ONE_HEAD
 from simulator.explain.depths import advise_depths
-from studies.families.graph.evaluate import build_graph, evaluate
+from studies.families.evaluate import evaluate
+from studies.families.graph.evaluate import build_graph
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint

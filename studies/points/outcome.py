@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from studies.points.point import DesignPoint, Json
 
 Status = Literal["pending", "done", "failed"]
+
+
+class Detail(Protocol):
+    """All that is kept of an evaluated point; families have the types, see `studies.families.detail`."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The document that stores keep."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,8 @@ class Outcome:
     metrics
         Flat values by metric name; empty when it failed.
     detail
-        The whole result as plain JSON values: units, channels, deadlock.
+        The whole result: units, channels, deadlock and so on, as its family types it; None when it failed, or where it
+        was not asked for.
     error
         One line: the reason of a failure.
     traceback
@@ -38,7 +46,7 @@ class Outcome:
     key: str
     status: Status
     metrics: Mapping[str, Json]
-    detail: Mapping[str, Json]
+    detail: Detail | None = None
     error: str | None = None
     traceback: str | None = None
     wall_s: float = 0.0
@@ -47,7 +55,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """One point of a study as stored: its outcome, how often it was tried, and where that comes from."""
+    """One point of a study as stored: its outcome, how often it was tried, and where that comes from.
+
+    ``remarks`` are said of the point beside its result, by whoever made the row; they are not stored.
+    """
 
     study: str
     position: int
@@ -56,3 +67,4 @@ class Row:
     attempt: int
     time_utc: str | None
     provenance: dict[str, Json]
+    remarks: tuple[str, ...] = ()

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from algorithms.kv.text import parse_policy
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
+from simulator.errors import SimulatorError
+from studies.families.detail import Detail
+from studies.families.evaluate import evaluate
+from studies.points.find import find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.outcome import Outcome, Row
 from studies.points.point import ChipSetting, DesignPoint, Json
 from studies.quality.line_up import Entry, line_up
 from studies.quality.passkeys import passkey_table
 from studies.quality.quality import quality_table
 from studies.quality.streams import StreamSize, stream_named
-from studies.store.store import Outcome, Row
 from studies.study.goals import Goals, Objective
 
 QUALITY_TOKENS = 1024
@@ -105,7 +110,7 @@ class Cell:
     metrics
         Of `studies.families.metrics`, qualities included; empty if it cannot be evaluated.
     detail
-        The whole result as plain JSON values.
+        The whole result; None if there is none.
     notes
         Why there are no numbers, or not all.
     """
@@ -117,7 +122,7 @@ class Cell:
     budget: int | None
     point: DesignPoint | None
     metrics: Mapping[str, Json]
-    detail: Mapping[str, Json] = field(repr=False)
+    detail: Detail | None = field(repr=False)
     notes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Json]:
@@ -215,12 +220,6 @@ def _cells(
 
 
 def _cell(request: Request, work: Workload, entry: Entry, budget: int, setting: ChipSetting, quality: Quality) -> Cell:
-    from simulator.errors import SimulatorError
-    from studies.families.chip.evaluate import evaluate_on_chip
-    from studies.families.metrics import measure
-    from studies.points.find import find_algorithm
-    from studies.points.knobs import complete_parameters
-
     chip = setting.accelerator.name
     limited = entry.budgeted and parse_policy(entry.policy).fixed_tokens() is None
     values = {
@@ -234,11 +233,12 @@ def _cell(request: Request, work: Workload, entry: Entry, budget: int, setting: 
     try:
         parameters = complete_parameters(find_algorithm(ALGORITHM), values)
         point = DesignPoint(ALGORITHM, work, parameters, timing_only=True, chip=setting)
-        evaluation = evaluate_on_chip(point)
+        evaluation = evaluate(point)
     except (InputError, SimulatorError) as error:
         why = "; ".join(str(error).splitlines())
-        return Cell(entry.name, entry.policy, chip, work.kv_len, budget, None, {}, {}, (f"cost: {why}", *notes))
-    metrics = measure(evaluation) | {f"quality.{name}": value for name, value in quality.values.items()}
+        return Cell(entry.name, entry.policy, chip, work.kv_len, budget, None, {}, None, (f"cost: {why}", *notes))
+    detail = evaluation.detail
+    metrics = {**detail.measured(), **{f"quality.{name}": value for name, value in quality.values.items()}}
     return Cell(
         entry.name,
         entry.policy,
@@ -247,7 +247,7 @@ def _cell(request: Request, work: Workload, entry: Entry, budget: int, setting: 
         budget if limited else None,
         point,
         metrics,
-        evaluation.describe() | {"metrics": metrics, "notes": list(notes)},
+        detail,
         tuple(notes),
     )
 
@@ -258,7 +258,7 @@ def report_rows(cells: Sequence[Cell]) -> list[Row]:
     for position, cell in enumerate(cell for cell in cells if cell.point is not None):
         if cell.point is not None:
             outcome = Outcome(cell.point.key, "done", cell.metrics, cell.detail)
-            rows.append(Row(STUDY, position, cell.point, outcome, 1, None, {}))
+            rows.append(Row(STUDY, position, cell.point, outcome, 1, None, {}, cell.notes))
     return rows
 
 

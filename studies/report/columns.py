@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
 
+from algorithms.figures import Goal
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
-from studies.families.metrics import Goal, metrics
+from studies.families.metrics import metrics
 from studies.points.find import find_algorithm
 from studies.points.knobs import USE_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
 from studies.points.outcome import Row

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from studies.compare import Comparison, MetricDelta, Run, StallDelta
+from studies.points.outcome import Outcome, Row
 from studies.points.point import Scalar
 from studies.report.blocks import Block, html, plain, plot
 from studies.report.page import render, write_page
 from studies.report.points import Points
 from studies.report.registry import Section
-from studies.store.store import Outcome, Row
 from studies.words import number
 
 LEAD = (
@@ -38,8 +38,7 @@ def write_comparison(comparison: Comparison, path: Path | str) -> None:
 
 def _row(run: Run, position: int) -> Row:
     """A run as a report sees points."""
-    point, metrics = run.evaluation.point, dict(run.metrics)
-    return Row(_STUDY, position, point, Outcome(point.key, "done", metrics, run.document), 1, None, {})
+    return Row(_STUDY, position, run.point, Outcome(run.point.key, "done", run.metrics, run.detail), 1, None, {})
 
 
 def _blocks(comparison: Comparison, points: Points) -> Iterable[Block]:

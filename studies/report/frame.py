@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from hwmodels.reading.errors import InputError, Problem
+from studies.points.outcome import Row
 from studies.report.points import Points
-from studies.store.store import Row
 from studies.study.goals import Goals
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FRAME_FORMATS = (".csv", ".parquet", ".json")
 """Endings of files that `write_frame` writes."""
@@ -33,6 +35,8 @@ def frame_of(points: Points) -> pd.DataFrame:
         constraint, ``key``, ``commit`` of the code that computed it, and ``command``, which reproduces it. Missing
         values where a setting does not apply or a metric did not come out.
     """
+    import pandas as pd
+
     columns = {column.name: pd.Series(column.values) for column in points.columns}
     added = {
         "front": pd.Series(points.front),

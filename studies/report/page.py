@@ -11,15 +11,14 @@ from functools import cache
 from pathlib import Path
 
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
+from studies.points.outcome import Row
 from studies.points.point import Json
 from studies.report.blocks import ASSETS, Block, Html, environment
 from studies.report.payload import Chunk, chunk, points_chunk, view_chunks
 from studies.report.points import Points
-from studies.report.registry import Section, report_sections
+from studies.report.registry import Section, sections_about
 from studies.store.provenance import versions
-from studies.store.store import Row
 from studies.study.goals import Goals
 
 
@@ -106,7 +105,7 @@ def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
     """The page as text; sections of `first` come before those that every page about points has."""
     sections: list[PlacedSection] = []
     chunks = [points_chunk(points)]
-    about_points = report_sections() if points.rows or not first else ()
+    about_points = sections_about(points) if points.rows or not first else ()
     for section in (*first, *about_points):
         composed = enumerate(section.compose(points))
         blocks = tuple(_place(block, f"{section.name}-{i}", points, chunks) for i, block in composed)
@@ -140,6 +139,8 @@ def _place(block: Block, name: str, points: Points, chunks: list[Chunk]) -> Plac
 @cache
 def _plotly() -> tuple[Script, Chunk]:
     """Plotly as its element will have it, and packed: the page runs it when it draws its first chart."""
+    from plotly.offline import get_plotlyjs
+
     code = get_plotlyjs()
     return Script(Markup(code)), chunk("plotly", code)
 

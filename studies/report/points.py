@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
+from hwmodels.reading.errors import InputError
+from studies.families.detail import Detail
+from studies.families.family import Family, family_of
+from studies.families.path import TracedPath
 from studies.points.command import command_of
+from studies.points.outcome import Row
 from studies.points.point import Json, Scalar
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
-from studies.report.paths import TracedPath, Tracer
+from studies.report.paths import Tracer
 from studies.search.pareto import non_dominated
-from studies.store.store import Row
 from studies.study.goals import Goals
 from studies.words import count, number, setting
 
+D = TypeVar("D")
+T = TypeVar("T")
 _NAMES_ALONE = ("study", "algorithm", "workload", "engine")
 _FEW = 4
 """Points that are all shown in detail if there are no more of them."""
@@ -158,7 +166,7 @@ class Points:
         return tuple(self._workloads)
 
     @cached_property
-    def workload_of(self) -> tuple[int, ...]:
+    def self.attending -> tuple[int, ...]:
         """Index in `workload_labels` of each point."""
         numbers = {label: i for i, label in enumerate(self._workloads)}
         return tuple(numbers[name] for name in self._workload_names)
@@ -279,10 +287,45 @@ class Points:
 
     @cached_property
     def paths(self) -> dict[int, TracedPath]:
-        """The critical path, or why there is none, of each point of `selected_first` in which something attends."""
+        """The critical path, or why there is none, of each point of `selected_first` whose family has paths."""
         tracer = Tracer()
-        attending = [i for i in self.selected_first if self.rows[i].point.workload is not None]
-        return {i: tracer.trace(self.rows[i]) for i in attending}
+        found = {i: tracer.trace(self.rows[i]) for i in self.selected_first}
+        return {i: path for i, path in found.items() if path is not None}
+
+    # --- families ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def families(self) -> dict[str, Family]:
+        """Families of the points by name, in order of appearance."""
+        return {family.name: family for family in self._family_of.values()}
+
+    @cached_property
+    def _family_of(self) -> dict[str, Family]:
+        """The family of each algorithm that is still registered: a store may outlive the plug-in that wrote it."""
+        found: dict[str, Family] = {}
+        for name in dict.fromkeys(row.point.algorithm for row in self.rows):
+            with suppress(InputError):
+                found[name] = family_of(name)
+        return found
+
+    def per_point(self, kind: type[D], made: Callable[[D], Iterable[T]]) -> list[list[T]]:
+        """For each point what `made` makes of its detail, if that is of a kind; nothing for all others."""
+        details = [row.outcome.detail for row in self.rows]
+        return [list(made(detail)) if isinstance(detail, kind) else [] for detail in details]
+
+    def binding(self, point: int) -> str:
+        """What holds a design back, as a clause; empty where nothing is known of it."""
+        row = self.rows[point]
+        family, detail = self._family_of.get(row.point.algorithm), row.outcome.detail
+        if family is None or not isinstance(detail, Detail):
+            return ""
+        return family.binding(detail, self.paths.get(point))
+
+    def facts(self, point: int) -> Iterable[tuple[str, str]]:
+        """Further facts of a design that its family tells."""
+        row = self.rows[point]
+        family, detail = self._family_of.get(row.point.algorithm), row.outcome.detail
+        return family.facts(detail) if family is not None and isinstance(detail, Detail) else ()
 
     def _best_by(self, objective: Column) -> Best | None:
         winners = self._winners(objective)

@@ -3,30 +3,27 @@
 A new section is a module in `studies.report.sections` (or anywhere, named by an entry point of the group
 ``attnflow.report_sections``)::
 
-    @section("traffic", "Traffic by tier", order=55)
+    @section("traffic", "Traffic by tier", order=55, family="chip")
     def traffic(points: Points) -> Iterable[Block]:
         \"\"\"Bytes that each tier moved.\"\"\"
         yield breakdown({"read": "read", "write": "written"}, "B", "traffic", ...)
 
-It is left out of the page when it yields nothing.
+It is left out of a page without points of its family, and when it yields nothing.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from algorithms.register import load_all
-from hwmodels.reading.errors import InputError, Problem
-
-if TYPE_CHECKING:
-    from studies.report.blocks import Block
-    from studies.report.points import Points
+from algorithms.register import Register
+from studies.families.family import FAMILIES
+from studies.families.metrics import ANY
+from studies.report.blocks import Block
+from studies.report.points import Points
 
 ENTRY_POINT_GROUP = "attnflow.report_sections"
-Compose = Callable[["Points"], Iterable["Block"]]
+Compose = Callable[[Points], Iterable[Block]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,8 @@ class Section:
         One or two sentences under the heading: what it shows and how to read it.
     compose
         Makes its blocks.
+    family
+        Name of the family whose points it is about, or ``any``.
     """
 
     name: str
@@ -52,12 +51,19 @@ class Section:
     order: int
     lead: str
     compose: Compose
+    family: str = ANY
+
+    @property
+    def source(self) -> str:
+        """Module that registered it."""
+        return getattr(self.compose, "__module__", __name__)
 
 
-_sections: dict[str, Section] = {}
+SECTIONS: Register[Section] = Register("section", "studies.report.sections", ENTRY_POINT_GROUP)
+"""Sections by name."""
 
 
-def section(name: str, title: str, *, order: int, lead: str = "") -> Callable[[Compose], Compose]:
+def section(name: str, title: str, *, order: int, lead: str = "", family: str = ANY) -> Callable[[Compose], Compose]:
     """Register the decorated function as the section `name`; see `Section` for the parameters.
 
     Raises
@@ -67,22 +73,15 @@ def section(name: str, title: str, *, order: int, lead: str = "") -> Callable[[C
     """
 
     def register(compose: Compose) -> Compose:
-        if name in _sections:
-            modules = f"{_sections[name].compose.__module__} and {compose.__module__}"
-            raise InputError(Problem(f"section {name!r} is registered by both {modules}"))
-        _sections[name] = Section(name, title, order, lead, compose)
+        SECTIONS.add(name, Section(name, title, order, lead, compose, family))
         return compose
 
     return register
 
 
-@functools.cache
-def _discover() -> None:
-    """Import every section, once; raises as `algorithms.register.load_all`."""
-    load_all("studies.report.sections", ENTRY_POINT_GROUP)
-
-
-def report_sections() -> tuple[Section, ...]:
-    """All sections in the order of the page."""
-    _discover()
-    return tuple(sorted(_sections.values(), key=lambda entry: (entry.order, entry.name)))
+def sections_about(points: Points) -> tuple[Section, ...]:
+    """All sections about points of these families, in the order of the page; raises as `Register.discover`."""
+    FAMILIES.discover()  # a family's module may have sections
+    present = {ANY, *points.families}
+    found = [each for each in map(SECTIONS.get, SECTIONS.names()) if each.family in present]
+    return tuple(sorted(found, key=lambda entry: (entry.order, entry.name)))

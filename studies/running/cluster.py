@@ -16,19 +16,17 @@ from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateErr
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.running.runner import ExecutorLostError
+from studies.running.runner import ExecutorLostError, OpenExecutor
+from studies.running.slurm import SlurmJob, SlurmJobs
 from studies.store.provenance import code_state, provenance
 
 if TYPE_CHECKING:
     from dask_jobqueue import SLURMCluster
     from distributed import Client
     from distributed import Future as DaskFuture
-
-    from studies.running.runner import OpenExecutor
-    from studies.running.slurm import SlurmJob
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,15 +93,14 @@ def slurm_cluster(jobs: int, tell: Callable[[str], None] | None = None) -> Itera
     InputError
         dask-jobqueue is not installed or not configured, SLURM does not take the jobs, or they run other code.
     """
-    from studies.running.slurm import SlurmJobs
-
     name = f"{jobs} SLURM jobs"
     _silence()
     with _scheduler_for_jobs() as (cluster, client):
         describe, workers_each = _job_maker(cluster)
 
         def joined() -> list[str]:
-            return [str(state.name) for state in list(cluster.scheduler.workers.values())]
+            scheduler = cluster.scheduler
+            return [str(state.name) for state in list(scheduler.workers.values())] if scheduler else []
 
         with SlurmJobs(describe, jobs, joined, tell or (lambda line: None)) as running:
             running.wait_for_worker()
@@ -146,8 +143,6 @@ def _job_maker(cluster: SLURMCluster) -> tuple[Callable[[str], SlurmJob], int]:
     """What makes a job for a worker of some name, and how many points such a job evaluates at once."""
     import dask
     from dask_jobqueue.slurm import SLURMJob
-
-    from studies.running.slurm import SlurmJob
 
     configured = dask.config.get("jobqueue.slurm")
     # one thread to a process: an evaluation holds the interpreter, and its limits are those of a process
@@ -269,7 +264,7 @@ class _DaskExecutor(Executor):
 
     def __init__(self, client: Client, name: str, lost: Future[None]) -> None:
         self._client, self._name, self._lost = client, name, lost
-        self._futures: dict[DaskFuture, Future] = {}
+        self._futures: dict[DaskFuture[Any], Future[Any]] = {}
         lost.add_done_callback(self._lose)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -282,7 +277,7 @@ class _DaskExecutor(Executor):
         sent = self._client.submit(_with_code, _code(), fn, *args, pure=False, **kwargs)
         self._futures[sent] = made
 
-        def finish(done: DaskFuture) -> None:
+        def finish(done: DaskFuture[T]) -> None:
             self._futures.pop(done, None)
             try:
                 result = done.result()

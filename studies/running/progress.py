@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from studies.store.store import Outcome
+from studies.points.outcome import Outcome
 
 _LINE_EVERY_S = 5.0
 

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from studies.points.point import DesignPoint, Engine
+import numpy as np
 
-GRAPH = "sdpa.naive"
-ON_CHIP = "flash.q_outer"
-CHIP = "h100"
+from studies.families.evaluate import attempt
+from studies.families.family import family_of
+from studies.points.point import DesignPoint
+
+_rehearsed: set[str] = set()
+"""Keys of the tiny points that this process has evaluated."""
 
 
 def rehearse(point: DesignPoint) -> None:
     """Load what evaluating points like this one takes, once in a process; what fails here fails again there."""
-    if point.workload is not None:
-        with suppress(Exception):
-            _evaluate_tiny(point.engine, point.chip is not None)
-
-
-@functools.cache
-def _evaluate_tiny(engine: Engine, on_chip: bool) -> None:
-    import numpy as np
-
-    from algorithms.workload.one_head import ONE_HEAD, ONE_HEAD_ON_CHIP
-    from studies.families.graph.evaluate import attempt
-    from studies.points.find import find_algorithm
-    from studies.points.knobs import complete_parameters
-    from studies.points.point import DesignPoint
-
-    square = np.ones((256, 256))
-    np.matmul(square, square)  # large enough to make the library of linear algebra take its working memory
-    size = {"q_len": 4, "kv_len": 4}
-    if on_chip:
-        from hwmodels.chips.accelerator import load_accelerator
-        from studies.points.chips import chip_setting
-
-        parameters = complete_parameters(find_algorithm(ON_CHIP), {})
-        setting = chip_setting(load_accelerator(CHIP), {}, {})
-        attempt(DesignPoint(ON_CHIP, ONE_HEAD_ON_CHIP.with_(**size), parameters, engine, chip=setting))
-    else:
-        parameters = complete_parameters(find_algorithm(GRAPH), {})
-        attempt(DesignPoint(GRAPH, ONE_HEAD.with_(**size), parameters, engine))
+    with suppress(Exception):
+        tiny = family_of(point).rehearsal(point.engine)
+        if tiny.key not in _rehearsed:
+            _rehearsed.add(tiny.key)
+            square = np.ones((256, 256))
+            np.matmul(square, square)  # large enough to make the library of linear algebra take its working memory
+            attempt(tiny)

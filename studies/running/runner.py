@@ -21,18 +21,17 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context, parent_process
 from types import TracebackType
-from typing import ParamSpec, Protocol, Self, TypeVar
+from typing import ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 
 from hwmodels.reading.errors import InputError, Problem
 from studies.families.value_pass import tally
+from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
 from studies.running.limits import Limits, TimeLimitError
 from studies.running.rehearsal import rehearse
-from studies.store.store import Outcome
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Evaluate = Callable[[DesignPoint], Outcome]
 OpenExecutor = Callable[[int], Executor]
 """Makes an executor with that many workers."""
 
@@ -47,6 +46,20 @@ _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 class ExecutorLostError(InputError):
     """The place where points are evaluated is gone or cannot be used: the run ends, no point is to blame."""
+
+
+class Evaluate(Protocol):
+    """Turns a point into its outcome."""
+
+    def __call__(self, point: DesignPoint, /) -> Outcome: ...
+
+
+@runtime_checkable
+class EvaluatesMany(Evaluate, Protocol):
+    """An evaluation of points that may do better with several at a time; without limits it is given a whole task."""
+
+    def many(self, points: Sequence[DesignPoint]) -> Iterator[Outcome]:
+        """Outcomes in the order of the points."""
 
 
 class Observer(Protocol):
@@ -249,7 +262,7 @@ class Runner:
         reason = "the worker process died while it evaluated this point; perhaps it ran out of memory"
         if time_s is not None and spent_s >= time_s:
             reason = f"took longer than its time limit of {time_s:g} s, and its worker had to be ended"
-        return Outcome(point.key, "failed", {}, {}, reason, wall_s=spent_s)
+        return Outcome(point.key, "failed", {}, None, reason, wall_s=spent_s)
 
 
 def run_points(
@@ -269,6 +282,9 @@ def run_points(
 
 def _evaluate_all(evaluate: Evaluate, limits: Limits, points: Sequence[DesignPoint]) -> list[Outcome]:
     """A task: what a worker does with some points."""
+    if limits == Limits() and isinstance(evaluate, EvaluatesMany):
+        with _TURN:
+            return _evaluate_together(evaluate, points)
     outcomes = []
     for point in points:
         with _TURN:
@@ -278,16 +294,27 @@ def _evaluate_all(evaluate: Evaluate, limits: Limits, points: Sequence[DesignPoi
     return outcomes
 
 
+def _evaluate_together(evaluate: EvaluatesMany, points: Sequence[DesignPoint]) -> list[Outcome]:
+    outcomes = []
+    before = tally()
+    for outcome in evaluate.many(points):
+        now = tally()
+        outcomes.append(dataclasses.replace(outcome, value_passes=dict(now - before)))
+        before = now
+    return outcomes
+
+
 def _evaluate_one(evaluate: Evaluate, limits: Limits, point: DesignPoint) -> Outcome:
     started = time.perf_counter()
     before = tally()
     try:
         with limits.hold():
             outcome = evaluate(point)
-    except TimeLimitError as error:
-        outcome = Outcome(point.key, "failed", {}, {}, str(error))
-    except Exception as error:  # an evaluation reports its own errors; this is one that it could not
-        outcome = Outcome(point.key, "failed", {}, {}, f"{type(error).__name__}: {error}".rstrip(": "))
+    except TimeLimitError as late:
+        outcome = Outcome(point.key, "failed", {}, None, str(late))
+    except Exception as unforeseen:  # an evaluation reports its own errors; this is one that it could not
+        why = f"{type(unforeseen).__name__}: {unforeseen}".rstrip(": ")
+        outcome = Outcome(point.key, "failed", {}, None, why)
     error = outcome.error
     if limits.memory_bytes is not None and error is not None and "MemoryError" in error:
         error = f"needs more memory than its limit of {limits.memory_bytes / 2**20:,.0f} MiB"
@@ -304,7 +331,7 @@ def _outcomes(task: Sequence[DesignPoint], future: Future[list[Outcome]]) -> lis
     if error is None:
         return future.result()
     # a result that could not travel, for example
-    return [Outcome(point.key, "failed", {}, {}, f"{type(error).__name__}: {error}") for point in task]
+    return [Outcome(point.key, "failed", {}, None, f"{type(error).__name__}: {error}") for point in task]
 
 
 @contextmanager
@@ -317,7 +344,7 @@ def _main_hidden(evaluate: Evaluate) -> Iterator[None]:
     if getattr(evaluate, "__module__", None) == "__main__":
         yield
         return
-    kept = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    kept: dict[str, object] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
     main.__spec__ = None
     try:
         yield

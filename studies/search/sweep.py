@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from studies.families.graph.evaluate import attempt
+from studies.families.evaluate import attempt
 from studies.points.outcome import Outcome
 from studies.points.point import Json
 from studies.running.limits import Limits

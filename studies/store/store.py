@@ -9,6 +9,7 @@ completely or not at all. `studies.store.file` makes, opens and migrates the fil
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,10 @@ from types import TracebackType
 from typing import Self
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
-from studies.points.outcome import Outcome, Row, Status
+from studies.families.detail import MisreadError
+from studies.families.evaluate import read_detail
+from studies.points.find import all_algorithm_names
+from studies.points.outcome import Detail, Outcome, Row, Status
 from studies.points.point import DesignPoint, Json
 from studies.store.file import lock_writer, open_database, told
 from studies.store.provenance import code_state
@@ -145,7 +149,7 @@ class Store:
                 ).fetchone()
                 if row:
                     status, metrics, error, wall_s = row
-                    found[key] = Outcome(key, status, _load(metrics), {}, error, wall_s=wall_s or 0.0)
+                    found[key] = Outcome(key, status, _load(metrics), None, error, wall_s=wall_s or 0.0)
         return found
 
     def begin_run(self, provenance: dict[str, Json]) -> int:
@@ -160,7 +164,17 @@ class Store:
         """Write outcomes of points that are in a grid, all in one transaction."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         rows = [
-            (o.status, _dump(o.metrics), _dump(o.detail), o.error, o.traceback, o.wall_s, now, run, o.key)
+            (
+                o.status,
+                _dump(o.metrics),
+                _detail_text(o),
+                o.error,
+                o.traceback,
+                o.wall_s,
+                now,
+                run,
+                o.key,
+            )
             for o in outcomes
         ]
         with self._transaction():
@@ -203,7 +217,8 @@ class Store:
         Raises
         ------
         InputError
-            If the store holds no study of that name.
+            If the store holds no study of that name, or a result that is not what its family stores; the message names
+            the field.
         """
         studies = self.studies()
         if study is not None and study not in studies:
@@ -220,15 +235,34 @@ class Store:
                 query, (study,)
             ):
                 error, traceback, wall_s, time_utc, run = rest
+                found = DesignPoint.from_description(json.loads(point))
+                kept = self._detail(key, found, detail)
                 yield Row(
                     study=name,
                     position=position,
-                    point=DesignPoint.from_description(json.loads(point)),
-                    outcome=Outcome(key, status, _load(metrics), _load(detail), error, traceback, wall_s or 0.0),
+                    point=found,
+                    outcome=Outcome(key, status, _load(metrics), kept, error, traceback, wall_s or 0.0),
                     attempt=attempt,
                     time_utc=time_utc,
                     provenance=runs.get(run, {}),
                 )
+
+    def _detail(self, key: str, point: DesignPoint, text: str | None) -> Detail | None:
+        """The detail of a point; None without one, and where the plug-in that wrote it is not there."""
+        document = _load(text)
+        if not document or point.algorithm not in all_algorithm_names():
+            return None
+        try:
+            return read_detail(point, document)
+        except MisreadError as misread:
+            problem = misread.problem(document, str(self.path))
+        except InputError as error:
+            problem = dataclasses.replace(error.problems[0], file=str(self.path))
+        raise InputError(dataclasses.replace(problem, message=f"point {key[:12]} cannot be read: {problem.message}"))
+
+
+def _detail_text(outcome: Outcome) -> str:
+    return _dump(outcome.detail.to_json() if outcome.detail else {})
 
 
 def _dump(value: Mapping[str, Json]) -> str:

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from algorithms.figures import Goal
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.quantity import UNIT_NAMES, parse_quantity
-from studies.families.metrics import Goal, Metric, metrics
+from studies.families.metrics import Metric, metrics
 from studies.points.point import Json
 
 Comparison = Literal["<=", ">=", "<", ">"]

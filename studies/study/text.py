@@ -54,8 +54,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.figures import Goal
 from hwmodels.reading.quantity import Hertz
-from studies.families.metrics import Goal
 from studies.points.point import Engine, Mapped, Scalar
 
 LONGEST_AXIS = 100_000

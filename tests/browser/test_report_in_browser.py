@@ -12,11 +12,12 @@ import pytest
 from algorithms.workload.one_head import ONE_HEAD
 from algorithms.workload.shape import Workload
 from studies import Study
-from studies.families.graph.evaluate import attempt
+from studies.families.chip.evaluation import ChipDetail
+from studies.families.evaluate import attempt
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
+from studies.points.outcome import Row
 from studies.points.point import DesignPoint
-from studies.store.store import Row
 from studies.study.goals import Constraint, Goals
 
 pytestmark = pytest.mark.browser
@@ -81,12 +82,12 @@ def test_real_points_show_stalls_and_fifos(visit, real_rows):
     assert "weights_fifo" in opened.text("#fifos")
     stacks = opened.page.locator("#stalls .stack")
     names = stacks.first.locator(".stack-name").all_text_contents()
-    assert names == [unit["name"] for unit in real_rows[1].outcome.detail["units"]]
+    assert names == [unit.name for unit in real_rows[1].outcome.detail.result.units]
     filled = "each => [...each.children].reduce((sum, part) => sum + part.offsetWidth, 0) / each.clientWidth"
     widths = stacks.first.locator(".track").evaluate_all(f"tracks => tracks.map({filled})")
     assert widths == pytest.approx([1.0] * len(names), abs=0.02), "every bar is all cycles"
     stacks.first.locator(".part").first.hover()
-    busy = real_rows[1].outcome.detail["units"][0]["busy_cycles"]
+    busy = real_rows[1].outcome.detail.result.units[0].busy_cycles
     assert f"busy {busy:,} cycles" in opened.text("#card")
 
 
@@ -127,7 +128,8 @@ def large_study():
             simulated = attempt(point)
             assert simulated.status == "done"
         stretch = 1 + 1e-3 * (i % NEIGHBOURS)
-        metrics, detail = (stretched(part, stretch) for part in (simulated.metrics, simulated.detail))
+        metrics, told = (stretched(part, stretch) for part in (simulated.metrics, simulated.detail.to_json()))
+        detail = ChipDetail.from_json(point, told)
         outcome = dataclasses.replace(simulated, key=point.key, metrics=metrics, detail=detail)
         rows.append(Row(study.name, i, point, outcome, 1, "2026-01-02T03:04:05.000+00:00", {"commit": "ab"}))
     return rows, Goals.of({study.name: study.describe()})

@@ -7,7 +7,7 @@ import pytest
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
 from studies.compare import compare
-from studies.families.graph.evaluate import evaluate
+from studies.families.evaluate import evaluate
 from studies.families.metrics import measure, metrics
 from studies.run_files import read_run
 
@@ -35,11 +35,12 @@ def json_of(capsys, *arguments, code):
 @pytest.mark.parametrize("options", [{}, {"timing_only": True}, {"set_": ["long_depth=15"]}, {"clock": "2 GHz"}])
 def test_a_run_read_back_is_the_run(here, options):
     evaluation = write_run(here / "a.json", **options)
-    read = read_run("a.json").evaluation
+    read = read_run("a.json").detail
     assert read.point.key == evaluation.point.key
     assert read.deviation == evaluation.deviation
     assert read.result.to_dict() == evaluation.result.to_dict()
-    assert measure(read) == measure(evaluation)
+    assert read.measured() == measure(evaluation)
+    assert json.dumps(read.to_json()) == json.dumps(evaluation.describe())
 
 
 def test_equal_runs_are_equal(here, capsys):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class SplitParameters(TileParameters):
     """`TileParameters`, and how keys are split."""
 
-    splits: int = field(default=0, metadata=knob("parts of the keys; 0: as many as fill the cores"))
+    splits: int = field(default=0, metadata=knob("parts of the keys; 0: as many as fill the cores", schedule=True))
     items_per_core: int = field(default=1, metadata=knob("work items per core that automatic splits aim at"))
     prepared: bool = field(
         default=False, metadata=knob("whether a launch before the attention decides on splits from lengths on the chip")

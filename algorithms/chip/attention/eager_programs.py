@@ -61,8 +61,8 @@ class EagerParameters(OperatorParameters):
         default=0, metadata=knob("further launches that read and write all scores (mask, scale, dropout)")
     )
 
-    stages: int = field(default=0, metadata=knob(STAGES_HELP))
-    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP))
+    stages: int = field(default=0, metadata=knob(STAGES_HELP, schedule=True))
+    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP, schedule=True))
 
     def __post_init__(self) -> None:
         super().__post_init__()

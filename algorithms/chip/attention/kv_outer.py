@@ -63,8 +63,8 @@ EXCHANGES_PER_PASS = 4
 class KeyOuterParameters(TileParameters):
     """`TileParameters`, with one tile of K and V and one head at a time as in the paper, and the format of outputs."""
 
-    stages: int = field(default=1, metadata=knob("tiles of K and V that a core holds at a time"))
-    next_item: NextItemChoice = field(default="stored", metadata=knob(NEXT_ITEM_HELP))
+    stages: int = field(default=1, metadata=knob("tiles of K and V that a core holds at a time", schedule=True))
+    next_item: NextItemChoice = field(default="stored", metadata=knob(NEXT_ITEM_HELP, schedule=True))
     partial_output: Storage = field(
         default="stored", metadata=knob("format of outputs between passes: as the result (stored), or float32")
     )

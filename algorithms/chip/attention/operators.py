@@ -34,8 +34,10 @@ class OperatorParameters:
         For values out of range, all at once.
     """
 
-    tile_rows: int = field(default=128, metadata=knob("rows of the result that a work item of a product computes"))
-    tile_columns: int = field(default=128, metadata=knob("columns of the result that it computes"))
+    tile_rows: int = field(
+        default=128, metadata=knob("rows of the result that a work item of a product computes", schedule=True)
+    )
+    tile_columns: int = field(default=128, metadata=knob("columns of the result that it computes", schedule=True))
     tile_depth: int = field(default=64, metadata=knob("elements of the sum that a step of it adds"))
     softmax_reads: int = field(
         default=1,

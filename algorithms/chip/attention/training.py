@@ -54,7 +54,7 @@ class TrainingParameters(TileParameters):
     As in the kernels of the paper, thread blocks that store their results before the next ones begin.
     """
 
-    next_item: NextItemChoice = field(default="stored", metadata=knob(NEXT_ITEM_HELP))
+    next_item: NextItemChoice = field(default="stored", metadata=knob(NEXT_ITEM_HELP, schedule=True))
     backward_tile_rows: int = field(default=0, metadata=knob("query rows of a tile of the backward pass; 0: automatic"))
     backward_tile_columns: int = field(default=0, metadata=knob("keys of a tile of the backward pass; 0: automatic"))
 

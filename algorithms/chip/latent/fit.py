@@ -48,9 +48,9 @@ class BlockParameters:
     scope: Scope = field(
         default="block", metadata=knob("scope of the plan: all projections too (block), or the attention alone (core)")
     )
-    tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: what fits into a core"))
-    tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: what fits into a core"))
-    splits: int = field(default=0, metadata=knob("parts of the keys; 0: what fills the cores best"))
+    tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: what fits into a core", schedule=True))
+    tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: what fits into a core", schedule=True))
+    splits: int = field(default=0, metadata=knob("parts of the keys; 0: what fills the cores best", schedule=True))
     gemm_rows: int = field(default=0, metadata=knob("tokens of a tile of a projection; 0: what fits into a core"))
     gemm_columns: int = field(default=0, metadata=knob("columns of a tile of a projection; 0: what fits into a core"))
     gemm_depth: int = field(default=0, metadata=knob("depth of a step of a projection; 0: what fits into a core"))
@@ -62,11 +62,12 @@ class BlockParameters:
         ),
     )
     overlap: Overlap = field(
-        default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
+        default="ping_pong",
+        metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)", schedule=True),
     )
     row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: up to 3 of equal size"))
-    stages: int = field(default=0, metadata=knob(STAGES_HELP))
-    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP))
+    stages: int = field(default=0, metadata=knob(STAGES_HELP, schedule=True))
+    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP, schedule=True))
 
     def __post_init__(self) -> None:
         choices = {"scope": Scope, "inside": Inside, "overlap": Overlap, "next_item": NextItemChoice}

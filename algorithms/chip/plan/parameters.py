@@ -54,30 +54,39 @@ class TileParameters:
         For values out of range, all at once.
     """
 
-    tile_rows: int = field(default=0, metadata=knob("query rows of a tile; 0: from the chip's local memory"))
-    tile_columns: int = field(default=0, metadata=knob("keys of a tile; 0: from the chip's local memory"))
+    tile_rows: int = field(
+        default=0, metadata=knob("query rows of a tile; 0: from the chip's local memory", schedule=True)
+    )
+    tile_columns: int = field(
+        default=0, metadata=knob("keys of a tile; 0: from the chip's local memory", schedule=True)
+    )
     stages: int = field(
         default=0,
-        metadata=knob("tiles of K and V that a core holds at a time; 0: as many as keep the main memory busy"),
+        metadata=knob(
+            "tiles of K and V that a core holds at a time; 0: as many as keep the main memory busy", schedule=True
+        ),
     )
     pack_gqa: Packing = field(
-        default="auto", metadata=knob("whether query heads that share a KV head share tiles: auto, always or never")
+        default="auto",
+        metadata=knob("whether query heads that share a KV head share tiles: auto, always or never", schedule=True),
     )
     edge: Edge = field(
         default="padded",
         metadata=knob("whether ragged tiles are computed whole, as GPU kernels do (padded), or as far as needed"),
     )
     overlap: Overlap = field(
-        default="ping_pong", metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)")
+        default="ping_pong",
+        metadata=knob("softmax beside products of other rows (ping_pong), or after them (serial)", schedule=True),
     )
     row_groups: int = field(default=0, metadata=knob("groups of rows that take turns; 0: up to 3 of equal size"))
     rearranged_values: bool = field(
         default=False, metadata=knob("whether tiles of V are written to local memory again, transposed (FP8 on Hopper)")
     )
     order: TileOrder = field(
-        default="longest_first", metadata=knob("work items in the order of tiles (static), or longest_first")
+        default="longest_first",
+        metadata=knob("work items in the order of tiles (static), or longest_first", schedule=True),
     )
-    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP))
+    next_item: NextItemChoice = field(default="auto", metadata=knob(NEXT_ITEM_HELP, schedule=True))
 
     def __post_init__(self) -> None:
         choices: dict[str, object] = {

@@ -13,8 +13,10 @@ import numpy as np
 
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
 from algorithms.chip.plan.plan import TilePlan
+from algorithms.chip.policy.figures import POLICY_FIGURES, policy_figures
 from algorithms.chip.policy.plan import StepShape, attended_keys, policy_plan
 from algorithms.chip.policy.run import PolicyParameters, RunKey, cache_shape, policy_values, step_cost_in, step_record
+from algorithms.figures import Figure, Ran
 from algorithms.kv.cost import BARRIERS, StackCost
 from algorithms.registry import Tensors
 from algorithms.workload.levers import knob
@@ -108,6 +110,16 @@ class PolicyAlgorithm(TiledAlgorithm[Policied]):
     def layers_made(self, workload: Workload, parameters: Policied) -> int:
         """Layers of the whole model, unless the parameters say otherwise."""
         return cache_shape(workload, parameters.layers).layers
+
+    @property
+    def figure_kinds(self) -> tuple[Figure, ...]:
+        """What a policy keeps, attends and computes."""
+        return POLICY_FIGURES
+
+    def figures(self, workload: Workload, parameters: Policied, chip: Accelerator, ran: Ran) -> tuple[Figure, ...]:
+        """The same with their values, over all layers."""
+        del ran
+        return policy_figures(self.cost(workload, parameters, chip), workload.batch, chip.memory.name)
 
     def details(self, workload: Workload, parameters: Policied, chip: Accelerator) -> dict[str, float | str]:
         """Keys and bytes kept, score work, gathers and fetches (see `cost_details`), and what the keys seen are worth.

@@ -8,11 +8,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hwmodels.reading.errors import InputError
-from studies.families.chip.evaluate import ChipEvaluation, evaluate_on_chip
+from simulator.errors import SimulatorError
+from studies.families.chip.evaluate import evaluate_on_chip
+from studies.families.chip.evaluation import ChipEvaluation
+from studies.families.chip.tables import bound_table, launch_table
+from studies.families.explanation import Explanation, Lever
+from studies.families.text import subject
 from studies.points.find import find_algorithm
 from studies.points.knobs import parameter_knobs
 from studies.points.point import DesignPoint, Json, Scalar
-from studies.words import number, quantity
+from studies.tables import table
+from studies.words import count, quantity
 
 DOUBLED = 2
 IDLE_SHARE = 0.1
@@ -28,9 +34,6 @@ WAITS = {
     "softmax": "the softmax of the step before",
     "matrix": "products of others",
 }
-CHOICES = ("overlap", "order", "pack_gqa", "next_item")
-SIZES = ("tile_rows", "tile_columns", "splits", "stages")
-"""Parameters that decide how the same values are computed, and nothing else."""
 
 
 def cache_limit(evaluation: ChipEvaluation) -> float | None:
@@ -51,46 +54,18 @@ def saturated(share: float, bound: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class ChipLever:
-    """A change that was simulated.
+class ChipExplanation(Explanation):
+    """A design on a chip, its bounds, and levers in descending order of what they gain.
 
     Parameters
     ----------
-    name
-        A field of the chip (``chip.hbm.bytes_per_second``) or a parameter of the algorithm.
-    before, after
-        Its values.
-    seconds
-        With the change.
-    gain
-        Share of the time that it saves; negative if it costs time.
+    hardware, software
+        Levers of the chip, and of the algorithm.
     """
 
-    name: str
-    before: Scalar
-    after: Scalar
-    seconds: float
-    gain: float
-
-    @property
-    def shown(self) -> tuple[str, str]:
-        """The values before and after as people read them: bandwidths with their unit."""
-        if self.name.endswith(".bytes_per_second"):
-            return quantity(float(self.before or 0), "B/s"), quantity(float(self.after or 0), "B/s")
-        return number(self.before), number(self.after)
-
-    def describe(self) -> dict[str, Json]:
-        """Plain JSON values."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True)
-class ChipExplanation:
-    """A design on a chip, its bounds, and levers in descending order of what they gain."""
-
     evaluation: ChipEvaluation
-    hardware: tuple[ChipLever, ...]
-    software: tuple[ChipLever, ...]
+    hardware: tuple[Lever, ...]
+    software: tuple[Lever, ...]
 
     @property
     def sentence(self) -> str:
@@ -134,11 +109,40 @@ class ChipExplanation:
         return {
             **{name: evaluation[name] for name in kept},
             "levers": {
-                "chip": [lever.describe() for lever in self.hardware],
-                "algorithm": [lever.describe() for lever in self.software],
+                "chip": [_described(lever) for lever in self.hardware],
+                "algorithm": [_described(lever) for lever in self.software],
             },
             "sentence": self.sentence,
         }
+
+    def text(self) -> str:
+        """Bounds, launches and levers for people."""
+        evaluation, run = self.evaluation, self.evaluation.run
+        time = f"time      {quantity(evaluation.seconds, 's')} ({count(evaluation.cycles, 'cycle')})"
+        parts = [f"{subject(self.point)}\n{time}", bound_table(run), launch_table(run)]
+        for levers in (self.software, self.hardware):
+            rows = [
+                (
+                    lever.name,
+                    *lever.shown,
+                    quantity(lever.cost_after, "s"),
+                    f"{round(-100 * lever.gain, 1) + 0.0:+.1f}%",
+                )
+                for lever in levers
+            ]
+            parts.append(table(("lever", "from", "to", "time", "change"), rows))
+        return "\n\n".join([*parts, self.sentence])
+
+
+def _described(lever: Lever) -> dict[str, Json]:
+    """A lever in seconds."""
+    return {
+        "name": lever.name,
+        "before": lever.before,
+        "after": lever.after,
+        "seconds": lever.cost_after,
+        "gain": lever.gain,
+    }
 
 
 def explain_on_chip(point: DesignPoint) -> ChipExplanation:
@@ -158,31 +162,28 @@ def explain_on_chip(point: DesignPoint) -> ChipExplanation:
         tuple(sorted(_tried(evaluation, candidates), key=lambda lever: -lever.gain))
         for candidates in (_other_chips(decided), _other_parameters(decided, dict(point.parameters)))
     )
-    return ChipExplanation(evaluation, hardware, software)
+    both = tuple(sorted((*software, *hardware), key=lambda lever: -lever.gain))
+    return ChipExplanation(point, both, evaluation, hardware, software)
 
 
 Candidate = tuple[str, Scalar, Scalar, DesignPoint]
 
 
-def _tried(evaluation: ChipEvaluation, candidates: Iterator[Candidate]) -> Iterator[ChipLever]:
+def _tried(evaluation: ChipEvaluation, candidates: Iterator[Candidate]) -> Iterator[Lever]:
     """Levers that can be: what does not fit is left out."""
-    from simulator.errors import SimulatorError
-
     for name, before, after, point in candidates:
         try:
             seconds = evaluate_on_chip(point).seconds
         except (InputError, SimulatorError):
             continue
-        yield ChipLever(name, before, after, seconds, 1 - seconds / evaluation.seconds)
+        yield Lever(name, before, after, evaluation.seconds, seconds)
 
 
 def _other_chips(point: DesignPoint) -> Iterator[Candidate]:
     """The chip with twice of one resource."""
-    setting = point.chip
-    if setting is None:
-        return
+    setting = point.on_chip
     chip = setting.accelerator
-    array = chip.core.matrix_format(point.workload.dtype)
+    array = chip.core.matrix_format(point.attending.dtype)
     paths = ["cores", f"core.matrix_flops_per_cycle.{array}", "core.exp_per_cycle", "core.vector_flops_per_cycle"]
     paths += [f"{tier.name}.bytes_per_second" for tier in (*chip.caches, chip.memory)]
     values = chip.values()
@@ -194,14 +195,16 @@ def _other_chips(point: DesignPoint) -> Iterator[Candidate]:
 
 
 def _other_parameters(point: DesignPoint, asked: Mapping[str, Scalar]) -> Iterator[Candidate]:
-    """The algorithm with one parameter changed; 0 leaves a size that was asked for to the algorithm."""
+    """The algorithm with one parameter of its schedule changed; 0 leaves a size that was asked for to the algorithm."""
     given = dict(point.parameters)
-    for name, knob in parameter_knobs(find_algorithm(point.algorithm)).items():
+    algorithm = find_algorithm(point.algorithm)
+    knobs = parameter_knobs(algorithm)
+    for name in [field.name for field in dataclasses.fields(algorithm.parameters) if field.metadata.get("schedule")]:
         before = given[name]
-        afters: list[Scalar] = []
-        if name in CHOICES:
-            afters = [choice for choice in typing.get_args(knob.kind) if choice not in (before, "auto")]
-        elif name in SIZES and isinstance(before, int) and before > 0:
+        afters: list[Scalar] = [
+            choice for choice in typing.get_args(knobs[name].kind) if choice not in (before, "auto")
+        ]
+        if isinstance(before, int) and before > 0:
             afters = [DOUBLED * before, *([before // DOUBLED] if before > 1 else []), *([0] if asked[name] else [])]
         for after in afters:
             changed = tuple((key, after if key == name else value) for key, value in point.parameters)

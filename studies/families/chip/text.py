@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from studies.cli.output import table
-from studies.cli.run import changed_parameters, subject
+from hwmodels.tiers.dram_analytic import ERROR_REMARK
+from studies.families.chip.evaluation import ChipEvaluation
 from studies.families.chip.explain import IDLE_SHARE, cache_limit
+from studies.families.chip.tables import BOUNDS, bound_table, launch_table
+from studies.families.text import changed_parameters, subject
+from studies.tables import table
 from studies.words import count, percent, quantity
 
-if TYPE_CHECKING:
-    from algorithms.chip.timing.mapping import LaunchRun
-    from studies.families.chip.evaluate import ChipEvaluation
-    from studies.families.chip.explain import ChipExplanation
-
-_BOUNDS = {
-    "memory": "bytes of this plan over the main memory",
-    "matrix": "products as issued, on all matrix arrays",
-    "exp": "exponentials as issued, on all exp units",
-    "vector": "elementwise operations, on all vector lanes",
-}
 _REMARKS = {
     "attention_recall": "of the attention is on keys that are kept, on a synthetic stream",
     "attention_error": "relative error of the output on that stream; nothing about a trained model",
 }
-_UNITS = ("matrix", "exp", "vector", "cache", "memory")
 
 
-def chip_summary(evaluation: ChipEvaluation) -> str:
+def summary(evaluation: ChipEvaluation) -> str:
     """A result for people."""
     point, run = evaluation.point, evaluation.run
     chip = evaluation.chip.accelerator
@@ -38,16 +28,16 @@ def chip_summary(evaluation: ChipEvaluation) -> str:
         f"parameters: {changed_parameters(point)}{_decided(evaluation)}",
         "",
         f"time      {quantity(evaluation.seconds, 's')} ({count(evaluation.cycles, 'cycle')})",
-        f"bound by  {what_binds(evaluation)}",
+        f"bound by  {_what_binds(evaluation)}",
         *_idle(evaluation),
         *_rates(evaluation),
         *_memory(evaluation),
         f"values    {_values(evaluation)}",
         *_details(evaluation),
         "",
-        _bound_table(evaluation),
+        bound_table(run),
         "",
-        _launch_table(evaluation),
+        launch_table(run),
         "",
         _traffic_table(evaluation),
     ]
@@ -60,8 +50,6 @@ def _memory(evaluation: ChipEvaluation) -> list[str]:
         return []
     if evaluation.chip.memory == "cycle":
         return ["memory    sustains what its banks do for the runs that are read"]
-    from hwmodels.tiers.dram_analytic import ERROR_REMARK
-
     return [f"memory    {ERROR_REMARK}"]
 
 
@@ -78,27 +66,13 @@ def _detail(name: str, value: float | str) -> str:
     return f"{shown:<10} {_REMARKS[name]}" if name in _REMARKS else shown
 
 
-def chip_explanation(explanation: ChipExplanation) -> str:
-    """Bounds, launches and levers for people."""
-    evaluation = explanation.evaluation
-    time = f"time      {quantity(evaluation.seconds, 's')} ({count(evaluation.cycles, 'cycle')})"
-    parts = [f"{subject(evaluation.point)}\n{time}", _bound_table(evaluation), _launch_table(evaluation)]
-    for levers in (explanation.software, explanation.hardware):
-        rows = [
-            (lever.name, *lever.shown, quantity(lever.seconds, "s"), f"{round(-100 * lever.gain, 1) + 0.0:+.1f}%")
-            for lever in levers
-        ]
-        parts.append(table(("lever", "from", "to", "time", "change"), rows))
-    return "\n\n".join([*parts, explanation.sentence])
-
-
-def what_binds(evaluation: ChipEvaluation) -> str:
+def _what_binds(evaluation: ChipEvaluation) -> str:
     """The largest lower bound, and how near the design comes to it."""
     bounds = evaluation.run.bounds
     if not evaluation.seconds:
         return "nothing: there is no work"
     least, share = quantity(bounds.seconds, "s"), percent(bounds.seconds / evaluation.seconds)
-    return f"{bounds.binding}: {_BOUNDS[bounds.binding]} take at least {least}, {share} of the time"
+    return f"{bounds.binding}: {BOUNDS[bounds.binding]} take at least {least}, {share} of the time"
 
 
 def _idle(evaluation: ChipEvaluation) -> Iterator[str]:
@@ -129,10 +103,10 @@ def _rates(evaluation: ChipEvaluation) -> Iterator[str]:
     if not evaluation.seconds:
         return
     flops = evaluation.plan.useful_flops / evaluation.seconds
-    dtype = evaluation.point.workload.dtype
+    dtype = evaluation.point.attending.dtype
     peak = evaluation.chip.accelerator.peak_flops_per_second(dtype)
     yield f"rate      {quantity(flops, 'FLOP/s')} useful, {percent(flops / peak)} of the peak in {dtype}"
-    layers, of = evaluation.layers, evaluation.point.workload.layers
+    layers, of = evaluation.layers, evaluation.point.attending.layers
     of_model = f" ({'all' if layers == of else 'one' if layers == 1 else layers} of {of} layers)" if of else ""
     yield f"tokens    {evaluation.tokens / evaluation.seconds:,.4g} per second through this attention{of_model}"
     energy = sum(evaluation.energy_j.values())
@@ -150,38 +124,6 @@ def _values(evaluation: ChipEvaluation) -> str:
     return f"rel L2 {deviation.rel_l2:.3g}, max abs {deviation.max_abs:.3g} from the float64 oracle{drawn}"
 
 
-def _bound_table(evaluation: ChipEvaluation) -> str:
-    """Every lower bound with its share of the time."""
-    bounds, seconds = evaluation.run.bounds, evaluation.seconds
-    rows = [
-        (name, quantity(bound, "s"), _share(bound, seconds), _BOUNDS[name])
-        for name, bound in _descending(bounds.by_name())
-    ]
-    roofline = ("roofline", quantity(bounds.roofline_s, "s"), _share(bounds.roofline_s, seconds))
-    rows.append((*roofline, "useful FLOP or compulsory bytes, the classic bound"))
-    return table(("lower bound", "at least", "of the time", "what it counts"), rows)
-
-
-def _launch_table(evaluation: ChipEvaluation) -> str:
-    """Every launch with the busy share of each unit."""
-    alike: dict[tuple[str, float, int], list[LaunchRun]] = {}
-    for launch in evaluation.run.launches:
-        alike.setdefault((launch.name, launch.seconds, launch.items), []).append(launch)
-    rows = [
-        (
-            name,
-            len(launches),
-            quantity(sum(launch.seconds + launch.gap_s for launch in launches), "s"),
-            items,
-            launches[0].cores,
-            launches[0].waves,
-            *(f"{100 * launches[0].busy.get(unit, 0.0):.1f}%" for unit in _UNITS),
-        )
-        for (name, _, items), launches in alike.items()
-    ]
-    return table(("launch", "times", "time", "items", "cores", "waves", *(f"{unit} busy" for unit in _UNITS)), rows)
-
-
 def _traffic_table(evaluation: ChipEvaluation) -> str:
     plan, chip = evaluation.plan, evaluation.chip.accelerator
     rows = [
@@ -191,15 +133,6 @@ def _traffic_table(evaluation: ChipEvaluation) -> str:
     held = [("in a core", plan.core_bytes), (f"in {chip.memory.name}", plan.capacity_bytes)]
     footprint = ", ".join(f"{quantity(size, 'B')} {where}" for where, size in held)
     return f"{table(('tier', 'moves', 'compulsory bytes'), rows)}\nholds at most {footprint}"
-
-
-def _descending(named: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(named.items(), key=lambda item: -item[1])
-
-
-def _share(part: float, whole: float) -> str:
-    # rounded as in sentences, so that both say the same
-    return percent(part / whole).replace(" ", "") if whole else "-"
 
 
 def _times(moved: int, compulsory: int) -> str:

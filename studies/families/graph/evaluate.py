@@ -1,80 +1,23 @@
-"""Evaluates one design point: builds its graph, simulates it, holds its values against the float64 oracle."""
+"""Evaluates a graph of FIFOs: builds it, simulates it, holds its values against the float64 oracle."""
 
 from __future__ import annotations
 
-import time
-import traceback
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
 
+from algorithms.registry import get_algorithm
+from algorithms.streaming.memory import MemoryBounds, memory_bounds, on_memory
+from algorithms.streaming.parameters import StreamingParameters
+from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
+from simulator import Graph, Result, simulate
 from studies.families.deviation import Deviation, deviation_of, oracle_of, tensors_of
-from studies.families.metrics import Subject, measure
+from studies.families.family import parameters_of
+from studies.families.graph.evaluation import GraphEvaluation
 from studies.families.value_pass import values_of
-from studies.points.find import find_algorithm
-from studies.points.point import DesignPoint, Json
-from studies.store.store import Outcome
-
-if TYPE_CHECKING:
-    from algorithms.registry import Algorithm
-    from algorithms.streaming.memory import MemoryBounds
-    from algorithms.streaming.parameters import StreamingParameters
-    from algorithms.workload.shape import Workload
-    from simulator import Graph, Result
-    from studies.families.metrics import AnyEvaluation
+from studies.points.point import DesignPoint
 
 LARGEST_VALUE_PASS = 1 << 28
 """Scores of a value pass: 16,384 queries of as many keys, 7 GB."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A design point, what the simulator says about it and how far its values are off.
-
-    Parameters
-    ----------
-    point
-        What was evaluated.
-    result
-        Of the simulation.
-    deviation
-        None when no values were computed (timing only, or a deadlock).
-    memory
-        Bounds on the cycles of a design whose keys and values come from a memory tier, else None.
-    """
-
-    subject: ClassVar[Subject] = "graph"
-
-    point: DesignPoint
-    result: Result
-    deviation: Deviation | None
-    memory: MemoryBounds | None = None
-
-    @property
-    def cycles(self) -> int:
-        """Until the last unit has finished its last firing."""
-        return self.result.cycles
-
-    @property
-    def seconds(self) -> float:
-        """Cycles divided by the clock."""
-        return self.result.seconds
-
-    @property
-    def wall_s(self) -> float:
-        """Time the simulation took on this computer."""
-        return self.result.wall_s
-
-    def describe(self) -> dict[str, Json]:
-        """Everything as plain JSON values: what ``attnflow run --json`` prints."""
-        deviation = self.deviation
-        return {
-            "key": self.point.key,
-            "point": self.point.describe(),
-            **self.result.to_dict(),
-            "error": {"rel_l2": deviation.rel_l2, "max_abs": deviation.max_abs} if deviation else None,
-            "memory_bounds": self.memory.to_dict() if self.memory else None,
-        }
 
 
 def build_graph(point: DesignPoint) -> Graph:
@@ -85,77 +28,30 @@ def build_graph(point: DesignPoint) -> Graph:
     InputError, simulator.errors.GraphError
         When algorithm, parameters and workload do not fit together.
     """
-    algorithm = _graph_algorithm(point)
-    parameters = algorithm.parameters(**dict(point.parameters))
-    tensors = None if point.timing_only else tensors_of(point.workload, point.tensors)
-    return _on_memory(point, algorithm.build(point.workload, parameters, tensors))
+    algorithm, workload = get_algorithm(point.algorithm), point.attending
+    parameters = parameters_of(algorithm, point)
+    tensors = None if point.timing_only else tensors_of(workload, point.tensors)
+    graph = algorithm.build(workload, parameters, tensors)
+    loading = memory_parameters(point)
+    return graph if loading is None else on_memory(graph, workload, loading, point.clock_hz)
 
 
-def _on_memory(point: DesignPoint, graph: Graph) -> Graph:
-    """The graph with what its parameters let come from a memory tier."""
-    parameters = _memory_parameters(point)
-    if parameters is None:
-        return graph
-    from algorithms.streaming.memory import on_memory
-
-    return on_memory(graph, point.workload, parameters, point.clock_hz)
-
-
-def _memory_parameters(point: DesignPoint) -> StreamingParameters | None:
+def memory_parameters(point: DesignPoint) -> StreamingParameters | None:
     """Parameters of a design that loads K and V from a tier; None for all others."""
-    from algorithms.streaming.parameters import StreamingParameters
-
-    algorithm = find_algorithm(point.algorithm)
-    if not issubclass(algorithm.parameters, StreamingParameters):
-        return None
-    parameters = algorithm.parameters(**dict(point.parameters))
-    return parameters if parameters.kv_tier else None
+    parameters = parameters_of(get_algorithm(point.algorithm), point)
+    return parameters if isinstance(parameters, StreamingParameters) and parameters.kv_tier else None
 
 
 def _memory_bounds(point: DesignPoint) -> MemoryBounds | None:
     """Cycles between which a design that loads K and V must lie."""
-    parameters = _memory_parameters(point)
+    parameters = memory_parameters(point)
     if parameters is None:
         return None
-    from algorithms.streaming.memory import memory_bounds
-
-    graph = _graph_algorithm(point).build(point.workload, parameters, None)
-    return memory_bounds(graph, point.workload, parameters, point.clock_hz)
+    graph = get_algorithm(point.algorithm).build(point.attending, parameters, None)
+    return memory_bounds(graph, point.attending, parameters, point.clock_hz)
 
 
-def _graph_algorithm(point: DesignPoint) -> Algorithm:
-    from algorithms.registry import Algorithm
-
-    algorithm = find_algorithm(point.algorithm)
-    if not isinstance(algorithm, Algorithm):
-        what = f"{point.algorithm} {algorithm.what}"
-        raise InputError(f"{what} and is no graph of FIFOs: `attnflow run` says what binds it there")
-    if point.chip is not None:
-        raise InputError(f"{point.algorithm} is a graph of FIFOs and takes no chip")
-    return algorithm
-
-
-def evaluate(point: DesignPoint) -> AnyEvaluation:
-    """Simulate `point`, whatever kind of algorithm it is of.
-
-    Raises
-    ------
-    InputError, simulator.errors.SimulatorError
-        When it cannot be built or simulated. A deadlock is a result, not an error.
-    """
-    takes = find_algorithm(point.algorithm).takes
-    if "chip" in takes:
-        from studies.families.chip.evaluate import evaluate_on_chip
-
-        return evaluate_on_chip(point)
-    if "workload" not in takes:
-        from studies.families.tier.evaluate import evaluate_tier
-
-        return evaluate_tier(point)
-    return evaluate_graph(point)
-
-
-def evaluate_graph(point: DesignPoint) -> Evaluation:
+def evaluate_graph(point: DesignPoint) -> GraphEvaluation:
     """Simulate a graph of FIFOs.
 
     Raises
@@ -163,10 +59,8 @@ def evaluate_graph(point: DesignPoint) -> Evaluation:
     InputError, simulator.errors.SimulatorError
         When it cannot be built or simulated. A deadlock is a result, not an error.
     """
-    from simulator import simulate
-
     if not point.timing_only:
-        _check_size_of_values(point.workload)
+        _check_size_of_values(point.attending)
     graph = build_graph(point)
     values = None if point.timing_only else values_of(point, graph)
     result = simulate(
@@ -178,7 +72,7 @@ def evaluate_graph(point: DesignPoint) -> Evaluation:
     )
     if values is not None:
         result = replace(result, outputs=values.outputs)
-    return Evaluation(point, result, _deviation(point, result), _memory_bounds(point))
+    return GraphEvaluation(point, _deviation(point, result), result.wall_s, result, _memory_bounds(point))
 
 
 def _check_size_of_values(workload: Workload) -> None:
@@ -196,29 +90,10 @@ def _check_size_of_values(workload: Workload) -> None:
             raise InputError(Problem(message, hint="time alone needs none: set timing_only"))
 
 
-def attempt(point: DesignPoint) -> Outcome:
-    """Evaluate `point` for a sweep: whatever it raises becomes an outcome with its reason."""
-    started = time.perf_counter()
-    try:
-        evaluation = evaluate(point)
-        metrics, detail = measure(evaluation), evaluation.describe()
-    except Exception as error:
-        spent = time.perf_counter() - started
-        return Outcome(point.key, "failed", {}, {}, reason(error), traceback.format_exc(), spent)
-    return Outcome(point.key, "done", metrics, detail, wall_s=time.perf_counter() - started)
-
-
-def reason(error: Exception) -> str:
-    """Why something failed, in one line."""
-    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    expected = isinstance(error, InputError) or type(error).__module__.startswith("simulator.")
-    return text if expected and text else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
 def _deviation(point: DesignPoint, result: Result) -> Deviation | None:
     """Errors of the output against the oracle; None when there is no output, or a deadlock holds it back."""
     out = result.outputs.get("out")
     if out is None or result.deadlock is not None:
         return None
     # the sink sees rows, or single elements, in the order of the oracle's output
-    return deviation_of(out, oracle_of(point.workload, point.tensors))
+    return deviation_of(out, oracle_of(point.attending, point.tensors))

@@ -5,51 +5,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hwmodels.reading.errors import InputError
+from simulator import simulate
+from simulator.errors import SimulatorError
+from simulator.explain.critical_path import CriticalPath, PathShare, critical_path
+from simulator.explain.stalls import StallRow, stall_table
+from simulator.result import ChannelResult, Result
+from studies.families.detail import plain
+from studies.families.explanation import Explanation, Lever
 from studies.families.graph.evaluate import build_graph
+from studies.families.graph.losses import waited_for
+from studies.families.text import subject
 from studies.points.find import find_algorithm
 from studies.points.point import DesignPoint, Json, Scalar
-
-if TYPE_CHECKING:
-    from simulator.explain.critical_path import CriticalPath, PathShare
-    from simulator.explain.stalls import StallRow
-    from simulator.result import ChannelResult, Result
-
+from studies.tables import table
 
 _CLEAR_GAIN = 0.01
 """Share of the cycles from which a lever is good enough to try no further ones."""
 
 
-@dataclass(frozen=True)
-class Lever:
-    """A change of one parameter that was simulated and helped.
-
-    Parameters
-    ----------
-    parameter
-        Name of the algorithm's parameter.
-    before, after
-        Its values.
-    cycles_before, cycles_after
-        Simulated cycles without and with the change.
-    """
-
-    parameter: str
-    before: Scalar
-    after: Scalar
-    cycles_before: int
-    cycles_after: int
-
-    def describe(self) -> dict[str, Json]:
-        """Plain JSON values."""
-        return {**dataclasses.asdict(self), "gain_cycles": self.cycles_before - self.cycles_after}
+PATH_ROWS = 8
+"""Shares of a critical path that a text shows."""
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """A simulated point with its stalls, its critical path and the lever that helps most cheaply.
+class GraphExplanation(Explanation):
+    """A simulated graph with its stalls, its critical path and the lever that helps most cheaply.
 
     Parameters
     ----------
@@ -59,30 +41,68 @@ class Explanation:
         The binding resource and the next lever, for people.
     """
 
-    point: DesignPoint
     result: Result
     stalls: tuple[StallRow, ...]
     path: CriticalPath | None
     path_note: str
-    lever: Lever | None
-    sentence: str
+    told: str
+
+    @property
+    def sentence(self) -> str:
+        """The binding resource and the next lever, or the deadlock."""
+        return self.told
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the graph deadlocks."""
+        return self.result.deadlock is not None
+
+    def text(self) -> str:
+        """Stalls and the critical path for people."""
+        stalls = [(row.unit, row.use, row.cycles, f"{100 * row.share:.1f}%") for row in self.stalls]
+        parts = [subject(self.point), table(("unit", "cycles go to", "cycles", "share"), stalls)]
+        path = self.path
+        if path is not None:
+            shares = [
+                (share.kind, share.where, share.cycles, f"{100 * share.cycles / path.cycles:.1f}%")
+                for share in path.shares[:PATH_ROWS]
+            ]
+            kind = "exact" if path.exact else path.note
+            parts.append(f"critical path, {path.cycles:,} cycles ({kind}):")
+            parts.append(table(("edge", "where", "cycles", "share"), shares))
+        elif self.path_note:
+            parts.append(f"critical path: {self.path_note}")
+        return "\n\n".join([*parts, self.sentence])
 
     def describe(self) -> dict[str, Json]:
-        """Plain JSON values."""
+        """Plain JSON values: what ``attnflow explain --json`` prints."""
         return {
             "key": self.point.key,
             "point": self.point.describe(),
             "cycles": self.result.cycles,
-            "deadlock": self.result.deadlock.to_dict() if self.result.deadlock else None,
-            "stalls": [row.to_dict() for row in self.stalls],
-            "critical_path": self.path.to_dict() if self.path else None,
+            "deadlock": plain(self.result.deadlock.to_dict()) if self.result.deadlock else None,
+            "stalls": [plain(row.to_dict()) for row in self.stalls],
+            "critical_path": plain(self.path.to_dict()) if self.path else None,
             "critical_path_note": self.path_note,
-            "lever": self.lever.describe() if self.lever else None,
+            "lever": _described(self.levers[0]) if self.levers else None,
             "sentence": self.sentence,
         }
 
 
-def explain(point: DesignPoint) -> Explanation:
+def _described(lever: Lever) -> dict[str, Json]:
+    """A lever in cycles."""
+    before, after = round(lever.cost_before), round(lever.cost_after)
+    return {
+        "parameter": lever.name,
+        "before": lever.before,
+        "after": lever.after,
+        "cycles_before": before,
+        "cycles_after": after,
+        "gain_cycles": before - after,
+    }
+
+
+def explain_graph(point: DesignPoint) -> GraphExplanation:
     """Simulate `point`, find what binds it, and try levers until one helps.
 
     Raises
@@ -90,11 +110,6 @@ def explain(point: DesignPoint) -> Explanation:
     InputError, simulator.errors.SimulatorError
         When the point cannot be built.
     """
-    from simulator import simulate
-    from simulator.errors import SimulatorError
-    from simulator.explain.critical_path import critical_path
-    from simulator.explain.stalls import stall_table
-
     point = dataclasses.replace(point, timing_only=True)
     graph = build_graph(point).freeze()
     result = simulate(graph, engine=point.engine, skip=point.skip, timing_only=True, clock_hz=point.clock_hz)
@@ -105,25 +120,22 @@ def explain(point: DesignPoint) -> Explanation:
     except SimulatorError as error:
         note = str(error)
     if result.deadlock:
-        return Explanation(point, result, stalls, path, note, None, str(result.deadlock))
+        return GraphExplanation(point, (), result, stalls, path, note, str(result.deadlock))
     binding = path.shares[0] if path else _busiest(result)
     shares = path.shares if path else (binding,)
     lever, tried = _helpful(point, result, shares)
-    return Explanation(point, result, stalls, path, note, lever, _sentence(result, binding, lever, tried))
+    told = _sentence(result, binding, lever, tried)
+    return GraphExplanation(point, (lever,) if lever else (), result, stalls, path, note, told)
 
 
 def _busiest(result: Result) -> PathShare:
     """The unit with the most busy cycles: what binds a run whose critical path is not known."""
-    from simulator.explain.critical_path import PathShare
-
     unit = max(result.units, key=lambda unit: unit.busy_cycles)
     return PathShare("interval", unit.name, unit.busy_cycles, unit.firings)
 
 
 def _helpful(point: DesignPoint, result: Result, shares: tuple[PathShare, ...]) -> tuple[Lever | None, tuple[str, ...]]:
     """The first lever that makes `point` clearly faster, in the order of the shares, else the best; all that failed."""
-    from simulator import simulate
-
     tried: list[tuple[str, Scalar]] = []
     best: Lever | None = None
     for share in shares:
@@ -137,7 +149,7 @@ def _helpful(point: DesignPoint, result: Result, shares: tuple[PathShare, ...]) 
                 continue
             tried.append((name, after))
             cycles = simulate(graph, timing_only=True, digest=False, explain=False).cycles
-            if cycles < (best.cycles_after if best else result.cycles):
+            if cycles < (best.cost_after if best else result.cycles):
                 best = Lever(name, before, after, result.cycles, cycles)
                 if cycles <= (1 - _CLEAR_GAIN) * result.cycles:
                     return best, ()
@@ -193,15 +205,12 @@ def _sentence(result: Result, binding: PathShare, lever: Lever | None, tried: tu
         what += f"; {', '.join(starved)} starves behind it"
     if lever is None:
         return f"{what}. No parameter of the algorithm relieves it{_why_not(binding, tried)}."
-    gain = 100 * (1 - lever.cycles_after / lever.cycles_before)
-    effect = f"{lever.cycles_before:,} -> {lever.cycles_after:,} cycles ({gain:.1f} % fewer)"
-    return f"{what}. Next lever: {lever.parameter} from {lever.before!r} to {lever.after!r}: {effect}."
+    effect = f"{lever.cost_before:,} -> {lever.cost_after:,} cycles ({100 * lever.gain:.1f} % fewer)"
+    return f"{what}. Next lever: {lever.name} from {lever.before!r} to {lever.after!r}: {effect}."
 
 
 def _latency(result: Result, binding: PathShare, share: str) -> str:
     """A unit that waits for its own results; for one that loads, the memory behind it."""
-    from studies.families.graph.losses import waited_for
-
     memory = waited_for(result, binding.where) if binding.kind == "latency" else ""
     if memory:
         return f"the memory behind {binding.where} binds: waiting for loads is {share}; {memory}"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from algorithms.memory.tier_report import TierReport
-    from simulator.result import Result, ServerResult
+from algorithms.memory.binding import dram_energy_j
+from algorithms.memory.tier_report import MEANINGS, TierReport
+from hwmodels.reading.quantity import format_quantity
+from hwmodels.tiers.text import load_tier
+from hwmodels.tiers.tier import DramTier
+from simulator.result import Result, ServerResult
 
 
 def tier_report(server: ServerResult) -> TierReport | None:
     """What limited a memory tier of a run; None for other servers."""
     if server.tier is None or not server.tier.bus_clocks:
         return None
-    from algorithms.memory.binding import dram_energy_j
-    from algorithms.memory.tier_report import TierReport
-    from hwmodels.tiers.text import load_tier
-    from hwmodels.tiers.tier import DramTier
-
     tier = load_tier(server.name)
     if not isinstance(tier, DramTier):
         return None
@@ -42,9 +38,6 @@ def waited_for(result: Result, unit: str) -> str:
 
 
 def _sustained(report: TierReport) -> str:
-    from algorithms.memory.tier_report import MEANINGS
-    from hwmodels.reading.quantity import format_quantity
-
     achieved, peak = (
         format_quantity(rate, "B/s", 4) for rate in (report.achieved_bytes_per_second, report.peak_bytes_per_second)
     )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING
 
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.costs.area import area_of
 from studies.report.blocks import Bar, Block, breakdown
 from studies.report.points import Points
 from studies.report.registry import section
-
-if TYPE_CHECKING:
-    from hwmodels.chips.accelerator import Accelerator
 
 LEAD = (
     "Datapaths and memory macros of all cores, and the caches, from published areas of operators and SRAM; PHYs and "
@@ -32,7 +30,7 @@ KINDS = {
 }
 
 
-@section("area", "Area", order=56, lead=LEAD)
+@section("area", "Area", order=56, lead=LEAD, family="chip")
 def area(points: Points) -> Iterable[Block]:
     """Square millimetres by component of the selected points."""
     parts = [_bars(row.point.chip.accelerator) if row.point.chip else () for row in points.rows]
@@ -43,8 +41,6 @@ def area(points: Points) -> Iterable[Block]:
 
 @cache
 def _bars(chip: Accelerator) -> tuple[Bar, ...]:
-    from hwmodels.costs.area import area_of
-
     found = area_of(chip)
     parts = sorted(found.components.items(), key=lambda item: -item[1])
     bars = [Bar("die", name, name if name in KINDS else "caches", mm2) for name, mm2 in parts if mm2 > 0]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from studies.families.chip.evaluation import ChipDetail
 from studies.report.blocks import Bar, Block, breakdown
-from studies.report.detail import chip_run_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.store.store import Outcome
 
 UNITS_LEAD = (
     "Each bar is one unit and the whole time of a launch: working, or not. Units of a core are means over cores; the "
@@ -31,34 +30,33 @@ MOST_PARTS = 5
 """Components of the energy that are told apart; all points together have to do with eight colours."""
 
 
-@section("chip-units", "What the units of the chip do", order=51, lead=UNITS_LEAD)
+@section("chip-units", "What the units of the chip do", order=51, lead=UNITS_LEAD, family="chip")
 def chip_units(points: Points) -> Iterable[Block]:
     """Working and waiting time of every unit by launch, for the selected points."""
-    parts = [list(_unit_bars(row.outcome)) for row in points.rows]
+    parts = points.per_point(ChipDetail, _unit_bars)
     if any(parts):
         yield breakdown({"busy": "works", "idle": "does not work"}, "s", "seconds", parts, alike=False)
 
 
-@section("chip-bounds", "Lower bounds", order=52, lead=BOUNDS_LEAD)
+@section("chip-bounds", "Lower bounds", order=52, lead=BOUNDS_LEAD, family="chip")
 def chip_bounds(points: Points) -> Iterable[Block]:
     """Every bound of the selected points beside their time."""
-    parts = [list(_bound_bars(row.outcome)) for row in points.rows]
+    parts = points.per_point(ChipDetail, _bound_bars)
     if any(parts):
         yield breakdown({"bound": "allowed by the bound", "idle": "above it"}, "s", "seconds", parts)
 
 
-@section("energy", "Energy", order=53, lead=ENERGY_LEAD)
+@section("energy", "Energy", order=53, lead=ENERGY_LEAD, family="chip")
 def energy(points: Points) -> Iterable[Block]:
     """Joules by component of the selected points."""
-    parts = [list(_energy_bars(row.outcome)) for row in points.rows]
+    parts = points.per_point(ChipDetail, _energy_bars)
     if any(parts):
         named = list(dict.fromkeys(bar.kind for bars in parts for bar in bars))
         yield breakdown({kind: kind for kind in named}, "J", "joules", parts)
 
 
-def _unit_bars(outcome: Outcome) -> Iterator[Bar]:
-    run = chip_run_of(outcome)
-    launches = run.launches if run else ()
+def _unit_bars(run: ChipDetail) -> Iterator[Bar]:
+    launches = run.launches
     for launch in launches:
         for unit, share in launch.busy.items():
             worked = min(share, 1.0) * launch.seconds
@@ -70,16 +68,14 @@ def _unit_bars(outcome: Outcome) -> Iterator[Bar]:
                 yield Bar(bar, "does not work", "idle", launch.seconds - worked)
 
 
-def _bound_bars(outcome: Outcome) -> Iterator[Bar]:
-    run = chip_run_of(outcome)
-    for name, seconds in _descending(run.bounds_s) if run else ():
+def _bound_bars(run: ChipDetail) -> Iterator[Bar]:
+    for name, seconds in _descending(run.bounds.by_name()):
         yield Bar(name, "allowed by the bound", "bound", seconds)
-        yield Bar(name, "above it", "idle", max(run.seconds - seconds, 0.0) if run else 0.0)
+        yield Bar(name, "above it", "idle", max(run.seconds - seconds, 0.0))
 
 
-def _energy_bars(outcome: Outcome) -> Iterator[Bar]:
-    run = chip_run_of(outcome)
-    parts = _descending(run.energy_j) if run else []
+def _energy_bars(run: ChipDetail) -> Iterator[Bar]:
+    parts = _descending(run.energy_j)
     for name, joules in parts[:MOST_PARTS]:
         yield Bar("energy", name, name, joules)
     if parts[MOST_PARTS:]:

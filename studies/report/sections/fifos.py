@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
+from studies.families.graph.evaluation import GraphDetail
 from studies.points.point import Json
 from studies.report.blocks import Block, View
-from studies.report.detail import fifos_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.store.store import Outcome
 
 LEAD = (
     "Depth is what the design has, peak is the most it ever used, in tokens, tokens in flight included; the bar "
@@ -18,19 +18,19 @@ LEAD = (
 )
 
 
-@section("fifos", "FIFOs", order=60, lead=LEAD)
+@section("fifos", "FIFOs", order=60, lead=LEAD, family="graph")
 def fifos(points: Points) -> Iterable[Block]:
     """Every FIFO of the selected points."""
     labels: dict[str, int] = {}
-    parts = [_packed(row.outcome, labels) for row in points.rows]
+    parts = points.per_point(GraphDetail, partial(_packed, labels))
     if any(parts):
         yield View("fifos", {"labels": list(labels)}, parts)
 
 
-def _packed(outcome: Outcome, labels: dict[str, int]) -> list[Json]:
+def _packed(labels: dict[str, int], detail: GraphDetail) -> list[Json]:
     """Flat list of name, producer, consumer (as label numbers), depth, peak and capacity in bytes."""
     flat: list[Json] = []
-    for fifo in fifos_of(outcome):
+    for fifo in detail.result.channels:
         flat += [labels.setdefault(name, len(labels)) for name in (fifo.name, fifo.producer, fifo.consumer)]
         flat += [fifo.depth, fifo.peak_occupancy, fifo.capacity_bytes]
     return flat

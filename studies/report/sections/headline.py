@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from studies.points.point import Scalar
-from studies.report.binding import fifo_needs, what_binds
 from studies.report.blocks import Block, html
 from studies.report.columns import Column
 from studies.report.points import Best, Points
@@ -84,9 +83,10 @@ def subject(points: Points) -> str:
     """What was simulated: algorithms, workloads (nothing attends where a memory tier is measured), what was varied."""
     algorithms = [str(name) for name in _values(points, "algorithm")]
     by_name: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(points.rows):
-        if row.point.workload is not None:
-            by_name[row.point.workload.name].append(i)
+    attending = points.column("workload")
+    for i, name in enumerate(attending.values if attending else ()):
+        if name is not None:
+            by_name[str(name)].append(i)
     workloads = list(by_name)
     if len(workloads) <= _DESCRIBED:
         workloads = [f"{name} ({', '.join(_shape(points, members))})" for name, members in by_name.items()]
@@ -141,7 +141,7 @@ def answer(points: Points) -> Markup:
     several = best.workloads > 1
     superlative = _superlative(best.objective)
     design = points.label(best.point, "design") or str(points.rows[best.point].point.algorithm)
-    binding = what_binds(points.rows[best.point].outcome, points.paths.get(best.point))
+    binding = points.binding(best.point)
     return Markup("{}<strong>{}</strong> {} {} with <strong>{}</strong>{}.").format(
         Markup("On the largest workload ({}), ").format(workload) if several else "",
         f"the {superlative}" if several else f"The {superlative}",
@@ -210,13 +210,8 @@ def tiles(points: Points) -> Iterator[Tile]:
     if len(points.objectives) > 1:
         owner = " of their workload" if len(points.workload_labels) > 1 else ""
         yield Tile(number(sum(points.front)), f"on the Pareto front{owner}", href="#tradeoff")
-    if _attending(points):
+    if points.column("workload"):  # else nothing attends, and there are no values that could be off
         yield _error_tile(points)
-
-
-def _attending(points: Points) -> bool:
-    """Whether anything attends: values that could be off."""
-    return any(row.point.workload is not None for row in points.rows)
 
 
 def _error_tile(points: Points) -> Tile:
@@ -251,15 +246,14 @@ def _record(points: Points, best: Best) -> Record:
 
 
 def _facts(points: Points, point: int, wins: list[Best]) -> Iterator[tuple[str, str]]:
-    outcome = points.rows[point].outcome
     if wins[0].workloads > 1:
         yield "Workload", f"{points.workload_labels[points.workload_of[point]]}, the largest of {wins[0].workloads:,}"
         yield "Best on", listing([f"{best.wins:,} of {best.workloads:,} workloads" + _by(best, wins) for best in wins])
     path = points.paths.get(point)
-    yield "Bound by", what_binds(outcome, path)
+    yield "Bound by", points.binding(point)
     yield "Critical path", path.sentence.rstrip(".") if path and path.parts else ""
-    yield "FIFOs", fifo_needs(outcome)
-    yield "Error", _error(points, point) if points.rows[point].point.workload is not None else ""
+    yield from points.facts(point)
+    yield "Error", _error(points, point)
     ties = [f"{count(best.ties - 1, 'other point')}" + _by(best, wins) for best in wins if best.ties > 1]
     yield "Ties", f"{listing(ties)}; shown is the best otherwise" if ties else ""
 
@@ -270,6 +264,9 @@ def _by(best: Best, wins: list[Best]) -> str:
 
 
 def _error(points: Points, point: int) -> str:
+    attending = points.column("workload")
+    if attending is None or attending.values[point] is None:
+        return ""
     column = points.column("error.rel_l2")
     value = column.values[point] if column else None
     if not isinstance(value, int | float):

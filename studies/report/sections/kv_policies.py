@@ -19,7 +19,7 @@ LEAD = (
 QUALITY = "quality.heavy_hitter"
 
 
-@section("kv-policies", "Quality of KV policies", order=26, lead=LEAD)
+@section("kv-policies", "Quality of KV policies", order=26, lead=LEAD, family="chip")
 def kv_policies(points: Points) -> Iterable[Block]:
     """A scatter of quality over seconds, and the reasons for missing qualities."""
     column = points.column(QUALITY)
@@ -28,9 +28,8 @@ def kv_policies(points: Points) -> Iterable[Block]:
     yield View("scatter", {"x": "seconds", "y": QUALITY})
     reasons: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(points.rows):
-        found = row.outcome.detail.get("notes")
-        for reason in found if isinstance(found, list) else ():
-            reasons[str(reason)].append(i)
+        for reason in row.remarks:
+            reasons[reason].append(i)
     if reasons:
         shown = [(reason, count(len(numbers), "point"), spans(numbers)) for reason, numbers in reasons.items()]
         yield html("notes.html", remarks=shown, hidden="")

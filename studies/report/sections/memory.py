@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from studies.families.graph.evaluation import GraphDetail
 from studies.report.blocks import Bar, Block, breakdown
-from studies.report.detail import tiers_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.store.store import Outcome
 
 LEAD = (
     "Each bar is all clocks of a memory's data buses: those that moved data, and those that were lost, by what they "
@@ -27,17 +26,18 @@ KINDS = {
 }
 
 
-@section("memory-losses", "Where memory bandwidth goes", order=49, lead=LEAD)
+@section("memory-losses", "Where memory bandwidth goes", order=49, lead=LEAD, family="graph")
 def memory_losses(points: Points) -> Iterable[Block]:
     """Data and losses of every memory tier of the selected points."""
-    parts = [list(_bars(row.outcome)) for row in points.rows]
+    parts = points.per_point(GraphDetail, _bars)
     if any(parts):
         yield breakdown(KINDS, "clock", "bus clocks", parts)
 
 
-def _bars(outcome: Outcome) -> Iterator[Bar]:
-    for tier in tiers_of(outcome):
-        yield Bar(tier.name, KINDS["data"], "data", tier.busy_clocks)
-        for cause, clocks in tier.lost_clocks.items():
-            if clocks:
-                yield Bar(tier.name, KINDS[cause], cause, clocks)
+def _bars(detail: GraphDetail) -> Iterator[Bar]:
+    for server in detail.result.servers:
+        if server.tier is not None:
+            yield Bar(server.name, KINDS["data"], "data", float(server.tier.busy_clocks))
+            for cause, clocks in server.tier.lost_clocks.items():
+                if clocks:
+                    yield Bar(server.name, KINDS[cause], cause, float(clocks))

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from studies.points.point import Json
+from hwmodels.chips.accelerator import Accelerator
+from studies.families.chip.evaluation import ChipDetail
 from studies.report.blocks import Block, plain, plot
-from studies.report.detail import chip_run_of
 from studies.report.points import Points
 from studies.report.registry import section
 from studies.words import quantity
@@ -17,7 +17,6 @@ from studies.words import quantity
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from hwmodels.chips.accelerator import Accelerator
 
 LEAD = (
     "Useful work per second over useful work per byte of the main memory; nothing can be above the ceilings. Slanted "
@@ -63,7 +62,7 @@ class Ceiling:
         return min(self.flops_per_second, self.bytes_per_second * intensity)
 
 
-@section("roofline", "Roofline", order=54, lead=LEAD)
+@section("roofline", "Roofline", order=54, lead=LEAD, family="chip")
 def roofline(points: Points) -> Iterable[Block]:
     """All points with a result, and the ceilings of the chips of the first selected ones."""
     placed = list(_placed(points))
@@ -83,13 +82,12 @@ def _placed(points: Points) -> Iterator[Placed]:
 
 def _elsewhere(points: Points, point: int, flops_per_second: float) -> dict[str, float]:
     """FLOP per byte of every tier but the main memory."""
-    setting, detail = points.rows[point].point.chip, points.rows[point].outcome.detail
-    moved = detail.get("tier_bytes")
-    if setting is None or not isinstance(moved, Mapping):
+    run = points.rows[point].outcome.detail
+    if not isinstance(run, ChipDetail):
         return {}
-    flops = flops_per_second * _number(detail.get("seconds"))
-    main = setting.accelerator.memory.name
-    return {name: flops / _number(moved[name]) for name in moved if name != main and _number(moved[name])}
+    flops = flops_per_second * run.seconds
+    main = run.point.on_chip.accelerator.memory.name
+    return {name: flops / moved for name, moved in run.tier_bytes.items() if name != main and moved}
 
 
 def _figure(points: Points, placed: list[Placed]) -> Figure:
@@ -196,7 +194,7 @@ def _chips(points: Points, chosen: Iterable[Placed]) -> dict[Accelerator, int]:
     found: dict[Accelerator, int] = {}
     for each in chosen:
         setting = points.rows[each.point].point.chip
-        if setting is not None and len(found) < MOST_CHIPS:
+        if setting and len(found) < MOST_CHIPS:
             found.setdefault(setting.accelerator, each.point)
     return found
 
@@ -204,18 +202,15 @@ def _chips(points: Points, chosen: Iterable[Placed]) -> dict[Accelerator, int]:
 def _ceilings(points: Points, chip: Accelerator, point: int) -> Iterator[Ceiling]:
     """What tiers and units of a chip allow for the work of a point."""
     row = points.rows[point]
-    peak = chip.peak_flops_per_second(row.point.workload.dtype)
+    peak = chip.peak_flops_per_second(row.point.attending.dtype)
     yield Ceiling(f"matrix, {quantity(peak, 'FLOP/s')}", peak)
     for tier in chip.tiers:
         yield Ceiling(f"{tier.name}, {quantity(tier.bytes_per_second, 'B/s')}", peak, tier.bytes_per_second)
-    run, rate = chip_run_of(row.outcome), points.column("flops_per_second")
+    run, rate = row.outcome.detail, points.column("flops_per_second")
     useful = rate.values[point] if rate else None
-    for unit in ("exp", "vector"):
-        seconds = run.bounds_s.get(unit) if run else None
-        if run and seconds and isinstance(useful, int | float):
+    if not isinstance(run, ChipDetail) or not isinstance(useful, int | float):
+        return
+    for unit, seconds in (("exp", run.bounds.exp_s), ("vector", run.bounds.vector_s)):
+        if seconds:
             limit = float(useful) * run.seconds / seconds
             yield Ceiling(f"{unit} unit, {quantity(limit, 'FLOP/s')}", limit)
-
-
-def _number(value: Json) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from studies.families.graph.evaluation import GraphDetail
 from studies.report.blocks import Bar, Block, breakdown
-from studies.report.detail import units_of
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.store.store import Outcome
 
 LEAD = (
     "Each bar is one unit and all cycles of the run: busy, waiting for data (its input FIFO is empty), waiting "
@@ -25,19 +24,19 @@ KINDS = {
 }
 
 
-@section("stalls", "Where the cycles go", order=50, lead=LEAD)
+@section("stalls", "Where the cycles go", order=50, lead=LEAD, family="graph")
 def stalls(points: Points) -> Iterable[Block]:
     """Busy, stalled by cause and idle, by unit, for the selected points."""
-    parts = [list(unit_bars(row.outcome)) for row in points.rows]
+    parts = points.per_point(GraphDetail, unit_bars)
     if any(parts):
         used = {bar.kind for bars in parts for bar in bars}
         kinds = {kind: label for kind, label in KINDS.items() if kind in used}
         yield breakdown(kinds, "cycle", "cycles", parts)
 
 
-def unit_bars(outcome: Outcome) -> Iterator[Bar]:
+def unit_bars(detail: GraphDetail) -> Iterator[Bar]:
     """The parts of every unit's bar, the longest stall first."""
-    for unit in units_of(outcome):
+    for unit in detail.result.units:
         if unit.busy_cycles:
             yield Bar(unit.name, "busy", "busy", unit.busy_cycles)
         for cause, cycles in sorted(unit.stalled_cycles.items(), key=lambda item: -item[1]):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
+from studies.families.tier.evaluation import TierDetail
 from studies.report.blocks import Bar, Block, breakdown
 from studies.report.points import Points
 from studies.report.registry import section
 from studies.report.sections import memory
-from studies.store.store import Outcome
 
 LEAD = (
     "Each bar is the peak rate of a memory tier: what moved, and what was lost, by what it was lost to. Refresh cannot "
@@ -21,25 +21,18 @@ KINDS = {name: label for name, label in memory.KINDS.items() if name != "source"
 KINDS |= {"overhead": "protocol, rest of the last unit", NO_REQUEST: memory.KINDS["source"]}
 
 
-@section("tier-traffic", "Where the peak of the memory goes", order=49, lead=LEAD)
+@section("tier-traffic", "Where the peak of the memory goes", order=49, lead=LEAD, family="tier")
 def tier_traffic(points: Points) -> Iterable[Block]:
     """Achieved and lost rates of every measured tier of the selected points."""
-    parts = [list(_bars(row.outcome)) for row in points.rows]
+    parts = points.per_point(TierDetail, _bars)
     if any(parts):
         yield breakdown(KINDS, "B/s", "peak", parts)
 
 
-def _bars(outcome: Outcome) -> Iterator[Bar]:
-    lost = outcome.detail.get("lost_bytes_per_second")
-    if not isinstance(lost, Mapping):
-        return
-    tier = str(outcome.detail["tier"])
-    yield Bar(tier, KINDS["data"], "data", _rate(outcome.detail["achieved_bytes_per_second"]))
-    for cause, rate in lost.items():
-        kind = NO_REQUEST if cause == "source" else str(cause)
+def _bars(detail: TierDetail) -> Iterator[Bar]:
+    report = detail.report
+    yield Bar(report.tier, KINDS["data"], "data", report.achieved_bytes_per_second)
+    for cause, rate in report.lost_bytes_per_second.items():
+        kind = NO_REQUEST if cause == "source" else cause
         if rate:
-            yield Bar(tier, KINDS[kind], kind, _rate(rate))
-
-
-def _rate(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+            yield Bar(report.tier, KINDS[kind], kind, rate)

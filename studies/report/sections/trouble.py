@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from simulator.result import Deadlock, Wait
+from studies.families.graph.evaluation import GraphDetail
+from studies.points.outcome import Detail
 from studies.report.blocks import Block, html
-from studies.report.detail import halt_of
 from studies.report.points import Points
 from studies.report.registry import section
 from studies.words import count, spans
@@ -53,16 +55,26 @@ def trouble(points: Points) -> Iterable[Block]:
         )
 
 
+def _halt_of(detail: Detail | None) -> Deadlock | None:
+    """The deadlock of a graph, if it has one."""
+    return detail.result.deadlock if isinstance(detail, GraphDetail) else None
+
+
+def _in_words(wait: Wait) -> str:
+    slots = "any number" if wait.depth is None else f"{wait.depth:,}"
+    return f"{wait.unit} waits for {wait.reason}: {wait.channel} holds {wait.occupancy:,} of {slots}"
+
+
 def troubles(points: Points) -> Sequence[Trouble]:
     """Reasons with their points."""
     found: dict[tuple[str, str], Trouble] = {}
     for i in (*points.in_state("deadlock"), *points.in_state("failed")):
         outcome = points.rows[i].outcome
-        halt = halt_of(outcome)
+        halt = _halt_of(outcome.detail)
         if halt is not None:
             ring = [wait.unit for wait in halt.waits]
             reason = " → ".join([*ring, *ring[:1]]) or "no unit can move"
-            lines = (f"from cycle {halt.cycle:,} on:", *map(str, halt.waits))
+            lines = (f"from cycle {halt.cycle:,} on:", *map(_in_words, halt.waits))
         else:
             reason, lines = outcome.error or "no reason stored", ()
         entry = found.setdefault((points.states[i], reason), Trouble(points.states[i], reason, lines))

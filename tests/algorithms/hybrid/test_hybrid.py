@@ -14,7 +14,7 @@ from algorithms.workload.text import load_workload
 from hwmodels.reading.errors import InputError
 from simulator import Result, simulate
 from studies.cli.options import DesignOptions, design_point
-from studies.families.graph.evaluate import evaluate
+from studies.families.evaluate import evaluate
 
 TINY = Workload(
     name="tiny", phase="prefill", heads=2, kv_heads=2, q_len=9, kv_len=9, head_dim=8, mask="full", layers=4, hidden=16

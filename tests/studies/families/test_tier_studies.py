@@ -15,8 +15,8 @@ from algorithms.memory.tier_report import CAUSES
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
-from studies.families.graph.evaluate import attempt, evaluate
-from studies.families.tier.evaluate import TierEvaluation
+from studies.families.evaluate import attempt, evaluate
+from studies.families.tier.evaluation import TierEvaluation
 from studies.points.command import command_of
 from studies.points.point import DesignPoint
 from studies.search.sweep import run_sweep
@@ -150,7 +150,7 @@ def test_bars_of_a_report_add_up_to_the_peak():
 
     for point in study(SMALL).points[::3]:
         outcome = attempt(point)
-        bars = list(_bars(outcome))
+        bars = list(_bars(outcome.detail))
         assert sum(bar.value for bar in bars) == pytest.approx(outcome.metrics["tier.peak_bytes_per_second"])
         assert {bar.kind for bar in bars} <= set(KINDS)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from simulator.servers.dram.tier import LOSS_CAUSES
 from studies import Study
 from studies.cli.options import DesignOptions, design_point
-from studies.report.detail import tiers_of
 from studies.report.sections.memory import KINDS, memory_losses
 
 
@@ -24,10 +23,11 @@ def test_every_cause_has_words():
 
 def test_clocks_of_a_tier_are_told_apart(tmp_path):
     results = sweep(tmp_path, "hbm2", "ddr4_3200", "")
-    found = [tiers_of(row.outcome) for row in results.points().rows]
+    servers = [row.outcome.detail.result.servers for row in results.points().rows]
+    found = [[server for server in each if server.tier] for each in servers]
     assert [[tier.name for tier in tiers] for tiers in found] == [["hbm2"], ["ddr4_3200"], []]
     for tiers in found[:2]:
-        assert tiers[0].busy_clocks > 0 and sum(tiers[0].lost_clocks.values()) > 0
+        assert tiers[0].tier.busy_clocks > 0 and sum(tiers[0].tier.lost_clocks.values()) > 0
     (block,) = memory_losses(results.points())
     assert "refresh" in str(block)
 

@@ -17,15 +17,16 @@ from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
-from studies.families.graph.evaluate import attempt
+from studies.families.evaluate import attempt
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
+from studies.points.outcome import Row
 from studies.points.point import ChipSetting, DesignPoint
 from studies.report import registry, write_report
 from studies.report.blocks import Bar, breakdown, html, plain, plot
 from studies.report.page import Script, render
 from studies.report.points import Points
-from studies.store.store import Row, Store
+from studies.store.store import Store
 from studies.study.goals import Constraint, Goals, Objective
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;${7*7}{{7*7}}</script>"
@@ -293,8 +294,8 @@ def test_a_file_is_replaced_only_by_a_whole_one(make_row, tmp_path, monkeypatch)
 
 @pytest.fixture
 def own_sections(monkeypatch):
-    registry.report_sections()  # the shipped ones are registered once, here
-    monkeypatch.setattr(registry, "_sections", dict(registry._sections))
+    registry.SECTIONS.discover()  # the shipped ones are registered once, here
+    monkeypatch.setattr(registry.SECTIONS, "_entries", dict(registry.SECTIONS._entries))
 
 
 def test_a_section_is_one_function_with_a_decorator(make_row, own_sections, tmp_path):
@@ -360,7 +361,7 @@ def test_every_shipped_section_says_something(make_row):
     check = {"kind": "gpu", "cases": 2, "passed": 2, "failed": 0, "unsupported": 0, "groups": []}
     page = Page(render(Points.of(rows, goals, [check]), "A study"))
     shown = {attributes.get("id") for tag, attributes in page.elements if tag == "section"}
-    assert {section.name for section in registry.report_sections()} == shown
+    assert set(registry.SECTIONS.names()) == shown
     assert re.search(r"attnflow run sdpa\.naive", page.text)
 
 
@@ -416,7 +417,7 @@ def test_traffic_energy_and_area_of_a_chip_add_up(make_row):
         labels, (flat,) = chunks[f"data-{name}-0"]["labels"], chunks[f"data-{name}-0-points"]
         return sum(value for at, value in zip(flat[::4], flat[3::4], strict=True) if labels[at] == bar)
 
-    for tier, moved in row.outcome.detail["tier_bytes"].items():
+    for tier, moved in row.outcome.detail.tier_bytes.items():
         assert total("traffic", tier) == moved
     assert total("energy", "energy") == pytest.approx(row.outcome.metrics["energy_j"])
     assert total("area", "die") == pytest.approx(row.outcome.metrics["area_mm2"])

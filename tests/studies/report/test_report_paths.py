@@ -5,17 +5,16 @@ import dataclasses
 import pytest
 
 from studies.cli.options import DesignOptions, design_point
+from studies.families.chip.binding import saturated_cache, what_binds
 from studies.families.chip.evaluate import evaluate_on_chip
 from studies.families.chip.explain import cache_limit
-from studies.families.graph.evaluate import attempt
-from studies.report import paths
-from studies.report.binding import saturated_cache, what_binds
-from studies.report.detail import chip_run_of
-from studies.report.paths import MOST_SECONDS, OTHERS, PathPart, TracedPath, Tracer
+from studies.families.evaluate import attempt
+from studies.families.path import OTHERS, PathPart, TracedPath
+from studies.points.outcome import Row
+from studies.report.paths import MOST_SECONDS, Tracer
 from studies.report.points import Points
 from studies.report.sections.critical_path import KINDS, critical_path
 from studies.report.sections.headline import answer, cards
-from studies.store.store import Row
 
 
 def row_of(algorithm, position=0, **options):
@@ -116,7 +115,7 @@ def test_shares_come_in_words():
 def test_small_parts_are_one_for_each_kind(monkeypatch):
     row = row_of("sdpa.naive", seq_len=16, head_dim=8)
     whole = Tracer().trace(row)
-    monkeypatch.setattr(paths, "MOST_PARTS", 2)
+    monkeypatch.setattr("studies.families.path.MOST_PARTS", 2)
     short = Tracer().trace(row)
     assert short.cycles == whole.cycles
     assert short.parts[0] == whole.parts[0]
@@ -141,7 +140,7 @@ def test_a_stored_run_is_judged_as_an_evaluation(options, saturated):
     row = row_of("flash.q_outer", **options)
     share = cache_limit(evaluate_on_chip(row.point))
     assert (share is not None) is saturated
-    assert saturated_cache(chip_run_of(row.outcome)) == (None if share is None else pytest.approx(share))
+    assert saturated_cache(row.outcome.detail) == (None if share is None else pytest.approx(share))
 
 
 def test_a_saturated_cache_binds_although_a_bound_of_the_arrays_is_larger():
@@ -156,15 +155,15 @@ def test_a_saturated_cache_binds_although_a_bound_of_the_arrays_is_larger():
 
 def test_what_a_path_goes_to_comes_before_a_bound_of_something_else():
     row = row_of("flash.q_outer", chip="h100", workload="llama3-8b", seq_len=1024)
-    bound = what_binds(row.outcome)
+    bound = what_binds(row.outcome.detail, None)
     assert bound.startswith("matrix, which takes at least")
     same = TracedPath((PathPart("compute", "matrix", 60), PathPart("bandwidth", "memory", 40)))
-    assert what_binds(row.outcome, same) == bound
+    assert what_binds(row.outcome.detail, same) == bound
     other = TracedPath((PathPart("memory_latency", "memory", 75), PathPart("compute", "matrix", 25)))
-    first, _, second = what_binds(row.outcome, other).partition("; ")
+    first, _, second = what_binds(row.outcome.detail, other).partition("; ")
     assert first == "the latency of memory, 75.0 % of the critical path"
     assert second.startswith("the largest lower bound, matrix, takes at least")
-    assert what_binds(row.outcome, TracedPath(note="too long")) == bound
+    assert what_binds(row.outcome.detail, TracedPath(note="too long")) == bound
 
 
 def test_parts_of_a_unit_in_several_launches_are_one_use():

@@ -14,7 +14,7 @@ SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_
 LONG = SHORT.with_(q_len=16, kv_len=16)
 
 
-@pytest.mark.parametrize("name", ["words", "report.binding", "report.blocks"])
+@pytest.mark.parametrize("name", ["words", "families.graph.binding", "report.blocks"])
 def test_examples_in_docstrings(name):
     results = doctest.testmod(importlib.import_module(f"studies.{name}"))
     assert results.attempted > 0

@@ -4,11 +4,11 @@ import os
 import signal
 from pathlib import Path
 
-from studies.store.store import Outcome
+from studies.points.outcome import Outcome
 
 
 def attempt_and_die_once(point):
-    from studies.families.graph.evaluate import attempt
+    from studies.families.evaluate import attempt
 
     marker = Path(os.environ["DIE_ONCE"])
     if dict(point.parameters)["long_depth"] == 34 and not marker.exists():
@@ -20,4 +20,4 @@ def attempt_and_die_once(point):
 def die_always(point):
     if point.workload.seed == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome(point.key, "done", {"square": point.workload.seed**2}, {})
+    return Outcome(point.key, "done", {"square": point.workload.seed**2})

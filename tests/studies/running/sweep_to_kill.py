@@ -10,9 +10,9 @@ from pathlib import Path
 
 from algorithms.workload.shape import Workload
 from studies.api import Study
+from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
 from studies.search.sweep import run_sweep
-from studies.store.store import Outcome
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 
@@ -22,8 +22,8 @@ def evaluate(point):
     with Path(os.environ["SWEEP_LOG"]).open("a") as log:
         log.write(f"{point.workload.seed}\n")
     if point.workload.seed % 100 == 50:
-        return Outcome(point.key, "failed", {}, {}, "fifty is not supported")
-    return Outcome(point.key, "done", {"square": point.workload.seed**2}, {})
+        return Outcome(point.key, "failed", {}, None, "fifty is not supported")
+    return Outcome(point.key, "done", {"square": point.workload.seed**2})
 
 
 def main(store, log, count):

@@ -1,12 +1,12 @@
 import pytest
 
+from studies.points.outcome import Outcome
 from studies.running import progress as module
 from studies.running.progress import Progress
-from studies.store.store import Outcome
 
 
 def outcomes(*statuses):
-    return [Outcome(str(i), status, {}, {}) for i, status in enumerate(statuses)]
+    return [Outcome(str(i), status, {}) for i, status in enumerate(statuses)]
 
 
 @pytest.fixture

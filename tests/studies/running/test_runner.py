@@ -12,10 +12,10 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
+from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
 from studies.running.limits import Limits, TimeLimitError
 from studies.running.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points
-from studies.store.store import Outcome
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 
@@ -25,7 +25,7 @@ def points(count):
 
 
 def square(point):
-    return Outcome(point.key, "done", {"square": point.workload.seed**2, "process": os.getpid()}, {})
+    return Outcome(point.key, "done", {"square": point.workload.seed**2, "process": os.getpid()})
 
 
 def die_on_seven(point):
@@ -42,7 +42,7 @@ def raise_on_odd(point):
 
 
 def return_what_cannot_travel(point):
-    return Outcome(point.key, "done", {"square": lambda: None}, {})
+    return Outcome(point.key, "done", {"square": lambda: None})
 
 
 def collect(count, evaluate, **options):
@@ -117,7 +117,6 @@ def report_threads(point):
         point.key,
         "done",
         {"omp": os.environ["OMP_NUM_THREADS"], "numba": os.environ["NUMBA_NUM_THREADS"]},
-        {},
     )
 
 
@@ -145,8 +144,8 @@ def test_a_point_that_takes_too_long_is_a_row_with_that_reason(slow):
 
 def take_memory_on_three(point):
     if point.workload.seed == 3:
-        return Outcome(point.key, "done", {"sum": float(np.ones(1 << 28).sum())}, {})
-    return Outcome(point.key, "done", {"sum": float(np.ones(1 << 20).sum())}, {})
+        return Outcome(point.key, "done", {"sum": float(np.ones(1 << 28).sum())})
+    return Outcome(point.key, "done", {"sum": float(np.ones(1 << 20).sum())})
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is limited on Linux only")
@@ -202,7 +201,7 @@ def take_turns_with_memory(point):
     if point.workload.seed != 3:
         held = np.ones(5 << 20)
         time.sleep(0.02)
-        return Outcome(point.key, "done", {"sum": float(held.sum())}, {})
+        return Outcome(point.key, "done", {"sum": float(held.sum())})
     return take_memory_on_three(point)
 
 

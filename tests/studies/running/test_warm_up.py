@@ -7,9 +7,11 @@ import pytest
 from algorithms.workload.shape import Workload
 from simulator.servers import kernel
 from studies.cli.app import run_command_line
+from studies.families.compiled import ENGINE, ENGINE_WITH_MEMORY, MEMORY, Compiled
+from studies.families.family import family_of
 from studies.points.find import find_algorithm
 from studies.points.point import DesignPoint
-from studies.running.warm_up import ENGINE, ENGINE_WITH_MEMORY, MEMORY, Compiled, announce_compilation, parts_for
+from studies.running.warm_up import announce_compilation
 
 SMALL = Workload(name="w", phase="prefill", heads=1, kv_heads=1, q_len=4, kv_len=4, head_dim=2, mask="full")
 
@@ -37,7 +39,7 @@ def point_of(name: str, **parameters) -> DesignPoint:
     ],
 )
 def test_only_what_is_needed_is_announced(caches, capsys, point: DesignPoint, parts: tuple[Compiled, ...]):
-    assert parts_for(point) == parts
+    assert family_of(point).kernels(point) == parts
     announce_compilation("compiled", quiet=False, parts=parts)
     (line,) = capsys.readouterr().err.splitlines()
     assert all(part.name in line for part in parts)

@@ -11,13 +11,14 @@ from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.api import Study
 from studies.cli import main
+from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
 from studies.running.runner import open_inline
 from studies.search.pareto import hypervolume_share
 from studies.search.search import costs_of, front_of, run_search
 from studies.search.strategies import STRATEGIES
 from studies.search.sweep import run_sweep
-from studies.store.store import Outcome, Store
+from studies.store.store import Store
 from studies.study.axes import Axis, Space
 from studies.study.goals import Constraint, Objective
 
@@ -44,8 +45,8 @@ def machine(point):
     seconds = max(compute, memory) + 0.1 * min(compute, memory)
     joules = 20 * p["clock"] ** 2 + reload * cost[1] * 3 + seconds * (0.02 * area + 1)
     if p["kind"] == "lpddr" and p["bandwidth"] == 4.0:
-        return Outcome(point.key, "failed", {}, {}, "there is no such memory")
-    return Outcome(point.key, "done", {"seconds": seconds, "joules": joules, "area": area}, {})
+        return Outcome(point.key, "failed", {}, None, "there is no such memory")
+    return Outcome(point.key, "done", {"seconds": seconds, "joules": joules, "area": area})
 
 
 def made_study(constraints=(), axes=AXES):
@@ -178,7 +179,7 @@ def test_conditional_axes_and_choices_that_do_not_fit(tmp_path):
 
 
 def depth_of(point):
-    return Outcome(point.key, "done", {"depth": dict(point.parameters).get("depth", 0)}, {})
+    return Outcome(point.key, "done", {"depth": dict(point.parameters).get("depth", 0)})
 
 
 def test_nothing_feasible_is_no_front(tmp_path):

@@ -7,11 +7,12 @@ import pytest
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
 from hwmodels.reading.errors import InputError
-from studies.families.graph.evaluate import attempt
+from studies.families.evaluate import attempt
+from studies.points.outcome import Outcome
 from studies.running.runner import open_inline
 from studies.search.search import run_search
 from studies.search.two_stage import _Design, frontier
-from studies.store.store import Outcome, Store
+from studies.store.store import Store
 from studies.study.resolve import read_study
 
 STUDY = Path(__file__).parents[3] / "studies" / "configs" / "fpga-moe-vit.yaml"
@@ -33,7 +34,7 @@ def closed_form(point):
         "fpga.dsp": design.dsp,
         "fpga.bram36": design.block_rams,
     }
-    return Outcome(point.key, "done", metrics, {})
+    return Outcome(point.key, "done", metrics)
 
 
 def study_of(folder, text):

@@ -8,9 +8,10 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
+from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint, TensorFile, grid
 from studies.store.file import SCHEMA_VERSION
-from studies.store.store import Outcome, Store
+from studies.store.store import Store
 
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 
@@ -20,7 +21,7 @@ def points(count):
 
 
 def done(point, **metrics):
-    return Outcome(point.key, "done", metrics, {"units": []}, wall_s=0.5)
+    return Outcome(point.key, "done", metrics, wall_s=0.5)
 
 
 def test_a_key_depends_on_meaning_alone():
@@ -58,7 +59,7 @@ def test_rows_come_back_in_grid_order_with_everything(tmp_path):
         keys = store.enter_grid("study", three)
         assert keys == [point.key for point in three]
         run = store.begin_run({"commit": "abc"})
-        store.record(run, [done(three[2], cycles=7), Outcome(three[0].key, "failed", {}, {}, "why", "Traceback")])
+        store.record(run, [done(three[2], cycles=7), Outcome(three[0].key, "failed", {}, None, "why", "Traceback")])
     with Store(tmp_path / "s.sqlite") as store:
         assert store.studies() == ["study"]
         assert list(store.statuses("study").values()) == ["failed", "pending", "done"]
@@ -89,7 +90,7 @@ def test_a_failed_transaction_leaves_nothing_behind(tmp_path):
         store.enter_grid("study", two)
         run = store.begin_run({})
         with pytest.raises(sqlite3.IntegrityError):
-            store.record(run, [done(two[0]), Outcome(two[1].key, "perhaps", {}, {})])
+            store.record(run, [done(two[0]), Outcome(two[1].key, "perhaps", {})])
         with pytest.raises(ValueError, match="JSON"):
             store.record(run, [done(two[0], cycles=float("nan"))])
         assert set(store.statuses("study").values()) == {"pending"}

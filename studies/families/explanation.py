@@ -1,0 +1,76 @@
+"""Explanations: what binds a design, and levers, changes that were simulated before they are named."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from studies.points.point import DesignPoint, Json, Scalar
+from studies.words import number, quantity
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A change of one thing about a design that was simulated.
+
+    Parameters
+    ----------
+    name
+        A parameter of the algorithm, or a field of what it runs on (``chip.hbm.bytes_per_second``).
+    before, after
+        Its values.
+    cost_before, cost_after
+        Cycles or seconds of the design without and with the change.
+    """
+
+    name: str
+    before: Scalar
+    after: Scalar
+    cost_before: float
+    cost_after: float
+
+    @property
+    def gain(self) -> float:
+        """Share of the cost that the change saves; negative if it costs more."""
+        return 1 - self.cost_after / self.cost_before if self.cost_before else 0.0
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The values before and after as people read them: bandwidths with their unit."""
+        if self.name.endswith(".bytes_per_second"):
+            return quantity(float(self.before or 0), "B/s"), quantity(float(self.after or 0), "B/s")
+        return number(self.before), number(self.after)
+
+
+@dataclass(frozen=True)
+class Explanation(ABC):
+    """What a family says of why a design takes as long as it does.
+
+    Parameters
+    ----------
+    point
+        The design.
+    levers
+        Changes that were tried and can be, those that gain most first.
+    """
+
+    point: DesignPoint
+    levers: tuple[Lever, ...]
+
+    @property
+    @abstractmethod
+    def sentence(self) -> str:
+        """What binds and what to change next, for people."""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the design stops before it is done."""
+        return False
+
+    @abstractmethod
+    def text(self) -> str:
+        """Everything for people, the sentence last."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Json]:
+        """Plain JSON values: what ``attnflow explain --json`` prints."""
