@@ -14,6 +14,7 @@ from algorithms.kv.ranking import IntArray, Mask
 from algorithms.kv.step import Seen, Selection, Step
 from hwmodels.reading.errors import InputError, Problem
 
+
 @dataclass(frozen=True)
 class Wrapper(KVPolicy):
     """A policy around another: questions about sizes and needs go to `base`.
