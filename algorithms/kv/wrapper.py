@@ -14,9 +14,6 @@ from algorithms.kv.ranking import IntArray, Mask
 from algorithms.kv.step import Seen, Selection, Step
 from hwmodels.reading.errors import InputError, Problem
 
-_NONE = KVPolicy()
-"""Stands for a base that was not given."""
-
 
 @dataclass(frozen=True)
 class Wrapper(KVPolicy):
@@ -30,10 +27,10 @@ class Wrapper(KVPolicy):
 
     wraps: ClassVar[bool] = True
     requires_budget: ClassVar[bool] = False
-    base: KVPolicy = _NONE
+    base: KVPolicy = None  # type: ignore[assignment]  # to follow defaults; a wrapper without one is refused
 
     def __post_init__(self) -> None:
-        if self.base == _NONE or not isinstance(self.base, KVPolicy):
+        if not isinstance(self.base, KVPolicy):
             raise InputError(Problem(f"{self.name} wraps a policy, as in 'knorm | {self.name}(...)'", field="policy"))
 
     def fixed_tokens(self) -> int | None:

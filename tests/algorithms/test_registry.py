@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 import pytest
 
 from algorithms import register
-from algorithms.registry import ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
+from algorithms.registry import ALGORITHMS, ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
@@ -122,10 +122,15 @@ class TestPlugIns:
             algorithm("test.mine", Nothing)(named("third", "package.other"))
 
 
-@pytest.mark.parametrize("name", algorithm_names())
+def test_algorithms_of_every_kind_are_registered():
+    kinds = {type(ALGORITHMS.get(name)).what for name in ALGORITHMS.names()}
+    assert kinds == {"is a graph of FIFOs", "runs on a chip", "measures a memory tier"}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
 class TestWhateverIsRegistered:
     def test_it_has_a_summary_and_documented_parameters(self, name):
-        found = get_algorithm(name)
+        found = ALGORITHMS.get(name)
         assert found.name == name
         assert found.summary and "\n" not in found.summary
         assert is_dataclass(found.parameters)
@@ -133,7 +138,8 @@ class TestWhateverIsRegistered:
             assert field.metadata.get("help"), f"{name}: {field.name} has no help text"
 
     def test_its_defaults_are_usable_and_frozen(self, name):
-        parameters = get_algorithm(name).parameters()
+        parameters = ALGORITHMS.get(name).parameters()
+        assert fields(parameters)
         for field in fields(parameters):
             with pytest.raises(AttributeError):
                 setattr(parameters, field.name, None)

@@ -91,6 +91,8 @@ def test_backward_items_of_queries_outside(lengths, tiles):
     """A tile of keys of the backward pass loads as many rows as the tiles of queries that see it have."""
     tiling = Tiling(workload(lengths, "causal"), *tiles, packed=False)
     per_row = 2 * 64 * 2 + 8
-    for keys, queries in tiling.passes():
+    passes = list(tiling.passes())
+    assert passes
+    for keys, queries in passes:
         loaded = [step.load_bytes for step in expanded(_item(tiling, keys, queries).steps)]
         assert loaded == [len(tile.rows) * per_row for tile in queries]

@@ -266,6 +266,7 @@ def test_full_is_exact_and_keeps_everything(shape, kind, seed, tokens):
 def test_a_run_repeats_itself(name):
     data = tensors(5, "gqa", 30)
     runs = [list(feed(make(parse_policy(policy_class(name).example), "gqa", seed=3), data, "token")) for _ in range(2)]
+    assert len(runs[0]) == 30
     for one, other in zip(*runs, strict=True):
         assert np.array_equal(one.output, other.output)
 
