@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from simulator.servers.addresses import check_requests
 from simulator.servers.contract import Server
 from simulator.servers.dram.server import DramServer
-
-if TYPE_CHECKING:
-    from simulator.graph import AnyServer, Channel, Unit
+from simulator.units import AnyServer, Channel, Unit
 
 
 def problems_of(units: list[Unit], channels: list[Channel], servers: list[AnyServer]) -> list[str]:

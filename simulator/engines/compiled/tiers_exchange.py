@@ -11,7 +11,7 @@ from __future__ import annotations
 from simulator.engines.compiled.grant import earliest_decision
 from simulator.engines.compiled.machine import R_ADDRESS, R_ANSWER, R_SEGMENT, R_START
 from simulator.engines.compiled.requests import deliver, request_record
-from simulator.servers.dram.layout import FAR, O_DONE, O_LEFT, OUTPUT_WORDS, STATE_WORDS
+from simulator.servers.dram.layout import FAR, O_DONE, O_LEFT, OUTPUT_WORDS
 from simulator.servers.dram.server import clock_of, cycle_of
 from simulator.servers.dram.service import advance_tier, next_event, offer
 from simulator.servers.kernel import as_variable, kernel
@@ -40,7 +40,7 @@ def next_offer(server, units, words):
 def earliest_news(tier, server, units, words, memory):
     """Earliest cycle at which anything the tier does can be noticed by a unit."""
     parameters = memory[tier.parameter_ptr : tier.parameter_end]
-    clock = next_event(parameters, memory[tier.state_ptr : tier.state_end].reshape((tier.channels, STATE_WORDS)))
+    clock = next_event(parameters, memory[tier.state_ptr : tier.state_end].reshape((tier.channels, tier.state_words)))
     client, start = next_offer(server, units, words)
     if client >= 0:
         clock = min(clock, clock_of(start, tier.numerator, tier.denominator))
@@ -61,7 +61,7 @@ def offer_before(tier, server, units, segments, words, memory, horizon):
         segment = segments[words[at + R_SEGMENT]]
         taken = offer(
             memory[tier.parameter_ptr : tier.parameter_end],
-            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, STATE_WORDS)),
+            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, tier.state_words)),
             memory[tier.ring_ptr : tier.ring_end].reshape((tier.channels, tier.ring_words)),
             memory[tier.out_ptr : tier.out_end],
             unit.request_id + unit.offered % unit.window,
@@ -132,8 +132,9 @@ def exchange(units, segments, channels, servers, words, tiers, memory, horizon):
         if not offer_before(tier, server, units, segments, words, memory, limit):
             return OVERRUN
         advance_tier(
+            tier.advance,
             memory[tier.parameter_ptr : tier.parameter_end],
-            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, STATE_WORDS)),
+            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, tier.state_words)),
             memory[tier.ring_ptr : tier.ring_end].reshape((tier.channels, tier.ring_words)),
             memory[tier.out_ptr : tier.out_end],
             clock_of(limit, tier.numerator, tier.denominator) - 1,

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from simulator.firing import IntArray
 from simulator.servers.dram.layout import (
-    B_HIT_READ,
-    B_HIT_WRITE,
     B_OPENED,
     B_OPENED_WHY,
-    B_QUEUED,
-    B_WAIT_READ,
-    B_WAIT_WRITE,
     BUS_FREE,
     BUS_LAST_RANK,
     BUS_LAST_WRITE,
@@ -48,12 +43,8 @@ from simulator.servers.dram.layout import (
     P_BURST,
     P_BUSES,
     P_OUTSTANDING,
-    P_POLICY,
     P_READ_LATENCY,
     PENDING,
-    POLICY_RAMULATOR2,
-    Q_SEGMENT,
-    QUEUE_SLOTS,
     R_REFRESHED,
     RETURNS,
     S_ACCEPTED,
@@ -78,7 +69,7 @@ from simulator.servers.dram.layout import (
     WINDOW,
 )
 from simulator.servers.dram.timing import rank_of
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import inlined, kernel
 
 
 @kernel
@@ -190,7 +181,7 @@ def _serve_followers(s: IntArray, out: IntArray, record: int, key: int, done: in
 
 
 @inlined
-def _holds(s: IntArray, record: int, key: int) -> bool:
+def holds(s: IntArray, record: int, key: int) -> bool:
     """Whether ``key`` is among the accepted, not yet issued transactions of a segment."""
     for index in range(s[record + S_ISSUED] + s[record + S_PROMOTED], s[record + S_ACCEPTED]):
         if s[record + S_KEY] + index * s[record + S_STEP] == key:
@@ -199,67 +190,36 @@ def _holds(s: IntArray, record: int, key: int) -> bool:
 
 
 @kernel
-def _find_in_list(s: IntArray, first: int, key: int) -> int:
+def find_in_list(s: IntArray, first: int, key: int) -> int:
+    """Segment with ``key`` in the list that starts at ``first``, or -1."""
     record = first
     while record >= 0:
-        if _holds(s, record, key):
+        if holds(s, record, key):
             return record
         record = s[record + S_NEXT]
     return -1
 
 
-@kernel
-def find_pending(p: IntArray, s: IntArray, bank: int, key: int, is_write: int) -> int:
-    """Segment of the given direction with ``key`` in a queue, or -1."""
-    if is_write:
-        record = _find_in_list(s, s[B_WAIT_WRITE + bank], key)
-        if record < 0 and p[P_POLICY] == POLICY_RAMULATOR2:
-            record = _find_in_list(s, s[B_HIT_WRITE + bank], key)
-    else:
-        record = _find_in_list(s, s[B_WAIT_READ + bank], key)
-        if record < 0 and p[P_POLICY] == POLICY_RAMULATOR2:
-            record = _find_in_list(s, s[B_HIT_READ + bank], key)
-    if record >= 0 or p[P_POLICY] == POLICY_RAMULATOR2:
-        return record
-    for slot in range(s[B_QUEUED + bank]):
-        record = s[Q_SEGMENT + bank * QUEUE_SLOTS + slot]
-        if s[record + S_WRITE] == is_write and _holds(s, record, key):
-            return record
-    return -1
+@inlined
+def merge_write(s: IntArray, out: IntArray, request: int, clock: int) -> None:
+    """Let a write replace a buffered write of the same address."""
+    s[N_MERGED] += 1
+    complete(out, request, clock, clock, clock + 1, 1)
 
 
-@kernel
-def absorb(
-    p: IntArray, s: IntArray, out: IntArray, bank: int, key: int, is_write: int, request: int, window: int, clock: int
-) -> bool:
-    """Answer a transaction from the queues, without a command of its own, if they hold its address.
+@inlined
+def forward_write(s: IntArray, out: IntArray, request: int, window: int, clock: int, done: int) -> None:
+    """Answer a read accepted at ``clock`` with the data of a buffered write, which is there at ``done``."""
+    s[N_FORWARDED] += 1
+    s[N_SUM_RETURN] += done
+    s[RETURNS + (window & (WINDOW - 1))] = done
+    s[N_LAST_RETURN] = max(s[N_LAST_RETURN], done)
+    complete(out, request, clock, clock, done, 1)
 
-    A read takes the data of a buffered write; a write replaces a buffered write; and, under ``dramsim3``, a read joins
-    a queued read.
-    """
-    writer = find_pending(p, s, bank, key, as_variable(1))
-    if is_write:
-        if writer < 0:
-            return False
-        s[N_MERGED] += 1
-        complete(out, request, clock, clock, clock + 1, 1)
-        return True
-    if writer >= 0:
-        done = clock + 2
-        if p[P_POLICY] == POLICY_RAMULATOR2:
-            # the return queue is a FIFO: data found in the write buffer waits for reads under way
-            done = max(clock + 1, s[N_LAST_RETURN])
-        s[N_FORWARDED] += 1
-        s[N_SUM_RETURN] += done
-        s[RETURNS + (window & (WINDOW - 1))] = done
-        s[N_LAST_RETURN] = max(s[N_LAST_RETURN], done)
-        complete(out, request, clock, clock, done, 1)
-        return True
-    if p[P_POLICY] == POLICY_RAMULATOR2:
-        return False
-    reader = find_pending(p, s, bank, key, as_variable(0))
-    if reader < 0:
-        return False
+
+@inlined
+def follow_read(s: IntArray, reader: int, key: int, request: int, window: int, clock: int) -> None:
+    """Let a read join the queued read of the same address in the segment ``reader``."""
     follower = take_record(s)
     s[follower + S_KEY] = key
     s[follower + S_REQUEST] = request
@@ -269,7 +229,6 @@ def absorb(
     s[reader + S_FOLLOWERS] = follower
     s[RETURNS + (window & (WINDOW - 1))] = FAR
     s[N_MERGED] += 1
-    return True
 
 
 @inlined
@@ -287,11 +246,18 @@ def opening_cause(s: IntArray, bank: int, clock: int, bank_gate: int, group_gate
 
 
 @inlined
-def account(p: IntArray, s: IntArray, record: int, clock: int, column_gate: int) -> None:
+def account(p: IntArray, s: IntArray, record: int, clock: int, column_gate: int, hops: int) -> None:
     """Give every bus clock between the last burst and the one issued at ``clock`` a cause.
 
     The gap is cut at the moments that the transaction had to wait for: its acceptance (before it: the source, or full
     queues), the activation of its row (the cause noted there), the row's opening time, and last the column gates.
+
+    Parameters
+    ----------
+    column_gate : int
+        Earliest clock of the column command as far as column commands before it decide.
+    hops : int
+        Clocks from the front end to the command bus: one per queue of the controller.
     """
     bank, is_write = s[record + S_BANK] & (MAX_BANKS - 1), s[record + S_WRITE]
     rank = rank_of(s, bank)
@@ -300,8 +266,6 @@ def account(p: IntArray, s: IntArray, record: int, clock: int, column_gate: int)
     if clock > free:
         at = free
         last = s[record + S_ISSUED] + 1 == s[record + S_ACCEPTED]
-        # the way from the front end to the command bus takes one clock per queue
-        hops = 1 if p[P_POLICY] == POLICY_RAMULATOR2 else 2
         accepted = min(clock, hops + (s[record + S_LAST_ACCEPT] if last else s[record + S_FIRST_ACCEPT]))
         if accepted > at:
             s[LOSS + (L_QUEUE if s[H_FULL_AT] >= at else L_SOURCE)] += accepted - at

@@ -11,36 +11,53 @@ The rules are those of DRAMsim3 (umd-memsys/DRAMsim3, 2021); clocks at which not
 from __future__ import annotations
 
 from simulator.firing import IntArray
-from simulator.servers.dram.bank_queues.queues import enter_queue, leave_queue, row_changed, wake
+from simulator.servers.dram.bank_queues.layout import (
+    B_QUEUED,
+    B_READ_HIT,
+    B_WRITE_HIT,
+    H_COMMANDS,
+    H_DRAINING,
+    H_MOVABLE_READS,
+    H_MOVABLE_WRITES,
+    H_QUEUED,
+    H_ROUND,
+    HOPS,
+    Q_COUNT,
+    Q_KEY,
+    Q_SEGMENT,
+    QUEUE_SLOTS,
+)
+from simulator.servers.dram.bank_queues.queues import (
+    absorb,
+    enter_queue,
+    enter_waiting,
+    find_pending,
+    leave_queue,
+    row_changed,
+    set_movable,
+    wake,
+)
 from simulator.servers.dram.bank_queues.stream import stream_reads
-from simulator.servers.dram.intake import accept, goes_on, next_acceptance, notice_offers, set_movable
+from simulator.servers.dram.intake import accept, goes_on, next_acceptance, notice_offers
 from simulator.servers.dram.layout import (
     B_ACT,
     B_HITS,
     B_OPENED_WHY,
-    B_QUEUED,
-    B_READ_HIT,
     B_READY,
     B_ROW,
     B_WAIT_READ,
     B_WAIT_WRITE,
-    B_WRITE_HIT,
     FAR,
     FILTER,
     G_ACT,
-    H_COMMANDS,
-    H_DRAINING,
     H_LOWER,
-    H_MOVABLE_READS,
-    H_MOVABLE_WRITES,
     H_NOW,
-    H_QUEUED,
     H_READS,
     H_REFRESH_COUNT,
     H_REFRESH_NEXT,
-    H_ROUND,
     H_TICKED,
     H_WRITES,
+    INPUT_WORDS,
     N_DUAL,
     N_READ_COMMANDS,
     N_READ_HITS,
@@ -48,6 +65,7 @@ from simulator.servers.dram.layout import (
     N_WRITE_COMMANDS,
     N_WRITE_HITS,
     OFFSET,
+    P_BANKS,
     P_DRAIN_HIGH,
     P_DRAIN_LOW,
     P_DUAL_BUS,
@@ -55,10 +73,6 @@ from simulator.servers.dram.layout import (
     P_HIT_CAP,
     P_REFRESH_MODE,
     PENDING,
-    Q_COUNT,
-    Q_KEY,
-    Q_SEGMENT,
-    QUEUE_SLOTS,
     R_FAW,
     R_FAW_AT,
     REFRESH_PER_BANK,
@@ -72,7 +86,7 @@ from simulator.servers.dram.layout import (
     S_WRITE,
 )
 from simulator.servers.dram.refresh import refresh_done, refresh_due, refresh_target
-from simulator.servers.dram.segments import account, find_pending, opening_cause, serve
+from simulator.servers.dram.segments import account, opening_cause, serve
 from simulator.servers.dram.timing import (
     access,
     activate,
@@ -95,8 +109,17 @@ _NOTHING, _ROW_COMMAND, _COLUMN_COMMAND = 0, 1, 2
 
 
 @kernel
-def advance_bank_queues(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, end: int) -> None:
-    """Run the channel through clock ``end``; see `simulator.servers.dram.service.advance`."""
+def reset(p: IntArray, s: IntArray) -> None:
+    """Bring the controller's own words of a channel that is 0 everywhere to clock 0."""
+    for bank in range(p[P_BANKS]):
+        s[B_READ_HIT + bank] = -1
+        s[B_WRITE_HIT + bank] = -1
+
+
+@kernel
+def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) -> None:
+    """Run the channel through clock ``end``; see `simulator.servers.dram.controllers.QueuePolicy`."""
+    mask = inp.shape[0] // INPUT_WORDS - 1
     notice_offers(p, s, inp, mask)
     while goes_on(s, end):
         stream_reads(p, s, inp, mask, out, end)
@@ -107,7 +130,7 @@ def advance_bank_queues(p: IntArray, s: IntArray, inp: IntArray, mask: int, out:
             if clock >= s[H_LOWER]:
                 s[H_LOWER] = _use_command_slots(p, s, out, clock)
             _move_one(p, s)
-        accept(p, s, inp, mask, out, clock)
+        accept(p, s, inp, mask, out, clock, enter_waiting, absorb, False)
         if _may_move(p, s):
             s[H_NOW] = clock + 1
         else:
@@ -247,11 +270,11 @@ def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock:
     is_write = s[record + S_WRITE]
     hit = s[B_HITS + bank] > 0
     if is_write:
-        account(p, s, record, clock, write_at(s, bank))
+        account(p, s, record, clock, write_at(s, bank), HOPS)
         s[N_WRITE_COMMANDS] += 1
         s[N_WRITE_HITS] += hit
     else:
-        account(p, s, record, clock, read_at(s, bank))
+        account(p, s, record, clock, read_at(s, bank), HOPS)
         s[N_READ_COMMANDS] += 1
         s[N_READ_HITS] += hit
     access(p, s, bank, is_write, clock)
@@ -331,4 +354,4 @@ def _read_before(p: IntArray, s: IntArray, record: int) -> bool:
         if s[Q_SEGMENT + bank * QUEUE_SLOTS + slot] == record:
             in_queue += s[Q_COUNT + bank * QUEUE_SLOTS + slot]
     key = s[record + S_KEY] + in_queue * s[record + S_STEP]
-    return s[PENDING + (key & (FILTER - 1))] > 1 and find_pending(p, s, bank, key, as_variable(0)) >= 0
+    return s[PENDING + (key & (FILTER - 1))] > 1 and find_pending(s, bank, key, as_variable(0)) >= 0

@@ -1,4 +1,4 @@
-"""A fast lane of the ``dramsim3`` policy for runs of reads.
+"""A fast lane for runs of reads.
 
 While all there is to do is to read open rows, to pass transactions from one queue to the next, and to accept further
 transactions of the run that the front end is working on, a clock changes a handful of counters. They are changed here
@@ -9,13 +9,24 @@ outcome is the same as the ordinary way's, clock for clock.
 from __future__ import annotations
 
 from simulator.firing import IntArray
-from simulator.servers.dram.bank_queues.queues import enter_queue, leave_queue
-from simulator.servers.dram.intake import enter_waiting, next_arrival
-from simulator.servers.dram.layout import (
+from simulator.servers.dram.bank_queues.layout import (
     B_COMMANDS,
-    B_HITS,
     B_QUEUED,
     B_READ_HIT,
+    H_COMMANDS,
+    H_DRAINING,
+    H_MOVABLE_READS,
+    H_QUEUED,
+    H_ROUND,
+    HOPS,
+    Q_COUNT,
+    Q_SEGMENT,
+    QUEUE_SLOTS,
+)
+from simulator.servers.dram.bank_queues.queues import enter_queue, enter_waiting, leave_queue
+from simulator.servers.dram.intake import next_arrival
+from simulator.servers.dram.layout import (
+    B_HITS,
     B_READY,
     B_ROW,
     B_WAIT_READ,
@@ -26,8 +37,6 @@ from simulator.servers.dram.layout import (
     FILTER,
     H_ACCEPT_CLOCK,
     H_ACCEPTED,
-    H_COMMANDS,
-    H_DRAINING,
     H_FULL_AT,
     H_IN_FLIGHT,
     H_IN_HEAD,
@@ -35,13 +44,10 @@ from simulator.servers.dram.layout import (
     H_IN_TAIL,
     H_IN_TAKEN,
     H_LOWER,
-    H_MOVABLE_READS,
     H_NOW,
-    H_QUEUED,
     H_READS,
     H_REFRESH_COUNT,
     H_REFRESH_NEXT,
-    H_ROUND,
     H_TAKEN,
     H_TICKED,
     I_COUNT,
@@ -67,9 +73,6 @@ from simulator.servers.dram.layout import (
     P_READ_LATENCY,
     P_WIDTH,
     PENDING,
-    Q_COUNT,
-    Q_SEGMENT,
-    QUEUE_SLOTS,
     S_ACCEPTED,
     S_AGE,
     S_FOLLOWERS,
@@ -212,7 +215,7 @@ def _next_read(p: IntArray, s: IntArray, start: int, hits: int, soon: int) -> tu
 def _serve(p: IntArray, s: IntArray, out: IntArray, bank: int, clock: int) -> bool:
     """Read for the front of the bank's queue; whether the bank has a new next command."""
     record = s[Q_SEGMENT + bank * QUEUE_SLOTS] & OFFSET
-    account(p, s, record, clock, read_at(s, bank))
+    account(p, s, record, clock, read_at(s, bank), HOPS)
     s[N_READ_COMMANDS] += 1
     s[N_READ_HITS] += s[B_HITS + bank] > 0
     access(p, s, bank, 0, clock)

@@ -1,15 +1,10 @@
-"""Commands of the ``ramulator2`` policy: when a bank's next one may issue, and what issuing it does to the pool."""
+"""Commands of the pool: when a bank's next one may issue, and what issuing it does to the pool."""
 
 from __future__ import annotations
 
 from simulator.firing import IntArray
 from simulator.servers.dram.layout import (
     B_ACT,
-    B_ACTIVE,
-    B_ACTIVE_ARRIVAL,
-    B_ACTIVE_ORDER,
-    B_HIT_READ,
-    B_HIT_WRITE,
     B_OPENED_WHY,
     B_READY,
     B_ROW,
@@ -17,19 +12,7 @@ from simulator.servers.dram.layout import (
     B_WAIT_WRITE,
     FAR,
     G_ACT,
-    H_ACT2_BANK,
-    H_ACT2_DEADLINE,
-    H_EDGE_BANK,
-    H_EDGE_CLOCK,
-    H_EDGE_RANK,
-    H_FORCED_BANK,
-    H_FORCED_KIND,
-    H_FORCED_WRITE,
     H_SEQUENCE,
-    H_STROBE_EXPIRY,
-    M_ACTIVE,
-    M_WORDS,
-    MASK_BANKS,
     N_CONFLICTS,
     N_MISSES,
     N_READ_COMMANDS,
@@ -45,7 +28,6 @@ from simulator.servers.dram.layout import (
     P_PROTECT_HITS,
     P_REFRESH_MODE,
     P_SPLIT_ACTIVATE,
-    R_ACTIVE,
     R_FAW,
     R_FAW_AT,
     REFRESH_PER_BANK,
@@ -54,6 +36,27 @@ from simulator.servers.dram.layout import (
     S_ROW,
     S_TOUCHED,
     S_WRITE,
+)
+from simulator.servers.dram.pool.layout import (
+    B_ACTIVE,
+    B_ACTIVE_ARRIVAL,
+    B_ACTIVE_ORDER,
+    B_HIT_READ,
+    B_HIT_WRITE,
+    H_ACT2_BANK,
+    H_ACT2_DEADLINE,
+    H_EDGE_BANK,
+    H_EDGE_CLOCK,
+    H_EDGE_RANK,
+    H_FORCED_BANK,
+    H_FORCED_KIND,
+    H_FORCED_WRITE,
+    H_STROBE_EXPIRY,
+    HOPS,
+    M_ACTIVE,
+    M_WORDS,
+    MASK_BANKS,
+    R_ACTIVE,
 )
 from simulator.servers.dram.pool.lists import row_closed, row_opened, take_waiting
 from simulator.servers.dram.refresh import refresh_done, refresh_target
@@ -192,7 +195,7 @@ def issue(p: IntArray, s: IntArray, out: IntArray, bank: int, kind: int, is_writ
         record = s[(B_HIT_WRITE if is_write else B_HIT_READ) + bank]
         _touch(s, record, bank)
         take_waiting(s, record, True)
-    account(p, s, record, clock, write_at(s, bank) if is_write else read_at(s, bank))
+    account(p, s, record, clock, write_at(s, bank) if is_write else read_at(s, bank), HOPS)
     if is_write:
         s[N_WRITE_COMMANDS] += 1
     else:

@@ -1,4 +1,4 @@
-"""Waiting segments of the ``ramulator2`` policy: per bank and direction the hits of the open row, and the rest.
+"""Waiting segments of the pool: per bank and direction the hits of the open row, and the rest.
 
 Both lists are in order of age. Opening a row picks its hits out of the waiting list, closing it merges them back.
 """
@@ -8,10 +8,6 @@ from __future__ import annotations
 from simulator.firing import IntArray
 from simulator.servers.dram.intake import append
 from simulator.servers.dram.layout import (
-    B_HIT_READ,
-    B_HIT_READ_END,
-    B_HIT_WRITE,
-    B_HIT_WRITE_END,
     B_READY,
     B_ROW,
     B_WAIT_READ,
@@ -21,9 +17,7 @@ from simulator.servers.dram.layout import (
     H_LOWER,
     H_READS,
     H_WRITES,
-    M_POOL_READ,
-    M_POOL_WRITE,
-    MASK_BANKS,
+    N_LAST_RETURN,
     S_AGE,
     S_BANK,
     S_NEXT,
@@ -32,7 +26,62 @@ from simulator.servers.dram.layout import (
     S_WAITING,
     S_WRITE,
 )
+from simulator.servers.dram.pool.layout import (
+    B_HIT_READ,
+    B_HIT_READ_END,
+    B_HIT_WRITE,
+    B_HIT_WRITE_END,
+    M_POOL_READ,
+    M_POOL_WRITE,
+    MASK_BANKS,
+)
+from simulator.servers.dram.segments import find_in_list, forward_write, merge_write
 from simulator.servers.kernel import inlined, kernel
+
+
+@inlined
+def enter_pool(p: IntArray, s: IntArray, record: int) -> None:
+    """Join the hits or the misses of the bank.
+
+    The bank need not be asked again when an older segment of the same list waits already.
+    """
+    bank = s[record + S_BANK]
+    hit = s[B_ROW + bank] == s[record + S_ROW]
+    if s[record + S_WRITE]:
+        mask = M_POOL_WRITE + bank // MASK_BANKS
+        first, last = (B_HIT_WRITE, B_HIT_WRITE_END) if hit else (B_WAIT_WRITE, B_WAIT_WRITE_END)
+    else:
+        mask = M_POOL_READ + bank // MASK_BANKS
+        first, last = (B_HIT_READ, B_HIT_READ_END) if hit else (B_WAIT_READ, B_WAIT_READ_END)
+    s[mask] |= 1 << (bank % MASK_BANKS)
+    if s[first + bank] < 0:
+        s[B_READY + bank] = 0
+        s[H_LOWER] = 0
+    append(s, first + bank, last + bank, record)
+
+
+@kernel
+def _find_pending(s: IntArray, bank: int, key: int) -> int:
+    """Segment of buffered writes with ``key``, or -1."""
+    record = find_in_list(s, s[B_WAIT_WRITE + bank], key)
+    return record if record >= 0 else find_in_list(s, s[B_HIT_WRITE + bank], key)
+
+
+@kernel
+def absorb(
+    p: IntArray, s: IntArray, out: IntArray, bank: int, key: int, is_write: int, request: int, window: int, clock: int
+) -> bool:
+    """Answer a transaction from the write buffer, without a command of its own, if that holds its address.
+
+    The return queue is a FIFO: data found in the write buffer waits for reads under way.
+    """
+    if _find_pending(s, bank, key) < 0:
+        return False
+    if is_write:
+        merge_write(s, out, request, clock)
+    else:
+        forward_write(s, out, request, window, clock, max(clock + 1, s[N_LAST_RETURN]))
+    return True
 
 
 @kernel

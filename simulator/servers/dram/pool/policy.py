@@ -13,19 +13,10 @@ from __future__ import annotations
 from simulator.firing import IntArray
 from simulator.servers.dram.intake import accept, goes_on, next_acceptance, notice_offers
 from simulator.servers.dram.layout import (
-    B_ACTIVE,
-    B_ACTIVE_ORDER,
-    B_HIT_READ,
-    B_HIT_WRITE,
     B_READY,
     B_WAIT_READ,
     B_WAIT_WRITE,
     FAR,
-    H_ACT2_BANK,
-    H_ACT2_DEADLINE,
-    H_FORCED_BANK,
-    H_FORCED_KIND,
-    H_FORCED_WRITE,
     H_LOWER,
     H_NOW,
     H_READS,
@@ -33,13 +24,8 @@ from simulator.servers.dram.layout import (
     H_REFRESH_NEXT,
     H_SEQUENCE,
     H_TICKED,
-    H_WRITE_MODE,
     H_WRITES,
-    M_ACTIVE,
-    M_POOL_READ,
-    M_POOL_WRITE,
-    M_WORDS,
-    MASK_BANKS,
+    INPUT_WORDS,
     N_VISITS,
     OFFSET,
     P_BANKS,
@@ -61,6 +47,25 @@ from simulator.servers.dram.pool.commands import (
     row_time,
     serve_owner,
 )
+from simulator.servers.dram.pool.layout import (
+    B_ACTIVE,
+    B_ACTIVE_ORDER,
+    B_HIT_READ,
+    B_HIT_WRITE,
+    H_ACT2_BANK,
+    H_ACT2_DEADLINE,
+    H_EDGE_CLOCK,
+    H_FORCED_BANK,
+    H_FORCED_KIND,
+    H_FORCED_WRITE,
+    H_WRITE_MODE,
+    M_ACTIVE,
+    M_POOL_READ,
+    M_POOL_WRITE,
+    M_WORDS,
+    MASK_BANKS,
+)
+from simulator.servers.dram.pool.lists import absorb, enter_pool
 from simulator.servers.dram.refresh import refresh_due
 from simulator.servers.dram.timing import lowest_bank
 from simulator.servers.kernel import as_variable, inlined, kernel
@@ -70,8 +75,21 @@ COLUMN_BUS, ROW_BUS = 1, 2
 
 
 @kernel
-def advance_pool(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, end: int) -> None:
-    """Run the channel through clock ``end``; see `simulator.servers.dram.service.advance`."""
+def reset(p: IntArray, s: IntArray) -> None:
+    """Bring the controller's own words of a channel that is 0 everywhere to clock 0."""
+    s[H_ACT2_BANK] = -1
+    s[H_FORCED_BANK] = -1
+    s[H_EDGE_CLOCK] = -1
+    for bank in range(p[P_BANKS]):
+        s[B_HIT_READ + bank] = -1
+        s[B_HIT_WRITE + bank] = -1
+        s[B_ACTIVE + bank] = -1
+
+
+@kernel
+def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) -> None:
+    """Run the channel through clock ``end``; see `simulator.servers.dram.controllers.QueuePolicy`."""
+    mask = inp.shape[0] // INPUT_WORDS - 1
     notice_offers(p, s, inp, mask)
     while goes_on(s, end):
         clock = s[H_NOW]
@@ -80,7 +98,7 @@ def advance_pool(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArr
             s[H_TICKED] = clock
             if clock >= s[H_LOWER]:
                 _tick(p, s, out, clock)
-        accept(p, s, inp, mask, out, clock)
+        accept(p, s, inp, mask, out, clock, enter_pool, absorb, True)
         if _mode_changes(p, s):
             s[H_LOWER] = 0
         s[H_NOW] = max(clock + 1, min(s[H_LOWER], next_acceptance(p, s, inp, mask, clock)))
