@@ -19,7 +19,7 @@ from simulator.servers.dram.parameters import (
     Organisation,
     Timing,
 )
-from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, RunningTier, Requests, layout, run_dram
+from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, Requests, RunningTier, layout, run_dram
 
 TIMING = Timing(
     cl=7, cwl=4, rcd_read=6, rcd_write=5, rp=6, ras=14, rc=20, rrd_s=3, rrd_l=4, faw=17, ccd_s=2, ccd_l=4,
