@@ -1,4 +1,4 @@
-"""What a server is: a resource that several units share, with pluggable service and arbitration.
+"""Servers: resources that several units share, with pluggable service and arbitration.
 
 A firing that requests bytes first waits for everything its unit needs (that time is the *arrival* of the request) and
 then for the server's grant, which is its start. A server looks, at time t, at all requests that arrived at or before t
@@ -22,6 +22,8 @@ from simulator.servers.kernel import kernel
 
 Arbitration = Literal["round_robin", "oldest_first", "priority"]
 
+CONSTANT_RATE = 0
+"""Stands for the address of the service function of `Server`, which is compiled into the engines."""
 ARBITRATIONS: tuple[Arbitration, ...] = ("round_robin", "oldest_first", "priority")
 
 
@@ -70,9 +72,9 @@ class Server:
         return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self) if f.name != "name")
 
     @property
-    def kind(self) -> int:
-        """Code for `simulator.servers.memory_server.serve`."""
-        return 0
+    def service(self) -> int:
+        """Address for `simulator.servers.memory_server.serve`."""
+        return CONSTANT_RATE
 
     @property
     def state_words(self) -> int:

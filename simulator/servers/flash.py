@@ -17,6 +17,7 @@ import numpy as np
 from simulator.errors import GraphError
 from simulator.firing import IntArray
 from simulator.servers.kernel import kernel
+from simulator.servers.mechanisms import MECHANISMS, MechanismKind
 
 P_PAGE_BYTES: Final = 0
 P_SECTOR_BYTES: Final = 1
@@ -89,6 +90,10 @@ class FlashServer:
             problems.append(f"flash: pages of {self.page_bytes} bytes are no whole sectors of {self.sector_bytes}")
         if problems:
             raise GraphError(problems)
+
+    @property
+    def capacity_bytes(self) -> None:
+        """No limit of its own: a log takes any address."""
 
     def parameters(self) -> IntArray:
         """Vector of `flash_service`, shape ``(PARAMETERS,)``, in the order of the ``P_*`` offsets."""
@@ -182,3 +187,6 @@ def _write(p: IntArray, s: IntArray, now: int, sectors: int) -> int:
         s[S_WRITE_FILL] = 0
         s[S_WRITE_PLANE] = (s[S_WRITE_PLANE] + 1) % p[P_PLANES]
     return begin + transfer + p[P_LATENCY]
+
+
+MECHANISMS.add(MechanismKind("flash", FlashServer, flash_service))

@@ -15,6 +15,7 @@ import numpy as np
 from simulator.errors import GraphError
 from simulator.firing import IntArray
 from simulator.servers.kernel import kernel
+from simulator.servers.mechanisms import MECHANISMS, MechanismKind
 
 P_BANKS: Final = 0
 """Banks of one buffer."""
@@ -120,3 +121,6 @@ def sram_access(
         done = max(done, slot // ports)
         issued += 1
     return done + 1, done + parameters[P_LATENCY]
+
+
+MECHANISMS.add(MechanismKind("sram", SramServer, sram_service))

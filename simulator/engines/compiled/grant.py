@@ -63,7 +63,7 @@ def grant(server, units, blocks, segments, channels, words, now, port, start, ca
     segment = segments[unit.segment]
     request = segment.request
     busy_until, completion = serve(
-        server.kind,
+        server.service,
         words[server.parameter_ptr : server.parameter_end],
         words[server.state_ptr : server.state_end],
         now,

@@ -64,7 +64,7 @@ CHANNEL = _dtype(
 # Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times, the earliest
 # of which, among those that wait, is in the record: NOBODY if none does.
 SERVER = _dtype(
-    "kind arbitration clients unit_ptr waiting_ptr arrival_ptr ports free_ptr parameter_ptr parameter_end state_ptr "
+    "service arbitration clients unit_ptr waiting_ptr arrival_ptr ports free_ptr parameter_ptr parameter_end state_ptr "
     "state_end "
     "last grants busy bytes earliest"
 )
@@ -244,7 +244,7 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
         "free_ptr": words.add([0] * server.ports),
         "parameter_ptr": parameter_ptr,
         "parameter_end": parameter_ptr + len(parameters),
-        "kind": server.kind,
+        "service": server.service,
         "state_ptr": state_ptr,
         "state_end": state_ptr + server.state_words,
         "last": -1,

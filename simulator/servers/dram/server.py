@@ -73,6 +73,11 @@ class DramServer:
         )
 
     @property
+    def service(self) -> int:
+        """Address of what runs its channels."""
+        return self.description.policy.address
+
+    @property
     def capacity_bytes(self) -> int:
         """Bytes that it holds."""
         return self.description.organisation.capacity_bytes
