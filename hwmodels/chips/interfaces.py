@@ -25,6 +25,8 @@ from hwmodels.reading.bibliography import references, source_text
 from hwmodels.reading.cited import Cited
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.quantity import Bytes, BytesPerSecond, SquareMillimetres, Watts, format_quantity
+from hwmodels.tiers.dram import DramTier
+from hwmodels.tiers.text import load_tier
 
 FILE = "memory_interfaces.yaml"
 BITS = 8
@@ -216,10 +218,6 @@ def _sources(tier: SharedTier, text: InterfaceText, known: Mapping[str, str]) ->
 
 @cache
 def _tier_idle_w(name: str) -> float:
-    # reading a chip does without the models of tiers
-    from hwmodels.tiers.text import load_tier
-    from hwmodels.tiers.tier import DramTier
-
     tier = load_tier(name)
     if not isinstance(tier, DramTier):
         raise TypeError(f"{FILE}: {name} is no DRAM")

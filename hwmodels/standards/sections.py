@@ -71,7 +71,7 @@ _POSITIVE = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
 def section_of(value_type: type[DataclassInstance], *positive: str) -> type[Section]:
     """A section with the fields of `value_type`, each of which may be left out; `positive` ones must not be 0."""
     fields: dict[str, Any] = {}
-    for name, hint in get_type_hints(value_type).items():
+    for name, hint in get_type_hints(value_type, include_extras=True).items():
         kind = _POSITIVE if name in positive else _STRICT.get(hint, hint)
         cited = Cited.__class_getitem__(kind)
         fields[name] = (Annotated[cited | None, CITE_PLAIN], None)

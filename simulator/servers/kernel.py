@@ -24,12 +24,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.extending import intrinsic
 
 from simulator.firing import IntArray
 
@@ -99,6 +100,9 @@ class Kernel(Protocol):
     __module__: str
     __name__: str
 
+    def __hash__(self) -> int:
+        """Kernels are told apart by identity."""
+
     @property
     def signatures(self) -> Sequence[object]:
         """Argument types for which it is compiled, or loaded from the cache, in this process."""
@@ -152,8 +156,13 @@ def address_of(function: Kernel, signature: Any) -> int:
     return address
 
 
+def by_address(definition: Callable[..., Any]) -> Kernel:
+    """Numba intrinsic whose definition is that of `called_through`, for use in kernels."""
+    return cast(Kernel, intrinsic(definition))
+
+
 def called_through(signature: Any) -> tuple[Any, Callable[..., Any]]:
-    """Typing and code of a call by address, for the body of a Numba intrinsic ``call(address, *arguments)``.
+    """Typing and code of a call by address, for the definition of an intrinsic ``call(address, *arguments)``.
 
     Parameters
     ----------

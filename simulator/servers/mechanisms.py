@@ -6,16 +6,16 @@ address, so that they are compiled once for all mechanisms, those of other distr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from numba import types
-from numba.extending import intrinsic
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
 from simulator.register import Register
-from simulator.servers.kernel import WORDS, Kernel, address_of, called_through
+from simulator.servers.kernel import WORDS, Kernel, address_of, by_address, called_through
 
 _SERVICE: Final = types.UniTuple(types.int64, 2)(WORDS, WORDS, types.int64, types.int64, types.int64, types.int64)
 
@@ -44,7 +44,7 @@ class MechanismKind:
     name : str
         Name of the mechanism; the kind of the tiers that it simulates.
     type : type
-        Class of its values.
+        Class of its values, called with its settings.
     service : Kernel
         ``service(parameters, state, start, address, size_bytes, is_write)`` serves the bytes ``[address, address +
         size_bytes)`` handed over at cycle ``start`` and returns the cycle from which the next request can be taken,
@@ -52,7 +52,7 @@ class MechanismKind:
     """
 
     name: str
-    type: type[Mechanism]
+    type: Callable[..., Mechanism]
     service: Kernel
 
     @property
@@ -66,7 +66,7 @@ class MechanismKind:
         return address_of(self.service, _SERVICE)
 
 
-@intrinsic
+@by_address
 def call_service(
     _context: Any, _service: Any, _parameters: Any, _state: Any, _start: Any, _address: Any, _size: Any, _write: Any
 ) -> Any:

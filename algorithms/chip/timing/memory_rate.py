@@ -20,7 +20,7 @@ from algorithms.memory.binding import dram_description
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier
+from hwmodels.tiers.dram import DramTier
 from simulator.firing import IntArray
 from simulator.servers.dram.tier import Requests, run_dram
 

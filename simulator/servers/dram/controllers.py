@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from numba import types
-from numba.extending import intrinsic
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
 from simulator.register import Register
 from simulator.servers.dram.devices import Organisation, Refresh, Timing
 from simulator.servers.dram.layout import MAX_BANKS, MOST_WORDS, OWN
-from simulator.servers.kernel import WORDS, Kernel, address_of, called_through
+from simulator.servers.kernel import WORDS, Kernel, address_of, by_address, called_through
 
 Rules = Callable[[IntArray, Organisation, Timing, Refresh], None]
 _ADVANCE: Final = types.void(WORDS, WORDS, WORDS, WORDS, types.int64)
@@ -84,7 +83,7 @@ class QueuePolicy:
         return address_of(self.advance, _ADVANCE)
 
 
-@intrinsic
+@by_address
 def call_advance(_context: Any, _address: Any, _p: Any, _s: Any, _inp: Any, _out: Any, _end: Any) -> Any:
     """Run a channel by the policy at ``address``: ``call_advance(address, p, s, inp, out, end)``, for kernels."""
     return called_through(_ADVANCE)

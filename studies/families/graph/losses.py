@@ -16,7 +16,7 @@ def tier_report(server: ServerResult) -> TierReport | None:
     from algorithms.memory.binding import dram_energy_j
     from algorithms.memory.tier_report import TierReport
     from hwmodels.tiers.text import load_tier
-    from hwmodels.tiers.tier import DramTier
+    from hwmodels.tiers.dram import DramTier
 
     tier = load_tier(server.name)
     if not isinstance(tier, DramTier):

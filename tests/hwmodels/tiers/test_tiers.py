@@ -10,7 +10,7 @@ from hwmodels.reading.cited import UNCITED
 from hwmodels.reading.errors import InputError
 from hwmodels.standards.text import load_standard, standard_names
 from hwmodels.tiers.text import load_tier, tier_names
-from hwmodels.tiers.tier import DramTier
+from hwmodels.tiers.dram import DramTier
 
 KINDS = {"dram", "sram", "link", "flash"}
 
