@@ -15,8 +15,8 @@ def tier_report(server: ServerResult) -> TierReport | None:
         return None
     from algorithms.memory.binding import dram_energy_j
     from algorithms.memory.tier_report import TierReport
-    from hwmodels.tiers.text import load_tier
     from hwmodels.tiers.dram import DramTier
+    from hwmodels.tiers.text import load_tier
 
     tier = load_tier(server.name)
     if not isinstance(tier, DramTier):
