@@ -29,9 +29,9 @@ from simulator.cards import html_table
 from simulator.errors import GraphError
 from simulator.firing import FiringTable
 from simulator.graph_checks import lints_of, problems_of
-from simulator.units import AnyServer, Channel, Unit
+from simulator.units import AnyServer, Channel, Issue, Unit
 
-__all__ = ["AnyServer", "Channel", "FrozenGraph", "Graph", "Unit"]
+__all__ = ["AnyServer", "Channel", "FrozenGraph", "Graph", "Issue", "Unit"]
 
 S = TypeVar("S", bound=AnyServer)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
 
 Arbitration = Literal["round_robin", "oldest_first", "priority"]
 
@@ -87,7 +87,7 @@ class Server:
 
 
 @kernel
-def service(parameters, start, request_bytes):
+def service(parameters: Words, start: int, request_bytes: int) -> tuple[int, int]:
     """Serve one request granted at ``start``; return (port busy until, time of completion) in cycles."""
     bytes_per_cycle, latency = parameters[0], parameters[1]
     occupied = max(1, (request_bytes + bytes_per_cycle - 1) // bytes_per_cycle)
@@ -95,7 +95,7 @@ def service(parameters, start, request_bytes):
 
 
 @kernel
-def choose(arbitration, now, waiting, arrival, last):
+def choose(arbitration: int, now: int, waiting: Words, arrival: Words, last: int) -> int:
     """Index of the client to serve at time ``now``, or -1.
 
     Parameters

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 import numba
 import numpy as np
@@ -94,7 +94,29 @@ def cache_folder(package: str) -> Path:
     return folder
 
 
-class Kernel(Protocol):
+class Words(Protocol):
+    """A vector of integers, as kernels see one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length, as a tuple."""
+
+    @overload
+    def __getitem__(self, index: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> Words: ...
+
+    def __setitem__(self, index: int | slice, value: int, /) -> None:
+        """Set a word, or all of a slice."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Kernel(Protocol[P, R_co]):
     """Function compiled by Numba, as far as this project looks at it."""
 
     __module__: str
@@ -107,11 +129,11 @@ class Kernel(Protocol):
     def signatures(self) -> Sequence[object]:
         """Argument types for which it is compiled, or loaded from the cache, in this process."""
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R_co:
         """Run it."""
 
 
-def _compile(function: Callable[..., Any], *, forceinline: bool) -> Kernel:
+def _compile(function: Callable[P, R], *, forceinline: bool) -> Kernel[P, R]:
     """Compile without reference counting."""
     # numba makes its settings at import, and documents options of njit that its type stubs do not know
     config: Any = numba.config
@@ -120,18 +142,18 @@ def _compile(function: Callable[..., Any], *, forceinline: bool) -> Kernel:
     package = next((name for name in SOURCES if function.__module__.startswith(f"simulator.{name}")), _OUTSIDE)
     config.CACHE_DIR = str(cache_folder(package))
     try:
-        compiled: Kernel = njit(cache=True, _nrt=False, forceinline=forceinline)(function)
+        compiled: Kernel[P, R] = njit(cache=True, _nrt=False, forceinline=forceinline)(function)
     finally:
         config.CACHE_DIR = before
     return compiled
 
 
-def kernel(function: Callable[..., Any]) -> Kernel:
+def kernel(function: Callable[P, R]) -> Kernel[P, R]:
     """Compile a function that is called as such."""
     return _compile(function, forceinline=False)
 
 
-def inlined(function: Callable[..., Any]) -> Kernel:
+def inlined(function: Callable[P, R]) -> Kernel[P, R]:
     """Compile a small function into its callers."""
     return _compile(function, forceinline=True)
 
@@ -141,7 +163,7 @@ WORDS: Final = types.Array(types.int64, 1, "C")
 
 
 @functools.cache
-def address_of(function: Kernel, signature: Any) -> int:
+def address_of(function: Kernel[..., Any], signature: Any) -> int:
     """Address of ``function``, compiled (or loaded from the cache) for the types of a Numba ``signature``."""
     # a dispatcher's overloads and their C entry points are what numba's own first-class functions are made of
     dispatcher: Any = function
@@ -156,9 +178,9 @@ def address_of(function: Kernel, signature: Any) -> int:
     return address
 
 
-def by_address(definition: Callable[..., Any]) -> Kernel:
+def by_address(definition: Callable[..., Any]) -> Kernel[..., Any]:
     """Numba intrinsic whose definition is that of `called_through`, for use in kernels."""
-    return cast(Kernel, intrinsic(definition))
+    return cast(Kernel[..., Any], intrinsic(definition))
 
 
 def called_through(signature: Any) -> tuple[Any, Callable[..., Any]]:
@@ -188,7 +210,7 @@ def _bit_positions() -> IntArray:
     return positions
 
 
-_POSITIONS = _bit_positions()
+_POSITIONS: Words = _bit_positions()
 
 
 @inlined
@@ -201,9 +223,9 @@ def lowest_bit(mask: int) -> int:
 
 
 @inlined
-def as_variable(value: int) -> np.int64:
+def as_variable(value: int) -> int:
     """The value, as an argument that numba does not compile a version of the callee for.
 
     Numba specialises a function on every constant it is called with; for the large ones that only costs compile time.
     """
-    return np.int64(value)
+    return np.int64(value)  # type: ignore[return-value]  # all integers of kernels are of this type

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
 from simulator.servers.mechanisms import MECHANISMS, MechanismKind
 
 P_CHUNK_BYTES: Final = 0
@@ -100,7 +100,7 @@ class LinkServer:
 
 @kernel
 def link_service(
-    parameters: IntArray, state: IntArray, start: int, address: int, size_bytes: int, is_write: int
+    parameters: Words, state: Words, start: int, address: int, size_bytes: int, is_write: int
 ) -> tuple[int, int]:
     """Move ``size_bytes``, handed over at cycle ``start``; the address does not matter.
 

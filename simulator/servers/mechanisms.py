@@ -45,7 +45,7 @@ class MechanismKind:
         Name of the mechanism; the kind of the tiers that it simulates.
     type : type
         Class of its values, called with its settings.
-    service : Kernel
+    service : Kernel[..., Any]
         ``service(parameters, state, start, address, size_bytes, is_write)`` serves the bytes ``[address, address +
         size_bytes)`` handed over at cycle ``start`` and returns the cycle from which the next request can be taken,
         after ``start``, and the last cycle before all data has arrived, not before ``start``.
@@ -53,7 +53,7 @@ class MechanismKind:
 
     name: str
     type: Callable[..., Mechanism]
-    service: Kernel
+    service: Kernel[..., Any]
 
     @property
     def source(self) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from simulator.errors import GraphError
 from simulator.firing import IntArray
 from simulator.servers.contract import ARBITRATIONS, CONSTANT_RATE, Arbitration, service
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
 from simulator.servers.mechanisms import Mechanism, MechanismKind, call_service, kind_of
 
 
@@ -75,8 +75,19 @@ class MemoryServer:
 
 
 @kernel
-def serve(address_of_service, parameters, state, start, address, request_bytes, is_write):
+def serve(
+    address_of_service: int,
+    parameters: Words,
+    state: Words,
+    start: int,
+    address: int,
+    request_bytes: int,
+    is_write: int,
+) -> tuple[int, int]:
     """Serve a request granted at ``start``; return (busy until, time of completion) in cycles."""
     if address_of_service == CONSTANT_RATE:
         return service(parameters, start, request_bytes)
-    return call_service(address_of_service, parameters, state, start, address, request_bytes, is_write)
+    busy_until, completion = call_service(
+        address_of_service, parameters, state, start, address, request_bytes, is_write
+    )
+    return busy_until, completion

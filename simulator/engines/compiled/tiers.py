@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from simulator.engines.compiled.machine import Machine, Records
+from simulator.engines.compiled.machine import Machine
+from simulator.engines.compiled.records import (
+    TIER,
+)
+from simulator.engines.compiled.tiers_exchange import Tiers
 from simulator.errors import GraphError
 from simulator.firing import IntArray, Segment
 from simulator.graph import FrozenGraph
@@ -19,25 +22,6 @@ from simulator.servers.dram.tier import DramCounters, initial_state
 RING_SEGMENT_LIMIT = 1 << 16
 PARTS = ("parameter", "state", "ring", "out")
 """What a tier keeps in the common array, each from ``PART_ptr`` to ``PART_end``."""
-
-TIER = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            *("server", "advance", "numerator", "denominator", "channels", "state_words", "ring_words", "look_ahead"),
-            *(f"{part}_{end}" for part in PARTS for end in ("ptr", "end")),
-        )
-    ],
-    align=True,
-)
-# words[unit_ptr:] of the server record hold the clients; requests of client c use output records from c * window on.
-
-
-class Tiers(NamedTuple):
-    """The memory tiers of a run: one record each, and everything they keep in one array."""
-
-    records: Records
-    memory: IntArray
 
 
 def has_tiers(graph: FrozenGraph) -> bool:

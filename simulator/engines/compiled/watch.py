@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.engines.compiled.machine import Machine, Records
+from simulator.engines.compiled.machine import Machine
+from simulator.engines.compiled.records import (
+    Records,
+)
 from simulator.engines.compiled.rings import WINDOWS
 from simulator.firing import IntArray
 

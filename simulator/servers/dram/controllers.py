@@ -39,12 +39,12 @@ class QueuePolicy:
     ----------
     name : str
         Name in a controller's description.
-    advance : Kernel
+    advance : Kernel[..., Any]
         ``advance(p, s, inp, out, end)`` runs one channel. ``p``, ``s``: parameter vector and state row; ``inp``, shape
         ``(2**k * INPUT_WORDS,)``: ring of segments offered to the channel; ``out``, shape
         ``(requests * OUTPUT_WORDS,)``: one record per request; ``end``: last clock to run, or ``UNTIL_ACCEPTED``, or
         ``UNTIL_RETURNED``.
-    reset : Kernel
+    reset : Kernel[..., Any]
         ``reset(p, s)`` brings the policy's own words, which are 0, to clock 0.
     rules : callable
         ``rules(p, organisation, timing, refresh)`` writes the distances between commands into ``p``.
@@ -55,8 +55,8 @@ class QueuePolicy:
     """
 
     name: str
-    advance: Kernel
-    reset: Kernel
+    advance: Kernel[..., Any]
+    reset: Kernel[..., Any]
     rules: Rules
     own_words: int = 0
     most_banks: int = MAX_BANKS

@@ -10,7 +10,8 @@ A controller hands its own part to `accept`, as functions that are compiled into
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
+from typing import Any
+
 from simulator.servers.dram.layout import (
     FAR,
     FILTER,
@@ -64,11 +65,11 @@ from simulator.servers.dram.layout import (
     WINDOW,
 )
 from simulator.servers.dram.segments import close_segment, take_record
-from simulator.servers.kernel import Kernel, inlined
+from simulator.servers.kernel import Kernel, Words, inlined
 
 
 @inlined
-def append(s: IntArray, first: int, last: int, record: int) -> None:
+def append(s: Words, first: int, last: int, record: int) -> None:
     """Append a segment to the list whose ends are stored at ``first`` and ``last``."""
     s[record + S_NEXT] = -1
     if s[first] < 0:
@@ -79,7 +80,7 @@ def append(s: IntArray, first: int, last: int, record: int) -> None:
 
 
 @inlined
-def next_arrival(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> int:
+def next_arrival(p: Words, s: Words, inp: Words, mask: int) -> int:
     """Clock from which the transaction at the head of the input ring may be accepted (FAR when there is none yet).
 
     That is when it arrives and the source has one of its transactions in flight back.
@@ -94,7 +95,7 @@ def next_arrival(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> int:
 
 
 @inlined
-def goes_on(s: IntArray, end: int) -> bool:
+def goes_on(s: Words, end: int) -> bool:
     """Whether a channel that is to run to ``end`` (a clock, UNTIL_ACCEPTED or UNTIL_RETURNED) has more to do."""
     if end >= 0:
         return s[H_NOW] <= end
@@ -104,7 +105,7 @@ def goes_on(s: IntArray, end: int) -> bool:
 
 
 @inlined
-def notice_offers(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> None:
+def notice_offers(p: Words, s: Words, inp: Words, mask: int) -> None:
     """Look at the channel earlier than planned if something was offered since it ran last.
 
     That may be in the very clock it ran to, whose command slots are used but which can still accept.
@@ -113,7 +114,7 @@ def notice_offers(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> None:
 
 
 @inlined
-def next_acceptance(p: IntArray, s: IntArray, inp: IntArray, mask: int, clock: int) -> int:
+def next_acceptance(p: Words, s: Words, inp: Words, mask: int, clock: int) -> int:
     """Clock behind ``clock`` at which the front end can go on (FAR when it waits for an event of the queues)."""
     arrival = next_arrival(p, s, inp, mask)
     if arrival > clock:
@@ -124,14 +125,14 @@ def next_acceptance(p: IntArray, s: IntArray, inp: IntArray, mask: int, clock: i
 
 @inlined
 def accept(
-    p: IntArray,
-    s: IntArray,
-    inp: IntArray,
+    p: Words,
+    s: Words,
+    inp: Words,
     mask: int,
-    out: IntArray,
+    out: Words,
     clock: int,
-    enter: Kernel,
-    absorb: Kernel,
+    enter: Kernel[..., Any],
+    absorb: Kernel[..., Any],
     full_absorbs: bool,
 ) -> None:
     """Accept what the queues have room for at ``clock``, in order, up to the front end's width."""
@@ -153,13 +154,13 @@ def accept(
 
 
 @inlined
-def room(p: IntArray, s: IntArray, is_write: int) -> int:
+def room(p: Words, s: Words, is_write: int) -> int:
     """Free places in the queue that takes new transactions."""
     return p[P_WRITE_DEPTH] - s[H_WRITES] if is_write else p[P_READ_DEPTH] - s[H_READS]
 
 
 @inlined
-def _end_segment(s: IntArray, out: IntArray) -> None:
+def _end_segment(s: Words, out: Words) -> None:
     record = s[H_IN_SEGMENT]
     s[H_IN_SEGMENT] = -1
     if record >= 0:
@@ -168,14 +169,14 @@ def _end_segment(s: IntArray, out: IntArray) -> None:
 
 @inlined
 def _accept_some(
-    p: IntArray,
-    s: IntArray,
-    inp: IntArray,
+    p: Words,
+    s: Words,
+    inp: Words,
     at: int,
-    out: IntArray,
+    out: Words,
     clock: int,
-    enter: Kernel,
-    absorb: Kernel,
+    enter: Kernel[..., Any],
+    absorb: Kernel[..., Any],
     full_absorbs: bool,
 ) -> int:
     """Accept transactions of the input record at ``at``; return how many (0 when the next one has to wait)."""
@@ -222,7 +223,7 @@ def _accept_some(
 
 @inlined
 def _accept_absorbed(
-    p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntArray, key: int, clock: int, absorb: Kernel
+    p: Words, s: Words, inp: Words, at: int, out: Words, key: int, clock: int, absorb: Kernel[..., Any]
 ) -> bool:
     """Let the queues answer the transaction if they hold its address; the segment under way ends before it."""
     is_write = inp[at + I_WRITE]
@@ -237,7 +238,7 @@ def _accept_absorbed(
 
 
 @inlined
-def _count(s: IntArray, is_write: int, count: int, clock: int) -> None:
+def _count(s: Words, is_write: int, count: int, clock: int) -> None:
     if is_write:
         s[N_WRITES] += count
         s[N_LAST_WRITE] = clock
@@ -247,7 +248,7 @@ def _count(s: IntArray, is_write: int, count: int, clock: int) -> None:
 
 
 @inlined
-def _start_segment(s: IntArray, inp: IntArray, at: int, key: int, clock: int) -> int:
+def _start_segment(s: Words, inp: Words, at: int, key: int, clock: int) -> int:
     record = take_record(s)
     s[record + S_BANK] = inp[at + I_BANK]
     s[record + S_ROW] = inp[at + I_ROW]

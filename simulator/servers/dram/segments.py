@@ -6,7 +6,6 @@ every queue in order, so one record with a few counters stands for all of them.
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.layout import (
     B_OPENED,
     B_OPENED_WHY,
@@ -69,11 +68,11 @@ from simulator.servers.dram.layout import (
     WINDOW,
 )
 from simulator.servers.dram.timing import rank_of
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 
 @kernel
-def empty_pool(s: IntArray) -> None:
+def empty_pool(s: Words) -> None:
     """All segment records free."""
     for slot in range(SEGMENTS):
         s[FREE_LIST + slot] = SEGMENT + SEGMENT_WORDS * (SEGMENTS - 1 - slot)
@@ -82,7 +81,7 @@ def empty_pool(s: IntArray) -> None:
 
 
 @inlined
-def take_record(s: IntArray) -> int:
+def take_record(s: Words) -> int:
     """Offset of a free segment record."""
     s[H_FREE_TOP] -= 1
     record = s[FREE_LIST + s[H_FREE_TOP]] & OFFSET
@@ -97,14 +96,14 @@ def take_record(s: IntArray) -> int:
 
 
 @inlined
-def give_back(s: IntArray, record: int) -> None:
+def give_back(s: Words, record: int) -> None:
     """Free a segment record."""
     s[FREE_LIST + s[H_FREE_TOP]] = record
     s[H_FREE_TOP] += 1
 
 
 @inlined
-def complete(out: IntArray, request: int, first: int, last: int, done: int, transactions: int) -> None:
+def complete(out: Words, request: int, first: int, last: int, done: int, transactions: int) -> None:
     """Enter ``transactions`` finished transactions of ``request``, accepted from clock ``first`` to ``last``."""
     at = request * OUTPUT_WORDS
     out[at + O_ACCEPT] = min(out[at + O_ACCEPT], first)
@@ -114,7 +113,7 @@ def complete(out: IntArray, request: int, first: int, last: int, done: int, tran
 
 
 @inlined
-def close_segment(s: IntArray, out: IntArray, record: int) -> None:
+def close_segment(s: Words, out: Words, record: int) -> None:
     """End of a segment's acceptance: writes are posted and done with it, reads may all have been issued already."""
     if s[record + S_WRITE]:
         last = s[record + S_LAST_ACCEPT]
@@ -124,7 +123,7 @@ def close_segment(s: IntArray, out: IntArray, record: int) -> None:
 
 
 @inlined
-def finish_segment(s: IntArray, out: IntArray, record: int) -> None:
+def finish_segment(s: Words, out: Words, record: int) -> None:
     """Report a segment whose transactions have all been issued, and free its record."""
     if not s[record + S_WRITE]:
         complete(
@@ -139,7 +138,7 @@ def finish_segment(s: IntArray, out: IntArray, record: int) -> None:
 
 
 @inlined
-def serve(p: IntArray, s: IntArray, out: IntArray, record: int, clock: int) -> None:
+def serve(p: Words, s: Words, out: Words, record: int, clock: int) -> None:
     """The column command of a segment's next transaction issues at ``clock``."""
     issued = s[record + S_ISSUED]
     key = s[record + S_KEY] + issued * s[record + S_STEP]
@@ -160,7 +159,7 @@ def serve(p: IntArray, s: IntArray, out: IntArray, record: int, clock: int) -> N
 
 
 @kernel
-def _serve_followers(s: IntArray, out: IntArray, record: int, key: int, done: int) -> None:
+def _serve_followers(s: Words, out: Words, record: int, key: int, done: int) -> None:
     """Return the data also to reads of the same address that came later."""
     before, follower = -1, s[record + S_FOLLOWERS]
     while follower >= 0:
@@ -181,7 +180,7 @@ def _serve_followers(s: IntArray, out: IntArray, record: int, key: int, done: in
 
 
 @inlined
-def holds(s: IntArray, record: int, key: int) -> bool:
+def holds(s: Words, record: int, key: int) -> bool:
     """Whether ``key`` is among the accepted, not yet issued transactions of a segment."""
     for index in range(s[record + S_ISSUED] + s[record + S_PROMOTED], s[record + S_ACCEPTED]):
         if s[record + S_KEY] + index * s[record + S_STEP] == key:
@@ -190,7 +189,7 @@ def holds(s: IntArray, record: int, key: int) -> bool:
 
 
 @kernel
-def find_in_list(s: IntArray, first: int, key: int) -> int:
+def find_in_list(s: Words, first: int, key: int) -> int:
     """Segment with ``key`` in the list that starts at ``first``, or -1."""
     record = first
     while record >= 0:
@@ -201,14 +200,14 @@ def find_in_list(s: IntArray, first: int, key: int) -> int:
 
 
 @inlined
-def merge_write(s: IntArray, out: IntArray, request: int, clock: int) -> None:
+def merge_write(s: Words, out: Words, request: int, clock: int) -> None:
     """Let a write replace a buffered write of the same address."""
     s[N_MERGED] += 1
     complete(out, request, clock, clock, clock + 1, 1)
 
 
 @inlined
-def forward_write(s: IntArray, out: IntArray, request: int, window: int, clock: int, done: int) -> None:
+def forward_write(s: Words, out: Words, request: int, window: int, clock: int, done: int) -> None:
     """Answer a read accepted at ``clock`` with the data of a buffered write, which is there at ``done``."""
     s[N_FORWARDED] += 1
     s[N_SUM_RETURN] += done
@@ -218,7 +217,7 @@ def forward_write(s: IntArray, out: IntArray, request: int, window: int, clock: 
 
 
 @inlined
-def follow_read(s: IntArray, reader: int, key: int, request: int, window: int, clock: int) -> None:
+def follow_read(s: Words, reader: int, key: int, request: int, window: int, clock: int) -> None:
     """Let a read join the queued read of the same address in the segment ``reader``."""
     follower = take_record(s)
     s[follower + S_KEY] = key
@@ -232,7 +231,7 @@ def follow_read(s: IntArray, reader: int, key: int, request: int, window: int, c
 
 
 @inlined
-def opening_cause(s: IntArray, bank: int, clock: int, bank_gate: int, group_gate: int, window_gate: int) -> int:
+def opening_cause(s: Words, bank: int, clock: int, bank_gate: int, group_gate: int, window_gate: int) -> int:
     """Why the activation of ``bank`` did not come before ``clock``."""
     if s[R_REFRESHED + rank_of(s, bank)] == clock:
         return L_REFRESH
@@ -246,7 +245,7 @@ def opening_cause(s: IntArray, bank: int, clock: int, bank_gate: int, group_gate
 
 
 @inlined
-def account(p: IntArray, s: IntArray, record: int, clock: int, column_gate: int, hops: int) -> None:
+def account(p: Words, s: Words, record: int, clock: int, column_gate: int, hops: int) -> None:
     """Give every bus clock between the last burst and the one issued at ``clock`` a cause.
 
     The gap is cut at the moments that the transaction had to wait for: its acceptance (before it: the source, or full

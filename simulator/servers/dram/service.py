@@ -40,11 +40,11 @@ from simulator.servers.dram.mapping import next_segment, row_run, transactions_o
 from simulator.servers.dram.refresh import start_refresh
 from simulator.servers.dram.segments import empty_pool
 from simulator.servers.dram.timing import close_all
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 
 @kernel
-def reset(p: IntArray, s: IntArray) -> None:
+def reset(p: Words, s: Words) -> None:
     """Bring the state row of a channel to clock 0, all banks closed and nothing waiting; its policy's words are 0."""
     s[:] = 0
     close_all(p, s)
@@ -62,7 +62,7 @@ def reset(p: IntArray, s: IntArray) -> None:
 
 
 @kernel
-def advance_tier(advance: int, p: IntArray, state: IntArray, rings: IntArray, out: IntArray, end: int) -> None:
+def advance_tier(advance: int, p: Words, state: IntArray, rings: IntArray, out: Words, end: int) -> None:
     """Run all channels through clock ``end``; ``state`` and ``rings`` have one row per channel.
 
     ``advance``, here and below, is the address of the controller's queue policy.
@@ -72,7 +72,7 @@ def advance_tier(advance: int, p: IntArray, state: IntArray, rings: IntArray, ou
 
 
 @kernel
-def next_event(p: IntArray, state: IntArray) -> int:
+def next_event(p: Words, state: IntArray) -> int:
     """Earliest clock at which a channel with work can do anything; FAR when no request is under way.
 
     Refreshes alone are no event: a channel catches up with them when it is asked the next time. After an offer, the
@@ -88,10 +88,10 @@ def next_event(p: IntArray, state: IntArray) -> int:
 
 @kernel
 def offer(
-    p: IntArray,
+    p: Words,
     state: IntArray,
     rings: IntArray,
-    out: IntArray,
+    out: Words,
     request: int,
     address: int,
     size: int,
@@ -124,7 +124,7 @@ def offer(
 
 
 @inlined
-def _open(out: IntArray, request: int, count: int) -> None:
+def _open(out: Words, request: int, count: int) -> None:
     at = request * OUTPUT_WORDS
     out[at + O_ACCEPT] = FAR
     out[at + O_DONE] = -1
@@ -133,7 +133,7 @@ def _open(out: IntArray, request: int, count: int) -> None:
 
 
 @kernel
-def open_requests(p: IntArray, out: IntArray, address: IntArray, size: IntArray, stride: IntArray) -> None:
+def open_requests(p: Words, out: Words, address: Words, size: Words, stride: Words) -> None:
     """Reset the output records of requests that nobody has seen yet."""
     for request in range(address.shape[0]):
         count, _ = transactions_of(p, address[request], size[request], stride[request])
@@ -143,15 +143,15 @@ def open_requests(p: IntArray, out: IntArray, address: IntArray, size: IntArray,
 @kernel
 def run_independent(
     advance: int,
-    p: IntArray,
+    p: Words,
     state: IntArray,
     rings: IntArray,
-    out: IntArray,
-    address: IntArray,
-    size: IntArray,
-    stride: IntArray,
-    write: IntArray,
-    arrival: IntArray,
+    out: Words,
+    address: Words,
+    size: Words,
+    stride: Words,
+    write: Words,
+    arrival: Words,
 ) -> int:
     """Feed every channel its own part of the requests, in their order.
 
@@ -189,7 +189,7 @@ def run_independent(
 
 
 @kernel
-def settle(advance: int, p: IntArray, state: IntArray, rings: IntArray, out: IntArray) -> int:
+def settle(advance: int, p: Words, state: IntArray, rings: IntArray, out: Words) -> int:
     """Let all channels finish, bring them to the clock at which the last of them was done, and return it."""
     last = -1
     for channel in range(p[P_CHANNELS]):
@@ -204,15 +204,15 @@ def settle(advance: int, p: IntArray, state: IntArray, rings: IntArray, out: Int
 @kernel
 def run_shared(
     advance: int,
-    p: IntArray,
+    p: Words,
     state: IntArray,
     rings: IntArray,
-    out: IntArray,
-    address: IntArray,
-    size: IntArray,
-    stride: IntArray,
-    write: IntArray,
-    arrival: IntArray,
+    out: Words,
+    address: Words,
+    size: Words,
+    stride: Words,
+    write: Words,
+    arrival: Words,
 ) -> int:
     """Feed all channels from one in-order source; return the clock of the last data, as `run_independent`.
 

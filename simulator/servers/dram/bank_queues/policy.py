@@ -10,7 +10,6 @@ The rules are those of DRAMsim3 (umd-memsys/DRAMsim3, 2021); clocks at which not
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.bank_queues.layout import (
     B_QUEUED,
     B_READ_HIT,
@@ -103,13 +102,13 @@ from simulator.servers.dram.timing import (
     refresh_bank,
     write_at,
 )
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 _NOTHING, _ROW_COMMAND, _COLUMN_COMMAND = 0, 1, 2
 
 
 @kernel
-def reset(p: IntArray, s: IntArray) -> None:
+def reset(p: Words, s: Words) -> None:
     """Bring the controller's own words of a channel that is 0 everywhere to clock 0."""
     for bank in range(p[P_BANKS]):
         s[B_READ_HIT + bank] = -1
@@ -117,7 +116,7 @@ def reset(p: IntArray, s: IntArray) -> None:
 
 
 @kernel
-def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) -> None:
+def advance(p: Words, s: Words, inp: Words, out: Words, end: int) -> None:
     """Run the channel through clock ``end``; see `simulator.servers.dram.controllers.QueuePolicy`."""
     mask = inp.shape[0] // INPUT_WORDS - 1
     notice_offers(p, s, inp, mask)
@@ -138,7 +137,7 @@ def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) ->
 
 
 @inlined
-def _use_command_slots(p: IntArray, s: IntArray, out: IntArray, clock: int) -> int:
+def _use_command_slots(p: Words, s: Words, out: Words, clock: int) -> int:
     """Issue what the command buses can take at ``clock``; return a lower bound on the next command's clock."""
     refresh_due(p, s, clock)
     kind, lower = _NOTHING, s[H_REFRESH_NEXT]
@@ -149,7 +148,7 @@ def _use_command_slots(p: IntArray, s: IntArray, out: IntArray, clock: int) -> i
 
 
 @kernel
-def _try_refresh(p: IntArray, s: IntArray, clock: int) -> tuple[int, int]:
+def _try_refresh(p: Words, s: Words, clock: int) -> tuple[int, int]:
     """Take the oldest due refresh one command further: close a bank of its rank, or refresh."""
     first, end = refresh_target(p, s)
     lower, open_banks = FAR, 0
@@ -179,7 +178,7 @@ def _try_refresh(p: IntArray, s: IntArray, clock: int) -> tuple[int, int]:
 
 
 @inlined
-def _issue_in_turn(p: IntArray, s: IntArray, out: IntArray, clock: int, taken: int) -> int:
+def _issue_in_turn(p: Words, s: Words, out: Words, clock: int, taken: int) -> int:
     """Ask the banks in turn and issue the first ready command; with a dual command bus, a second one of another kind.
 
     A second command of the same kind is dropped, but the turn passes on to its bank. Every bank that could be ready
@@ -219,7 +218,7 @@ def _issue_in_turn(p: IntArray, s: IntArray, out: IntArray, clock: int, taken: i
 
 
 @inlined
-def _first_ready(p: IntArray, s: IntArray, bank: int, clock: int) -> tuple[int, int]:
+def _first_ready(p: Words, s: Words, bank: int, clock: int) -> tuple[int, int]:
     """Clock of the bank's next command (a lower bound if it is later than ``clock``) and its queue slot, or -1.
 
     Slot -1 stands for a row command: an activation if the bank is closed, else a precharge.
@@ -253,7 +252,7 @@ def _first_ready(p: IntArray, s: IntArray, bank: int, clock: int) -> tuple[int, 
 
 
 @inlined
-def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock: int) -> None:
+def _issue(p: Words, s: Words, out: Words, bank: int, slot: int, clock: int) -> None:
     base = bank * QUEUE_SLOTS
     if slot < 0:
         if s[B_ROW + bank] >= 0:
@@ -283,7 +282,7 @@ def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock:
 
 
 @inlined
-def _drain_starts(p: IntArray, s: IntArray) -> bool:
+def _drain_starts(p: Words, s: Words) -> bool:
     """Whether buffered writes become urgent: the buffer is full, or holds several and no command is queued."""
     if s[H_DRAINING]:
         return False
@@ -291,7 +290,7 @@ def _drain_starts(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _may_move(p: IntArray, s: IntArray) -> bool:
+def _may_move(p: Words, s: Words) -> bool:
     """Whether a transaction could move to its bank at the next clock."""
     if s[H_DRAINING] or _drain_starts(p, s):
         return s[H_MOVABLE_WRITES] != 0
@@ -299,7 +298,7 @@ def _may_move(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _oldest_waiting(s: IntArray, banks: int, heads: int) -> int:
+def _oldest_waiting(s: Words, banks: int, heads: int) -> int:
     """Bank of the oldest transaction at the heads of the lists of ``banks``."""
     oldest, bank = FAR, 0
     while banks:
@@ -312,7 +311,7 @@ def _oldest_waiting(s: IntArray, banks: int, heads: int) -> int:
 
 
 @inlined
-def _move_one(p: IntArray, s: IntArray) -> None:
+def _move_one(p: Words, s: Words) -> None:
     """Move the oldest transaction whose bank has room from the shared queue to the bank.
 
     A write waits for an earlier read of its address. When no command is queued that read is still in the shared queue,
@@ -346,7 +345,7 @@ def _move_one(p: IntArray, s: IntArray) -> None:
 
 
 @kernel
-def _read_before(p: IntArray, s: IntArray, record: int) -> bool:
+def _read_before(p: Words, s: Words, record: int) -> bool:
     """Whether a read of the address of the write at the head of ``record`` is still under way."""
     in_queue = s[record + S_ISSUED]
     bank = s[record + S_BANK]

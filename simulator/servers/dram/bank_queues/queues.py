@@ -5,7 +5,6 @@ An entry stands for neighbouring transactions of one segment.
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.bank_queues.layout import (
     B_COMMANDS,
     B_QUEUED,
@@ -35,11 +34,11 @@ from simulator.servers.dram.layout import (
     S_WRITE,
 )
 from simulator.servers.dram.segments import find_in_list, follow_read, forward_write, holds, merge_write
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 
 @inlined
-def set_movable(p: IntArray, s: IntArray, bank: int) -> None:
+def set_movable(p: Words, s: Words, bank: int) -> None:
     """Note whether waiting transactions of either direction could move to the bank's command queue."""
     bit = 1 << bank
     has_room = s[B_COMMANDS + bank] < p[P_BANK_DEPTH]
@@ -54,7 +53,7 @@ def set_movable(p: IntArray, s: IntArray, bank: int) -> None:
 
 
 @inlined
-def enter_waiting(p: IntArray, s: IntArray, record: int) -> None:
+def enter_waiting(p: Words, s: Words, record: int) -> None:
     """Queue up for the bank's command queue."""
     bank = s[record + S_BANK]
     if s[record + S_WRITE]:
@@ -65,7 +64,7 @@ def enter_waiting(p: IntArray, s: IntArray, record: int) -> None:
 
 
 @kernel
-def find_pending(s: IntArray, bank: int, key: int, is_write: int) -> int:
+def find_pending(s: Words, bank: int, key: int, is_write: int) -> int:
     """Segment of the given direction with ``key`` in a queue, or -1."""
     record = find_in_list(s, s[(B_WAIT_WRITE if is_write else B_WAIT_READ) + bank], key)
     if record >= 0:
@@ -79,7 +78,7 @@ def find_pending(s: IntArray, bank: int, key: int, is_write: int) -> int:
 
 @kernel
 def absorb(
-    p: IntArray, s: IntArray, out: IntArray, bank: int, key: int, is_write: int, request: int, window: int, clock: int
+    p: Words, s: Words, out: Words, bank: int, key: int, is_write: int, request: int, window: int, clock: int
 ) -> bool:
     """Answer a transaction from the queues, without a command of its own, if they hold its address.
 
@@ -100,14 +99,14 @@ def absorb(
 
 
 @inlined
-def wake(s: IntArray, bank: int) -> None:
+def wake(s: Words, bank: int) -> None:
     """Ask the bank at the next opportunity: what it waits for has changed."""
     s[B_READY + bank] = 0
     s[H_LOWER] = 0
 
 
 @inlined
-def row_changed(s: IntArray, bank: int) -> None:
+def row_changed(s: Words, bank: int) -> None:
     """Find the first read hit and the first write hit of the bank's command queue again."""
     s[B_READ_HIT + bank] = -1
     s[B_WRITE_HIT + bank] = -1
@@ -125,7 +124,7 @@ def row_changed(s: IntArray, bank: int) -> None:
 
 
 @inlined
-def leave_queue(p: IntArray, s: IntArray, bank: int, slot: int) -> None:
+def leave_queue(p: Words, s: Words, bank: int, slot: int) -> None:
     """Take one transaction out of the bank's command queue."""
     base = bank * QUEUE_SLOTS
     s[Q_COUNT + base + slot] -= 1
@@ -145,7 +144,7 @@ def leave_queue(p: IntArray, s: IntArray, bank: int, slot: int) -> None:
 
 
 @inlined
-def enter_queue(s: IntArray, bank: int, record: int) -> None:
+def enter_queue(s: Words, bank: int, record: int) -> None:
     """Put one transaction of ``record`` behind the bank's command queue."""
     base = bank * QUEUE_SLOTS
     slots = s[B_QUEUED + bank]

@@ -5,7 +5,6 @@ Both lists are in order of age. Opening a row picks its hits out of the waiting 
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.intake import append
 from simulator.servers.dram.layout import (
     B_READY,
@@ -36,11 +35,11 @@ from simulator.servers.dram.pool.layout import (
     MASK_BANKS,
 )
 from simulator.servers.dram.segments import find_in_list, forward_write, merge_write
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 
 @inlined
-def enter_pool(p: IntArray, s: IntArray, record: int) -> None:
+def enter_pool(p: Words, s: Words, record: int) -> None:
     """Join the hits or the misses of the bank.
 
     The bank need not be asked again when an older segment of the same list waits already.
@@ -61,7 +60,7 @@ def enter_pool(p: IntArray, s: IntArray, record: int) -> None:
 
 
 @kernel
-def _find_pending(s: IntArray, bank: int, key: int) -> int:
+def _find_pending(s: Words, bank: int, key: int) -> int:
     """Segment of buffered writes with ``key``, or -1."""
     record = find_in_list(s, s[B_WAIT_WRITE + bank], key)
     return record if record >= 0 else find_in_list(s, s[B_HIT_WRITE + bank], key)
@@ -69,7 +68,7 @@ def _find_pending(s: IntArray, bank: int, key: int) -> int:
 
 @kernel
 def absorb(
-    p: IntArray, s: IntArray, out: IntArray, bank: int, key: int, is_write: int, request: int, window: int, clock: int
+    p: Words, s: Words, out: Words, bank: int, key: int, is_write: int, request: int, window: int, clock: int
 ) -> bool:
     """Answer a transaction from the write buffer, without a command of its own, if that holds its address.
 
@@ -85,7 +84,7 @@ def absorb(
 
 
 @kernel
-def _merge(s: IntArray, hits: int, rest: int, rest_end: int) -> None:
+def _merge(s: Words, hits: int, rest: int, rest_end: int) -> None:
     """Merge the list at ``hits`` into the list at ``rest``."""
     left, right = s[hits], s[rest]
     if left < 0:
@@ -103,7 +102,7 @@ def _merge(s: IntArray, hits: int, rest: int, rest_end: int) -> None:
 
 
 @kernel
-def _pick(s: IntArray, row: int, hits: int, hits_end: int, rest: int, rest_end: int) -> None:
+def _pick(s: Words, row: int, hits: int, hits_end: int, rest: int, rest_end: int) -> None:
     """Move the segments of ``row`` from the list at ``rest`` to the empty list at ``hits``."""
     record = s[rest]
     s[rest] = -1
@@ -117,7 +116,7 @@ def _pick(s: IntArray, row: int, hits: int, hits_end: int, rest: int, rest_end: 
 
 
 @inlined
-def row_opened(s: IntArray, bank: int) -> None:
+def row_opened(s: Words, bank: int) -> None:
     """The bank has a row open now: its waiting segments become hits."""
     row = s[B_ROW + bank]
     _pick(s, row, B_HIT_READ + bank, B_HIT_READ_END + bank, B_WAIT_READ + bank, B_WAIT_READ_END + bank)
@@ -126,7 +125,7 @@ def row_opened(s: IntArray, bank: int) -> None:
 
 
 @inlined
-def row_closed(s: IntArray, bank: int) -> None:
+def row_closed(s: Words, bank: int) -> None:
     """The bank is closed now: nothing is a hit."""
     _merge(s, B_HIT_READ + bank, B_WAIT_READ + bank, B_WAIT_READ_END + bank)
     _merge(s, B_HIT_WRITE + bank, B_WAIT_WRITE + bank, B_WAIT_WRITE_END + bank)
@@ -134,14 +133,14 @@ def row_closed(s: IntArray, bank: int) -> None:
 
 
 @inlined
-def wake(s: IntArray, bank: int) -> None:
+def wake(s: Words, bank: int) -> None:
     """Ask the bank at the next opportunity: what it waits for has changed."""
     s[B_READY + bank] = 0
     s[H_LOWER] = 0
 
 
 @inlined
-def take_waiting(s: IntArray, record: int, is_hit: bool) -> None:
+def take_waiting(s: Words, record: int, is_hit: bool) -> None:
     """Take one transaction out of the segment at the head of a list; an empty segment leaves the list."""
     bank, is_write = s[record + S_BANK], s[record + S_WRITE]
     if is_write:

@@ -10,7 +10,6 @@ The rules are those of Ramulator 2.1 (CMU-SAFARI/ramulator2, 2026); clocks at wh
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.intake import accept, goes_on, next_acceptance, notice_offers
 from simulator.servers.dram.layout import (
     B_READY,
@@ -68,14 +67,14 @@ from simulator.servers.dram.pool.layout import (
 from simulator.servers.dram.pool.lists import absorb, enter_pool
 from simulator.servers.dram.refresh import refresh_due
 from simulator.servers.dram.timing import lowest_bank
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 COLUMN_BUS, ROW_BUS = 1, 2
 """Command buses a scheduling step may use; both for a single command bus."""
 
 
 @kernel
-def reset(p: IntArray, s: IntArray) -> None:
+def reset(p: Words, s: Words) -> None:
     """Bring the controller's own words of a channel that is 0 everywhere to clock 0."""
     s[H_ACT2_BANK] = -1
     s[H_FORCED_BANK] = -1
@@ -87,7 +86,7 @@ def reset(p: IntArray, s: IntArray) -> None:
 
 
 @kernel
-def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) -> None:
+def advance(p: Words, s: Words, inp: Words, out: Words, end: int) -> None:
     """Run the channel through clock ``end``; see `simulator.servers.dram.controllers.QueuePolicy`."""
     mask = inp.shape[0] // INPUT_WORDS - 1
     notice_offers(p, s, inp, mask)
@@ -105,7 +104,7 @@ def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) ->
 
 
 @kernel
-def _tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
+def _tick(p: Words, s: Words, out: Words, clock: int) -> None:
     """Use the command slots of one clock and find the next clock that has to be looked at."""
     refresh_due(p, s, clock)
     if p[P_SPLIT_ACTIVATE]:
@@ -121,7 +120,7 @@ def _tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
 
 
 @inlined
-def _dual_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
+def _dual_tick(p: Words, s: Words, out: Words, clock: int) -> None:
     """A column bus and a row bus; with half clocks, all but precharges wait for the rising edge."""
     rising = p[P_HALF_CLOCK] == 0 or (clock & 1) == 1
     if rising and not serve_owner(p, s, out, clock) and s[H_REFRESH_COUNT] == 0:
@@ -133,7 +132,7 @@ def _dual_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
 
 
 @inlined
-def _split_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
+def _split_tick(p: Words, s: Words, out: Words, clock: int) -> None:
     """Activations in two halves, and a data strobe that an access must start when it has run out (LPDDR5).
 
     The second half goes out when nothing else does, or at its deadline. Starting the strobe takes one clock, and the
@@ -157,7 +156,7 @@ def _split_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
 
 
 @inlined
-def _finish_activation(s: IntArray) -> None:
+def _finish_activation(s: Words) -> None:
     """Second half of a split activation: the row's owner may be served from now on."""
     bank = s[H_ACT2_BANK]
     s[H_ACT2_BANK] = -1
@@ -168,7 +167,7 @@ def _finish_activation(s: IntArray) -> None:
 
 
 @inlined
-def _mode_changes(p: IntArray, s: IntArray) -> bool:
+def _mode_changes(p: Words, s: Words) -> bool:
     """Whether the pool is about to turn from reads to writes or back."""
     if s[H_WRITE_MODE]:
         return s[H_WRITES] < p[P_DRAIN_LOW] and s[H_READS] > 0
@@ -176,7 +175,7 @@ def _mode_changes(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _choose_mode(p: IntArray, s: IntArray) -> int:
+def _choose_mode(p: Words, s: Words) -> int:
     """Serve reads or writes? Returns the mask of the banks that have some of them waiting."""
     if _mode_changes(p, s):
         s[H_WRITE_MODE] = 1 - s[H_WRITE_MODE]
@@ -186,7 +185,7 @@ def _choose_mode(p: IntArray, s: IntArray) -> int:
 
 
 @kernel
-def _serve_pool(p: IntArray, s: IntArray, out: IntArray, clock: int, buses: int) -> bool:
+def _serve_pool(p: Words, s: Words, out: Words, clock: int, buses: int) -> bool:
     """Issue the command of the oldest request that can have one on ``buses``; False when there is none."""
     masks = _choose_mode(p, s)
     is_write = s[H_WRITE_MODE]
@@ -215,7 +214,7 @@ def _serve_pool(p: IntArray, s: IntArray, out: IntArray, clock: int, buses: int)
 
 
 @kernel
-def _next_command(p: IntArray, s: IntArray, clock: int) -> int:
+def _next_command(p: Words, s: Words, clock: int) -> int:
     """Lower bound on the clock of the next command, later than ``clock``."""
     if s[H_FORCED_BANK] >= 0 or s[H_ACT2_BANK] >= 0:
         return clock + 1
