@@ -26,7 +26,7 @@ from html import escape
 from typing import TypeVar
 
 from simulator.cards import html_table
-from simulator.errors import GraphError
+from simulator.errors import GraphError, did_you_mean
 from simulator.firing import FiringTable
 from simulator.graph_checks import lints_of, problems_of
 from simulator.units import AnyServer, Channel, Issue, Unit
@@ -68,7 +68,8 @@ class FrozenGraph:
         for index, channel in enumerate(self.channels):
             if channel.name == name:
                 return index
-        raise GraphError(f"no channel is called {name!r}")
+        hint = did_you_mean(name, (channel.name for channel in self.channels))
+        raise GraphError(f"no channel is called {name!r}{hint}")
 
     def with_depths(self, depths: dict[str, int | None]) -> FrozenGraph:
         """The same graph with other FIFO depths; names that are not given keep theirs."""
@@ -207,9 +208,10 @@ class Graph:
 
 
 def _check_names(names: Iterable[str], channels: Iterable[Channel]) -> None:
-    unknown = set(names) - {channel.name for channel in channels}
+    known = {channel.name for channel in channels}
+    unknown = sorted(set(names) - known)
     if unknown:
-        raise GraphError([f"no channel is called {name!r}" for name in sorted(unknown)])
+        raise GraphError([f"no channel is called {name!r}{did_you_mean(name, known)}" for name in unknown])
 
 
 def _graph_html(name: str, units: Iterable[Unit], channels: Iterable[Channel]) -> str:

@@ -1,16 +1,15 @@
-"""What a run found out: cycles, stalls by cause, FIFO occupancy, deadlocks; every number with its meaning."""
+"""Results of a run: cycles, stalls by cause, FIFO occupancy, deadlocks; every number with its meaning."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from html import escape
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import AccountingError, SimulatorError
+from simulator.errors import AccountingError, SimulatorError, did_you_mean
 from simulator.firing import IntArray
 from simulator.servers.dram.tier import DramCounters
 
@@ -19,9 +18,7 @@ Entry = TypeVar("Entry")
 
 def _named(what: str, name: str, entries: dict[str, Entry]) -> Entry:
     if name not in entries:
-        close = get_close_matches(name, entries, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(entries)}"
-        raise SimulatorError(f"no {what} is called {name!r}{hint}")
+        raise SimulatorError(f"no {what} is called {name!r}{did_you_mean(name, entries)}")
     return entries[name]
 
 

@@ -18,7 +18,7 @@ from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.compiled.machine import cause_names
 from simulator.engines.outcome import Outcome
 from simulator.engines.reference.engine import run_reference
-from simulator.errors import AccountingError, SimulatorError
+from simulator.errors import AccountingError, SimulatorError, did_you_mean
 from simulator.firing import ExpandedTable, IntArray
 from simulator.graph import FrozenGraph
 from simulator.prefix import prefix
@@ -119,7 +119,7 @@ def record_timeline(graph: FrozenGraph, window: tuple[int, int] | None = None, *
     if window is not None and not 0 <= window[0] < window[1]:
         raise SimulatorError(f"a window must be BEGIN:END with 0 <= BEGIN < END (got {window[0]}:{window[1]})")
     if engine not in RUNNERS:
-        raise SimulatorError(f"no engine is called {engine!r}; there are {', '.join(RUNNERS)}")
+        raise SimulatorError(f"no engine is called {engine!r}{did_you_mean(engine, RUNNERS)}")
     if window is not None:
         graph = prefix(
             graph, window[1] + 1
