@@ -9,6 +9,7 @@ The names below are loaded when they are used, since most users of one of them n
 
 from __future__ import annotations
 
+import difflib
 import importlib
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing takes longer than the rest of this module
@@ -55,7 +56,7 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
-        # Python names the nearest one by itself
-        module = importlib.import_module(__name__)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=module)
+        near = difflib.get_close_matches(name, _HOMES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
