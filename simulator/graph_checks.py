@@ -13,7 +13,7 @@ from simulator.units import AnyServer, Channel, Unit
 
 
 def problems_of(units: list[Unit], channels: list[Channel], servers: list[AnyServer]) -> list[str]:
-    """Why a graph cannot run; whether tokens made and taken agree is only asked of graphs that are whole otherwise."""
+    """Problems that keep a graph from running; token balance is only checked where the graph is whole otherwise."""
     names = {unit.name for unit in units}
     problems = [
         *(() if units else ("has no units",)),

@@ -24,7 +24,7 @@ def _named(what: str, name: str, entries: dict[str, Entry]) -> Entry:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """Where the cycles of one unit went: ``busy + sum(stalled) + idle`` is the total of the run.
+    """Cycles of one unit: ``busy + sum(stalled) + idle`` is the total of the run.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class UnitResult:
 
 @dataclass(frozen=True)
 class ChannelResult:
-    """What a FIFO saw.
+    """Traffic of one FIFO.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class ChannelResult:
 
 @dataclass(frozen=True)
 class ServerResult:
-    """What a server did: grants, cycles in which a port was occupied, bytes moved.
+    """Work of a server: grants, cycles in which a port was occupied, bytes moved.
 
     Attributes
     ----------
@@ -202,7 +202,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What steady-state skipping left out, exactly.
+    """Exact account of what steady-state skipping left out.
 
     Attributes
     ----------

@@ -145,7 +145,7 @@ class Chip:
         return {path: value for path, value in self.values().items() if path in grows or path.startswith("core.")}
 
     def sources(self) -> dict[str, str]:
-        """Where each number comes from, by field path."""
+        """Source of each number, by field path."""
         return dict(self.citations)
 
     def values(self) -> dict[str, Number | str | None]:

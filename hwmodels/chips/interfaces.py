@@ -1,4 +1,4 @@
-"""What memory outside of a chip costs it: silicon of PHYs and controllers, and power while nothing moves.
+"""Interfaces to memory outside of a chip: silicon of PHYs and controllers, and power while nothing moves.
 
 Interfaces come in whole units, the stacks, channels or devices of ``memory_interfaces.yaml``. A chip has as many as its
 bandwidth takes at the rate of the technology, rounded up: half a PHY cannot be built, so that a bandwidth between two
@@ -58,7 +58,7 @@ class InterfaceText(BaseModel):
 
     @property
     def bytes_per_second(self) -> float:
-        """All pins of a unit at the rate of the technology."""
+        """Rate of all pins of a unit at the technology's rate per pin."""
         return self.width.value * BITS * self.pin_rate.value
 
     @property

@@ -77,7 +77,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Resources:
-    """What an FPGA has to spend, whole device.
+    """Budgets of an FPGA, whole device.
 
     Parameters
     ----------

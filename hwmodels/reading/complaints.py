@@ -69,7 +69,7 @@ def complaint_about(error: ValidationError, given: object) -> tuple[str, str | N
 
 
 def document_path(detail: ErrorDetails, document: Placed) -> FieldPath:
-    """Where in the document: pydantic's location without the union members it passes through."""
+    """Path in the document: pydantic's location without the union members it passes through."""
     path: FieldPath = ()
     for part in detail["loc"]:
         if (*path, part) in document.lines:

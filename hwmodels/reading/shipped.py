@@ -43,7 +43,7 @@ class Shipped:
         return next((file for file in files if file.is_file()), files[0])
 
     def text(self, name: str) -> str:
-        """What the file of ``name`` says."""
+        """Text of the file of ``name``."""
         return self.path(name).read_text(encoding="utf-8")
 
     def document(self, name: str) -> Document:

@@ -229,7 +229,7 @@ class MappedField:
 
 @dataclass(frozen=True)
 class DramMapping:
-    """How an address is spread over coordinates.
+    """Spread of an address over coordinates.
 
     Parameters
     ----------

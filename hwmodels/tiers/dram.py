@@ -13,7 +13,7 @@ from hwmodels.tiers.base import Citations, Tier
 from hwmodels.tiers.dram_energy import DramEnergy
 
 RowState = Literal["open", "closed", "conflict"]
-"""What an access finds: its row open, the bank closed, or another row open."""
+"""State that an access finds: its row open, the bank closed, or another row open."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class DramTier(Tier):
 
     @cached_property
     def organisation(self) -> DramOrganisation:
-        """All devices together."""
+        """Organisation of all devices together."""
         one = self.standard.organisation
         return replace(one, channels=one.channels * self.count)
 

@@ -40,7 +40,7 @@ ERROR_REMARK = (
 CHANCE = 3.0
 """Standard deviations by which the load of channels may differ in a sample that is balanced in the long run."""
 CHANNELS_LOOKED_AT = 4
-"""Of all channels, which do much the same."""
+"""Channels that are looked at, of all, which do much the same."""
 SATURATED = 0.98
 """Share of the limit from which on queues are full."""
 
@@ -68,7 +68,7 @@ class DramTraffic:
 
 @dataclass(frozen=True)
 class DramEstimate:
-    """What the closed forms say.
+    """Estimate by the closed forms.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class _Windows:
 
     @property
     def transactions(self) -> IntArray:
-        """Of every window."""
+        """Transactions of every window."""
         total: IntArray = self.by_bank.sum(axis=1)
         return total
 

@@ -114,7 +114,7 @@ class FlashTier(ServedTier):
         return tuple((size, self.random_bytes_per_second(size)) for size in sizes)
 
     def served(self, clock_hz: float) -> dict[str, int | Fraction]:
-        """All drives as one: pages are spread over their planes."""
+        """Settings of all drives as one: pages are spread over their planes."""
 
         def cycles(seconds: float) -> Fraction:
             return Fraction(seconds * clock_hz)

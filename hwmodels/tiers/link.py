@@ -110,7 +110,7 @@ class LinkTier(ServedTier):
         return tuple((size, size / self.transfer_s(size)) for size in sizes)
 
     def served(self, clock_hz: float) -> dict[str, int | Fraction]:
-        """All links as one: a chunk is spread over them."""
+        """Settings of all links as one: a chunk is spread over them."""
         return {
             "chunk_bytes": self.slot_bytes,
             "chunk_cycles": Fraction(self.chunk_s * clock_hz),

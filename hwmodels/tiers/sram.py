@@ -131,7 +131,7 @@ class SramTier(ServedTier):
 
     @property
     def slot_bytes(self) -> int:
-        """All lanes of a macro."""
+        """Bytes of all lanes of a macro."""
         return self.lanes * self.width_bytes
 
     def slot_s(self, *, reads: bool) -> float:

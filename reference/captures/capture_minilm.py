@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from reference.truth.oracle import FloatArray
 
 HERE = Path(__file__).parent
 TEXT_FILE = HERE / "moby_dick_loomings.txt"

@@ -47,7 +47,7 @@ class FusedResult:
 
 
 def why_no_torch() -> str | None:
-    """Why PyTorch functions cannot run here, with the remedy; None when they can."""
+    """Reason why PyTorch functions cannot run here, with the remedy; None when they can."""
     if find_spec("torch") is None:
         return "PyTorch is not installed: pip install 'attnflow[torch]'"
     return None

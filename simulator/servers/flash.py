@@ -35,7 +35,7 @@ P_LATENCY: Final = 10
 PARAMETERS: Final = 11
 
 S_COMMAND: Final = 0
-"""When the controller can start the next command."""
+"""Tick at which the controller can start the next command."""
 S_READ_BUS: Final = 1
 S_WRITE_BUS: Final = 2
 S_WRITE_PLANE: Final = 3

@@ -45,7 +45,7 @@ SOURCES = {
 Mechanisms and DRAM controllers are not compiled into engines, which call them by address.
 """
 _OUTSIDE = "servers"
-"""Whose sources can be compiled into the kernels of other packages."""
+"""Package whose sources can be compiled into the kernels of other packages."""
 
 
 def _sources_digest(package: str) -> str:
@@ -71,7 +71,7 @@ def _private_folder() -> Path:
 
 @functools.cache
 def _cache_root() -> Path:
-    """Where compiled kernels live: ``NUMBA_CACHE_DIR``, else the user's cache folder, else a temporary one."""
+    """Folder of compiled kernels: ``NUMBA_CACHE_DIR``, else the user's cache folder, else a temporary one."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"]) / "attnflow"
     try:
@@ -84,7 +84,7 @@ def _cache_root() -> Path:
 
 @functools.cache
 def cache_folder(package: str) -> Path:
-    """Where the kernels of ``simulator.PACKAGE`` are cached; older versions are removed, the newest few excepted."""
+    """Folder that caches the kernels of ``simulator.PACKAGE``; older versions are removed, the newest few excepted."""
     folder = _cache_root() / _sources_digest(package)
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What every unit did in every cycle, and how full every FIFO was: a traced run as stretches of equal state.
+"""Timelines: the state of every unit in every cycle and the fill of every FIFO, as stretches of equal state.
 
 A unit is ``busy`` for the initiation interval of each firing, stalled by a named cause between them, and ``idle`` after
 its last one, so its states cover the window without a gap. A wait is shown under the cause that ended it: with a server
@@ -190,7 +190,7 @@ class _Recorder:
         return np.repeat(self._issued(unit, port) if made else start, counts)
 
     def _issued(self, unit: int, port: int) -> IntArray:
-        """When each firing handed its tokens to output ``port``: with ``hold`` to all at once, when all have slots."""
+        """Cycle at which each firing handed its tokens to output ``port``; with ``hold``, when all have slots."""
         return self.slots[unit][:, -1 if self.graph.units[unit].issue == "hold" else port]
 
     def _slots(self, unit: int) -> IntArray:
@@ -207,7 +207,7 @@ class _Recorder:
         return times
 
     def _release(self, number: int, made: IntArray) -> IntArray:
-        """When the slots that each firing needs on a channel are given back; 0 where none is needed."""
+        """Cycle at which the slots that each firing needs on a channel are given back; 0 where none is needed."""
         channel = self.graph.channels[number]
         if channel.depth is None:
             return np.zeros(len(made), np.int64)

@@ -143,7 +143,7 @@ def _skipped(graph: FrozenGraph, watch: Watch) -> Skipped:
 
 
 def _segment(graph: FrozenGraph, machine: Machine, number: int) -> Segment:
-    """Where in its table a unit stands."""
+    """Run of its table that a unit stands in."""
     unit = machine.units[number]
     first = int(machine.blocks[unit["block_ptr"]]["segment_ptr"])
     segments = [segment for block in graph.table(number).blocks for segment in block.segments]

@@ -21,7 +21,7 @@ from simulator.servers.kernel import Words, inlined
 
 @inlined
 def inputs_enabled(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words, limit: int) -> int:
-    """How many firings of the current run, at most ``limit``, have all their tokens."""
+    """Number of firings of the current run, at most ``limit``, that have all their tokens."""
     for port in range(unit.in_ptr, unit.in_end):
         tokens = words[segment.take_ptr + port - unit.in_ptr]
         if tokens > 0:
@@ -37,7 +37,7 @@ def inputs_enabled(unit: UnitRecord, segment: SegmentRecord, channels: Records, 
 
 @inlined
 def outputs_enabled(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words, limit: int) -> int:
-    """How many firings of the current run, at most ``limit``, have all their slots."""
+    """Number of firings of the current run, at most ``limit``, that have all their slots."""
     for port in range(unit.out_ptr, unit.out_end):
         tokens = words[segment.make_ptr + port - unit.out_ptr]
         if tokens > 0:

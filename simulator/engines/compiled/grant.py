@@ -42,7 +42,7 @@ def earliest_decision(servers: Records, words: Words) -> tuple[int, int, int]:
 
 @kernel
 def earliest_arrival(server: ServerRecord, words: Words) -> int:
-    """When the first of those that wait for a server arrived."""
+    """Arrival of the first of those that wait for a server."""
     earliest = NEVER
     for client in range(server.clients):
         if words[server.waiting_ptr + client]:

@@ -110,7 +110,7 @@ class _Tables:
         self._segments: list[tuple[int, ...]] = []
 
     def start_of(self, table: FiringTable) -> dict[str, int]:
-        """Where a unit with this table (which the graph keeps alive) finds its blocks, and where it begins."""
+        """Fields that lead a unit with this table (which the graph keeps alive) to its blocks, and where it begins."""
         if id(table) not in self._starts:
             merged = [_merge_loops(block) for block in table.blocks]
             first, before = len(self._blocks), len(self._segments) - 1
@@ -136,7 +136,7 @@ class _Tables:
         )  # fmt: skip
 
     def _pointer(self, tokens: tuple[int, ...]) -> int:
-        """Where numbers of tokens are among the words; equal ones are there once."""
+        """Place of numbers of tokens among the words; equal ones are there once."""
         if tokens not in self._tokens:
             self._tokens[tokens] = self._words.add(tokens)
         return self._tokens[tokens]

@@ -64,7 +64,7 @@ def issue_requests(
 
 @inlined
 def request_record(unit: UnitRecord, request: int) -> int:
-    """Where the record of a request of ``unit`` starts in the words."""
+    """Start of the record of a request of ``unit`` in the words."""
     return unit.request_ptr + (request % unit.window) * REQUEST_WORDS
 
 

@@ -115,7 +115,7 @@ def remember_words(units: Records, channels: Records, servers: Records, words: W
 
 @kernel
 def unit_periods(unit: UnitRecord, kept: UnitRecord, shift: int) -> int:
-    """How often a unit can repeat what it did since ``kept``, times ``shift`` later; 0 if it is in another state."""
+    """Periods that a unit can repeat since ``kept``, times ``shift`` later; 0 if it is in another state."""
     fired = unit.fired - kept.fired
     if unit.done != kept.done or unit.waiting != kept.waiting:
         return 0
@@ -172,7 +172,7 @@ def server_recurs(
 
 @kernel
 def record_periods(units: Records, channels: Records, kept: Reference, shift: int) -> int:
-    """How many periods can be jumped as far as the records tell; 0 if the state does not recur."""
+    """Number of periods that can be jumped as far as the records tell; 0 if the state does not recur."""
     periods = NEVER
     for number in range(units.shape[0]):
         periods = min(periods, unit_periods(units[number], kept.units[number], shift))

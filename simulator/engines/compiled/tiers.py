@@ -21,7 +21,7 @@ from simulator.servers.dram.tier import DramCounters, initial_state
 
 RING_SEGMENT_LIMIT = 1 << 16
 PARTS = ("parameter", "state", "ring", "out")
-"""What a tier keeps in the common array, each from ``PART_ptr`` to ``PART_end``."""
+"""Parts of a tier in the common array, each from ``PART_ptr`` to ``PART_end``."""
 
 
 def has_tiers(graph: FrozenGraph) -> bool:

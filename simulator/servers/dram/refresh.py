@@ -1,4 +1,4 @@
-"""When refreshes become due, and which banks they concern. Shared by both queue policies."""
+"""Refreshes: when they become due, and which banks they concern. Shared by all queue policies."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Distances = tuple[int, int, int, int]
 
 
 def relations(organisation: Organisation) -> IntArray:
-    """How close two bank groups are, shape ``(groups, groups)``: same group, same stack id, same rank, neither."""
+    """Closeness of two bank groups, shape ``(groups, groups)``: same group, same stack id, same rank, neither."""
     group = np.arange(organisation.groups)
     sid = group // organisation.bank_groups
     rank = sid // organisation.sids

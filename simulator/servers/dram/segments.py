@@ -47,6 +47,7 @@ from simulator.servers.dram.layout import (
     R_REFRESHED,
     RETURNS,
     S_ACCEPTED,
+    S_AGE,
     S_BANK,
     S_FIRST_ACCEPT,
     S_FOLLOWERS,
@@ -73,11 +74,23 @@ from simulator.servers.kernel import Words, inlined, kernel
 
 @kernel
 def empty_pool(s: Words) -> None:
-    """All segment records free."""
+    """Mark all segment records as free."""
     for slot in range(SEGMENTS):
         s[FREE_LIST + slot] = SEGMENT + SEGMENT_WORDS * (SEGMENTS - 1 - slot)
     s[H_FREE_TOP] = SEGMENTS
     s[H_IN_SEGMENT] = -1
+
+
+@inlined
+def head_of(s: Words, heads: int, bank: int) -> int:
+    """First segment of a bank's list, one of those whose ends are stored from ``heads`` on; it must not be empty."""
+    return s[heads + bank] & OFFSET
+
+
+@inlined
+def age_of_head(s: Words, heads: int, bank: int) -> int:
+    """Age of the first segment of a bank's list; the smaller, the longer it has waited."""
+    return s[head_of(s, heads, bank) + S_AGE]
 
 
 @inlined
@@ -232,7 +245,7 @@ def follow_read(s: Words, reader: int, key: int, request: int, window: int, cloc
 
 @inlined
 def opening_cause(s: Words, bank: int, clock: int, bank_gate: int, group_gate: int, window_gate: int) -> int:
-    """Why the activation of ``bank`` did not come before ``clock``."""
+    """Cause that kept the activation of ``bank`` from coming before ``clock``."""
     if s[R_REFRESHED + rank_of(s, bank)] == clock:
         return L_REFRESH
     if window_gate == clock:

@@ -65,7 +65,7 @@ class DramServer:
 
     @property
     def settings(self) -> str:
-        """What matters most, in one line, for people."""
+        """Settings that matter most, in one line, for people."""
         organisation, controller = self.description.organisation, self.description.controller
         return (
             f"DRAM, channels {organisation.channels}, policy {controller.policy}, "

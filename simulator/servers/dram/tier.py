@@ -36,7 +36,7 @@ LOSS_CAUSES: Final[tuple[LossCause, ...]] = (
     "row_cycle",
     "refresh",
 )
-"""Why a data bus stood still, in the order of the counters: no request; full queues or a command slot taken;
+"""Causes of idle data buses, in the order of the counters: no request; full queues or a command slot taken;
 distance between column commands; read/write or rank turnaround; four-activation window; opening rows; refresh."""
 
 RING_SEGMENTS = 1024

@@ -75,7 +75,6 @@ from simulator.servers.dram.layout import (
     R_FAW,
     R_FAW_AT,
     REFRESH_PER_BANK,
-    S_AGE,
     S_BANK,
     S_ISSUED,
     S_KEY,
@@ -85,7 +84,7 @@ from simulator.servers.dram.layout import (
     S_WRITE,
 )
 from simulator.servers.dram.refresh import refresh_done, refresh_due, refresh_target
-from simulator.servers.dram.segments import account, opening_cause, serve
+from simulator.servers.dram.segments import account, age_of_head, head_of, opening_cause, serve
 from simulator.servers.dram.timing import (
     access,
     activate,
@@ -304,7 +303,7 @@ def _oldest_waiting(s: Words, banks: int, heads: int) -> int:
     while banks:
         other = lowest_bank(banks)
         banks &= banks - 1
-        age = s[(s[heads + other] & OFFSET) + S_AGE]
+        age = age_of_head(s, heads, other)
         if age < oldest:
             oldest, bank = age, other
     return bank
@@ -324,14 +323,14 @@ def _move_one(p: Words, s: Words) -> None:
     if banks == 0:
         return
     bank = _oldest_waiting(s, banks, B_WAIT_WRITE if draining else B_WAIT_READ)
-    if draining and _read_before(p, s, s[B_WAIT_WRITE + bank] & OFFSET):
+    if draining and _read_before(p, s, head_of(s, B_WAIT_WRITE, bank)):
         s[H_DRAINING] = 0
         if s[H_COMMANDS] or s[H_MOVABLE_READS] == 0:
             return
         draining = False
         bank = _oldest_waiting(s, s[H_MOVABLE_READS], B_WAIT_READ)
     heads = B_WAIT_WRITE if draining else B_WAIT_READ
-    record = s[heads + bank] & OFFSET
+    record = head_of(s, heads, bank)
     if draining:
         s[H_DRAINING] -= 1
         s[H_WRITES] -= 1

@@ -73,7 +73,6 @@ from simulator.servers.dram.layout import (
     P_WIDTH,
     PENDING,
     S_ACCEPTED,
-    S_AGE,
     S_FOLLOWERS,
     S_ISSUED,
     S_KEY,
@@ -83,7 +82,7 @@ from simulator.servers.dram.layout import (
     S_STEP,
     S_WAITING,
 )
-from simulator.servers.dram.segments import account, serve
+from simulator.servers.dram.segments import account, age_of_head, head_of, serve
 from simulator.servers.dram.timing import (
     access,
     lowest_bank,
@@ -235,10 +234,10 @@ def _move(p: Words, s: Words) -> bool:
         while banks:
             other = lowest_bank(banks)
             banks &= banks - 1
-            age = s[(s[B_WAIT_READ + other] & OFFSET) + S_AGE]
+            age = age_of_head(s, B_WAIT_READ, other)
             if age < oldest:
                 oldest, bank = age, other
-    record = s[B_WAIT_READ + bank] & OFFSET
+    record = head_of(s, B_WAIT_READ, bank)
     s[H_LOWER] = 1
     enter_queue(s, bank, record)
     s[record + S_WAITING] -= 1

@@ -81,7 +81,7 @@ from simulator.servers.dram.timing import (
 from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 ROW_COMMAND, SERVE_HIT, SERVE_OWNER = 0, 1, 2
-"""What `issue` is to do: the row command of the oldest miss, an access for the oldest hit, or for the row's owner."""
+"""Orders to `issue`: the row command of the oldest miss, an access for the oldest hit, or for the row's owner."""
 
 
 @inlined

@@ -26,14 +26,12 @@ from simulator.servers.dram.layout import (
     H_WRITES,
     INPUT_WORDS,
     N_VISITS,
-    OFFSET,
     P_BANKS,
     P_DRAIN_HIGH,
     P_DRAIN_LOW,
     P_DUAL_BUS,
     P_HALF_CLOCK,
     P_SPLIT_ACTIVATE,
-    S_AGE,
     S_WRITE,
 )
 from simulator.servers.dram.pool.commands import (
@@ -66,6 +64,7 @@ from simulator.servers.dram.pool.layout import (
 )
 from simulator.servers.dram.pool.lists import absorb, enter_pool
 from simulator.servers.dram.refresh import refresh_due
+from simulator.servers.dram.segments import age_of_head
 from simulator.servers.dram.timing import lowest_bank
 from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
@@ -200,11 +199,11 @@ def _serve_pool(p: Words, s: Words, out: Words, clock: int, buses: int) -> bool:
             if s[B_READY + bank] > clock:
                 continue
             if buses & COLUMN_BUS and s[hits + bank] >= 0:
-                age = s[(s[hits + bank] & OFFSET) + S_AGE]
+                age = age_of_head(s, hits, bank)
                 if age < oldest and column_time(p, s, bank, is_write, clock) <= clock:
                     oldest, chosen, is_access = age, bank, True
             if buses & ROW_BUS and s[rest + bank] >= 0:
-                age = s[(s[rest + bank] & OFFSET) + S_AGE]
+                age = age_of_head(s, rest, bank)
                 if age < oldest and row_time(p, s, bank, is_write, clock) <= clock:
                     oldest, chosen, is_access = age, bank, False
     if chosen < 0:
