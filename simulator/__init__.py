@@ -20,7 +20,7 @@ from simulator.servers.contract import Server
 from simulator.servers.dram.server import DramServer
 from simulator.servers.memory_server import MemoryServer
 from simulator.simulate import ENGINES, simulate
-from simulator.values import TokenBlock, UnitStep
+from simulator.tokens import TokenBlock, UnitStep
 
 __all__ = [
     "ENGINES",
@@ -48,3 +48,7 @@ __all__ = [
     "simulate",
     "uniform",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

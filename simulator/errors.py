@@ -1,5 +1,12 @@
 """Errors that a user of the simulator can cause; every message names the object and what would mend it."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+MOST_LISTED = 12
+
 
 class SimulatorError(ValueError):
     """Base of all errors raised by :mod:`simulator`."""
@@ -29,3 +36,12 @@ class CapacityError(SimulatorError):
 
 class AccountingError(SimulatorError):
     """busy + stalled + idle differs from the total of a unit: a defect of an engine, never of the input."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """End of a message about an unknown ``name``: the nearest one, or all if they are few; empty if neither helps."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; there are {', '.join(names)}" if 0 < len(names) <= MOST_LISTED else ""

@@ -23,96 +23,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TypeVar
 
-from simulator.errors import GraphError
+from simulator.cards import html_table
+from simulator.errors import GraphError, did_you_mean
 from simulator.firing import FiringTable
 from simulator.graph_checks import lints_of, problems_of
-from simulator.servers.contract import Server
-from simulator.servers.dram.server import DramServer
-from simulator.servers.memory_server import MemoryServer
+from simulator.units import AnyServer, Channel, Issue, Unit
 
-if TYPE_CHECKING:
-    from simulator.values import UnitFunction
+__all__ = ["AnyServer", "Channel", "FrozenGraph", "Graph", "Issue", "Unit"]
 
-Issue = Literal["reserve", "hold", "hold_in_turn"]
-AnyServer = Server | DramServer | MemoryServer
-S = TypeVar("S", Server, DramServer, MemoryServer)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A node of the graph: timing data and, optionally, a function on token values.
-
-    Parameters
-    ----------
-    name : str
-        Unique in the graph.
-    kind : str
-        What the unit does ("map", "reduce", ...); for people only, engines never look at it.
-    table : FiringTable or None
-        Its timing. None means that the value pass records it, because it depends on data.
-    function : callable or None
-        Maps the tokens of some iterations to output tokens; see :mod:`simulator.values`.
-    issue : {"reserve", "hold", "hold_in_turn"}
-        How the unit meets a full output.
-    server : str or None
-        Name of the server that serves the requests of this unit.
-    inputs, outputs : int
-        Number of ports; taken from the table when there is one.
-    """
-
-    name: str
-    kind: str
-    table: FiringTable | None
-    function: UnitFunction | None = None
-    issue: Issue = "reserve"
-    server: str | None = None
-    inputs: int = 0
-    outputs: int = 0
-
-    def __post_init__(self) -> None:
-        if self.table is not None:
-            object.__setattr__(self, "inputs", self.table.inputs)
-            object.__setattr__(self, "outputs", self.table.outputs)
-
-    def _repr_html_(self) -> str:
-        firings = self.table.firings if self.table else "from data"
-        rows = [("kind", self.kind), ("firings", firings), ("issue", self.issue), ("server", self.server or "none")]
-        return f"<b>{escape(self.name)}</b>" + _html_table(("property", "value"), rows)
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A bounded FIFO between one output port and one input port.
-
-    Parameters
-    ----------
-    depth : int or None
-        Slots, in-flight tokens included; None is an unbounded FIFO.
-    latency_cycles : int
-        Transport time added to the latency of the producer.
-    credit_latency_cycles : int
-        Time from a pop until the producer may reuse the slot (at least 1).
-    token_bytes : int
-        Size of one token, for byte counts.
-    initial_tokens : int
-        Tokens that are visible at time 0 (feedback loops).
-    """
-
-    name: str
-    producer: str
-    output: int
-    consumer: str
-    input: int
-    depth: int | None = 2
-    latency_cycles: int = 0
-    credit_latency_cycles: int = 1
-    token_bytes: int = 8
-    initial_tokens: int = 0
-
-    def _repr_html_(self) -> str:
-        return f"<b>{escape(self.name)}</b>" + _html_table(("property", "value"), vars(self).items())
+S = TypeVar("S", bound=AnyServer)
 
 
 @dataclass(frozen=True)
@@ -147,7 +68,8 @@ class FrozenGraph:
         for index, channel in enumerate(self.channels):
             if channel.name == name:
                 return index
-        raise GraphError(f"no channel is called {name!r}")
+        hint = did_you_mean(name, (channel.name for channel in self.channels))
+        raise GraphError(f"no channel is called {name!r}{hint}")
 
     def with_depths(self, depths: dict[str, int | None]) -> FrozenGraph:
         """The same graph with other FIFO depths; names that are not given keep theirs."""
@@ -286,15 +208,10 @@ class Graph:
 
 
 def _check_names(names: Iterable[str], channels: Iterable[Channel]) -> None:
-    unknown = set(names) - {channel.name for channel in channels}
+    known = {channel.name for channel in channels}
+    unknown = sorted(set(names) - known)
     if unknown:
-        raise GraphError([f"no channel is called {name!r}" for name in sorted(unknown)])
-
-
-def _html_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{cells}</tr>{body}</table>"
+        raise GraphError([f"no channel is called {name!r}{did_you_mean(name, known)}" for name in unknown])
 
 
 def _graph_html(name: str, units: Iterable[Unit], channels: Iterable[Channel]) -> str:
@@ -304,8 +221,8 @@ def _graph_html(name: str, units: Iterable[Unit], channels: Iterable[Channel]) -
     ]
     return (
         f"<b>{escape(name)}</b>"
-        + _html_table(("unit", "kind", "firings", "server"), unit_rows)
-        + _html_table(("FIFO", "from", "to", "depth", "bytes per token"), channel_rows)
+        + html_table(("unit", "kind", "firings", "server"), unit_rows)
+        + html_table(("FIFO", "from", "to", "depth", "bytes per token"), channel_rows)
     )
 
 

@@ -1,21 +1,19 @@
-"""What is wrong with a graph, a line for each problem, and what is legal but seldom meant."""
+"""Problems of a graph, a line each, and what is legal but seldom meant."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from simulator.errors import did_you_mean
 from simulator.servers.addresses import check_requests
 from simulator.servers.contract import Server
 from simulator.servers.dram.server import DramServer
-
-if TYPE_CHECKING:
-    from simulator.graph import AnyServer, Channel, Unit
+from simulator.units import AnyServer, Channel, Unit
 
 
 def problems_of(units: list[Unit], channels: list[Channel], servers: list[AnyServer]) -> list[str]:
-    """Why a graph cannot run; whether tokens made and taken agree is only asked of graphs that are whole otherwise."""
+    """Problems that keep a graph from running; token balance is only checked where the graph is whole otherwise."""
     names = {unit.name for unit in units}
     problems = [
         *(() if units else ("has no units",)),
@@ -42,7 +40,7 @@ def _channel_problems(channels: list[Channel], unit_names: set[str]) -> Iterable
     for channel in channels:
         for end in (channel.producer, channel.consumer):
             if end not in unit_names:
-                yield f"channel {channel.name}: no unit is called {end!r}"
+                yield f"channel {channel.name}: no unit is called {end!r}{did_you_mean(end, unit_names)}"
         if channel.depth is not None and channel.depth < 1:
             yield f"channel {channel.name}: depth must be at least 1 (got {channel.depth})"
         if channel.credit_latency_cycles < 1:
@@ -78,7 +76,7 @@ def _unit_problems(units: list[Unit], servers: set[str]) -> Iterable[str]:
             yield f"unit {unit.name}: its firing table depends on data; run the value pass first"
             continue
         if unit.server is not None and unit.server not in servers:
-            yield f"unit {unit.name}: no server is called {unit.server!r}"
+            yield f"unit {unit.name}: no server is called {unit.server!r}{did_you_mean(unit.server, servers)}"
         if unit.table.uses_server and unit.server is None:
             yield f"unit {unit.name}: requests bytes but names no server"
         if unit.table.uses_server and unit.issue != "reserve":
@@ -115,7 +113,7 @@ def _balance_problems(units: list[Unit], channels: list[Channel]) -> Iterable[st
 
 
 def lints_of(units: Iterable[Unit], channels: Iterable[Channel]) -> Iterable[str]:
-    """What a graph may do, but nobody builds: intervals of 0, and FIFOs too short for the full rate."""
+    """Lints of a graph: intervals of 0, and FIFOs too short for the full rate."""
     tables = {unit.name: unit.table for unit in units}
     for unit in units:
         if unit.table and any(kind.ii == 0 for kind in unit.table.kinds):

@@ -15,12 +15,11 @@ import numpy.typing as npt
 
 from simulator.errors import GraphError, ValueCheckError
 from simulator.firing import Block, FiringTable, IntArray, Segment
-from simulator.graph import Issue, Unit
-from simulator.values import TokenBlock, UnitFunction, UnitStep
+from simulator.tokens import FloatArray, TokenBlock, UnitFunction, UnitStep
+from simulator.units import Issue, Unit
 
-Array = npt.NDArray[np.float64]
-Elementwise = Callable[..., Array]
-Reduction = Callable[..., Array]
+Elementwise = Callable[..., FloatArray]
+Reduction = Callable[..., FloatArray]
 
 
 @dataclass(frozen=True)
@@ -449,7 +448,7 @@ def checker(
 
 def select(
     name: str,
-    predicate: Callable[[Array], npt.NDArray[np.bool_]],
+    predicate: Callable[[FloatArray], npt.NDArray[np.bool_]],
     *,
     latency_cycles: int = 1,
     ii_cycles: int = 1,
@@ -472,7 +471,7 @@ def select(
     return Unit(name, "select", None, step, inputs=1, outputs=2)
 
 
-def _packed(values: Array, keep: npt.NDArray[np.bool_]) -> TokenBlock:
+def _packed(values: FloatArray, keep: npt.NDArray[np.bool_]) -> TokenBlock:
     """Move the kept tokens of every iteration to its front."""
     order = np.argsort(~keep, axis=1, kind="stable")
     lengths = keep.sum(axis=1).astype(np.int64)

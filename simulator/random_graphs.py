@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.firing import Block, FiringTable, Segment
-from simulator.graph import AnyServer, Graph, Issue, Unit
+from simulator.graph import Graph
 from simulator.servers.contract import ARBITRATIONS, Server
+from simulator.units import AnyServer, Issue, Unit
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
-"""What a run found out: cycles, stalls by cause, FIFO occupancy, deadlocks; every number with its meaning."""
+"""Results of a run: cycles, stalls by cause, FIFO occupancy, deadlocks; every number with its meaning."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from html import escape
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import AccountingError, SimulatorError
+from simulator.errors import AccountingError, SimulatorError, did_you_mean
 from simulator.firing import IntArray
 from simulator.servers.dram.tier import DramCounters
 
@@ -19,15 +18,13 @@ Entry = TypeVar("Entry")
 
 def _named(what: str, name: str, entries: dict[str, Entry]) -> Entry:
     if name not in entries:
-        close = get_close_matches(name, entries, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(entries)}"
-        raise SimulatorError(f"no {what} is called {name!r}{hint}")
+        raise SimulatorError(f"no {what} is called {name!r}{did_you_mean(name, entries)}")
     return entries[name]
 
 
 @dataclass(frozen=True)
 class UnitResult:
-    """Where the cycles of one unit went: ``busy + sum(stalled) + idle`` is the total of the run.
+    """Cycles of one unit: ``busy + sum(stalled) + idle`` is the total of the run.
 
     Attributes
     ----------
@@ -69,7 +66,7 @@ class UnitResult:
 
 @dataclass(frozen=True)
 class ChannelResult:
-    """What a FIFO saw.
+    """Traffic of one FIFO.
 
     Attributes
     ----------
@@ -101,7 +98,7 @@ class ChannelResult:
 
 @dataclass(frozen=True)
 class ServerResult:
-    """What a server did: grants, cycles in which a port was occupied, bytes moved.
+    """Work of a server: grants, cycles in which a port was occupied, bytes moved.
 
     Attributes
     ----------
@@ -205,7 +202,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What steady-state skipping left out, exactly.
+    """Exact account of what steady-state skipping left out.
 
     Attributes
     ----------

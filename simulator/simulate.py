@@ -13,7 +13,7 @@ from simulator.engines.compiled.machine import cause_names
 from simulator.engines.fingerprint import digest as schedule_digest
 from simulator.engines.outcome import Outcome
 from simulator.engines.reference.engine import run_reference
-from simulator.errors import SimulatorError
+from simulator.errors import SimulatorError, did_you_mean
 from simulator.explain.deadlock import explain_deadlock, wait_of
 from simulator.graph import FrozenGraph, Graph
 from simulator.result import ChannelResult, Deadlock, Result, ServerResult, UnitResult
@@ -62,7 +62,7 @@ def simulate(
         For an unknown engine.
     """
     if engine not in ENGINES:
-        raise SimulatorError(f"no engine is called {engine!r}; there are {', '.join(ENGINES)}")
+        raise SimulatorError(f"no engine is called {engine!r}{did_you_mean(engine, ENGINES)}")
     outputs: dict[str, npt.NDArray[np.float64]] = {}
     if isinstance(graph, Graph):
         recorded = any(unit.table is None for unit in graph.units)

@@ -1,8 +1,9 @@
-"""The value pass: what the tokens are, computed without a clock.
+"""The value pass: values of all tokens, computed without a clock.
 
 Values never depend on time (Kahn), so they are computed once per algorithm and workload, vectorised, and reused by
 every hardware point. Tokens of a channel are handled iteration by iteration (in attention graphs: row by row) as a
-:class:`TokenBlock`; a unit's function maps the token blocks of its inputs for some iterations to those of its outputs.
+:class:`~simulator.tokens.TokenBlock`; a unit's function maps the token blocks of its inputs for some iterations to
+those of its outputs.
 Iterations are independent of each other: state that a unit carries lives within one iteration.
 
 A unit whose timing depends on data has no firing table; its function returns one along with its tokens.
@@ -10,76 +11,26 @@ A unit whose timing depends on data has no firing table; its function returns on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.errors import GraphError, ValueCheckError
 from simulator.firing import FiringTable, IntArray, Segment, recorded
-from simulator.graph import Graph, Unit
+from simulator.graph import Graph
+from simulator.tokens import FloatArray, TokenBlock, UnitStep
+from simulator.units import Unit
 
-Array = npt.NDArray[np.float64]
 BLOCK_BYTES = 32 << 20
-
-
-@dataclass(frozen=True)
-class TokenBlock:
-    """Tokens of one channel over some iterations.
-
-    Attributes
-    ----------
-    values : array, shape ``(iterations, width, *token_shape)``
-        Tokens of each iteration, padded to the longest. May be a broadcast view.
-    lengths : int array, shape ``(iterations,)``, or None
-        Tokens per iteration; None when all rows are full.
-    """
-
-    values: Array
-    lengths: IntArray | None = None
-
-    def valid(self) -> npt.NDArray[np.bool_]:
-        """Mask of real tokens, shape ``(iterations, width)``."""
-        rows, width = self.values.shape[:2]
-        if self.lengths is None:
-            return np.ones((rows, width), dtype=np.bool_)
-        return np.arange(width)[None, :] < self.lengths[:, None]
-
-    def counts(self) -> IntArray:
-        """Tokens per iteration, shape ``(iterations,)``."""
-        if self.lengths is not None:
-            return self.lengths
-        return np.full(self.values.shape[0], self.values.shape[1], dtype=np.int64)
-
-    def stream(self) -> Array:
-        """All tokens in order, shape ``(tokens, *token_shape)``."""
-        if self.lengths is None:
-            return self.values.reshape(-1, *self.values.shape[2:])
-        return np.asarray(self.values[self.valid()])
-
-    def with_values(self, values: Array) -> TokenBlock:
-        """Other values for the same tokens."""
-        return TokenBlock(values, self.lengths)
-
-
-@dataclass(frozen=True)
-class UnitStep:
-    """What a unit's function returns: output tokens, and for a data-dependent unit the firings it took."""
-
-    outputs: tuple[TokenBlock, ...]
-    firings: tuple[Segment, ...] | None = None
-
-
-UnitFunction = Callable[[tuple[TokenBlock, ...], range], UnitStep]
 
 
 @dataclass(frozen=True)
 class ValuePass:
     """Tokens that reached the sinks, shape ``(tokens, *token_shape)`` each, and the recorded tables by unit."""
 
-    outputs: dict[str, Array]
+    outputs: dict[str, FloatArray]
     tables: dict[str, FiringTable]
 
 
@@ -96,7 +47,7 @@ def evaluate(graph: Graph) -> ValuePass:
     if missing:
         raise GraphError([f"unit {name}: has no function, so its tokens have no values" for name in missing])
     rows = max((unit.table.iterations for unit in order if unit.table is not None), default=1)
-    collected: dict[str, list[Array]] = {unit.name: [] for unit in order if unit.outputs == 0}
+    collected: dict[str, list[FloatArray]] = {unit.name: [] for unit in order if unit.outputs == 0}
     firings: dict[str, list[Segment]] = {unit.name: [] for unit in order if unit.table is None}
     promised = {
         unit.name: [unit.table.tokens_per_iteration(port, made=True) for port in range(unit.outputs)]

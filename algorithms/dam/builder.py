@@ -25,7 +25,7 @@ from hwmodels.reading.errors import InputError, Problem
 from simulator import Block, FiringTable, Graph, GraphError, Segment, TokenBlock, Unit, UnitStep, operators
 from simulator.graph import Issue
 from simulator.operators import Span
-from simulator.values import UnitFunction
+from simulator.tokens import UnitFunction
 
 SHORT = -1
 """Depth of a FIFO that is as deep as all others: `short_depth`."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 
-from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier
+from hwmodels.tiers.base import ServedTier
+from hwmodels.tiers.dram import DramTier
 from simulator.servers.dram.parameters import (
     AddressField,
     Controller,
@@ -14,9 +14,7 @@ from simulator.servers.dram.parameters import (
     Timing,
 )
 from simulator.servers.dram.tier import DramCounters
-from simulator.servers.flash import FlashServer
-from simulator.servers.link import LinkServer
-from simulator.servers.sram import SramServer
+from simulator.servers.mechanisms import MECHANISMS, Mechanism
 
 
 def dram_description(tier: DramTier) -> DramDescription:
@@ -52,49 +50,15 @@ def dram_description(tier: DramTier) -> DramDescription:
     )
 
 
-def sram_server(tier: SramTier) -> SramServer:
-    """One macro of the SRAM tier, in cycles of the tier's own clock."""
-    return SramServer(
-        capacity_bytes=tier.capacity_each_bytes,
-        banks=tier.banks,
-        ports=tier.ports,
-        width_bytes=tier.width_bytes,
-        lanes=tier.lanes,
-        # the data of a word is there in its last cycle
-        latency_cycles=tier.latency_cycles - 1,
-        buffers=tier.buffers,
-    )
+def mechanism_of(tier: ServedTier, clock_hz: float) -> Mechanism:
+    """Mechanism of the tier's kind, in cycles of ``clock_hz`` or of the tier's own clock.
 
-
-def link_server(tier: LinkTier, clock_hz: float) -> LinkServer:
-    """Server of all links of the tier as one, in cycles of `clock_hz`: a chunk is spread over them."""
-    return LinkServer(
-        chunk_bytes=tier.chunk_bytes * tier.count,
-        chunk_cycles=Fraction(tier.chunk_s * clock_hz),
-        latency_cycles=Fraction(tier.latency_s * clock_hz),
-        outstanding=tier.outstanding,
-        duplex=tier.duplex,
-    )
-
-
-def flash_server(tier: FlashTier, clock_hz: float) -> FlashServer:
-    """Server of all drives of the tier as one, in cycles of `clock_hz`: pages are spread over their planes."""
-
-    def cycles(seconds: float) -> Fraction:
-        return Fraction(seconds * clock_hz)
-
-    return FlashServer(
-        page_bytes=tier.page_bytes,
-        sector_bytes=tier.sector_bytes,
-        planes=tier.planes * tier.count,
-        queue_depth=tier.queue_depth * tier.count,
-        read_cycles=cycles(tier.read_s),
-        program_cycles=cycles(tier.program_s),
-        sector_read_cycles=cycles(tier.sector_bytes / (tier.read_bytes_each_per_second * tier.count)),
-        sector_write_cycles=cycles(tier.sector_bytes / (tier.write_bytes_each_per_second * tier.count)),
-        command_cycles=cycles(1 / (tier.commands_each_per_second * tier.count)),
-        latency_cycles=cycles(tier.latency_s),
-    )
+    Raises
+    ------
+    simulator.errors.GraphError
+        If no mechanism is called as the kind.
+    """
+    return MECHANISMS.get(tier.kind).type(**tier.served(tier.own_clock_hz or clock_hz))
 
 
 def dram_energy_j(tier: DramTier, counters: DramCounters) -> dict[str, float]:

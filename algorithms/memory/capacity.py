@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from algorithms.workload.shape import DTYPE_BYTES
-from hwmodels.tiers.tier import SramTier, Tier
+from hwmodels.tiers.base import Tier
 from simulator.errors import CapacityError
-
-_DEVICES = {"dram": "devices", "sram": "macros", "link": "devices", "flash": "drives"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,7 @@ class Capacity:
     @classmethod
     def of_tier(cls, tier: Tier) -> Capacity:
         """The capacity of a whole tier."""
-        buffers = tier.buffers if isinstance(tier, SramTier) else 1
-        return cls(tier.name, tier.capacity_bytes, tier.count, _DEVICES[tier.kind], buffers)
+        return cls(tier.name, tier.capacity_bytes, tier.count, tier.device_word, tier.working_sets)
 
     @property
     def usable_bytes(self) -> float:

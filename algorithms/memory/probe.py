@@ -16,9 +16,10 @@ from algorithms.workload.changes import changed
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.standard import DramMapping
+from hwmodels.tiers.base import ServedTier
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.dram_analytic import ERROR_REMARK, DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier
 from simulator.servers.dram.mapping import channels_of
 from simulator.servers.dram.tier import Requests, run_dram
 
@@ -53,7 +54,7 @@ def probe(parameters: ProbeParameters) -> TierReport:
         Settings beyond the limits of the DRAM kernels.
     """
     loaded = load_tier(parameters.tier, parameters.count or None)
-    if not isinstance(loaded, DramTier):
+    if isinstance(loaded, ServedTier):
         _refuse_what_needs_banks(loaded.kind, parameters)
         return probe_requests(loaded, parameters)
     tier = probed_tier(parameters)

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algorithms.memory.binding import flash_server, link_server, sram_server
+from algorithms.memory.binding import mechanism_of
 from algorithms.memory.patterns import AddressSpace, make_stream
 from algorithms.memory.probe_parameters import GENERATORS, ProbeParameters
 from algorithms.memory.tier_report import Cause, TierReport
-from hwmodels.tiers.tier import FlashTier, LinkTier, SramTier
+from hwmodels.tiers.base import ServedTier
 from simulator.firing import IntArray
-from simulator.servers.flash import flash_service
 from simulator.servers.kernel import Kernel
-from simulator.servers.link import link_service
-from simulator.servers.sram import sram_service
+from simulator.servers.mechanisms import Mechanism, kind_of
 
 FINE_CLOCK_HZ = 1e12
 """Clock of links and drives in a probe, fine enough for picoseconds."""
@@ -26,52 +24,33 @@ _SINGLE = ("random", "stride")
 
 @dataclass(frozen=True)
 class _Served:
-    """How a tier serves.
+    """Mechanism of a tier, its service function, and the clock it is timed with."""
 
-    Its service function with parameters and state, its clock, the smallest unit of addresses, what the interface
-    moves at once (`slot_bytes`) and how long that takes, and how many of the tier's devices this stands for.
-    """
-
+    mechanism: Mechanism
     service: Kernel
-    parameters: IntArray
-    state_words: int
     clock_hz: float
-    unit_bytes: int
-    slot_bytes: int
-    slot_s: float
-    simulated: int
+
+    @classmethod
+    def of(cls, tier: ServedTier) -> _Served:
+        """The mechanism of a tier, with the tier's clock or a fine one."""
+        mechanism = mechanism_of(tier, FINE_CLOCK_HZ)
+        return cls(mechanism, kind_of(mechanism).service, tier.own_clock_hz or FINE_CLOCK_HZ)
 
 
-def _served(tier: SramTier | FlashTier | LinkTier, reads: bool) -> _Served:
-    if isinstance(tier, SramTier):
-        macro, hertz = sram_server(tier), tier.clock_hz
-        slot = tier.lanes * tier.width_bytes
-        words = macro.state_words
-        return _Served(sram_service, macro.parameters(), words, hertz, tier.width_bytes, slot, 1 / hertz, 1)
-    if isinstance(tier, FlashTier):
-        drive, unit = flash_server(tier, FINE_CLOCK_HZ), tier.sector_bytes
-        rate = tier.count * (tier.read_bytes_each_per_second if reads else tier.write_bytes_each_per_second)
-        vectors = drive.parameters(), drive.state_words
-        return _Served(flash_service, *vectors, FINE_CLOCK_HZ, unit, unit, unit / rate, tier.count)
-    link, chunk = link_server(tier, FINE_CLOCK_HZ), tier.chunk_bytes * tier.count
-    vectors = link.parameters(), link.state_words
-    return _Served(link_service, *vectors, FINE_CLOCK_HZ, chunk, chunk, tier.chunk_s, tier.count)
-
-
-def probe_requests(tier: SramTier | FlashTier | LinkTier, parameters: ProbeParameters) -> TierReport:
+def probe_requests(tier: ServedTier, parameters: ProbeParameters) -> TierReport:
     """Send reads (or writes) to the tier one after the other, each as soon as the interface takes it.
 
     What is lost is told apart into ``source`` (nothing was asked), ``overhead`` (protocol, and the rest of the last
     chunk, sector or word of a request) and ``queue`` (requests under way, planes or banks were all taken).
     """
-    served = _served(tier, parameters.read_fraction > 0)
-    peak = tier.peak_bytes_per_second * served.simulated / tier.count
+    served = _Served.of(tier)
+    peak = tier.peak_bytes_per_second * tier.simulated_devices / tier.count
     address, size, arrival = _requests(tier, parameters, served, peak)
     start, done, idle = _serve_all(served, address, size, arrival, int(parameters.read_fraction == 0))
     seconds = (float(done.max()) + 1) / served.clock_hz
-    slots = (address % served.slot_bytes + size + served.slot_bytes - 1) // served.slot_bytes
+    slots = (address % tier.slot_bytes + size + tier.slot_bytes - 1) // tier.slot_bytes
     useful = float(size.sum()) / peak / seconds
-    occupied = float(slots.sum()) * served.slot_s / seconds
+    occupied = float(slots.sum()) * tier.slot_s(reads=parameters.read_fraction > 0) / seconds
     lost: dict[Cause, float] = {
         "source": idle / served.clock_hz / seconds,
         "overhead": max(0.0, min(occupied, 1.0) - useful),
@@ -90,19 +69,19 @@ def probe_requests(tier: SramTier | FlashTier | LinkTier, parameters: ProbeParam
         None,
         float(latency.mean()),
         float(np.percentile(latency, 99, method="higher")),
-        served.simulated,
+        tier.simulated_devices,
         tier.count,
     )
 
 
 def _requests(
-    tier: SramTier | FlashTier | LinkTier, parameters: ProbeParameters, served: _Served, peak: float
+    tier: ServedTier, parameters: ProbeParameters, served: _Served, peak: float
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Address, size and arrival cycle of every request: single units, or runs."""
-    unit = served.unit_bytes
+    unit = tier.address_unit_bytes
     run = unit if parameters.pattern in _SINGLE else parameters.run_bytes
     units = max(1, run // unit)
-    capacity = (tier.capacity_bytes or LINK_SPACE_BYTES) * served.simulated // tier.count
+    capacity = (tier.capacity_bytes or LINK_SPACE_BYTES) * tier.simulated_devices // tier.count
     space = AddressSpace(unit, capacity, (("column", capacity // unit),), 1e9 / served.clock_hz)
     settings = {"seed": parameters.seed, "block": max(unit, run), "stride": parameters.stride_bytes}
     settings |= {"k": parameters.streams, "chunk": max(unit, run)}
@@ -119,12 +98,13 @@ def _serve_all(
     served: _Served, address: IntArray, size: IntArray, arrival: IntArray, is_write: int
 ) -> tuple[IntArray, IntArray, int]:
     """Start and last cycle of every request, and the cycles in which the interface waited for one to arrive."""
-    state = np.zeros(served.state_words, dtype=np.int64)
+    state = np.zeros(served.mechanism.state_words, dtype=np.int64)
     start, done = np.empty_like(address), np.empty_like(address)
+    parameters = served.mechanism.parameters()
     free, idle = 0, 0
     for index in range(address.size):
         begin = max(free, int(arrival[index]))
         idle += begin - free
         start[index] = begin
-        free, done[index] = served.service(served.parameters, state, begin, address[index], size[index], is_write)
+        free, done[index] = served.service(parameters, state, begin, address[index], size[index], is_write)
     return start, done, idle

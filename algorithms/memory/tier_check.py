@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algorithms.memory.binding import dram_description, flash_server, link_server, sram_server
-from hwmodels.tiers.tier import DramTier, FlashTier, LinkTier, SramTier, Tier
-from simulator.firing import IntArray
+from algorithms.memory.binding import dram_description, mechanism_of
+from hwmodels.tiers.base import ServedTier, Tier
+from hwmodels.tiers.dram import DramTier
 from simulator.servers.dram.tier import Requests, run_dram
-from simulator.servers.flash import flash_service
-from simulator.servers.kernel import Kernel
-from simulator.servers.link import link_service
-from simulator.servers.sram import sram_service
+from simulator.servers.mechanisms import kind_of
 
 CHECK_CLOCK_HZ = 1e12
 """Clock of links and drives in the check, fine enough for picoseconds."""
@@ -41,7 +38,13 @@ class LatencyCheck:
 
 
 def check_unloaded_read(tier: Tier) -> LatencyCheck:
-    """Read one transaction, word, chunk or sector of `tier`, idle and with all banks closed."""
+    """Read one transaction, word, chunk or sector of `tier`, idle and with all banks closed.
+
+    Raises
+    ------
+    TypeError
+        A tier that is neither DRAM nor served in turn.
+    """
     if isinstance(tier, DramTier):
         description = dram_description(tier)
         run = run_dram(
@@ -49,17 +52,10 @@ def check_unloaded_read(tier: Tier) -> LatencyCheck:
         )
         step = tier.standard.tick_s
         return LatencyCheck(tier.read_latency_s, float(run.done_clock[0] - run.accept_clock[0]) * step, step)
-    if isinstance(tier, SramTier):
-        return _check(
-            tier, 1 / tier.clock_hz, sram_server(tier).parameters(), sram_server(tier).state_words, sram_service
-        )
-    server = link_server(tier, CHECK_CLOCK_HZ) if isinstance(tier, LinkTier) else flash_server(tier, CHECK_CLOCK_HZ)
-    service = link_service if isinstance(tier, LinkTier) else flash_service
-    return _check(tier, 1 / CHECK_CLOCK_HZ, server.parameters(), server.state_words, service)
-
-
-def _check(
-    tier: SramTier | LinkTier | FlashTier, step_s: float, parameters: IntArray, state_words: int, service: Kernel
-) -> LatencyCheck:
-    _, done = service(parameters, np.zeros(state_words, dtype=np.int64), 0, 0, 1, 0)
-    return LatencyCheck(tier.read_latency_s, (int(done) + 1) * step_s, step_s)
+    if not isinstance(tier, ServedTier):
+        raise TypeError(f"{tier.name} is a tier of kind {tier.kind}, which nothing simulates")
+    step = 1 / (tier.own_clock_hz or CHECK_CLOCK_HZ)
+    mechanism = mechanism_of(tier, CHECK_CLOCK_HZ)
+    service, state = kind_of(mechanism).service, np.zeros(mechanism.state_words, dtype=np.int64)
+    _, done = service(mechanism.parameters(), state, 0, 0, 1, 0)
+    return LatencyCheck(tier.read_latency_s, (int(done) + 1) * step, step)

@@ -16,8 +16,8 @@ from algorithms.memory.capacity import Capacity, check_fits
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier
 from simulator import DramServer, Graph, Unit, simulate
 from simulator.firing import Block, FiringTable, Segment, uniform
 

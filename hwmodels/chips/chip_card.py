@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from hwmodels.chips.chip import Accelerator, Number
+from hwmodels.chips.base import Chip
 from hwmodels.chips.chip_changes import unit_of
+from hwmodels.chips.parts import Number
 from hwmodels.reading.cards import html_table
 from hwmodels.reading.quantity import format_quantity
 
 UNCITED = "not published"
 
 
-def field_rows(chip: Accelerator) -> list[tuple[str, Number | str | None, str | None, str]]:
+def field_rows(chip: Chip) -> list[tuple[str, Number | str | None, str | None, str]]:
     """(path, value, unit, source) of every field; what nobody published is None and says so."""
     sources = chip.sources()
     rows: list[tuple[str, Number | str | None, str | None, str]] = []
@@ -29,7 +30,7 @@ def _is_optional(path: str) -> bool:
     return path.startswith("energy.") or path.endswith((".preset", ".sustained_fraction", "j_per_bit"))
 
 
-def derived(chip: Accelerator) -> dict[str, tuple[float, str]]:
+def derived(chip: Chip) -> dict[str, tuple[float, str]]:
     """Peaks, ridge points and rates with their units."""
     found: dict[str, tuple[float, str]] = {}
     for name in chip.core.matrix_flops_per_cycle:
@@ -61,7 +62,7 @@ def value_text(value: Number | str | None, unit: str | None, digits: int = 6) ->
         return f"{shown} {unit}" if unit else shown
 
 
-def card(chip: Accelerator) -> str:
+def card(chip: Chip) -> str:
     """The chip as an HTML table."""
     rows = [
         (path, value_text(value, unit), source)

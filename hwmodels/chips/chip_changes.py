@@ -1,19 +1,21 @@
-"""Field overrides by path: what `Accelerator.with_` does."""
+"""Field overrides by path, for `Accelerator.with_`."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
+import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from hwmodels.chips.chip import OVERRIDDEN, Accelerator, GivenEnergy, Link, Number, Resources, SharedTier
+from hwmodels.chips.base import Chip
 from hwmodels.chips.compute import FORMAT_BITS, Core, Rates
+from hwmodels.chips.parts import OVERRIDDEN, GivenEnergy, Link, Number, Resources, SharedTier
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
-from hwmodels.reading.quantity import parse_quantity
+from hwmodels.reading.values import read_value
 
-T = TypeVar("T", Accelerator, Core, SharedTier, Link, Resources, GivenEnergy)
+C = TypeVar("C", bound=Chip)
+Part = TypeVar("Part", bound=Chip | Core | SharedTier | Link | Resources | GivenEnergy)
 
 _UNIT_OF_SUFFIX = {
     "_hz": "Hz",
@@ -29,6 +31,8 @@ _UNIT_OF_SUFFIX = {
 _FIXED = ("name", "citations", "changes", "tiers", "links", "core", "resources", "energy")
 
 
+ABSENT = "none"
+"""Text that takes a field's value away."""
 ARRAY = "core.array"
 """Stands for the size of the matrix array, ``"64x32"``: columns by depth, with the rates that follow."""
 
@@ -44,7 +48,7 @@ def unit_of(path: str) -> str | None:
     return next((unit for suffix, unit in _UNIT_OF_SUFFIX.items() if field.endswith(suffix)), None)
 
 
-def changed(chip: Accelerator, overrides: Mapping[str, Number | str | None]) -> Accelerator:
+def changed(chip: C, overrides: Mapping[str, Number | str | None]) -> C:
     """`chip` with the fields at the paths of `overrides` replaced.
 
     Raises
@@ -76,7 +80,7 @@ def changed(chip: Accelerator, overrides: Mapping[str, Number | str | None]) -> 
     return dataclasses.replace(result, citations=(*kept, *cited), changes=tuple(written.items()))
 
 
-def _array_fields(chip: Accelerator, given: Number | str) -> dict[str, Number | str | None]:
+def _array_fields(chip: Chip, given: Number | str) -> dict[str, Number | str | None]:
     """Columns, depth and rates of an array of another size; formats that run on the vector lanes keep their rate."""
     match = re.fullmatch(r"\s*([1-9]\d{0,5})\s*[x×]\s*([1-9]\d{0,5})\s*", str(given))
     if match is None:
@@ -100,7 +104,7 @@ def _canonical(path: str) -> str:
     return path
 
 
-def _replaced(chip: Accelerator, path: str, given: Number | str | None) -> Accelerator:
+def _replaced(chip: C, path: str, given: Number | str | None) -> C:
     section, _, rest = path.rpartition(".") if path.count(".") < 2 else path.partition(".")
     if not section:
         return _with_field(chip, chip, path, path, given)
@@ -121,7 +125,7 @@ def _replaced(chip: Accelerator, path: str, given: Number | str | None) -> Accel
     raise _unknown(chip, path)
 
 
-def _unknown(chip: Accelerator, path: str) -> InputError:
+def _unknown(chip: Chip, path: str) -> InputError:
     """The nearest path is looked for in the same section first: ``hbm.latency`` means one of ``hbm``."""
     section, dot, _ = path.partition(".")
     known = [field for field in chip.values() if field not in _FIXED]
@@ -133,51 +137,17 @@ def _fixed(name: str) -> InputError:
     return InputError(Problem(f"{name!r} cannot be set: write a chip file that starts from a preset with 'base:'"))
 
 
-def _with_field(chip: Accelerator, part: T, whole: str, path: str, given: Number | str | None) -> T:
+def _with_field(chip: Chip, part: Part, whole: str, path: str, given: Number | str | None) -> Part:
     """`part` with one field set; a path into `Rates` may name a format that was not there."""
     name, _, operand_format = path.partition(".")
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(part)}
-    kind = kinds.get(name)
+    kind = typing.get_type_hints(type(part)).get(name)
     if kind is not None and name in _FIXED:
         raise _fixed(name)
-    if kind is None or (kind == "Rates") != bool(operand_format):
+    if kind is None or (kind is Rates) != bool(operand_format):
         raise _unknown(chip, whole)
-    if kind != "Rates":
-        field: dict[str, Any] = {name: _read(name, kind, given)}
-        return dataclasses.replace(part, **field)
-    rates = getattr(part, name)
-    value = _read(path, "float", given)
-    if not isinstance(value, float):
-        raise InputError(Problem(f"must be a number (got {given!r})"))
-    field = {name: Rates.of({**rates, operand_format: value})}
+    if kind is not Rates:
+        field: dict[str, Any] = {name: read_value(given, kind, unit_of(name), absent=ABSENT)}
+    else:
+        rates = getattr(part, name)
+        field = {name: Rates.of({**rates, operand_format: read_value(given, float, unit_of(path), absent=ABSENT)})}
     return dataclasses.replace(part, **field)
-
-
-def _read(name: str, kind: str, given: Number | str | None) -> Number | str | None:
-    """The value as the field wants it: whole numbers, quantities with units, texts, or nothing."""
-    if given is None or given == "none":
-        if "None" in kind:
-            return None
-        raise InputError(Problem("must have a value (got nothing)"))
-    if "str" in kind or "Kind" in kind or "Level" in kind:
-        return str(given)
-    try:
-        unit = unit_of(name)
-        value = parse_quantity(given, unit) if unit else _plain(given)
-    except ValueError as error:
-        raise InputError(Problem(str(error))) from None
-    if not kind.startswith("int"):
-        return value
-    if value != int(value):
-        raise InputError(Problem(f"must be a whole number (got {given})"))
-    return int(value)
-
-
-def _plain(given: Number | str) -> float:
-    try:
-        value = math.nan if isinstance(given, bool) else float(given)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"must be a number (got {given!r})")
-    return value

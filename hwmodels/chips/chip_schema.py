@@ -9,7 +9,7 @@ _PLAIN: dict[str, object] = {"type": ["number", "string"]}
 
 
 def accelerator_schema() -> dict[str, object]:
-    """What a chip file may hold: the schema of the models, widened by what is read beside them.
+    """Schema of a chip file: that of the models, widened by what is read beside them.
 
     Numbers may be texts with units and stand without a source, and a file that names a `base` may leave out anything.
     """

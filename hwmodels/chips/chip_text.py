@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from hwmodels.chips.chip import Accelerator, ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
+from hwmodels.chips.chip import Accelerator
 from hwmodels.chips.compute import Core, Rates
+from hwmodels.chips.parts import ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
 from hwmodels.costs.energy_tables import technology_names
 from hwmodels.reading.bibliography import source_text
 from hwmodels.reading.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited

@@ -68,7 +68,7 @@ class Rates(Mapping[str, float]):
 
 @dataclass(frozen=True)
 class Core:
-    """What one core does per cycle and holds. A GPU's core is its SM or CU; a TPU's its TensorCore.
+    """Rates and memories of one core. A GPU's core is its SM or CU; a TPU's its TensorCore.
 
     Parameters
     ----------

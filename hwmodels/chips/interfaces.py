@@ -1,4 +1,4 @@
-"""What memory outside of a chip costs it: silicon of PHYs and controllers, and power while nothing moves.
+"""Interfaces to memory outside of a chip: silicon of PHYs and controllers, and power while nothing moves.
 
 Interfaces come in whole units, the stacks, channels or devices of ``memory_interfaces.yaml``. A chip has as many as its
 bandwidth takes at the rate of the technology, rounded up: half a PHY cannot be built, so that a bandwidth between two
@@ -25,6 +25,8 @@ from hwmodels.reading.bibliography import references, source_text
 from hwmodels.reading.cited import Cited
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.quantity import Bytes, BytesPerSecond, SquareMillimetres, Watts, format_quantity
+from hwmodels.tiers.dram import DramTier
+from hwmodels.tiers.text import load_tier
 
 FILE = "memory_interfaces.yaml"
 BITS = 8
@@ -56,7 +58,7 @@ class InterfaceText(BaseModel):
 
     @property
     def bytes_per_second(self) -> float:
-        """All pins of a unit at the rate of the technology."""
+        """Rate of all pins of a unit at the technology's rate per pin."""
         return self.width.value * BITS * self.pin_rate.value
 
     @property
@@ -216,10 +218,6 @@ def _sources(tier: SharedTier, text: InterfaceText, known: Mapping[str, str]) ->
 
 @cache
 def _tier_idle_w(name: str) -> float:
-    # reading a chip does without the models of tiers
-    from hwmodels.tiers.text import load_tier
-    from hwmodels.tiers.tier import DramTier
-
     tier = load_tier(name)
     if not isinstance(tier, DramTier):
         raise TypeError(f"{FILE}: {name} is no DRAM")

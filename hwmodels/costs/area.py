@@ -111,7 +111,7 @@ def _changes_the_die(chip: Accelerator) -> bool:
 
 
 def _own_factor(chip: Accelerator) -> float:
-    """What `die_factor` is, of the preset alone that was changed; of its family where the chip is a user's own."""
+    """Die over components, of the preset alone that was changed; of its family where the chip is a user's own."""
     if chip.name not in accelerator_names():
         return die_factor(chip.kind == "gpu")
     preset = load_accelerator(chip.name)

@@ -217,7 +217,7 @@ def _scaled(chip: Accelerator) -> str:
 
 
 def _fabric_factor(chip: Accelerator) -> float:
-    """How much more an operation costs in programmable logic."""
+    """Factor by which an operation costs more in programmable logic."""
     return energy_tables().fpga_dynamic_factor.value if chip.kind == "fpga" else 1.0
 
 

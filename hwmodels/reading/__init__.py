@@ -1,1 +1,1 @@
-"""How cited documents and quantities are read, and how faults in them are told."""
+"""Readers of cited documents and quantities, and the wording of faults in them."""

@@ -39,7 +39,7 @@ def references() -> dict[str, str]:
 
 
 def source_text(value: Cited[Any], known: Mapping[str, str]) -> str:
-    """Where a number comes from in one line, short names of sources written out as in `known`."""
+    """Source of a number in one line, short names of sources written out as in `known`."""
     parts = [known.get(value.source, value.source), value.note or ""]
     text = "; ".join(part for part in parts if part)
     return f"assumption: {text}" if value.assumption else text

@@ -1,4 +1,7 @@
-"""Small HTML tables for notebooks."""
+"""Small HTML tables for notebooks.
+
+`simulator.cards` draws its own: the two packages know nothing of each other.
+"""
 
 from __future__ import annotations
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
-
-if TYPE_CHECKING:
-    from hwmodels.reading.documents import Document, FieldPath
+from hwmodels.reading.places import FieldPath, Placed
 
 _LONGEST_SHOWN = 60
 _PLAINLY = {
@@ -33,7 +30,7 @@ _PLAINLY = {
 
 
 def problems_of(
-    error: ValidationError, model: type[BaseModel] | None, document: Document, below: FieldPath = ()
+    error: ValidationError, model: type[BaseModel] | None, document: Placed, below: FieldPath = ()
 ) -> list[Problem]:
     """One problem per place that `error` complains about.
 
@@ -71,8 +68,8 @@ def complaint_about(error: ValidationError, given: object) -> tuple[str, str | N
     return ", or ".join(message for message, _ in found), hints[0] if hints else None
 
 
-def document_path(detail: ErrorDetails, document: Document) -> FieldPath:
-    """Where in the document: pydantic's location without the union members it passes through."""
+def document_path(detail: ErrorDetails, document: Placed) -> FieldPath:
+    """Path in the document: pydantic's location without the union members it passes through."""
     path: FieldPath = ()
     for part in detail["loc"]:
         if (*path, part) in document.lines:
@@ -109,7 +106,7 @@ def _messages(detail: ErrorDetails, model: type[BaseModel] | None, given: object
     return [(f"{message} (got {_shown(given)})", hint)]
 
 
-def _as_written(detail: ErrorDetails, path: FieldPath, document: Document) -> object:
+def _as_written(detail: ErrorDetails, path: FieldPath, document: Placed) -> object:
     """The value complained about as the document has it: ``-1 B``, not the ``-1.0`` it was read to."""
     try:
         return document.at(path)

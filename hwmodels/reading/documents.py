@@ -8,8 +8,9 @@ are given their lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,72 +22,46 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from hwmodels.reading.complaints import document_path, problems_of
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.places import FieldPath, Placed, Scalar, Value, dotted
+
+__all__ = ["Document", "FieldPath", "Value", "dotted", "in_order", "read_document", "read_text"]
 
 M = TypeVar("M", bound=BaseModel)
-Scalar = str | int | float | bool | None
-Value = Scalar | list["Value"] | dict[str, "Value"]
-FieldPath = tuple[str | int, ...]
-
 LARGEST_FILE_BYTES = 1 << 20
 MOST_VALUES = 200_000
 DEEPEST_NESTING = 64
 _TAG = "tag:yaml.org,2002:"
 
 
-def dotted(path: FieldPath) -> str:
-    """``("tiers", 1, "capacity")`` as ``tiers[1].capacity``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
 @dataclass(frozen=True)
-class Document:
-    """A parsed document: plain values and the line of each.
+class Document(Placed):
+    """A parsed document, which can be read into models; `validate` reports the problems of its text, too."""
 
-    Parameters
-    ----------
-    name
-        What problems call it: the file name as given.
-    data
-        Plain values: mappings with text keys, lists, scalars.
-    lines
-        Line (from 1) of every key and list item, by path; the document itself is ``()``.
-    problems
-        What was wrong with the text already (duplicate keys, foreign tags); `validate` reports them too.
-    """
-
-    name: str
-    data: Value
-    lines: dict[FieldPath, int]
-    problems: tuple[Problem, ...] = ()
-
-    def problem(self, path: FieldPath, message: str, hint: str | None = None) -> Problem:
-        """A problem with the value at `path`, placed on its line (or on that of the nearest parent)."""
-        known = path
-        while known and known not in self.lines:
-            known = known[:-1]
-        return Problem(message, self.name, self.lines.get(known), dotted(path) or None, hint)
-
-    def at(self, path: FieldPath) -> Value:
-        """The value at `path`, as written.
+    def with_values(self, changes: Mapping[str, Value]) -> Document:
+        """The document with other values at dotted paths, on the lines of what they replace; text is read as YAML.
 
         Raises
         ------
-        LookupError
-            If the document has nothing there.
+        InputError
+            A path through something that is no mapping.
         """
-        value = self.data
-        for part in path:
-            match value, part:
-                case dict(), str():
-                    value = value[part]
-                case list(), int():
-                    value = value[part]
-                case _:
-                    raise LookupError(dotted(path))
-        return value
+        data = copy.deepcopy(self.data)
+        lines = dict(self.lines)
+        for dotted_path, given in changes.items():
+            path = tuple(dotted_path.split("."))
+            value = read_text(given, dotted_path).data if isinstance(given, str) and given.strip() else given
+            place: Value = data
+            for depth, part in enumerate(path[:-1]):
+                if isinstance(place, dict):
+                    place = place.setdefault(part, {})
+                    lines.setdefault(path[: depth + 1], 1)
+            if not isinstance(place, dict):
+                raise InputError(self.problem(path, "is no section that could be changed"))
+            place[path[-1]] = value
+            line = lines.get(path, lines.get(path[:-1], 1))
+            lines = {known: at for known, at in lines.items() if known[: len(path)] != path}
+            lines |= dict.fromkeys(_paths(value, path), line)
+        return replace(self, data=data, lines=lines)
 
     def validate(self, model: type[M]) -> M:
         """The document as a `model`.
@@ -122,6 +97,14 @@ class Document:
                     data = _without(data, path if path in self.lines else path[:-1])
                 if data == before:
                     return None, problems
+
+
+def _paths(value: Value, path: FieldPath) -> Iterator[FieldPath]:
+    """The path of a value and of everything in it."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, item in inside:
+        yield from _paths(item, (*path, part))
 
 
 def read_document(path: Path | str) -> Document:

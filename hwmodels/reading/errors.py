@@ -1,4 +1,4 @@
-"""How bad input is reported: one clear line per problem, all problems at once.
+"""Reports of bad input: one clear line per problem, all problems at once.
 
 Whatever reads text written by a person (YAML files, command lines, tensors) collects `Problem` values and
 raises one `InputError` that holds them all. The command line prints its lines and ends with exit code 2.

@@ -22,24 +22,28 @@ class Shipped:
     package, folder
         Where it lies.
     what
-        What its files describe, for messages.
+        Thing that a file describes, for messages.
+    more
+        Folders of other packages whose files are known by name as well.
     """
 
     package: str
     folder: str
     what: str
+    more: tuple[Path, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """Names of the files, sorted."""
-        found = (entry.name for entry in self._path().iterdir() if entry.name.endswith(SUFFIX))
-        return tuple(sorted(name.removesuffix(SUFFIX) for name in found))
+        found = (entry.name for folder in self._folders() for entry in folder.iterdir())
+        return tuple(sorted({name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX)}))
 
     def path(self, name: str) -> Traversable:
         """The file of ``name``."""
-        return self._path() / f"{name}{SUFFIX}"
+        files = [folder / f"{name}{SUFFIX}" for folder in self._folders()]
+        return next((file for file in files if file.is_file()), files[0])
 
     def text(self, name: str) -> str:
-        """What the file of ``name`` says."""
+        """Text of the file of ``name``."""
         return self.path(name).read_text(encoding="utf-8")
 
     def document(self, name: str) -> Document:
@@ -65,8 +69,8 @@ class Shipped:
             raise InputError(Problem(f"unknown {self.what} {name!r}", hint=did_you_mean(name, names) or hint))
         return name
 
-    def _path(self) -> Traversable:
-        return resources.files(self.package) / self.folder
+    def _folders(self) -> tuple[Traversable, ...]:
+        return (resources.files(self.package) / self.folder, *self.more)
 
 
 def is_path(name_or_path: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a standard makes sense; what is wrong is said with the section and field it concerns."""
+"""Checks of a standard; each complaint names the section and field it concerns."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def mapped_fields(
 
 
 def _coverage(name: Coordinate, covered: int, size: int, times: int) -> list[Complaint]:
-    """What is lost or repeated of one coordinate."""
+    """Values of one coordinate that are lost or repeated."""
     place = ("mapping", "order")
     if times > 1:
         repeated = (times - 1) * (size - 1).bit_length()

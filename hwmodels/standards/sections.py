@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def citation(value: Cited[Any], section_source: str = "") -> str:
-    """Where a value comes from, in one line."""
+    """Source of a value, in one line."""
     source = section_source or UNCITED if value.source == UNCITED else value.source
     text = "; ".join(part for part in (source, value.note or "") if part)
     return f"assumption: {text}" if value.assumption else text
@@ -71,7 +71,7 @@ _POSITIVE = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
 def section_of(value_type: type[DataclassInstance], *positive: str) -> type[Section]:
     """A section with the fields of `value_type`, each of which may be left out; `positive` ones must not be 0."""
     fields: dict[str, Any] = {}
-    for name, hint in get_type_hints(value_type).items():
+    for name, hint in get_type_hints(value_type, include_extras=True).items():
         kind = _POSITIVE if name in positive else _STRICT.get(hint, hint)
         cited = Cited.__class_getitem__(kind)
         fields[name] = (Annotated[cited | None, CITE_PLAIN], None)
@@ -104,12 +104,12 @@ class MappingText(Text):
     source: str = ""
 
     def mapping(self) -> DramMapping:
-        """As a plain value."""
+        """The mapping as a plain value."""
         return DramMapping(tuple(self.order), tuple(self.xor))
 
 
 class DramSections(Text):
-    """What both a standard and a tier on top of it may give."""
+    """Sections that both a standard and a tier on top of it may give."""
 
     clock: GivenPeriod | None = None
     organisation: OrganisationText | None = None

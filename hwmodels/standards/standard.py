@@ -1,15 +1,20 @@
-"""What a DRAM standard fixes: organisation, timings, command buses; and the controller it is usually driven by.
+"""DRAM standards: organisation, timings, command buses, and the controller that each is usually driven by.
 
-The types mirror what a service kernel needs but know nothing of it: `algorithms.memory.binding` joins the two.
+The types mirror what a service kernel needs (`simulator.servers.dram.devices`) but know nothing of it:
+`algorithms.memory.binding` joins the two.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-Policy = Literal["dramsim3", "ramulator2"]
+from pydantic import AfterValidator
+
+from hwmodels.standards.policies.policy import queue_policy
+
+QueuePolicyName = Annotated[str, AfterValidator(lambda name: queue_policy(name).name)]
 Refresh = Literal["none", "staggered", "together", "per_bank"]
 Page = Literal["open", "close"]
 Coordinate = Literal["channel", "rank", "sid", "group", "bank", "row", "column"]
@@ -193,12 +198,12 @@ class DramController:
     """Queueing, scheduling and refresh of a channel, and the front end that feeds it.
 
     The fields are those of `simulator.servers.dram.parameters.Controller` that are no matter of the standard: queue
-    `policy` and depths in transactions, write drain marks, row-hit cap (``dramsim3``) and row-hit protection
-    (``ramulator2``), page and refresh policy, transactions accepted per tick (`width`), transactions in flight
-    (`outstanding`, 0: no limit), and whether one in-order source feeds all channels.
+    `policy` and depths in transactions, write drain marks, row-hit cap and row-hit protection, page and refresh policy,
+    transactions accepted per tick (`width`), transactions in flight (`outstanding`, 0: no limit), and whether one
+    in-order source feeds all channels.
     """
 
-    policy: Policy
+    policy: QueuePolicyName
     read_depth: int = 32
     write_depth: int = 32
     bank_depth: int = 8
@@ -224,7 +229,7 @@ class MappedField:
 
 @dataclass(frozen=True)
 class DramMapping:
-    """How an address is spread over coordinates.
+    """Spread of an address over coordinates.
 
     Parameters
     ----------

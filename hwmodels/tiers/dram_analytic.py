@@ -19,14 +19,15 @@ from typing import Literal
 
 import numpy as np
 
+from hwmodels.standards.policies.policy import queue_policy
 from hwmodels.standards.standard import COORDINATES, DramStandard
-from hwmodels.tiers.tier import DramTier
+from hwmodels.tiers.dram import DramTier
 
 WINDOW_OF_LOOK_AHEAD = 4.0
 """Length of a window over the transactions the controller holds: what it does not see together it still overlaps with
 what comes before and after. Fitted to the cycle-level model; see `attnflow validate analytic`."""
 BANK_QUEUE_FILL = 0.5
-"""Mean fill of the banks' queues of ``dramsim3`` under saturating traffic, fitted likewise."""
+"""Mean fill of the banks' own queues under saturating traffic, fitted likewise to ``dramsim3``."""
 ROW_VIEW = 0.5
 """Share of the transactions held within which all accesses of a row are served together, fitted likewise."""
 TYPICAL_ERROR_PCT = 3.0
@@ -39,7 +40,7 @@ ERROR_REMARK = (
 CHANCE = 3.0
 """Standard deviations by which the load of channels may differ in a sample that is balanced in the long run."""
 CHANNELS_LOOKED_AT = 4
-"""Of all channels, which do much the same."""
+"""Channels that are looked at, of all, which do much the same."""
 SATURATED = 0.98
 """Share of the limit from which on queues are full."""
 
@@ -67,7 +68,7 @@ class DramTraffic:
 
 @dataclass(frozen=True)
 class DramEstimate:
-    """What the closed forms say.
+    """Estimate by the closed forms.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class _Windows:
 
     @property
     def transactions(self) -> IntArray:
-        """Of every window."""
+        """Transactions of every window."""
         total: IntArray = self.by_bank.sum(axis=1)
         return total
 
@@ -165,7 +166,7 @@ def _buses(standard: DramStandard) -> int:
 def _look_ahead(standard: DramStandard) -> int:
     """Transactions that a channel's controller holds: its pool, or its shared queue and the banks' queues."""
     controller = standard.controller
-    return controller.read_depth + (controller.bank_depth if controller.policy == "dramsim3" else 0)
+    return controller.read_depth + (controller.bank_depth if queue_policy(controller.policy).has_bank_queues else 0)
 
 
 def _places(tier: DramTier, transactions: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -260,7 +261,7 @@ def _turnaround_clocks(standard: DramStandard, writes: float) -> float:
     t, controller = standard.timing, standard.controller
     to_write = t.rtw or t.cl + t.burst + t.turnaround - t.cwl
     to_read = t.cwl + t.burst + t.wtr_l
-    batch = controller.drain_high - (controller.drain_low if controller.policy == "ramulator2" else 0)
+    batch = controller.drain_high - (controller.drain_low if queue_policy(controller.policy).drains_to_low else 0)
     return writes * (to_write + to_read - 2 * t.burst) / (max(1, batch) * _buses(standard))
 
 
@@ -309,7 +310,7 @@ def _latency_clocks(tier: DramTier, windows: _Windows, interval: float, ratio: f
     if reads == 0:
         return 0.0
     held = controller.read_depth / reads
-    if controller.policy == "dramsim3":
+    if queue_policy(controller.policy).has_bank_queues:
         held += controller.bank_depth * float(np.mean(np.count_nonzero(windows.by_bank, axis=1))) * BANK_QUEUE_FILL
     full = held * interval + t.cl + t.burst
     if controller.outstanding and not controller.shared_source:

@@ -144,7 +144,7 @@ def sram_area_mm2(capacity_bytes: float, node_nm: float) -> float:
 
 
 def sram_sources(node_nm: float, cell: Cell) -> dict[str, str]:
-    """What `read` energy, `leakage` and `area` at `node_nm` rest on: the nodes of the table around it."""
+    """Sources of `read` energy, `leakage` and `area` at `node_nm`: the nodes of the table around it."""
     found = {}
     for what, key in (("read", f"read energy, {cell}"), ("leakage", f"leakage, {cell}"), ("area", "area")):
         nodes = [node for node in sram_table() if key in node.sources]

@@ -1,4 +1,4 @@
-"""What the launchers check before a kernel trusts it: formats, masks, and the layout of keys and values."""
+"""Arguments that launchers check before a kernel trusts them: formats, masks, and the layout of keys and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the CUDA kernels run: the few things a launcher needs of a device, and CuPy's version of them."""
+"""Devices that run the CUDA kernels: the few things a launcher needs of one, and CuPy's version of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Argument = DeviceArray | Scalar
 
 
 class Device(Protocol):
-    """What a launcher needs: memory, launches, and the number of multiprocessors to spread work over."""
+    """Device as a launcher sees it: memory, launches, and the number of multiprocessors to spread work over."""
 
     @property
     def multiprocessors(self) -> int: ...
@@ -167,7 +167,7 @@ class CupyDevice:
 
 @lru_cache(maxsize=1)
 def why_no_gpu() -> str | None:
-    """Why CuPy kernels cannot run here, with the remedy; None when they can."""
+    """Reason why CuPy kernels cannot run here, with the remedy; None when they can."""
     try:
         import cupy
     except ImportError:

@@ -27,7 +27,7 @@ class CompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """What the assembler reports of one kernel.
+    """Report of the assembler on one kernel.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""What is measured on real hardware, by which protocol, and what a record says of its machine."""
+"""Measurements on real hardware: cases, protocol, and the record of the machine."""

@@ -1,4 +1,4 @@
-"""What a measurement needs of a framework, and the check of a timed kernel's values.
+"""Framework side of a measurement, and the check of a timed kernel's values.
 
 A *bench* prepares a case: buffers with random data, calls that rotate through them, and a check against the float64
 oracle of what the calls have written. Large cases are checked on a sample of rows, each with all of its keys.
@@ -32,7 +32,7 @@ class UnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Check:
-    """How far the timed kernel's output is from the oracle's.
+    """Deviation of the timed kernel's output from the oracle's.
 
     Attributes
     ----------

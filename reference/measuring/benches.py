@@ -7,7 +7,9 @@ from functools import cached_property
 from reference.cuda import launch
 from reference.measuring.bench import Bench, UnavailableError
 from reference.measuring.cases import Case
+from reference.measuring.cuda_bench import cuda_bench
 from reference.measuring.machine import Hardware, hardware_id
+from reference.measuring.torch_bench import torch_bench
 from reference.with_torch import torch_ref
 
 
@@ -29,14 +31,10 @@ class StandardBenches:
 
     @cached_property
     def _cuda(self) -> Bench:
-        from reference.measuring.cuda_bench import cuda_bench
-
         return cuda_bench()
 
     @cached_property
     def _torch(self) -> Bench:
-        from reference.measuring.torch_bench import torch_bench
-
         return torch_bench()
 
 

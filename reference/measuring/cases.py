@@ -1,4 +1,4 @@
-"""What `attnflow measure` measures: a fixed list of kernels and shapes, with the work each one does.
+"""Cases of `attnflow measure`: a fixed list of kernels and shapes, with the work each one does.
 
 The list changes only together with `LIST_VERSION`, so that records of different machines can be compared
 row by row. Sizes follow published measurements where there are any: FlashAttention's benchmark (16,384

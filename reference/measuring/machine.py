@@ -1,4 +1,4 @@
-"""What a record says about the machine it was made on: the GPU and its state, software versions, the code's commit."""
+"""Machine of a record: the GPU and its state, software versions, the code's commit."""
 
 from __future__ import annotations
 

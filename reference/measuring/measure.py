@@ -279,7 +279,7 @@ def _measure_one(
 
 
 def _lost(bench: Bench) -> str | None:
-    """Why the device answers no more; an illegal access by one kernel ends every later one."""
+    """Reason why the device answers no more; an illegal access by one kernel ends every later one."""
     try:
         bench.release()
         bench.stopwatch.events([])

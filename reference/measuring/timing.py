@@ -1,4 +1,4 @@
-"""How a GPU kernel is timed here, apart from which kernel it is.
+"""Timing protocol of GPU kernels, apart from which kernel it is.
 
 A case hands in calls that do the same work on different buffers. *Cold* timing rotates through so many
 buffers that none of a call's data can be left in the last-level cache; *warm* timing repeats one call.
@@ -110,7 +110,7 @@ class Timing:
 
     @property
     def median_us(self) -> float:
-        """Of all samples."""
+        """Median of all samples, in microseconds."""
         return float(np.median(self._all()))
 
     @property

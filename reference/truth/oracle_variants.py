@@ -97,7 +97,8 @@ def _linear_recall(phi_q: FloatArray, phi_k: FloatArray, v: FloatArray, segment:
     weights = np.where(part[None, :] < part[:, None], phi_q @ np.swapaxes(phi_k, -1, -2), 0.0)
     total = weights.sum(axis=-1, keepdims=True)
     weighted = weights @ v
-    return np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
+    recalled: FloatArray = np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
+    return recalled
 
 
 def _delta_recall(phi_q: FloatArray, phi_k: FloatArray, v: FloatArray, segment: int) -> FloatArray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
@@ -47,7 +47,7 @@ class FusedResult:
 
 
 def why_no_torch() -> str | None:
-    """Why PyTorch functions cannot run here, with the remedy; None when they can."""
+    """Reason why PyTorch functions cannot run here, with the remedy; None when they can."""
     if find_spec("torch") is None:
         return "PyTorch is not installed: pip install 'attnflow[torch]'"
     return None
@@ -302,16 +302,19 @@ def _operators_seen() -> Iterator[list[str]]:
 
     names: list[str] = []
 
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(
-            self,
-            func: Callable[..., object],
-            types: object,
-            args: tuple[object, ...] = (),
-            kwargs: dict[str, object] | None = None,
-        ) -> object:
-            names.append(str(func))
-            return func(*args, **(kwargs or {}))
+    def note(
+        _: object,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
-    with Recorder():
+    # made like this because a type checker without torch knows no class to derive from
+    recorder: Callable[[], AbstractContextManager[object]] = type(
+        "Recorder", (TorchDispatchMode,), {"__torch_dispatch__": note}
+    )
+    with recorder():
         yield names

@@ -12,7 +12,7 @@ import hashlib
 
 import numpy as np
 
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 MULTIPLIER_LOW = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIER_HIGH = np.uint64(0xD6E8FEB86659FD93)
@@ -21,7 +21,7 @@ _CAUSE_SHIFT = np.uint64(16)  # more causes than any unit has ports
 
 
 @inlined
-def mix(delta, cause):
+def mix(delta: int, cause: int) -> np.uint64:
     """Spread one (delta, cause) pair over 64 bits."""
     x = (np.uint64(delta) << _CAUSE_SHIFT) + np.uint64(cause) + np.uint64(1)
     x = (x ^ (x >> np.uint64(30))) * _MIX
@@ -29,7 +29,7 @@ def mix(delta, cause):
 
 
 @kernel
-def power(base, exponent):
+def power(base: np.uint64, exponent: int) -> np.uint64:
     """``base ** exponent`` modulo 2^64."""
     result = np.uint64(1)
     while exponent > 0:
@@ -41,7 +41,7 @@ def power(base, exponent):
 
 
 @kernel
-def repeat_affine(value, scale, shift, times):
+def repeat_affine(value: np.uint64, scale: np.uint64, shift: np.uint64, times: int) -> np.uint64:
     """Apply ``h -> h * scale + shift`` to ``value`` ``times`` times, modulo 2^64, in O(log times)."""
     while times > 0:
         if times & 1:
@@ -53,7 +53,7 @@ def repeat_affine(value, scale, shift, times):
 
 
 @kernel
-def fingerprint(deltas, causes):
+def fingerprint(deltas: Words, causes: Words) -> tuple[np.uint64, np.uint64]:
     """Both hashes of a recorded schedule of one unit (arrays of equal length)."""
     low = np.uint64(0)
     high = np.uint64(0)

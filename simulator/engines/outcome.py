@@ -1,4 +1,4 @@
-"""What an engine hands over: the same plain lists from both, so that results are assembled in one place."""
+"""Outcome of a run: the same plain lists from both engines, so that results are assembled in one place."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Why a run took as long as it did: stalls, critical path, deadlocks, FIFO depths."""
+"""Explanations of a run: stalls, critical path, deadlocks, FIFO depths."""

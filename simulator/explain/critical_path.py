@@ -135,7 +135,7 @@ class _Walk:
 
     @cached_property
     def requests(self) -> dict[str | None, tuple[IntArray, IntArray, IntArray]]:
-        """Of each server: start, unit and firing of its requests by start; of those at once, the first unit is last."""
+        """Start, unit and firing of each server's requests by start; of those at once, the first unit is last."""
         users: dict[str | None, list[int]] = {}
         for number, unit in enumerate(self.graph.units):
             if self.asking[number].any():

@@ -10,7 +10,7 @@ from simulator.result import Deadlock, Wait
 
 
 def wait_of(graph: FrozenGraph, outcome: Outcome, unit: int) -> tuple[Wait, int] | None:
-    """What a unit that did not finish waits for, and the stall code of that wait; None for a finished unit."""
+    """Wait of a unit that did not finish, and its stall code; None for a finished unit."""
     segment = outcome.segment[unit]
     if segment is None:
         return None

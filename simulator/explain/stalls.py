@@ -1,4 +1,4 @@
-"""Where the cycles of all units went, as a table."""
+"""Stalls of all units by cause, as a table."""
 
 from __future__ import annotations
 

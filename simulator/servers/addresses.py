@@ -9,7 +9,7 @@ from simulator.firing import FiringTable
 
 
 def check_requests(unit: str, table: FiringTable, server: str, capacity_bytes: int | None) -> Iterator[str]:
-    """What is wrong with the addresses that ``unit`` asks of ``server``, one line each.
+    """Problems of the addresses that ``unit`` asks of ``server``, one line each.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a server is: a resource that several units share, with pluggable service and arbitration.
+"""Servers: resources that several units share, with pluggable service and arbitration.
 
 A firing that requests bytes first waits for everything its unit needs (that time is the *arrival* of the request) and
 then for the server's grant, which is its start. A server looks, at time t, at all requests that arrived at or before t
@@ -18,10 +18,12 @@ import numpy as np
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
 
 Arbitration = Literal["round_robin", "oldest_first", "priority"]
 
+CONSTANT_RATE = 0
+"""Stands for the address of the service function of `Server`, which is compiled into the engines."""
 ARBITRATIONS: tuple[Arbitration, ...] = ("round_robin", "oldest_first", "priority")
 
 
@@ -70,9 +72,9 @@ class Server:
         return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self) if f.name != "name")
 
     @property
-    def kind(self) -> int:
-        """Code for `simulator.servers.memory_server.serve`."""
-        return 0
+    def service(self) -> int:
+        """Address for `simulator.servers.memory_server.serve`."""
+        return CONSTANT_RATE
 
     @property
     def state_words(self) -> int:
@@ -85,7 +87,7 @@ class Server:
 
 
 @kernel
-def service(parameters, start, request_bytes):
+def service(parameters: Words, start: int, request_bytes: int) -> tuple[int, int]:
     """Serve one request granted at ``start``; return (port busy until, time of completion) in cycles."""
     bytes_per_cycle, latency = parameters[0], parameters[1]
     occupied = max(1, (request_bytes + bytes_per_cycle - 1) // bytes_per_cycle)
@@ -93,7 +95,7 @@ def service(parameters, start, request_bytes):
 
 
 @kernel
-def choose(arbitration, now, waiting, arrival, last):
+def choose(arbitration: int, now: int, waiting: Words, arrival: Words, last: int) -> int:
     """Index of the client to serve at time ``now``, or -1.
 
     Parameters

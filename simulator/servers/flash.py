@@ -16,7 +16,8 @@ import numpy as np
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
+from simulator.servers.mechanisms import MECHANISMS, MechanismKind
 
 P_PAGE_BYTES: Final = 0
 P_SECTOR_BYTES: Final = 1
@@ -34,7 +35,7 @@ P_LATENCY: Final = 10
 PARAMETERS: Final = 11
 
 S_COMMAND: Final = 0
-"""When the controller can start the next command."""
+"""Tick at which the controller can start the next command."""
 S_READ_BUS: Final = 1
 S_WRITE_BUS: Final = 2
 S_WRITE_PLANE: Final = 3
@@ -90,6 +91,10 @@ class FlashServer:
         if problems:
             raise GraphError(problems)
 
+    @property
+    def capacity_bytes(self) -> None:
+        """No limit of its own: a log takes any address."""
+
     def parameters(self) -> IntArray:
         """Vector of `flash_service`, shape ``(PARAMETERS,)``, in the order of the ``P_*`` offsets."""
         p = np.zeros(PARAMETERS, dtype=np.int64)
@@ -118,7 +123,7 @@ class FlashServer:
 
 @kernel
 def flash_service(
-    parameters: IntArray, state: IntArray, start: int, address: int, size_bytes: int, is_write: int
+    parameters: Words, state: Words, start: int, address: int, size_bytes: int, is_write: int
 ) -> tuple[int, int]:
     """Read or write the bytes ``[address, address + size_bytes)``, asked for at cycle ``start``, page by page.
 
@@ -142,7 +147,7 @@ def flash_service(
 
 
 @kernel
-def _begin(p: IntArray, s: IntArray, now: int, bus: int, transfer: int) -> int:
+def _begin(p: Words, s: Words, now: int, bus: int, transfer: int) -> int:
     """Start of a command: controller, interface and a place in the queue are free."""
     begin = max(max(now, s[S_COMMAND]), max(s[bus], s[S_PLACES + s[S_HEAD]]))
     s[S_COMMAND] = begin + p[P_COMMAND]
@@ -151,14 +156,14 @@ def _begin(p: IntArray, s: IntArray, now: int, bus: int, transfer: int) -> int:
 
 
 @kernel
-def _end(p: IntArray, s: IntArray, clock: int) -> None:
+def _end(p: Words, s: Words, clock: int) -> None:
     """The command's place is free again at ``clock``."""
     s[S_PLACES + s[S_HEAD]] = clock
     s[S_HEAD] = s[S_HEAD] + 1 if s[S_HEAD] + 1 < p[P_DEPTH] else 0
 
 
 @kernel
-def _read(p: IntArray, s: IntArray, now: int, page: int, sectors: int) -> int:
+def _read(p: Words, s: Words, now: int, page: int, sectors: int) -> int:
     """Read sectors of one page; time of arrival in ticks."""
     transfer = sectors * p[P_SECTOR_READ]
     begin = _begin(p, s, now, S_READ_BUS, transfer)
@@ -170,7 +175,7 @@ def _read(p: IntArray, s: IntArray, now: int, page: int, sectors: int) -> int:
 
 
 @kernel
-def _write(p: IntArray, s: IntArray, now: int, sectors: int) -> int:
+def _write(p: Words, s: Words, now: int, sectors: int) -> int:
     """Write sectors into the log; time at which the controller has them in ticks."""
     transfer = sectors * p[P_SECTOR_WRITE]
     begin = _begin(p, s, now, S_WRITE_BUS, transfer)
@@ -182,3 +187,6 @@ def _write(p: IntArray, s: IntArray, now: int, sectors: int) -> int:
         s[S_WRITE_FILL] = 0
         s[S_WRITE_PLANE] = (s[S_WRITE_PLANE] + 1) % p[P_PLANES]
     return begin + transfer + p[P_LATENCY]
+
+
+MECHANISMS.add(MechanismKind("flash", FlashServer, flash_service))

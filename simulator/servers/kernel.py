@@ -6,6 +6,8 @@ switched off for it. Measured on a stream of HBM2 reads: with counting a transac
 
 - ``kernel`` compiles a function that is called as such: rare events, and the entry points.
 - ``inlined`` compiles a small function of the hot path into its callers.
+- ``called_through`` makes calls by address, for callers that are compiled without knowing whom they call: what serves
+  the requests to a memory is open to additions. Such a call costs some 8 ns more than one that is compiled in.
 
 Numba's on-disk cache notices a change only in the file of the function that it caches, not in the functions that were
 compiled into it. Kernels are therefore cached in a folder named after all sources that can be compiled into them.
@@ -22,21 +24,28 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from simulator.firing import IntArray
 
 KEPT_CACHES = 4
-_SERVED_IN_TURN = ("memory_server", "link", "sram", "flash")
 SOURCES = {
-    "engines.compiled.tiers": ("engines/compiled/*.py", "*.py", "servers/**/*.py"),
-    "engines": ("engines/**/*.py", "*.py", *(f"servers/{n}.py" for n in ("contract", "kernel", *_SERVED_IN_TURN))),
+    "engines.compiled.tiers": ("engines/compiled/*.py", "servers/*.py", "servers/dram/*.py"),
+    "engines": ("engines/**/*.py", *(f"servers/{name}.py" for name in ("contract", "kernel", "memory_server"))),
     "servers": ("servers/**/*.py",),
 }
-"""Sources that can be compiled into the kernels of modules whose names begin so, as patterns below ``simulator``."""
+"""Sources that can be compiled into the kernels of modules whose names begin so, as patterns below ``simulator``.
+
+Mechanisms and DRAM controllers are not compiled into engines, which call them by address.
+"""
+_OUTSIDE = "servers"
+"""Package whose sources can be compiled into the kernels of other packages."""
 
 
 def _sources_digest(package: str) -> str:
@@ -62,7 +71,7 @@ def _private_folder() -> Path:
 
 @functools.cache
 def _cache_root() -> Path:
-    """Where compiled kernels live: ``NUMBA_CACHE_DIR``, else the user's cache folder, else a temporary one."""
+    """Folder of compiled kernels: ``NUMBA_CACHE_DIR``, else the user's cache folder, else a temporary one."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"]) / "attnflow"
     try:
@@ -75,7 +84,7 @@ def _cache_root() -> Path:
 
 @functools.cache
 def cache_folder(package: str) -> Path:
-    """Where the kernels of ``simulator.PACKAGE`` are cached; older versions are removed, the newest few excepted."""
+    """Folder that caches the kernels of ``simulator.PACKAGE``; older versions are removed, the newest few excepted."""
     folder = _cache_root() / _sources_digest(package)
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,41 +94,110 @@ def cache_folder(package: str) -> Path:
     return folder
 
 
-class Kernel(Protocol):
-    """What Numba makes of a function, as far as this project looks at it."""
+class Words(Protocol):
+    """A vector of integers, as kernels see one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length, as a tuple."""
+
+    @overload
+    def __getitem__(self, index: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> Words: ...
+
+    def __setitem__(self, index: int | slice, value: int, /) -> None:
+        """Set a word, or all of a slice."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Kernel(Protocol[P, R_co]):
+    """Function compiled by Numba, as far as this project looks at it."""
+
+    __module__: str
+    __name__: str
+
+    def __hash__(self) -> int:
+        """Kernels are told apart by identity."""
 
     @property
     def signatures(self) -> Sequence[object]:
         """Argument types for which it is compiled, or loaded from the cache, in this process."""
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R_co:
         """Run it."""
 
 
-def _compile(function: Callable[..., Any], *, forceinline: bool) -> Kernel:
-    """Compile without reference counting; packages outside this one keep Numba's usual cache."""
+def _compile(function: Callable[P, R], *, forceinline: bool) -> Kernel[P, R]:
+    """Compile without reference counting."""
     # numba makes its settings at import, and documents options of njit that its type stubs do not know
     config: Any = numba.config
     njit: Any = numba.njit
     before = config.CACHE_DIR
-    package = next((name for name in SOURCES if function.__module__.startswith(f"simulator.{name}")), None)
-    if package is not None:
-        config.CACHE_DIR = str(cache_folder(package))
+    package = next((name for name in SOURCES if function.__module__.startswith(f"simulator.{name}")), _OUTSIDE)
+    config.CACHE_DIR = str(cache_folder(package))
     try:
-        compiled: Kernel = njit(cache=True, _nrt=False, forceinline=forceinline)(function)
+        compiled: Kernel[P, R] = njit(cache=True, _nrt=False, forceinline=forceinline)(function)
     finally:
         config.CACHE_DIR = before
     return compiled
 
 
-def kernel(function: Callable[..., Any]) -> Kernel:
+def kernel(function: Callable[P, R]) -> Kernel[P, R]:
     """Compile a function that is called as such."""
     return _compile(function, forceinline=False)
 
 
-def inlined(function: Callable[..., Any]) -> Kernel:
+def inlined(function: Callable[P, R]) -> Kernel[P, R]:
     """Compile a small function into its callers."""
     return _compile(function, forceinline=True)
+
+
+WORDS: Final = types.Array(types.int64, 1, "C")
+"""Type of the vectors that kernels called by address work on."""
+
+
+@functools.cache
+def address_of(function: Kernel[..., Any], signature: Any) -> int:
+    """Address of ``function``, compiled (or loaded from the cache) for the types of a Numba ``signature``."""
+    # a dispatcher's overloads and their C entry points are what numba's own first-class functions are made of
+    dispatcher: Any = function
+    dispatcher.compile(signature)
+    compiled = dispatcher.overloads[signature.args]
+    if compiled.signature.return_type != signature.return_type:
+        raise TypeError(
+            f"{function.__module__}.{function.__name__} must return {signature.return_type} "
+            f"(it returns {compiled.signature.return_type})"
+        )
+    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+    return address
+
+
+def by_address(definition: Callable[..., Any]) -> Kernel[..., Any]:
+    """Numba intrinsic whose definition is that of `called_through`, for use in kernels."""
+    return cast(Kernel[..., Any], intrinsic(definition))
+
+
+def called_through(signature: Any) -> tuple[Any, Callable[..., Any]]:
+    """Typing and code of a call by address, for the definition of an intrinsic ``call(address, *arguments)``.
+
+    Parameters
+    ----------
+    signature
+        Numba signature of everything that may be at the address; see `address_of`.
+    """
+
+    def generate(context: Any, builder: Any, used: Any, values: Any) -> Any:
+        arguments = [context.get_value_type(each) for each in used.args[1:]]
+        function = ir.FunctionType(context.get_value_type(used.return_type), arguments)
+        return builder.call(builder.inttoptr(values[0], function.as_pointer()), values[1:])
+
+    return signature.return_type(types.int64, *signature.args), generate
 
 
 _DE_BRUIJN = 0x03F79D71B4CB0A89
@@ -132,7 +210,7 @@ def _bit_positions() -> IntArray:
     return positions
 
 
-_POSITIONS = _bit_positions()
+_POSITIONS: Words = _bit_positions()
 
 
 @inlined
@@ -145,9 +223,9 @@ def lowest_bit(mask: int) -> int:
 
 
 @inlined
-def as_variable(value: int) -> np.int64:
+def as_variable(value: int) -> int:
     """The value, as an argument that numba does not compile a version of the callee for.
 
     Numba specialises a function on every constant it is called with; for the large ones that only costs compile time.
     """
-    return np.int64(value)
+    return np.int64(value)  # type: ignore[return-value]  # all integers of kernels are of this type

@@ -14,7 +14,8 @@ import numpy as np
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
+from simulator.servers.mechanisms import MECHANISMS, MechanismKind
 
 P_CHUNK_BYTES: Final = 0
 P_CHUNK_TICKS: Final = 1
@@ -72,6 +73,10 @@ class LinkServer:
         """Time of a chunk as it is counted, in cycles."""
         return Fraction(self.chunk_cycles).limit_denominator(MOST_TICKS)
 
+    @property
+    def capacity_bytes(self) -> None:
+        """No limit of its own: the memory behind it has one."""
+
     def parameters(self) -> IntArray:
         """Vector of `link_service`, shape ``(PARAMETERS,)``, in the order of the ``P_*`` offsets."""
         chunk = self.ticked_chunk
@@ -95,7 +100,7 @@ class LinkServer:
 
 @kernel
 def link_service(
-    parameters: IntArray, state: IntArray, start: int, address: int, size_bytes: int, is_write: int
+    parameters: Words, state: Words, start: int, address: int, size_bytes: int, is_write: int
 ) -> tuple[int, int]:
     """Move ``size_bytes``, handed over at cycle ``start``; the address does not matter.
 
@@ -117,3 +122,6 @@ def link_service(
     state[base + S_WIRE_FREE] = wire
     state[base + S_HEAD] = head
     return max(start + 1, (wire + ticks - 1) // ticks), max(start, (wire + latency - 1) // ticks)
+
+
+MECHANISMS.add(MechanismKind("link", LinkServer, link_service))

@@ -2,7 +2,8 @@
 
 Granting is that of `simulator.servers.contract`: a firing that requests bytes starts when the server takes it. How
 long that occupies the server, and when the data is there, is for the mechanism to say: a link, a banked SRAM or a
-flash drive, each with state of its own and each a compiled function that both engines call.
+flash drive, each with state of its own and each a compiled function that both engines call
+(`simulator.servers.mechanisms`).
 """
 
 from __future__ import annotations
@@ -11,15 +12,9 @@ from dataclasses import dataclass
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
-from simulator.servers.contract import ARBITRATIONS, Arbitration, service
-from simulator.servers.flash import FlashServer, flash_service
-from simulator.servers.kernel import kernel
-from simulator.servers.link import LinkServer, link_service
-from simulator.servers.sram import SramServer, sram_service
-
-Mechanism = LinkServer | SramServer | FlashServer
-KINDS: dict[type, int] = {LinkServer: 1, SramServer: 2, FlashServer: 3}
-"""Codes of the mechanisms; 0 is the constant bandwidth of `simulator.servers.contract.Server`."""
+from simulator.servers.contract import ARBITRATIONS, CONSTANT_RATE, Arbitration, service
+from simulator.servers.kernel import Words, kernel
+from simulator.servers.mechanisms import Mechanism, MechanismKind, call_service, kind_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +24,8 @@ class MemoryServer:
     Parameters
     ----------
     name : str
-    mechanism : LinkServer, SramServer or FlashServer
-        What serves the requests, in cycles of the graph.
+    mechanism : Mechanism
+        Link, memory or drive that serves the requests, in cycles of the graph.
     arbitration : {"oldest_first", "round_robin", "priority"}
         Who is served among those waiting, see `simulator.servers.contract.Server`.
     """
@@ -47,12 +42,12 @@ class MemoryServer:
     def settings(self) -> str:
         """All settings in one line, for people."""
         given = ", ".join(f"{name} {value}" for name, value in vars(self.mechanism).items())
-        return f"{type(self.mechanism).__name__.removesuffix('Server').lower()}, {given}, {self.arbitration}"
+        return f"{self.kind.name}, {given}, {self.arbitration}"
 
     @property
     def capacity_bytes(self) -> int | None:
         """Bytes that it holds, as far as that is its own."""
-        return self.mechanism.capacity_bytes if isinstance(self.mechanism, SramServer) else None
+        return self.mechanism.capacity_bytes
 
     @property
     def ports(self) -> int:
@@ -60,9 +55,14 @@ class MemoryServer:
         return 1
 
     @property
-    def kind(self) -> int:
-        """Code for `serve`."""
-        return KINDS[type(self.mechanism)]
+    def kind(self) -> MechanismKind:
+        """Registered kind of its mechanism."""
+        return kind_of(self.mechanism)
+
+    @property
+    def service(self) -> int:
+        """Address for `serve`."""
+        return self.kind.address
 
     @property
     def state_words(self) -> int:
@@ -75,12 +75,19 @@ class MemoryServer:
 
 
 @kernel
-def serve(kind, parameters, state, start, address, request_bytes, is_write):
+def serve(
+    address_of_service: int,
+    parameters: Words,
+    state: Words,
+    start: int,
+    address: int,
+    request_bytes: int,
+    is_write: int,
+) -> tuple[int, int]:
     """Serve a request granted at ``start``; return (busy until, time of completion) in cycles."""
-    if kind == 1:
-        return link_service(parameters, state, start, address, request_bytes, is_write)
-    if kind == 2:
-        return sram_service(parameters, state, start, address, request_bytes, is_write)
-    if kind == 3:
-        return flash_service(parameters, state, start, address, request_bytes, is_write)
-    return service(parameters, start, request_bytes)
+    if address_of_service == CONSTANT_RATE:
+        return service(parameters, start, request_bytes)
+    busy_until, completion = call_service(
+        address_of_service, parameters, state, start, address, request_bytes, is_write
+    )
+    return busy_until, completion

@@ -14,7 +14,8 @@ import numpy as np
 
 from simulator.errors import GraphError
 from simulator.firing import IntArray
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
+from simulator.servers.mechanisms import MECHANISMS, MechanismKind
 
 P_BANKS: Final = 0
 """Banks of one buffer."""
@@ -87,7 +88,7 @@ class SramServer:
 
 @kernel
 def sram_service(
-    parameters: IntArray, state: IntArray, start: int, address: int, size_bytes: int, is_write: int
+    parameters: Words, state: Words, start: int, address: int, size_bytes: int, is_write: int
 ) -> tuple[int, int]:
     """Serve the bytes ``[address, address + size_bytes)`` from cycle ``start`` on; reads and writes cost the same.
 
@@ -104,7 +105,7 @@ def sram_service(
 
 @kernel
 def sram_access(
-    parameters: IntArray, state: IntArray, start: int, address: int, words: int, stride_bytes: int
+    parameters: Words, state: Words, start: int, address: int, words: int, stride_bytes: int
 ) -> tuple[int, int]:
     """Serve ``words`` words that lie ``stride_bytes`` apart; returns what `sram_service` does."""
     banks, ports, lanes = parameters[P_BANKS], parameters[P_PORTS], parameters[P_LANES]
@@ -120,3 +121,6 @@ def sram_access(
         done = max(done, slot // ports)
         issued += 1
     return done + 1, done + parameters[P_LATENCY]
+
+
+MECHANISMS.add(MechanismKind("sram", SramServer, sram_service))

@@ -1,1 +1,1 @@
-"""What people look at: timelines, traces and drawings of a graph and its run."""
+"""Views for people: timelines, traces and drawings of a graph and its run."""

@@ -1,4 +1,4 @@
-"""What every unit did in every cycle, and how full every FIFO was: a traced run as stretches of equal state.
+"""Timelines: the state of every unit in every cycle and the fill of every FIFO, as stretches of equal state.
 
 A unit is ``busy`` for the initiation interval of each firing, stalled by a named cause between them, and ``idle`` after
 its last one, so its states cover the window without a gap. A wait is shown under the cause that ended it: with a server
@@ -18,7 +18,7 @@ from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.compiled.machine import cause_names
 from simulator.engines.outcome import Outcome
 from simulator.engines.reference.engine import run_reference
-from simulator.errors import AccountingError, SimulatorError
+from simulator.errors import AccountingError, SimulatorError, did_you_mean
 from simulator.firing import ExpandedTable, IntArray
 from simulator.graph import FrozenGraph
 from simulator.prefix import prefix
@@ -119,7 +119,7 @@ def record_timeline(graph: FrozenGraph, window: tuple[int, int] | None = None, *
     if window is not None and not 0 <= window[0] < window[1]:
         raise SimulatorError(f"a window must be BEGIN:END with 0 <= BEGIN < END (got {window[0]}:{window[1]})")
     if engine not in RUNNERS:
-        raise SimulatorError(f"no engine is called {engine!r}; there are {', '.join(RUNNERS)}")
+        raise SimulatorError(f"no engine is called {engine!r}{did_you_mean(engine, RUNNERS)}")
     if window is not None:
         graph = prefix(
             graph, window[1] + 1
@@ -190,7 +190,7 @@ class _Recorder:
         return np.repeat(self._issued(unit, port) if made else start, counts)
 
     def _issued(self, unit: int, port: int) -> IntArray:
-        """When each firing handed its tokens to output ``port``: with ``hold`` to all at once, when all have slots."""
+        """Cycle at which each firing handed its tokens to output ``port``; with ``hold``, when all have slots."""
         return self.slots[unit][:, -1 if self.graph.units[unit].issue == "hold" else port]
 
     def _slots(self, unit: int) -> IntArray:
@@ -207,7 +207,7 @@ class _Recorder:
         return times
 
     def _release(self, number: int, made: IntArray) -> IntArray:
-        """When the slots that each firing needs on a channel are given back; 0 where none is needed."""
+        """Cycle at which the slots that each firing needs on a channel are given back; 0 where none is needed."""
         channel = self.graph.channels[number]
         if channel.depth is None:
             return np.zeros(len(made), np.int64)

@@ -25,7 +25,7 @@ UNITS_PROCESS, CHANNELS_PROCESS = 1, 2
 
 
 class _Sink(Protocol):
-    """Where bytes go: a file, or a compressed one."""
+    """A binary file to write to, compressed or not."""
 
     def write(self, data: bytes, /) -> object:
         """Append ``data``."""
@@ -33,7 +33,7 @@ class _Sink(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """What a trace file holds.
+    """Contents of a trace file.
 
     Attributes
     ----------

@@ -8,8 +8,8 @@ import numpy as np
 
 from algorithms.memory.binding import dram_description
 from algorithms.memory.patterns import AddressSpace, make_stream
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier
 from simulator.servers.dram.parameters import DramDescription
 from simulator.servers.dram.tier import Requests, run_dram
 from studies.benchmarks.register import Figures, benchmark

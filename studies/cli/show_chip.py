@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.chips.chip import Accelerator
+from hwmodels.chips.chip_card import derived, field_rows, value_text
+from hwmodels.chips.interfaces import memory_interfaces
+from hwmodels.costs.area import Area, area_of
+from hwmodels.costs.energy import EnergyTable, energy_table, full_power_w
+from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.quantity import format_quantity
 from studies.cli.output import emit, table
-
-if TYPE_CHECKING:
-    from hwmodels.chips.chip import Accelerator
-    from hwmodels.costs.area import Area
-    from hwmodels.costs.energy import EnergyTable
-    from studies.points.point import Json
+from studies.points.point import Json
 
 _FULL_POWER_FORMATS = ("float16", "bfloat16", "int16", "float32")
 
 
 def chip_line(name: str) -> str:
     """One line about a shipped chip: what it is, its 16-bit peak and its memory."""
-    from hwmodels.chips.accelerator import load_accelerator
-    from hwmodels.reading.quantity import format_quantity
-
     chip = load_accelerator(name)
     peak = format_quantity(chip.peak_flops_per_second(_main_format(chip)), "FLOP/s", 4)
     memory = format_quantity(chip.memory.bytes_per_second, "B/s", 4)
@@ -35,10 +34,6 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
     InputError
         An unknown chip or field, or a value that cannot be.
     """
-    from hwmodels.chips.accelerator import load_accelerator
-    from hwmodels.costs.area import area_of
-    from hwmodels.costs.energy import energy_table, full_power_w
-
     chip = load_accelerator(name)
     if changes:
         chip = chip.with_(**dict(_assignment(change) for change in changes))
@@ -51,8 +46,6 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
 
 
 def _assignment(text: str) -> tuple[str, str]:
-    from hwmodels.reading.errors import InputError, Problem
-
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise InputError(Problem(f"must be FIELD=VALUE (got {text!r})", "--set"))
@@ -66,8 +59,6 @@ def _main_format(chip: Accelerator) -> str:
 
 
 def _document(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, float]) -> Json:
-    from hwmodels.chips.chip_card import derived, field_rows
-
     sources = dict(energy.sources)
     return {
         "name": chip.name,
@@ -103,8 +94,6 @@ def _energy_unit(name: str) -> str:
 
 def _interface_rows(chip: Accelerator) -> Iterator[tuple[str, str, float, str | None, str]]:
     """(tier, field, value, unit, source) of every interface to memory outside of the chip."""
-    from hwmodels.chips.interfaces import memory_interfaces
-
     for interface in memory_interfaces(chip):
         sources = dict(interface.sources)
         for name, (value, unit) in interface.values().items():
@@ -116,8 +105,6 @@ def _idle(energy: EnergyTable) -> dict[str, float]:
 
 
 def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, float]) -> str:
-    from hwmodels.chips.chip_card import derived, field_rows, value_text
-
     sources = dict(energy.sources)
     parts = [f"{chip.name}: {chip.summary}"]
     fields = [

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hwmodels.reading.documents import Value
+from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.quantity import format_quantity, parse_quantity
+from hwmodels.tiers.base import Tier
+from hwmodels.tiers.dram import DramTier
+from hwmodels.tiers.text import load_tier
 from studies.cli.output import EXIT_CHECK_FAILED, emit, table
+from studies.families.compiled import MEMORY
+from studies.points.point import Json
+from studies.running.warm_up import announce_compilation
 
 if TYPE_CHECKING:
     from algorithms.memory.tier_check import LatencyCheck
-    from hwmodels.reading.documents import Value
-    from hwmodels.tiers.tier import DramTier, Tier
-    from studies.points.point import Json
 
 
 def tier_line(name: str) -> str:
     """One line about a shipped tier."""
-    from hwmodels.reading.quantity import format_quantity
-    from hwmodels.tiers.text import load_tier
-
     tier = load_tier(name)
     size = f"{format_quantity(tier.capacity_bytes, 'B', 4)}, " if tier.capacity_bytes else ""
     return f"{tier.summary}: {size}{format_quantity(tier.peak_bytes_per_second, 'B/s', 4)}"
@@ -38,10 +41,6 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
         With code 1 if the simulated unloaded latency is not the formula's.
     """
     from algorithms.memory.tier_check import check_unloaded_read
-    from hwmodels.tiers.text import load_tier
-    from hwmodels.tiers.tier import DramTier
-    from studies.families.compiled import MEMORY
-    from studies.running.warm_up import announce_compilation
 
     fields, size = _changes(changes)
     tier = load_tier(name, changes=fields)
@@ -56,9 +55,6 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
 
 def _changes(changes: Sequence[str]) -> tuple[dict[str, Value], float | None]:
     """Changed fields of the tier's file, and the transfer size."""
-    from hwmodels.reading.errors import InputError, Problem
-    from hwmodels.reading.quantity import parse_quantity
-
     fields: dict[str, Value] = {}
     size, problems = None, []
     for change in changes:
@@ -79,32 +75,8 @@ def _changes(changes: Sequence[str]) -> tuple[dict[str, Value], float | None]:
     return fields, size
 
 
-def _transfer_s(tier: Tier, size: float) -> float:
-    """Time of one large transfer: exact for a link, at full rate behind one latency for others."""
-    from hwmodels.tiers.tier import LinkTier
-
-    if isinstance(tier, LinkTier):
-        return tier.transfer_s(size)
-    return tier.read_latency_s + size / tier.peak_bytes_per_second
-
-
-def _rates(tier: Tier) -> list[tuple[int, float]]:
-    """Bytes per second by size: of random reads of a drive, of single transfers over a link."""
-    from hwmodels.tiers.tier import FlashTier, LinkTier
-
-    if isinstance(tier, FlashTier):
-        return [
-            (size, tier.random_bytes_per_second(size)) for size in (512, 4096, tier.page_bytes, 4 * tier.page_bytes)
-        ]
-    if isinstance(tier, LinkTier):
-        return [(size, size / tier.transfer_s(size)) for size in (4 << 10, 64 << 10, 1 << 20, 16 << 20, 1 << 30)]
-    return []
-
-
 def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
     """Everything, in base units."""
-    from hwmodels.tiers.tier import DramTier
-
     document: dict[str, Json] = {
         "name": tier.name,
         "kind": tier.kind,
@@ -118,7 +90,7 @@ def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
         "area_mm2": tier.area_mm2,
     }
     if size is not None:
-        document["transfer"] = {"bytes": size, "seconds": _transfer_s(tier, size)}
+        document["transfer"] = {"bytes": size, "seconds": tier.transfer_s(size)}
     if isinstance(tier, DramTier):
         standard = tier.standard
         document |= {
@@ -137,15 +109,12 @@ def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
         skipped = {"name", "summary", "count", "citations", "area_each_mm2"}
         values = {name: value for name, value in dataclasses.asdict(tier).items() if name not in skipped}
         document["fields"] = values
-    document["rates"] = [{"bytes": each, "bytes_per_second": rate} for each, rate in _rates(tier)]
+    document["rates"] = [{"bytes": each, "bytes_per_second": rate} for each, rate in tier.rates()]
     document["citations"] = dict(tier.citations)
     return document
 
 
 def _text(tier: Tier, check: LatencyCheck, size: float | None) -> str:
-    from hwmodels.reading.quantity import format_quantity
-    from hwmodels.tiers.tier import DramTier
-
     devices = "" if tier.count == 1 else f", {tier.count} of them"
     same = "the same" if check.agree else "NOT THE SAME"
     rows: list[tuple[str, str]] = [
@@ -159,7 +128,7 @@ def _text(tier: Tier, check: LatencyCheck, size: float | None) -> str:
     if isinstance(tier, DramTier):
         rows.insert(-1, ("power, idle", format_quantity(tier.idle_w, "W", 4)))
     if size is not None:
-        rows.append((f"transfer of {format_quantity(size, 'B', 4)}", format_quantity(_transfer_s(tier, size), "s", 4)))
+        rows.append((f"transfer of {format_quantity(size, 'B', 4)}", format_quantity(tier.transfer_s(size), "s", 4)))
     width = max(len(label) for label, _ in rows)
     head = "\n".join(f"{label.ljust(width)}  {value}" for label, value in rows)
     sources = _Sources(dict(tier.citations))
@@ -186,8 +155,6 @@ class _Sources:
 
 def _other_parts(tier: Tier, sources: _Sources) -> list[str]:
     """Fields of a tier that is no DRAM; those of its energy one level down; rates by size."""
-    from hwmodels.reading.quantity import format_quantity
-
     rows: list[tuple[str, object, str]] = []
     fields = {name: value for name, value in dataclasses.asdict(tier).items() if value is not None}
     fields |= {f"energy.{name}": value for name, value in fields.pop("energy", {}).items()}
@@ -195,15 +162,12 @@ def _other_parts(tier: Tier, sources: _Sources) -> list[str]:
         if name in ("name", "summary", "citations"):
             continue
         rows.append((name, value, sources.of(name, "width_bytes" if name == "energy.width_bytes" else name)))
-    what = {"flash": "random reads of", "link": "one transfer of"}.get(tier.kind, "")
-    rates = [(format_quantity(size, "B"), format_quantity(rate, "B/s", 4)) for size, rate in _rates(tier)]
-    return [table(("field", "value", "source"), rows), *([table((what, "rate"), rates)] if rates else [])]
+    rates = [(format_quantity(size, "B"), format_quantity(rate, "B/s", 4)) for size, rate in tier.rates()]
+    return [table(("field", "value", "source"), rows), *([table((tier.rates_of, "rate"), rates)] if rates else [])]
 
 
 def _dram_parts(tier: DramTier, sources: _Sources) -> list[str]:
     """Organisation, timings, command bus, controller, mapping and energies."""
-    from hwmodels.reading.quantity import format_quantity
-
     standard, organisation = tier.standard, tier.organisation
     nanoseconds = standard.clock_s * 1e9
     timings = [

@@ -18,8 +18,8 @@ from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.tiers.flash import FlashTier
 from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.transfer import FlashTier
 from studies.reproductions.register import Row, quoted, reproduced, reproduction
 
 RELAY = "RelayAttention, arXiv:2402.14808"

@@ -8,8 +8,8 @@ from dataclasses import replace
 from algorithms.memory.probe import probe
 from algorithms.memory.probe_parameters import ProbeParameters
 from algorithms.memory.tier_report import TierReport
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.text import load_tier, tier_names
-from hwmodels.tiers.tier import DramTier
 from studies.validate.records import ValidationReport, ValidationRow
 
 TRANSACTIONS_PER_CHANNEL = 4000

@@ -84,7 +84,7 @@ PROBLEMS = {
     "two units of one name": (lambda: twice("unit"), "two units are called 'source'"),
     "two servers of one name": (lambda: twice("server"), "two servers are called 'memory'"),
     "two channels of one name": (two_channels_one_name, "two channels are called 'fifo'"),
-    "channel to nowhere": (unknown_end, "channel source->ghost: no unit is called 'ghost'"),
+    "channel to nowhere": (unknown_end, "channel source->ghost: no unit is called 'ghost'; there are source"),
     "dangling output": (dangling, "unit source: output 0 is not connected"),
     "dangling input": (dangling, "unit sink: input 0 is not connected"),
     "port used twice": (two_producers_one_port, "unit sink: input 0 is connected 2 times"),

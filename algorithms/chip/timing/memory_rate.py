@@ -18,9 +18,9 @@ from algorithms.chip.plan.profile import KernelProfile
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.memory.binding import dram_description
 from hwmodels.chips.accelerator import Accelerator
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier
 from simulator.firing import IntArray
 from simulator.servers.dram.tier import Requests, run_dram
 

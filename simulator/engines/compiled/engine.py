@@ -6,15 +6,19 @@ import time
 
 import numpy as np
 
-from simulator.engines.compiled.fire import SCRATCH_FIRINGS, measure_occupancy
+from simulator.engines.compiled.fire import measure_occupancy
 from simulator.engines.compiled.machine import Machine, build_machine, cause_count, enlarge_rings
+from simulator.engines.compiled.records import (
+    NEVER,
+    Records,
+)
 from simulator.engines.compiled.rings import full_rings
 from simulator.engines.compiled.run_ahead import FINISHED, OUT_OF_VISITS, RINGS_FULL, TIER_OVERRUN, run
 from simulator.engines.compiled.runs import WAITING_FOR_SLOTS, start_all
-from simulator.engines.compiled.tiers import Tiers, build_tiers, close_tiers, has_tiers
-from simulator.engines.compiled.tiers_exchange import NEVER
+from simulator.engines.compiled.scratch import Options, build_scratch
+from simulator.engines.compiled.tiers import build_tiers, close_tiers, has_tiers
+from simulator.engines.compiled.tiers_exchange import Tiers
 from simulator.engines.compiled.tiers_turns import run_with_tiers
-from simulator.engines.compiled.visit import Options
 from simulator.engines.compiled.watch import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch
 from simulator.engines.outcome import Outcome
 from simulator.errors import SimulatorError
@@ -24,14 +28,14 @@ from simulator.prefix import prefix
 from simulator.result import Skipped, Trace
 from simulator.servers.contract import Server
 from simulator.servers.dram.server import DramServer
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, address_of, kernel
 
 VISITS_PER_SLICE = 1 << 20
 TURNS_PER_SLICE = 1 << 14
 
 
 @kernel
-def finish_occupancy(channels, words):
+def finish_occupancy(channels: Records, words: Words) -> None:
     """After the last pop: count the pushes whose occupancy still waited for pops that never came."""
     for number in range(channels.shape[0]):
         channel = channels[number]
@@ -48,25 +52,23 @@ def run_compiled(
     total = int(units["firings"].sum()) if trace else 0
     units["trace_ptr"] = np.cumsum(units["firings"]) - units["firings"]
     recorded = np.zeros((max(total, 1), 4), np.int64)
-    queue, queued = np.zeros(len(units), np.int64), np.zeros(len(units), np.int64)
-    start, cause = np.zeros(SCRATCH_FIRINGS, np.int64), np.zeros(SCRATCH_FIRINGS, np.int64)
     options = Options(int(digest), int(occupancy), int(trace))
     tiers = build_tiers(graph, machine) if has_tiers(graph) else None
     skip = skip and not trace and not _remembers(graph)
     watch = build_watch(machine, enabled=skip)
-    horizon = np.full(1, NEVER, np.int64)
+    scratch = build_scratch(len(units), options, recorded, watch)
     status = OUT_OF_VISITS
     while status != FINISHED:
-        scratch = (queue, queued, start, cause, options, recorded, watch)
         if tiers is None:
-            status = run(*machine, *scratch, VISITS_PER_SLICE, horizon)
+            status = run(machine, scratch, VISITS_PER_SLICE)
         else:
-            status = run_with_tiers(*machine, *scratch, TURNS_PER_SLICE, horizon, *tiers)
+            status = run_with_tiers(machine, scratch, tiers, TURNS_PER_SLICE)
         if status == TIER_OVERRUN:
             raise SimulatorError(f"graph {graph.name}: the input rings of a memory tier overflowed")
         if status == RINGS_FULL:
             machine = enlarge_rings(machine, full_rings(machine))
             watch = build_watch(machine, enabled=skip, before=watch)
+            scratch = scratch._replace(watch=watch)
     finish_occupancy(machine.channels, machine.words)
     return _outcome(graph, machine, watch, recorded if trace else None, tiers)
 
@@ -79,10 +81,11 @@ def warm_up(graph: FrozenGraph | None = None) -> float:
     float
         Seconds this took; 0 when it is loaded. Without a graph: all but what memory tiers need.
     """
+    begin, before = time.perf_counter(), address_of.cache_info().misses
+    services = [server.service for server in graph.servers] if graph is not None else []
     tiers = graph is not None and has_tiers(graph)
     if (run_with_tiers if tiers else run).signatures:
-        return 0.0
-    begin = time.perf_counter()
+        return time.perf_counter() - begin if services and address_of.cache_info().misses > before else 0.0
     run_compiled(prefix(graph, 1) if graph is not None and tiers else _probe())
     return time.perf_counter() - begin
 
@@ -140,7 +143,7 @@ def _skipped(graph: FrozenGraph, watch: Watch) -> Skipped:
 
 
 def _segment(graph: FrozenGraph, machine: Machine, number: int) -> Segment:
-    """Where in its table a unit stands."""
+    """Run of its table that a unit stands in."""
     unit = machine.units[number]
     first = int(machine.blocks[unit["block_ptr"]]["segment_ptr"])
     segments = [segment for block in graph.table(number).blocks for segment in block.segments]

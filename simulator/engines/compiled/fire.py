@@ -7,15 +7,21 @@ are visited cannot change any number (Kahn), so a unit may run as far ahead as i
 from __future__ import annotations
 
 from simulator.engines.compiled.machine import UNBOUNDED
+from simulator.engines.compiled.records import (
+    ChannelRecord,
+    Records,
+    SegmentRecord,
+    UnitRecord,
+)
+from simulator.engines.compiled.scratch import Options
 from simulator.engines.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, mix
-from simulator.servers.kernel import inlined
-
-SCRATCH_FIRINGS = 1024
+from simulator.firing import IntArray
+from simulator.servers.kernel import Words, inlined
 
 
 @inlined
-def inputs_enabled(unit, segment, channels, words, limit):
-    """How many firings of the current run, at most ``limit``, have all their tokens."""
+def inputs_enabled(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words, limit: int) -> int:
+    """Number of firings of the current run, at most ``limit``, that have all their tokens."""
     for port in range(unit.in_ptr, unit.in_end):
         tokens = words[segment.take_ptr + port - unit.in_ptr]
         if tokens > 0:
@@ -30,8 +36,8 @@ def inputs_enabled(unit, segment, channels, words, limit):
 
 
 @inlined
-def outputs_enabled(unit, segment, channels, words, limit):
-    """How many firings of the current run, at most ``limit``, have all their slots."""
+def outputs_enabled(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words, limit: int) -> int:
+    """Number of firings of the current run, at most ``limit``, that have all their slots."""
     for port in range(unit.out_ptr, unit.out_end):
         tokens = words[segment.make_ptr + port - unit.out_ptr]
         if tokens > 0:
@@ -44,7 +50,15 @@ def outputs_enabled(unit, segment, channels, words, limit):
 
 
 @inlined
-def latest_input(unit, segment, channels, words, count, start, cause):
+def latest_input(
+    unit: UnitRecord,
+    segment: SegmentRecord,
+    channels: Records,
+    words: Words,
+    count: int,
+    start: Words,
+    cause: Words,
+) -> bool:
     """Write the latest visible time among the input tokens of each firing, and its port; True if no port counts."""
     first = True
     for port in range(unit.in_ptr, unit.in_end):
@@ -72,7 +86,16 @@ def latest_input(unit, segment, channels, words, count, start, cause):
 
 
 @inlined
-def latest_slot(unit, segment, channels, words, count, start, cause, first):
+def latest_slot(
+    unit: UnitRecord,
+    segment: SegmentRecord,
+    channels: Records,
+    words: Words,
+    count: int,
+    start: Words,
+    cause: Words,
+    first: bool,
+) -> bool:
     """Raise the times to the release of the output slots that each firing needs; True if still no port counts."""
     inputs = unit.in_end - unit.in_ptr
     for port in range(unit.out_ptr, unit.out_end):
@@ -100,7 +123,7 @@ def latest_slot(unit, segment, channels, words, count, start, cause, first):
 
 
 @inlined
-def recur(unit, interval, words, count, start, cause):
+def recur(unit: UnitRecord, interval: int, words: Words, count: int, start: Words, cause: Words) -> None:
     """Turn arrivals into start times in place; add up busy cycles and stalls; advance the clock."""
     clock = unit.clock
     stall_ptr = unit.stall_ptr
@@ -118,7 +141,15 @@ def recur(unit, interval, words, count, start, cause):
 
 
 @inlined
-def pop_tokens(unit, segment, channels, words, count, start, occupancy):
+def pop_tokens(
+    unit: UnitRecord,
+    segment: SegmentRecord,
+    channels: Records,
+    words: Words,
+    count: int,
+    start: Words,
+    occupancy: int,
+) -> None:
     """Take the tokens of ``count`` firings at their start times and return the slots."""
     for port in range(unit.in_ptr, unit.in_end):
         tokens = words[segment.take_ptr + port - unit.in_ptr]
@@ -143,7 +174,7 @@ def pop_tokens(unit, segment, channels, words, count, start, occupancy):
 
 
 @inlined
-def measure_occupancy(channel, words, next_release):
+def measure_occupancy(channel: ChannelRecord, words: Words, next_release: int) -> None:
     """Advance the exact peak occupancy of ``channel``: slots taken at each push less slots returned by then.
 
     ``next_release`` is the earliest time at which a slot can be returned from here on.
@@ -167,7 +198,15 @@ def measure_occupancy(channel, words, next_release):
 
 
 @inlined
-def push_tokens(unit, segment, channels, words, count, ready, start):
+def push_tokens(
+    unit: UnitRecord,
+    segment: SegmentRecord,
+    channels: Records,
+    words: Words,
+    count: int,
+    ready: Words,
+    start: Words,
+) -> None:
     """Make the tokens of ``count`` firings visible ``latency`` after ``ready``; their slots are taken at ``start``."""
     for port in range(unit.out_ptr, unit.out_end):
         tokens = words[segment.make_ptr + port - unit.out_ptr]
@@ -195,7 +234,7 @@ def push_tokens(unit, segment, channels, words, count, ready, start):
 
 
 @inlined
-def extend_fingerprint(unit, count, start, cause):
+def extend_fingerprint(unit: UnitRecord, count: int, start: Words, cause: Words) -> None:
     """Extend the schedule fingerprint of ``unit`` by a batch."""
     low, high, last = unit.hash_low, unit.hash_high, unit.last_start
     for i in range(count):
@@ -208,7 +247,7 @@ def extend_fingerprint(unit, count, start, cause):
 
 
 @inlined
-def record(unit, count, start, cause, options, trace):
+def record(unit: UnitRecord, count: int, start: Words, cause: Words, options: Options, trace: IntArray) -> None:
     """Note a batch in the fingerprint and the trace, as ``options`` asks, and count its firings."""
     if options.digest:
         extend_fingerprint(unit, count, start, cause)

@@ -7,23 +7,28 @@ decision over all servers can be taken with full knowledge of its queue (invaria
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.engines.compiled.fire import pop_tokens, push_tokens, record
-from simulator.engines.compiled.machine import NOBODY
+from simulator.engines.compiled.records import (
+    NEVER,
+    Records,
+    ServerRecord,
+    UnitRecord,
+)
 from simulator.engines.compiled.runs import leave_firings, request_address
+from simulator.engines.compiled.scratch import Options
+from simulator.firing import IntArray
 from simulator.servers.contract import choose
-from simulator.servers.kernel import kernel
+from simulator.servers.kernel import Words, kernel
 from simulator.servers.memory_server import serve
 
 
 @kernel
-def earliest_decision(servers, words):
+def earliest_decision(servers: Records, words: Words) -> tuple[int, int, int]:
     """Server with the earliest possible decision, its time and its port; server -1 when nobody waits."""
     best, best_time, best_port = -1, 0, -1
     for number in range(servers.shape[0]):
         server = servers[number]
-        if server.earliest == NOBODY:
+        if server.earliest == NEVER:
             continue
         port = server.free_ptr
         for other in range(port + 1, server.free_ptr + server.ports):
@@ -36,9 +41,9 @@ def earliest_decision(servers, words):
 
 
 @kernel
-def earliest_arrival(server, words):
-    """When the first of those that wait for a server arrived."""
-    earliest = np.int64(NOBODY)
+def earliest_arrival(server: ServerRecord, words: Words) -> int:
+    """Arrival of the first of those that wait for a server."""
+    earliest = NEVER
     for client in range(server.clients):
         if words[server.waiting_ptr + client]:
             earliest = min(earliest, words[server.arrival_ptr + client])
@@ -46,7 +51,20 @@ def earliest_arrival(server, words):
 
 
 @kernel
-def grant(server, units, blocks, segments, channels, words, now, port, start, cause, options, trace):
+def grant(
+    server: ServerRecord,
+    units: Records,
+    blocks: Records,
+    segments: Records,
+    channels: Records,
+    words: Words,
+    now: int,
+    port: int,
+    start: Words,
+    cause: Words,
+    options: Options,
+    trace: IntArray,
+) -> int:
     """Let the record ``server`` choose at time ``now`` and fire the unit it chose; return that unit's number."""
     chosen = choose(
         server.arbitration,
@@ -63,7 +81,7 @@ def grant(server, units, blocks, segments, channels, words, now, port, start, ca
     segment = segments[unit.segment]
     request = segment.request
     busy_until, completion = serve(
-        server.kind,
+        server.service,
         words[server.parameter_ptr : server.parameter_end],
         words[server.state_ptr : server.state_end],
         now,
@@ -80,7 +98,19 @@ def grant(server, units, blocks, segments, channels, words, now, port, start, ca
 
 
 @kernel
-def fire_granted(unit, blocks, segments, channels, words, now, completion, start, cause, options, trace):
+def fire_granted(
+    unit: UnitRecord,
+    blocks: Records,
+    segments: Records,
+    channels: Records,
+    words: Words,
+    now: int,
+    completion: int,
+    start: Words,
+    cause: Words,
+    options: Options,
+    trace: IntArray,
+) -> None:
     """One firing that starts at its grant ``now`` and whose data is there at ``completion``."""
     segment = segments[unit.segment]
     unit.waiting = 0

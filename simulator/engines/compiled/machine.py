@@ -1,9 +1,9 @@
-"""A frozen graph as flat record arrays: what the compiled engine reads and writes.
+"""A frozen graph as flat record arrays, which the compiled engine reads and writes.
 
-Static fields and state of a unit, channel or server sit side by side in one record, so that a run can be paused (to
-enlarge the ring of an unbounded channel), compared with an earlier moment (steady-state skipping) and resumed.
-Everything of variable length lives in one array of words, to which the ``*_ptr`` fields of the records point: few
-arrays make compiled calls cheap. Ring buffers are sized by FIFO depth: memory does not grow with firings.
+Static fields and state sit side by side in one record, so that a run can be paused (to enlarge the ring of an unbounded
+channel), compared with an earlier moment (steady-state skipping) and resumed. Everything of variable length lives in
+one array of words: few arrays make compiled calls cheap. Ring buffers are sized by FIFO depth: memory does not grow
+with firings.
 """
 
 from __future__ import annotations
@@ -12,8 +12,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from simulator.engines.compiled.records import (
+    BLOCK,
+    CHANNEL,
+    LONG_AGO,
+    NEVER,
+    REQUEST_WORDS,
+    SEGMENT,
+    SERVER,
+    UNIT,
+    Records,
+)
 from simulator.errors import GraphError
 from simulator.firing import Block, FiringTable, IntArray, Segment
 from simulator.graph import Channel, FrozenGraph
@@ -25,49 +35,6 @@ ISSUE_CODES = {"reserve": ISSUE_RESERVE, "hold": ISSUE_HOLD, "hold_in_turn": ISS
 UNBOUNDED = -1
 UNBOUNDED_RING_SLOTS = 128
 RING_SLOT_LIMIT = 1 << 28
-LONG_AGO = -(1 << 62)
-NO_LAP = 1 << 62
-NOBODY = 1 << 62
-R_START, R_SEGMENT, R_ADDRESS, R_ANSWER, REQUEST_WORDS = range(5)
-"""Words of a request record; the answer is -1 as long as it is not known."""
-
-Records = npt.NDArray[Any]
-
-
-def _dtype(integers: str, hashes: str = "") -> np.dtype[Any]:
-    fields = [(name, np.int64) for name in integers.split()]
-    return np.dtype(fields + [(name, np.uint64) for name in hashes.split()], align=True)
-
-
-# A unit's ports: words[in_ptr:in_end] and words[out_ptr:out_end] hold channel numbers, words[stall_ptr:] its stalls.
-# A unit that reaches iteration lap_at waits there until the engine has looked at the state of the whole graph.
-# A unit that uses a DRAM tier has window records of REQUEST_WORDS words from words[request_ptr:] on, and the output
-# records of the tier from request_id on; both are used in turn.
-UNIT = _dtype(
-    "in_ptr in_end out_ptr out_end stall_ptr block_ptr block_end issue server client iterations ramp grows firings "
-    "block loops_left segment firings_left iteration done block_changes segment_changes "
-    "clock waiting arrival arrival_cause fired busy last_start issued issued_ports issued_cause trace_ptr lap_at "
-    "run_firings window request_ptr request_id requested offered answered last_answer",
-    "hash_low hash_high",
-)
-BLOCK = _dtype("loops growth segment_ptr segment_end")
-SEGMENT = _dtype(
-    "count growth latency ii request take_ptr make_ptr address address_step address_iteration_step "
-    "iterations_per_address is_write"
-)
-# The three rings of a channel have mask + 1 words each: visible times, release times, issue times. It is closed when
-# its producer is done. Promised tokens have a slot, but the memory tier has not said yet when they come.
-CHANNEL = _dtype(
-    "depth slots latency credit producer consumer mask visible_ptr release_ptr issue_ptr "
-    "pushed popped promised tail peak measured_push measured_pop skipped closed"
-)
-# Clients of a server: words[unit_ptr:] unit numbers, words[waiting_ptr:] flags, words[arrival_ptr:] times, the earliest
-# of which, among those that wait, is in the record: NOBODY if none does.
-SERVER = _dtype(
-    "kind arbitration clients unit_ptr waiting_ptr arrival_ptr ports free_ptr parameter_ptr parameter_end state_ptr "
-    "state_end "
-    "last grants busy bytes earliest"
-)
 
 
 class Machine(NamedTuple):
@@ -143,7 +110,7 @@ class _Tables:
         self._segments: list[tuple[int, ...]] = []
 
     def start_of(self, table: FiringTable) -> dict[str, int]:
-        """Where a unit with this table (which the graph keeps alive) finds its blocks, and where it begins."""
+        """Fields that lead a unit with this table (which the graph keeps alive) to its blocks, and where it begins."""
         if id(table) not in self._starts:
             merged = [_merge_loops(block) for block in table.blocks]
             first, before = len(self._blocks), len(self._segments) - 1
@@ -169,7 +136,7 @@ class _Tables:
         )  # fmt: skip
 
     def _pointer(self, tokens: tuple[int, ...]) -> int:
-        """Where numbers of tokens are among the words; equal ones are there once."""
+        """Place of numbers of tokens among the words; equal ones are there once."""
         if tokens not in self._tokens:
             self._tokens[tokens] = self._words.add(tokens)
         return self._tokens[tokens]
@@ -217,7 +184,7 @@ def _unit_row(graph: FrozenGraph, number: int, words: _Words) -> dict[str, int]:
         "ramp": table.ramp_length or table.iterations + 1,
         "grows": int(table.grows),
         "firings": table.firings,
-        "lap_at": NO_LAP,
+        "lap_at": NEVER,
     }
 
 
@@ -244,11 +211,11 @@ def _server_row(graph: FrozenGraph, number: int, units: list[dict[str, int]], wo
         "free_ptr": words.add([0] * server.ports),
         "parameter_ptr": parameter_ptr,
         "parameter_end": parameter_ptr + len(parameters),
-        "kind": server.kind,
+        "service": server.service,
         "state_ptr": state_ptr,
         "state_end": state_ptr + server.state_words,
         "last": -1,
-        "earliest": NOBODY,
+        "earliest": NEVER,
     }
 
 
@@ -264,7 +231,7 @@ def _tier_row(server: DramServer, clients: list[int], units: list[dict[str, int]
         "waiting_ptr": words.add([0] * len(clients)),
         "arrival_ptr": words.add([0] * len(clients)),
         "last": -1,
-        "earliest": NOBODY,
+        "earliest": NEVER,
     }
 
 

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from simulator.engines.compiled.fire import inputs_enabled, latest_input, pop_tokens, record, recur
-from simulator.engines.compiled.machine import R_ADDRESS, R_ANSWER, R_SEGMENT, R_START, REQUEST_WORDS
+from simulator.engines.compiled.records import (
+    R_ADDRESS,
+    R_ANSWER,
+    R_SEGMENT,
+    R_START,
+    REQUEST_WORDS,
+    Records,
+    SegmentRecord,
+    UnitRecord,
+)
 from simulator.engines.compiled.runs import close_outputs, leave_firings, request_address
-from simulator.servers.kernel import inlined, kernel
+from simulator.engines.compiled.scratch import Options
+from simulator.firing import IntArray
+from simulator.servers.kernel import Words, inlined, kernel
 
 
 @kernel
-def issue_requests(unit, blocks, segments, channels, words, start, cause, options, trace, horizon):
+def issue_requests(
+    unit: UnitRecord,
+    blocks: Records,
+    segments: Records,
+    channels: Records,
+    words: Words,
+    start: Words,
+    cause: Words,
+    options: Options,
+    trace: IntArray,
+    horizon: Words,
+) -> bool:
     """Fire a unit until tokens, slots or outstanding requests run out; True if anything moved.
 
     ``horizon`` is lowered to the earliest cycle at which a new request can have consequences.
@@ -41,19 +63,19 @@ def issue_requests(unit, blocks, segments, channels, words, start, cause, option
 
 
 @inlined
-def request_record(unit, request):
-    """Where the record of a request of ``unit`` starts in the words."""
+def request_record(unit: UnitRecord, request: int) -> int:
+    """Start of the record of a request of ``unit`` in the words."""
     return unit.request_ptr + (request % unit.window) * REQUEST_WORDS
 
 
 @inlined
-def server_cause(unit):
+def server_cause(unit: UnitRecord) -> int:
     """Stall cause of a unit for its server."""
     return (unit.in_end - unit.in_ptr) + (unit.out_end - unit.out_ptr) + 1
 
 
 @inlined
-def slots_free(unit, segment, channels, words):
+def slots_free(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words) -> bool:
     """Whether the next firing finds its slots; promised tokens hold theirs."""
     for port in range(unit.out_ptr, unit.out_end):
         channel = channels[words[port]]
@@ -64,7 +86,15 @@ def slots_free(unit, segment, channels, words):
 
 
 @inlined
-def latest_slot_of_promise(unit, segment, channels, words, start, cause, first):
+def latest_slot_of_promise(
+    unit: UnitRecord,
+    segment: SegmentRecord,
+    channels: Records,
+    words: Words,
+    start: Words,
+    cause: Words,
+    first: bool,
+) -> bool:
     """Raise the start to the release of the output slots that a firing needs; True if still no port counts."""
     for port in range(unit.out_ptr, unit.out_end):
         tokens = words[segment.make_ptr + port - unit.out_ptr]
@@ -81,7 +111,7 @@ def latest_slot_of_promise(unit, segment, channels, words, start, cause, first):
 
 
 @inlined
-def promise(unit, segment, channels, words, start):
+def promise(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words, start: int) -> None:
     """Take the slots of a firing that starts at ``start``."""
     for port in range(unit.out_ptr, unit.out_end):
         channel = channels[words[port]]
@@ -92,7 +122,7 @@ def promise(unit, segment, channels, words, start):
 
 
 @inlined
-def enter(unit, segment, words, start):
+def enter(unit: UnitRecord, segment: SegmentRecord, words: Words, start: int) -> None:
     """Record the request of a firing; one without bytes is answered at once."""
     at = request_record(unit, unit.requested)
     words[at + R_START] = start
@@ -103,7 +133,7 @@ def enter(unit, segment, words, start):
 
 
 @kernel
-def deliver(unit, segments, channels, words):
+def deliver(unit: UnitRecord, segments: Records, channels: Records, words: Words) -> bool:
     """Hand over the promised tokens of all requests that are answered, in order; True if there were any."""
     before = unit.answered
     while unit.answered < unit.requested:
@@ -132,7 +162,7 @@ def deliver(unit, segments, channels, words):
 
 
 @inlined
-def wait_for_last_answer(unit, channels, words):
+def wait_for_last_answer(unit: UnitRecord, channels: Records, words: Words) -> None:
     """A unit whose table is over is ready again when its last request is answered."""
     late = unit.last_answer - unit.clock
     if late > 0:

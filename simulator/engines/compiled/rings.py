@@ -6,15 +6,21 @@ of them only, which are compared when the engine looks for a state that recurs.
 
 from __future__ import annotations
 
-from simulator.engines.compiled.machine import LONG_AGO, UNBOUNDED, Machine
-from simulator.servers.kernel import kernel
+from simulator.engines.compiled.machine import UNBOUNDED, Machine
+from simulator.engines.compiled.records import (
+    LONG_AGO,
+    ChannelRecord,
+    Records,
+    UnitRecord,
+)
+from simulator.servers.kernel import Words, kernel
 
 WINDOWS = 4
 """Windows of a channel: see `live_window`."""
 
 
 @kernel
-def ring_is_full(channel):
+def ring_is_full(channel: ChannelRecord) -> bool:
     """Whether the ring of an unbounded channel, not its depth, may keep a unit from firing."""
     queued = channel.pushed - channel.popped
     noted = channel.popped - channel.measured_pop
@@ -22,7 +28,7 @@ def ring_is_full(channel):
 
 
 @kernel
-def full_ring(channels):
+def full_ring(channels: Records) -> int:
     """Number of a channel whose ring has to be enlarged before the engine may decide anything, or -1."""
     for number in range(channels.shape[0]):
         if ring_is_full(channels[number]):
@@ -36,7 +42,7 @@ def full_rings(machine: Machine) -> list[int]:
 
 
 @kernel
-def first_release(channel):
+def first_release(channel: ChannelRecord) -> int:
     """Oldest pop whose slot a producer has still to wait for."""
     if channel.depth == UNBOUNDED:
         return channel.popped
@@ -44,7 +50,9 @@ def first_release(channel):
 
 
 @kernel
-def live_window(channel, window, producer, consumer):
+def live_window(
+    channel: ChannelRecord, window: int, producer: UnitRecord, consumer: UnitRecord
+) -> tuple[int, int, int, int]:
     """Ring, first and end token, and floor of one of the four windows of times that matter for a channel's future.
 
     Times in a window never decrease. Those up to the floor are so old that nobody can still wait for them: visible
@@ -61,7 +69,7 @@ def live_window(channel, window, producer, consumer):
 
 
 @kernel
-def first_after(words, ring, mask, first, end, floor):
+def first_after(words: Words, ring: int, mask: int, first: int, end: int, floor: int) -> int:
     """First token of a window whose time is after ``floor``: by bisection, since deep FIFOs hold many old ones."""
     while first < end:
         middle = (first + end) // 2
@@ -73,7 +81,9 @@ def first_after(words, ring, mask, first, end, floor):
 
 
 @kernel
-def keep_window(words, ring, mask, first, end, floor, kept_words, at):
+def keep_window(
+    words: Words, ring: int, mask: int, first: int, end: int, floor: int, kept_words: Words, at: int
+) -> int:
     """Append the number of times after the floor, and these times, to the kept words; return the next free place."""
     recent = first_after(words, ring, mask, first, end, floor)
     kept_words[at] = end - recent
@@ -85,7 +95,9 @@ def keep_window(words, ring, mask, first, end, floor, kept_words, at):
 
 
 @kernel
-def window_recurs(words, ring, mask, first, end, floor, kept_words, at, shift):
+def window_recurs(
+    words: Words, ring: int, mask: int, first: int, end: int, floor: int, kept_words: Words, at: int, shift: int
+) -> bool:
     """Whether the times of a window after the floor are ``shift`` later than the kept ones."""
     recent = first_after(words, ring, mask, first, end, floor)
     if kept_words[at] != end - recent:
@@ -98,13 +110,23 @@ def window_recurs(words, ring, mask, first, end, floor, kept_words, at, shift):
 
 
 @kernel
-def same_time(time, kept, floor, kept_floor, shift):
+def same_time(time: int, kept: int, floor: int, kept_floor: int, shift: int) -> bool:
     """Whether two times are a shift apart, or both so old that they cannot matter."""
     return max(time, floor) - max(kept, kept_floor) == shift
 
 
 @kernel
-def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer, consumer, shift):
+def channel_recurs(
+    channel: ChannelRecord,
+    kept: ChannelRecord,
+    words: Words,
+    kept_words: Words,
+    at: int,
+    producer: UnitRecord,
+    kept_producer: UnitRecord,
+    consumer: UnitRecord,
+    shift: int,
+) -> tuple[bool, int]:
     """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start."""
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
     popped = channel.popped + channel.skipped - kept.popped - kept.skipped
@@ -121,7 +143,7 @@ def channel_recurs(channel, kept, words, kept_words, at, producer, kept_producer
 
 
 @kernel
-def drains(channel, before, consumer, kept_consumer):
+def drains(channel: ChannelRecord, before: ChannelRecord, consumer: UnitRecord, kept_consumer: UnitRecord) -> bool:
     """Whether a closed channel holds more old tokens than its consumer needs for a while.
 
     Such a reservoir never makes its consumer wait, so how full it is does not matter until it runs low.

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from simulator.engines.compiled.grant import earliest_decision, grant
-from simulator.engines.compiled.machine import ISSUE_RESERVE
+from simulator.engines.compiled.machine import ISSUE_RESERVE, Machine
+from simulator.engines.compiled.records import (
+    Records,
+    UnitRecord,
+)
 from simulator.engines.compiled.requests import issue_requests
 from simulator.engines.compiled.rings import full_ring
 from simulator.engines.compiled.runs import WAITING_AT_LAP
+from simulator.engines.compiled.scratch import Scratch
 from simulator.engines.compiled.steady import count_grant, watch_grants, watch_lap, watch_rows
 from simulator.engines.compiled.visit import visit_hold, visit_reserve
 from simulator.engines.compiled.watch import DECISION, DUE, INNER_UNIT, OUTER_UNIT
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 OUT_OF_VISITS, FINISHED, RINGS_FULL, TIER_OVERRUN = 0, 1, 2, 3
 
 
 @inlined
-def enqueue(number, queue, queued, head, length):
+def enqueue(number: int, queue: Words, queued: Words, head: int, length: int) -> int:
     """Put a unit into the ring of units to visit, unless it is there; return the new length."""
     if queued[number]:
         return length
@@ -29,7 +34,7 @@ def enqueue(number, queue, queued, head, length):
 
 
 @inlined
-def wake(unit, channels, words, queue, queued, head, length):
+def wake(unit: UnitRecord, channels: Records, words: Words, queue: Words, queued: Words, head: int, length: int) -> int:
     """Queue the neighbours of a unit that moved; return the new queue length."""
     for port in range(unit.in_ptr, unit.in_end):
         length = enqueue(channels[words[port]].producer, queue, queued, head, length)
@@ -39,29 +44,14 @@ def wake(unit, channels, words, queue, queued, head, length):
 
 
 @kernel
-def run(
-    units,
-    blocks,
-    segments,
-    channels,
-    servers,
-    words,
-    queue,
-    queued,
-    start,
-    cause,
-    options,
-    trace,
-    watch,
-    visits,
-    horizon,
-):
+def run(machine: Machine, scratch: Scratch, visits: int) -> int:
     """Fire everything that can be fired, but return early after ``visits`` visits so that the caller can be stopped.
 
-    ``queue`` is a ring of unit numbers with one slot per unit, ``queued`` marks its members; ``start`` and ``cause``
-    are scratch. Returns ``FINISHED`` when no unit can move any more before the ``horizon``, the earliest cycle at
-    which a memory tier can answer, and ``RINGS_FULL`` when a ring must be enlarged first.
+    Returns ``FINISHED`` when no unit can move any more before the horizon, the earliest cycle at which a memory tier
+    can answer, and ``RINGS_FULL`` when a ring must be enlarged first.
     """
+    units, blocks, segments, channels, servers, words = machine
+    queue, queued, start, cause, options, trace, watch, horizon = scratch
     head, length = 0, 0
     queued[:] = 0
     for number in range(units.shape[0]):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from simulator.servers.kernel import inlined, kernel
+from simulator.engines.compiled.records import (
+    Records,
+    SegmentRecord,
+    UnitRecord,
+)
+from simulator.servers.kernel import Words, inlined, kernel
 
 WAITING_FOR_SLOTS, WAITING_FOR_SERVER, WAITING_AT_LAP = 1, 2, 3  # values of a unit's field "waiting"
 
 
 @kernel
-def next_run(unit, blocks, segments):
+def next_run(unit: UnitRecord, blocks: Records, segments: Records) -> None:
     """Move the record ``unit`` to its next non-empty run of firings, or mark it done."""
     ramp = unit.iteration % unit.ramp
     block = unit.block
@@ -42,21 +47,21 @@ def next_run(unit, blocks, segments):
 
 
 @kernel
-def start_all(units, blocks, segments):
+def start_all(units: Records, blocks: Records, segments: Records) -> None:
     """Bring every unit to its first run."""
     for number in range(units.shape[0]):
         next_run(units[number], blocks, segments)
 
 
 @kernel
-def close_outputs(unit, channels, words):
+def close_outputs(unit: UnitRecord, channels: Records, words: Words) -> None:
     """Note on the output channels of a unit that is done that no token will follow."""
     for port in range(unit.out_ptr, unit.out_end):
         channels[words[port]].closed = 1
 
 
 @inlined
-def request_address(unit, segment):
+def request_address(unit: UnitRecord, segment: SegmentRecord) -> int:
     """Address that the next firing of a unit asks for."""
     fired = unit.run_firings - unit.firings_left
     turn = unit.iteration // segment.iterations_per_address
@@ -64,7 +69,9 @@ def request_address(unit, segment):
 
 
 @inlined
-def leave_firings(unit, count, blocks, segments, channels, words):
+def leave_firings(
+    unit: UnitRecord, count: int, blocks: Records, segments: Records, channels: Records, words: Words
+) -> None:
     """Note that ``count`` firings of the current run are over, and go on to the next run if it is."""
     unit.firings_left -= count
     if unit.firings_left == 0:

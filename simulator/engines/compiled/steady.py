@@ -16,9 +16,14 @@ that moves as they are, so its cost does not depend on the depth of FIFOs.
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.engines.compiled.machine import ISSUE_RESERVE
+from simulator.engines.compiled.records import (
+    NEVER,
+    ChannelRecord,
+    Records,
+    ServerRecord,
+    UnitRecord,
+)
 from simulator.engines.compiled.rings import (
     WINDOWS,
     channel_recurs,
@@ -49,22 +54,26 @@ from simulator.engines.compiled.watch import (
     SAMPLES,
     SKIPPED_FIRINGS,
     TAKEN,
+    Reference,
+    Watch,
 )
 from simulator.engines.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, power, repeat_affine
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 NOTHING, RECORDS, EVERYTHING = 0, 1, 2  # how much of a reference has been taken
 SAMPLES_BEFORE_THINNING = 64
 
 
 @kernel
-def stall_count(unit):
+def stall_count(unit: UnitRecord) -> int:
     """Number of stall counters of a unit."""
     return (unit.in_end - unit.in_ptr) + (unit.out_end - unit.out_ptr) + 2
 
 
 @kernel
-def remember_records(units, channels, servers, kept, now, counts):
+def remember_records(
+    units: Records, channels: Records, servers: Records, kept: Reference, now: int, counts: Words
+) -> None:
     """Copy what is cheap to copy: enough to see that a state does not recur."""
     for number in range(units.shape[0]):
         kept.units[number] = units[number]
@@ -79,7 +88,7 @@ def remember_records(units, channels, servers, kept, now, counts):
 
 
 @kernel
-def remember_words(units, channels, servers, words, kept):
+def remember_words(units: Records, channels: Records, servers: Records, words: Words, kept: Reference) -> None:
     """Copy stalls and live times too, unless too much is not measured yet."""
     kept_words = kept.words
     at = 0
@@ -105,13 +114,13 @@ def remember_words(units, channels, servers, words, kept):
 
 
 @kernel
-def unit_periods(unit, kept, shift):
-    """How often a unit can repeat what it did since ``kept``, times ``shift`` later; 0 if it is in another state."""
+def unit_periods(unit: UnitRecord, kept: UnitRecord, shift: int) -> int:
+    """Periods that a unit can repeat since ``kept``, times ``shift`` later; 0 if it is in another state."""
     fired = unit.fired - kept.fired
     if unit.done != kept.done or unit.waiting != kept.waiting:
         return 0
     if fired == 0:
-        return 0 if unit.waiting == WAITING_FOR_SERVER else np.int64(1) << 62
+        return 0 if unit.waiting == WAITING_FOR_SERVER else NEVER
     if unit.segment != kept.segment or unit.clock - kept.clock != shift or unit.last_start - kept.last_start != shift:
         return 0
     if unit.waiting == WAITING_FOR_SLOTS and (
@@ -137,7 +146,16 @@ def unit_periods(unit, kept, shift):
 
 
 @kernel
-def server_recurs(server, kept, words, kept_words, at, floor, kept_floor, shift):
+def server_recurs(
+    server: ServerRecord,
+    kept: ServerRecord,
+    words: Words,
+    kept_words: Words,
+    at: int,
+    floor: int,
+    kept_floor: int,
+    shift: int,
+) -> bool:
     """Whether the ports of a server are as free as they were, ``shift`` earlier.
 
     Decisions of all servers are taken in the order of time: until the last one, the floor, no port is asked for again.
@@ -153,9 +171,9 @@ def server_recurs(server, kept, words, kept_words, at, floor, kept_floor, shift)
 
 
 @kernel
-def record_periods(units, channels, kept, shift):
-    """How many periods can be jumped as far as the records tell; 0 if the state does not recur."""
-    periods = np.int64(1) << 62
+def record_periods(units: Records, channels: Records, kept: Reference, shift: int) -> int:
+    """Number of periods that can be jumped as far as the records tell; 0 if the state does not recur."""
+    periods = NEVER
     for number in range(units.shape[0]):
         periods = min(periods, unit_periods(units[number], kept.units[number], shift))
         if periods <= 0:
@@ -171,7 +189,9 @@ def record_periods(units, channels, kept, shift):
 
 
 @kernel
-def words_recur(units, channels, servers, words, kept, shift, decision):
+def words_recur(
+    units: Records, channels: Records, servers: Records, words: Words, kept: Reference, shift: int, decision: int
+) -> bool:
     """Whether all live times are ``shift`` later than in the reference."""
     at = 0
     kept_decision = kept.numbers[DECISION_THEN]
@@ -201,7 +221,9 @@ def words_recur(units, channels, servers, words, kept, shift, decision):
 
 
 @kernel
-def jump_unit(unit, kept, words, kept_words, at, periods, cycles):
+def jump_unit(
+    unit: UnitRecord, kept: UnitRecord, words: Words, kept_words: Words, at: int, periods: int, cycles: int
+) -> int:
     """Advance the counters of one unit by ``periods`` periods; a unit that does not fire keeps its absolute time."""
     fired = unit.fired - kept.fired
     if fired == 0:
@@ -228,7 +250,7 @@ def jump_unit(unit, kept, words, kept_words, at, periods, cycles):
 
 
 @kernel
-def jump_channel(channel, kept, words, periods, cycles):
+def jump_channel(channel: ChannelRecord, kept: ChannelRecord, words: Words, periods: int, cycles: int) -> None:
     """Advance the token count of one channel; one that does not move keeps its absolute times."""
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
     if pushed:
@@ -248,7 +270,16 @@ def jump_channel(channel, kept, words, periods, cycles):
 
 
 @kernel
-def jump(units, channels, servers, words, kept, cycles, periods, counts):
+def jump(
+    units: Records,
+    channels: Records,
+    servers: Records,
+    words: Words,
+    kept: Reference,
+    cycles: int,
+    periods: int,
+    counts: Words,
+) -> None:
     """Jump over ``periods`` periods that take ``cycles`` cycles in all."""
     at = 0
     for number in range(units.shape[0]):
@@ -270,7 +301,7 @@ def jump(units, channels, servers, words, kept, cycles, periods, counts):
 
 
 @kernel
-def forget(numbers):
+def forget(numbers: Words) -> None:
     """Start looking afresh."""
     numbers[TAKEN] = NOTHING
     numbers[POWER] = 1
@@ -279,7 +310,9 @@ def forget(numbers):
 
 
 @kernel
-def sample(units, channels, servers, words, kept, now, counts):
+def sample(
+    units: Records, channels: Records, servers: Records, words: Words, kept: Reference, now: int, counts: Words
+) -> bool:
     """Compare the state with the reference and jump if it recurs; replace the reference at powers of two.
 
     Live times are copied only from a state whose records have been seen to recur, since deep FIFOs hold many.
@@ -312,7 +345,7 @@ def sample(units, channels, servers, words, kept, now, counts):
 
 
 @kernel
-def watch_rows(number, units, channels, servers, words, watch):
+def watch_rows(number: int, units: Records, channels: Records, servers: Records, words: Words, watch: Watch) -> None:
     """Look for a state that recurs within a row, after a visit to the inner pacer."""
     unit = units[number]
     if unit.grows and watch.inner.units[number].segment_changes != unit.segment_changes:
@@ -321,7 +354,7 @@ def watch_rows(number, units, channels, servers, words, watch):
 
 
 @kernel
-def watch_lap(units, channels, servers, words, watch):
+def watch_lap(units: Records, channels: Records, servers: Records, words: Words, watch: Watch) -> None:
     """Look for a state that recurs from lap to lap, and let the outer pacer go on to the next one.
 
     While it waits, all other units have run as far as they can: the state does not depend on the order of visits.
@@ -335,7 +368,7 @@ def watch_lap(units, channels, servers, words, watch):
 
 
 @inlined
-def count_grant(number, units, pacers):
+def count_grant(number: int, units: Records, pacers: Words) -> None:
     """Note that a unit has been served; a look is due after one of the pacer."""
     pacers[GRANTS] += 1
     pacer = pacers[GRANTED_UNIT]
@@ -349,7 +382,7 @@ def count_grant(number, units, pacers):
 
 
 @kernel
-def follow_another(units, pacers):
+def follow_another(units: Records, pacers: Words) -> None:
     """The pacer is done: follow the unit that has the most firings left of those that use a server, else of all."""
     pacers[GRANTED_UNIT] = pacers[INNER_UNIT] = -1
     most_served, most = 0, 0
@@ -364,7 +397,7 @@ def follow_another(units, pacers):
 
 
 @kernel
-def runs_changed(units, kept):
+def runs_changed(units: Records, kept: Reference) -> bool:
     """Whether any unit has begun another run of firings since the reference."""
     changes = 0
     for number in range(units.shape[0]):
@@ -373,7 +406,7 @@ def runs_changed(units, kept):
 
 
 @kernel
-def watch_grants(units, channels, servers, words, watch):
+def watch_grants(units: Records, channels: Records, servers: Records, words: Words, watch: Watch) -> None:
     """Look for a state that recurs, between two decisions of servers."""
     pacers = watch.pacers
     pacers[DUE] = 0

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from simulator.engines.compiled.machine import Machine, Records
+from simulator.engines.compiled.machine import Machine
+from simulator.engines.compiled.records import (
+    TIER,
+)
+from simulator.engines.compiled.tiers_exchange import Tiers
 from simulator.errors import GraphError
 from simulator.firing import IntArray, Segment
 from simulator.graph import FrozenGraph
-from simulator.servers.dram.layout import INPUT_WORDS, O_LEFT, OUTPUT_WORDS, STATE_WORDS
+from simulator.servers.dram.layout import INPUT_WORDS, O_LEFT, OUTPUT_WORDS, P_READ_LATENCY
 from simulator.servers.dram.server import DramServer, clock_of
-from simulator.servers.dram.service import advance_tier, reset
-from simulator.servers.dram.tier import DramCounters, layout
+from simulator.servers.dram.service import advance_tier
+from simulator.servers.dram.tier import DramCounters, initial_state
 
 RING_SEGMENT_LIMIT = 1 << 16
 PARTS = ("parameter", "state", "ring", "out")
-"""What a tier keeps in the common array, each from ``PART_ptr`` to ``PART_end``."""
-
-TIER = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            *("server", "numerator", "denominator", "channels", "ring_words", "look_ahead"),
-            *(f"{part}_{end}" for part in PARTS for end in ("ptr", "end")),
-        )
-    ],
-    align=True,
-)
-# words[unit_ptr:] of the server record hold the clients; requests of client c use output records from c * window on.
-
-
-class Tiers(NamedTuple):
-    """The memory tiers of a run: one record each, and everything they keep in one array."""
-
-    records: Records
-    memory: IntArray
+"""Parts of a tier in the common array, each from ``PART_ptr`` to ``PART_end``."""
 
 
 def has_tiers(graph: FrozenGraph) -> bool:
@@ -62,9 +46,7 @@ def build_tiers(graph: FrozenGraph, machine: Machine) -> Tiers:
         parameters = server.description.parameters()
         channels = server.description.organisation.channels
         clients = [unit for unit in machine.units if unit["window"] and unit["server"] == number]
-        state = np.zeros((channels, STATE_WORDS), np.int64)
-        for channel in range(channels):
-            reset(parameters, state[channel])
+        state = initial_state(server.description)
         out = np.zeros(max(1, len(clients) * server.outstanding) * OUTPUT_WORDS, np.int64)
         out[O_LEFT::OUTPUT_WORDS] = -1
         ring_words = _ring_segments(graph, number, server) * INPUT_WORDS
@@ -75,9 +57,11 @@ def build_tiers(graph: FrozenGraph, machine: Machine) -> Tiers:
             record[f"{name}_end"] = sum(map(len, parts))
         writes = any(s.is_write for s in _segments_using(graph, server.name))
         record |= {
+            "advance": server.description.policy.address,
             "channels": channels,
+            "state_words": state.shape[1],
             "ring_words": ring_words,
-            "look_ahead": 1 if writes else int(parameters[layout.P_READ_LATENCY]),
+            "look_ahead": 1 if writes else int(parameters[P_READ_LATENCY]),
         }
         records.append(record)
     rows = np.zeros(len(records), TIER)
@@ -118,6 +102,6 @@ def close_tiers(graph: FrozenGraph, tiers: Tiers | None, cycles: int) -> list[Dr
         parts = {name: tiers.memory[tier[f"{name}_ptr"] : tier[f"{name}_end"]] for name in PARTS}
         state, ring = (parts[name].reshape(int(tier["channels"]), -1) for name in ("state", "ring"))
         end = int(clock_of(cycles + 1, tier["numerator"], tier["denominator"])) - 1
-        advance_tier(parts["parameter"], state, ring, parts["out"], end)
+        advance_tier(int(tier["advance"]), parts["parameter"], state, ring, parts["out"], end)
         counters[int(tier["server"])] = DramCounters.from_state(parts["parameter"], state, end + 1)
     return counters

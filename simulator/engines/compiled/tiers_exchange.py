@@ -8,20 +8,39 @@ one of them then gets on, since the horizon lies behind the next thing that can 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from simulator.engines.compiled.grant import earliest_decision
-from simulator.engines.compiled.machine import R_ADDRESS, R_ANSWER, R_SEGMENT, R_START
+from simulator.engines.compiled.machine import Machine
+from simulator.engines.compiled.records import (
+    NEVER,
+    R_ADDRESS,
+    R_ANSWER,
+    R_SEGMENT,
+    R_START,
+    Records,
+    ServerRecord,
+    TierRecord,
+)
 from simulator.engines.compiled.requests import deliver, request_record
-from simulator.servers.dram.layout import FAR, O_DONE, O_LEFT, OUTPUT_WORDS, STATE_WORDS
+from simulator.firing import IntArray
+from simulator.servers.dram.layout import FAR, O_DONE, O_LEFT, OUTPUT_WORDS
 from simulator.servers.dram.server import clock_of, cycle_of
 from simulator.servers.dram.service import advance_tier, next_event, offer
-from simulator.servers.kernel import as_variable, kernel
+from simulator.servers.kernel import Words, as_variable, kernel
 
-NEVER = 1 << 62
 NOTHING_LEFT, WENT_ON, OVERRUN = 0, 1, 2
 
 
+class Tiers(NamedTuple):
+    """The memory tiers of a run: one record each, and everything they keep in one array."""
+
+    records: Records
+    memory: IntArray
+
+
 @kernel
-def next_offer(server, units, words):
+def next_offer(server: ServerRecord, units: Records, words: Words) -> tuple[int, int]:
     """Client with the earliest request that its tier has not seen, and its start; client -1 if there is none."""
     best, best_start = -1, 0
     for client in range(server.clients):
@@ -37,10 +56,10 @@ def next_offer(server, units, words):
 
 
 @kernel
-def earliest_news(tier, server, units, words, memory):
+def earliest_news(tier: TierRecord, server: ServerRecord, units: Records, words: Words, memory: IntArray) -> int:
     """Earliest cycle at which anything the tier does can be noticed by a unit."""
     parameters = memory[tier.parameter_ptr : tier.parameter_end]
-    clock = next_event(parameters, memory[tier.state_ptr : tier.state_end].reshape((tier.channels, STATE_WORDS)))
+    clock = next_event(parameters, memory[tier.state_ptr : tier.state_end].reshape((tier.channels, tier.state_words)))
     client, start = next_offer(server, units, words)
     if client >= 0:
         clock = min(clock, clock_of(start, tier.numerator, tier.denominator))
@@ -50,7 +69,15 @@ def earliest_news(tier, server, units, words, memory):
 
 
 @kernel
-def offer_before(tier, server, units, segments, words, memory, horizon):
+def offer_before(
+    tier: TierRecord,
+    server: ServerRecord,
+    units: Records,
+    segments: Records,
+    words: Words,
+    memory: IntArray,
+    horizon: int,
+) -> bool:
     """Hand over all requests that start before ``horizon``; False if the input rings overflow."""
     while True:
         client, start = next_offer(server, units, words)
@@ -61,7 +88,7 @@ def offer_before(tier, server, units, segments, words, memory, horizon):
         segment = segments[words[at + R_SEGMENT]]
         taken = offer(
             memory[tier.parameter_ptr : tier.parameter_end],
-            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, STATE_WORDS)),
+            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, tier.state_words)),
             memory[tier.ring_ptr : tier.ring_end].reshape((tier.channels, tier.ring_words)),
             memory[tier.out_ptr : tier.out_end],
             unit.request_id + unit.offered % unit.window,
@@ -79,7 +106,7 @@ def offer_before(tier, server, units, segments, words, memory, horizon):
 
 
 @kernel
-def read_answers(tier, server, units, words, memory):
+def read_answers(tier: TierRecord, server: ServerRecord, units: Records, words: Words, memory: IntArray) -> None:
     """Note the answers of the oldest requests of every client, as far as they are known."""
     out = memory[tier.out_ptr : tier.out_end]
     for client in range(server.clients):
@@ -95,7 +122,9 @@ def read_answers(tier, server, units, words, memory):
 
 
 @kernel
-def deliver_all(tiers, servers, units, segments, channels, words):
+def deliver_all(
+    tiers: Records, servers: Records, units: Records, segments: Records, channels: Records, words: Words
+) -> bool:
     """Hand over everything that is answered; True if there was anything."""
     moved = False
     for number in range(tiers.shape[0]):
@@ -107,7 +136,9 @@ def deliver_all(tiers, servers, units, segments, channels, words):
 
 
 @kernel
-def set_horizon(tiers, servers, units, words, memory, horizon):
+def set_horizon(
+    tiers: Records, servers: Records, units: Records, words: Words, memory: IntArray, horizon: Words
+) -> None:
     """Set ``horizon`` to the earliest cycle at which a unit can hear from a tier."""
     horizon[0] = NEVER
     for number in range(tiers.shape[0]):
@@ -116,8 +147,10 @@ def set_horizon(tiers, servers, units, words, memory, horizon):
 
 
 @kernel
-def exchange(units, segments, channels, servers, words, tiers, memory, horizon):
+def exchange(machine: Machine, tiers_of_run: Tiers, horizon: Words) -> int:
     """Bring all tiers to the horizon once no unit can move; return whether anything is left to do."""
+    units, _, segments, channels, servers, words = machine
+    tiers, memory = tiers_of_run
     if deliver_all(tiers, servers, units, segments, channels, words):
         set_horizon(tiers, servers, units, words, memory, horizon)
         return WENT_ON
@@ -132,8 +165,9 @@ def exchange(units, segments, channels, servers, words, tiers, memory, horizon):
         if not offer_before(tier, server, units, segments, words, memory, limit):
             return OVERRUN
         advance_tier(
+            tier.advance,
             memory[tier.parameter_ptr : tier.parameter_end],
-            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, STATE_WORDS)),
+            memory[tier.state_ptr : tier.state_end].reshape((tier.channels, tier.state_words)),
             memory[tier.ring_ptr : tier.ring_end].reshape((tier.channels, tier.ring_words)),
             memory[tier.out_ptr : tier.out_end],
             clock_of(limit, tier.numerator, tier.denominator) - 1,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from simulator.engines.compiled.fire import (
-    SCRATCH_FIRINGS,
     inputs_enabled,
     latest_input,
     latest_slot,
@@ -16,21 +13,33 @@ from simulator.engines.compiled.fire import (
     recur,
 )
 from simulator.engines.compiled.machine import ISSUE_HOLD_IN_TURN, UNBOUNDED
+from simulator.engines.compiled.records import (
+    ChannelRecord,
+    Records,
+    SegmentRecord,
+    ServerRecord,
+    UnitRecord,
+)
 from simulator.engines.compiled.runs import WAITING_AT_LAP, WAITING_FOR_SERVER, WAITING_FOR_SLOTS, leave_firings
+from simulator.engines.compiled.scratch import SCRATCH_FIRINGS, Options
 from simulator.engines.fingerprint import MULTIPLIER_HIGH, MULTIPLIER_LOW, mix
-from simulator.servers.kernel import inlined, kernel
-
-
-class Options(NamedTuple):
-    """What to record besides times and stall sums: 0 or 1 each."""
-
-    digest: int
-    occupancy: int
-    trace: int
+from simulator.firing import IntArray
+from simulator.servers.kernel import Words, inlined, kernel
 
 
 @inlined
-def visit_reserve(unit, blocks, segments, channels, servers, words, start, cause, options, trace):
+def visit_reserve(
+    unit: UnitRecord,
+    blocks: Records,
+    segments: Records,
+    channels: Records,
+    servers: Records,
+    words: Words,
+    start: Words,
+    cause: Words,
+    options: Options,
+    trace: IntArray,
+) -> bool:
     """Fire a unit that starts only when its slots are free; True if anything moved."""
     moved = False
     while unit.done == 0 and unit.waiting == 0:
@@ -60,7 +69,7 @@ def visit_reserve(unit, blocks, segments, channels, servers, words, start, cause
 
 
 @inlined
-def arrive(unit, server, words, ready, cause):
+def arrive(unit: UnitRecord, server: ServerRecord, words: Words, ready: int, cause: int) -> None:
     """Hand the request of the next firing of ``unit`` to its server."""
     late = ready > unit.clock
     unit.waiting = WAITING_FOR_SERVER
@@ -72,7 +81,17 @@ def arrive(unit, server, words, ready, cause):
 
 
 @kernel
-def visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace):
+def visit_hold(
+    unit: UnitRecord,
+    blocks: Records,
+    segments: Records,
+    channels: Records,
+    words: Words,
+    start: Words,
+    cause: Words,
+    options: Options,
+    trace: IntArray,
+) -> bool:
     """Fire a unit that pops first and then holds its result until the slots are free; True if anything moved."""
     moved = False
     while unit.done == 0 and unit.waiting != WAITING_AT_LAP:
@@ -106,7 +125,7 @@ def visit_hold(unit, blocks, segments, channels, words, start, cause, options, t
 
 
 @kernel
-def issue_in_turn(unit, segment, channels, words):
+def issue_in_turn(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words) -> bool:
     """Hand the held result to one output after the other; True if any took it."""
     moved = False
     while unit.issued_ports < unit.out_end - unit.out_ptr:
@@ -122,7 +141,7 @@ def issue_in_turn(unit, segment, channels, words):
 
 
 @kernel
-def issue_together(unit, segment, channels, words):
+def issue_together(unit: UnitRecord, segment: SegmentRecord, channels: Records, words: Words) -> None:
     """Hand the held result to all outputs once all have their slots."""
     for port in range(unit.out_end - unit.out_ptr):
         wait_for_slot(unit, channels[words[unit.out_ptr + port]], words[segment.make_ptr + port], port, words)
@@ -132,7 +151,7 @@ def issue_together(unit, segment, channels, words):
 
 
 @kernel
-def wait_for_slot(unit, channel, tokens, port, words):
+def wait_for_slot(unit: UnitRecord, channel: ChannelRecord, tokens: int, port: int, words: Words) -> None:
     """Raise the issue time of a held result to the release of the slots it needs on one output."""
     if tokens == 0 or channel.depth == UNBOUNDED:
         return
@@ -145,7 +164,7 @@ def wait_for_slot(unit, channel, tokens, port, words):
 
 
 @kernel
-def finish_issue(unit, segment, options, trace):
+def finish_issue(unit: UnitRecord, segment: SegmentRecord, options: Options, trace: IntArray) -> None:
     """The held result is out: the next firing may start one interval later."""
     unit.waiting = 0
     unit.clock = unit.issued + segment.ii
@@ -160,7 +179,7 @@ def finish_issue(unit, segment, options, trace):
 
 
 @inlined
-def push_held(channel, tokens, ready, issued, words):
+def push_held(channel: ChannelRecord, tokens: int, ready: int, issued: int, words: Words) -> None:
     """Make ``tokens`` visible under the rule of held results; a transfer takes at least one cycle after the issue."""
     time = max(channel.tail, max(ready, issued + 1) + channel.latency)
     for _ in range(tokens):

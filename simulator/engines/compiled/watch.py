@@ -1,4 +1,4 @@
-"""What the engine keeps to find a steady state: references to compare with, and the units whose pace it looks at.
+"""State that finds a steady state: references to compare with, and the units whose pace the engine looks at.
 
 Without servers the engine looks after visits to the unit with the most firings (within a row), and after laps of the
 unit without outputs (from row to row). Units that wait for servers are not visited but granted, one at a time: there
@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.engines.compiled.machine import Machine, Records
+from simulator.engines.compiled.machine import Machine
+from simulator.engines.compiled.records import (
+    Records,
+)
 from simulator.engines.compiled.rings import WINDOWS
 from simulator.firing import IntArray
 
@@ -83,7 +86,7 @@ def build_watch(machine: Machine, *, enabled: bool, before: Watch | None = None)
 
 
 def _pacers(machine: Machine) -> IntArray:
-    """Whose pace to look at.
+    """Choose the units whose pace to look at.
 
     The inner pacer is the unit with the most firings (the last of them), the outer one the unit without outputs that
     has the fewest. The outer one looks once per lap: an iteration (or several short ones), or where rows grow within a

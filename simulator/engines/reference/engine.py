@@ -303,7 +303,7 @@ class ReferenceRun:
         trace.segment = None
 
     def _held(self, start: int, segment: Segment) -> int:
-        """When a held result arrives: its latency ran during the wait, but a transfer takes at least one cycle."""
+        """Arrival of a held result: its latency ran during the wait, but a transfer takes at least one cycle."""
         return max(start + segment.latency, self.environment.cycle + 1)
 
 

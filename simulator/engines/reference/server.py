@@ -40,7 +40,7 @@ class ServerState:
 
     def serve(self) -> Generator[simpy.Event, object, None]:
         """Grant requests for ever."""
-        environment, parameters = self._environment, self.server.parameters()
+        environment, parameters, service = self._environment, self.server.parameters(), self.server.service
         while True:
             while not self._requests:
                 self._arrived = environment.event()
@@ -52,7 +52,7 @@ class ServerState:
             unit = self._choose()
             _, segment, address, granted = self._requests.pop(unit)
             now, size, is_write = environment.cycle, segment.request_bytes, int(segment.is_write)
-            busy_until, completion = serve(self.server.kind, parameters, self._state, now, address, size, is_write)
+            busy_until, completion = serve(service, parameters, self._state, now, address, size, is_write)
             self._free[port] = int(busy_until)
             self.grants += 1
             self.busy += int(busy_until) - now

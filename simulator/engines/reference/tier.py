@@ -11,7 +11,7 @@ from simulator.engines.reference.clock import Clock
 from simulator.firing import Segment
 from simulator.servers.dram.layout import FAR
 from simulator.servers.dram.server import DramServer, clock_of, cycle_of
-from simulator.servers.dram.tier import DramCounters, DramTier
+from simulator.servers.dram.tier import DramCounters, RunningTier
 
 Receive = Callable[[int, Segment, int], None]
 """Takes over what a firing of a unit makes, given the cycle of its answer."""
@@ -42,7 +42,7 @@ class TierState:
 
     def __init__(self, server: DramServer, requests: int, environment: Clock, receive: Receive) -> None:
         self.server = server
-        self.tier = DramTier(server.description, requests)
+        self.tier = RunningTier(server.description, requests)
         self.clients: dict[int, Client] = {}
         self.grants = 0
         self.bytes = 0

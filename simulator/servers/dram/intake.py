@@ -1,20 +1,18 @@
-"""Acceptance of transactions from a channel's input ring into its queues."""
+"""Acceptance of transactions from a channel's input ring into its queues.
+
+A controller hands its own part to `accept`, as functions that are compiled into it (all the way they are handed on is
+``inlined``: a function that is still a value at run time keeps its caller out of Numba's cache):
+
+- ``enter(p, s, record)`` queues a segment up that had no waiting transactions;
+- ``absorb(p, s, out, bank, key, is_write, request, window, clock)`` says whether the queues answer a transaction
+  without a command of its own, and does so; ``full_absorbs`` says whether full queues do.
+"""
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
+from typing import Any
+
 from simulator.servers.dram.layout import (
-    B_COMMANDS,
-    B_HIT_READ,
-    B_HIT_READ_END,
-    B_HIT_WRITE,
-    B_HIT_WRITE_END,
-    B_READY,
-    B_ROW,
-    B_WAIT_READ,
-    B_WAIT_READ_END,
-    B_WAIT_WRITE,
-    B_WAIT_WRITE_END,
     FAR,
     FILTER,
     H_ACCEPT_CLOCK,
@@ -25,9 +23,6 @@ from simulator.servers.dram.layout import (
     H_IN_SEGMENT,
     H_IN_TAIL,
     H_IN_TAKEN,
-    H_LOWER,
-    H_MOVABLE_READS,
-    H_MOVABLE_WRITES,
     H_NOW,
     H_READS,
     H_SEQUENCE,
@@ -43,21 +38,15 @@ from simulator.servers.dram.layout import (
     I_STEP,
     I_WRITE,
     INPUT_WORDS,
-    M_POOL_READ,
-    M_POOL_WRITE,
-    MASK_BANKS,
     N_LAST_WRITE,
     N_READS,
     N_SUM_ACCEPT,
     N_WRITES,
-    P_BANK_DEPTH,
     P_OUTSTANDING,
-    P_POLICY,
     P_READ_DEPTH,
     P_WIDTH,
     P_WRITE_DEPTH,
     PENDING,
-    POLICY_RAMULATOR2,
     RETURNS,
     S_ACCEPTED,
     S_AGE,
@@ -75,12 +64,12 @@ from simulator.servers.dram.layout import (
     UNTIL_RETURNED,
     WINDOW,
 )
-from simulator.servers.dram.segments import absorb, close_segment, take_record
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.dram.segments import close_segment, take_record
+from simulator.servers.kernel import Kernel, Words, inlined
 
 
 @inlined
-def append(s: IntArray, first: int, last: int, record: int) -> None:
+def append(s: Words, first: int, last: int, record: int) -> None:
     """Append a segment to the list whose ends are stored at ``first`` and ``last``."""
     s[record + S_NEXT] = -1
     if s[first] < 0:
@@ -91,7 +80,7 @@ def append(s: IntArray, first: int, last: int, record: int) -> None:
 
 
 @inlined
-def next_arrival(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> int:
+def next_arrival(p: Words, s: Words, inp: Words, mask: int) -> int:
     """Clock from which the transaction at the head of the input ring may be accepted (FAR when there is none yet).
 
     That is when it arrives and the source has one of its transactions in flight back.
@@ -106,7 +95,7 @@ def next_arrival(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> int:
 
 
 @inlined
-def goes_on(s: IntArray, end: int) -> bool:
+def goes_on(s: Words, end: int) -> bool:
     """Whether a channel that is to run to ``end`` (a clock, UNTIL_ACCEPTED or UNTIL_RETURNED) has more to do."""
     if end >= 0:
         return s[H_NOW] <= end
@@ -116,7 +105,7 @@ def goes_on(s: IntArray, end: int) -> bool:
 
 
 @inlined
-def notice_offers(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> None:
+def notice_offers(p: Words, s: Words, inp: Words, mask: int) -> None:
     """Look at the channel earlier than planned if something was offered since it ran last.
 
     That may be in the very clock it ran to, whose command slots are used but which can still accept.
@@ -125,7 +114,7 @@ def notice_offers(p: IntArray, s: IntArray, inp: IntArray, mask: int) -> None:
 
 
 @inlined
-def next_acceptance(p: IntArray, s: IntArray, inp: IntArray, mask: int, clock: int) -> int:
+def next_acceptance(p: Words, s: Words, inp: Words, mask: int, clock: int) -> int:
     """Clock behind ``clock`` at which the front end can go on (FAR when it waits for an event of the queues)."""
     arrival = next_arrival(p, s, inp, mask)
     if arrival > clock:
@@ -135,14 +124,24 @@ def next_acceptance(p: IntArray, s: IntArray, inp: IntArray, mask: int, clock: i
 
 
 @inlined
-def accept(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, clock: int) -> None:
+def accept(
+    p: Words,
+    s: Words,
+    inp: Words,
+    mask: int,
+    out: Words,
+    clock: int,
+    enter: Kernel[..., Any],
+    absorb: Kernel[..., Any],
+    full_absorbs: bool,
+) -> None:
     """Accept what the queues have room for at ``clock``, in order, up to the front end's width."""
     if s[H_ACCEPT_CLOCK] != clock:
         s[H_ACCEPT_CLOCK] = clock
         s[H_ACCEPTED] = 0
     while s[H_ACCEPTED] < p[P_WIDTH] and next_arrival(p, s, inp, mask) <= clock:
         at = (s[H_IN_HEAD] & mask) * INPUT_WORDS
-        taken = _accept_some(p, s, inp, at, out, clock)
+        taken = _accept_some(p, s, inp, at, out, clock, enter, absorb, full_absorbs)
         if taken == 0:
             break
         s[H_ACCEPTED] += taken
@@ -155,13 +154,13 @@ def accept(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, cl
 
 
 @inlined
-def room(p: IntArray, s: IntArray, is_write: int) -> int:
+def room(p: Words, s: Words, is_write: int) -> int:
     """Free places in the queue that takes new transactions."""
     return p[P_WRITE_DEPTH] - s[H_WRITES] if is_write else p[P_READ_DEPTH] - s[H_READS]
 
 
 @inlined
-def _end_segment(s: IntArray, out: IntArray) -> None:
+def _end_segment(s: Words, out: Words) -> None:
     record = s[H_IN_SEGMENT]
     s[H_IN_SEGMENT] = -1
     if record >= 0:
@@ -169,17 +168,26 @@ def _end_segment(s: IntArray, out: IntArray) -> None:
 
 
 @inlined
-def _accept_some(p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntArray, clock: int) -> int:
+def _accept_some(
+    p: Words,
+    s: Words,
+    inp: Words,
+    at: int,
+    out: Words,
+    clock: int,
+    enter: Kernel[..., Any],
+    absorb: Kernel[..., Any],
+    full_absorbs: bool,
+) -> int:
     """Accept transactions of the input record at ``at``; return how many (0 when the next one has to wait)."""
     is_write = inp[at + I_WRITE]
     free = room(p, s, is_write)
-    pool = p[P_POLICY] == POLICY_RAMULATOR2
-    if free <= 0 and not pool:
+    if free <= 0 and not full_absorbs:
         s[H_FULL_AT] = clock
         return 0
     step = inp[at + I_STEP]
     key = inp[at + I_KEY] + s[H_IN_TAKEN] * step
-    if s[PENDING + (key & (FILTER - 1))] and _accept_absorbed(p, s, inp, at, out, key, clock):
+    if s[PENDING + (key & (FILTER - 1))] and _accept_absorbed(p, s, inp, at, out, key, clock, absorb):
         return 1
     if free <= 0:
         s[H_FULL_AT] = clock
@@ -209,15 +217,14 @@ def _accept_some(p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntArray
         s[H_IN_FLIGHT] += count
     s[record + S_WAITING] += count
     if s[record + S_WAITING] == count:
-        if pool:
-            _enter_pool(s, record)
-        else:
-            enter_waiting(p, s, record)
+        enter(p, s, record)
     return count
 
 
-@kernel
-def _accept_absorbed(p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntArray, key: int, clock: int) -> bool:
+@inlined
+def _accept_absorbed(
+    p: Words, s: Words, inp: Words, at: int, out: Words, key: int, clock: int, absorb: Kernel[..., Any]
+) -> bool:
     """Let the queues answer the transaction if they hold its address; the segment under way ends before it."""
     is_write = inp[at + I_WRITE]
     window = s[H_TAKEN]
@@ -231,7 +238,7 @@ def _accept_absorbed(p: IntArray, s: IntArray, inp: IntArray, at: int, out: IntA
 
 
 @inlined
-def _count(s: IntArray, is_write: int, count: int, clock: int) -> None:
+def _count(s: Words, is_write: int, count: int, clock: int) -> None:
     if is_write:
         s[N_WRITES] += count
         s[N_LAST_WRITE] = clock
@@ -241,7 +248,7 @@ def _count(s: IntArray, is_write: int, count: int, clock: int) -> None:
 
 
 @inlined
-def _start_segment(s: IntArray, inp: IntArray, at: int, key: int, clock: int) -> int:
+def _start_segment(s: Words, inp: Words, at: int, key: int, clock: int) -> int:
     record = take_record(s)
     s[record + S_BANK] = inp[at + I_BANK]
     s[record + S_ROW] = inp[at + I_ROW]
@@ -255,50 +262,3 @@ def _start_segment(s: IntArray, inp: IntArray, at: int, key: int, clock: int) ->
     s[H_SEQUENCE] += 1
     s[H_IN_SEGMENT] = record
     return record
-
-
-@inlined
-def enter_waiting(p: IntArray, s: IntArray, record: int) -> None:
-    """``dramsim3``: queue up for the bank's command queue."""
-    bank = s[record + S_BANK]
-    if s[record + S_WRITE]:
-        append(s, B_WAIT_WRITE + bank, B_WAIT_WRITE_END + bank, record)
-    else:
-        append(s, B_WAIT_READ + bank, B_WAIT_READ_END + bank, record)
-    set_movable(p, s, bank)
-
-
-@inlined
-def set_movable(p: IntArray, s: IntArray, bank: int) -> None:
-    """Note whether waiting transactions of either direction could move to the bank's command queue."""
-    bit = 1 << bank
-    has_room = s[B_COMMANDS + bank] < p[P_BANK_DEPTH]
-    if has_room and s[B_WAIT_READ + bank] >= 0:
-        s[H_MOVABLE_READS] |= bit
-    else:
-        s[H_MOVABLE_READS] &= ~bit
-    if has_room and s[B_WAIT_WRITE + bank] >= 0:
-        s[H_MOVABLE_WRITES] |= bit
-    else:
-        s[H_MOVABLE_WRITES] &= ~bit
-
-
-@inlined
-def _enter_pool(s: IntArray, record: int) -> None:
-    """``ramulator2``: join the hits or the misses of the bank.
-
-    The bank need not be asked again when an older segment of the same list waits already.
-    """
-    bank = s[record + S_BANK]
-    hit = s[B_ROW + bank] == s[record + S_ROW]
-    if s[record + S_WRITE]:
-        mask = M_POOL_WRITE + bank // MASK_BANKS
-        first, last = (B_HIT_WRITE, B_HIT_WRITE_END) if hit else (B_WAIT_WRITE, B_WAIT_WRITE_END)
-    else:
-        mask = M_POOL_READ + bank // MASK_BANKS
-        first, last = (B_HIT_READ, B_HIT_READ_END) if hit else (B_WAIT_READ, B_WAIT_READ_END)
-    s[mask] |= 1 << (bank % MASK_BANKS)
-    if s[first + bank] < 0:
-        s[B_READY + bank] = 0
-        s[H_LOWER] = 0
-    append(s, first + bank, last + bank, record)

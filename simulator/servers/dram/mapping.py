@@ -40,11 +40,11 @@ from simulator.servers.dram.layout import (
     P_ORGANISATION,
     P_TRANSACTION_BYTES,
 )
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 
 @kernel
-def decode(p: IntArray, transaction: int, coordinates: IntArray) -> None:
+def decode(p: Words, transaction: int, coordinates: Words) -> None:
     """Write the seven coordinates of a transaction number into ``coordinates``, shape ``(7,)``."""
     for kind in range(K_COLUMN + 1):
         coordinates[kind] = 0
@@ -63,7 +63,7 @@ def decode(p: IntArray, transaction: int, coordinates: IntArray) -> None:
 
 
 @kernel
-def encode(p: IntArray, coordinates: IntArray) -> int:
+def encode(p: Words, coordinates: Words) -> int:
     """Transaction number with the given coordinates; undoes `decode`. ``coordinates`` is left as it was."""
     _scramble(p, coordinates)
     transaction, scale = 0, 1
@@ -77,7 +77,7 @@ def encode(p: IntArray, coordinates: IntArray) -> int:
 
 
 @kernel
-def _scramble(p: IntArray, coordinates: IntArray) -> None:
+def _scramble(p: Words, coordinates: Words) -> None:
     """XOR the marked coordinates with column bits; doing it twice changes nothing."""
     for field in range(p[P_FIELDS]):
         at = P_FIELD + FIELD_WORDS * field
@@ -88,7 +88,7 @@ def _scramble(p: IntArray, coordinates: IntArray) -> None:
 
 
 @kernel
-def bank_of(p: IntArray, coordinates: IntArray) -> int:
+def bank_of(p: Words, coordinates: Words) -> int:
     """Number of the bank inside its channel."""
     sid = coordinates[K_RANK] * p[P_ORGANISATION + K_SID] + coordinates[K_SID]
     group = sid * p[P_ORGANISATION + K_GROUP] + coordinates[K_GROUP]
@@ -105,14 +105,14 @@ def channels_of(parameters: IntArray, transactions: IntArray) -> IntArray:
 
 
 @kernel
-def _fill_channels(p: IntArray, transactions: IntArray, channels: IntArray, coordinates: IntArray) -> None:
+def _fill_channels(p: Words, transactions: Words, channels: Words, coordinates: Words) -> None:
     for index in range(transactions.shape[0]):
         decode(p, transactions[index], coordinates)
         channels[index] = coordinates[K_CHANNEL]
 
 
 @kernel
-def row_run(p: IntArray) -> int:
+def row_run(p: Words) -> int:
     """Transactions that are sure to lie in one row, in consecutive columns, from a multiple of this number on."""
     if p[P_FIELD + F_KIND] != K_COLUMN:
         return 1
@@ -123,7 +123,7 @@ def row_run(p: IntArray) -> int:
 
 
 @kernel
-def transactions_of(p: IntArray, address: int, size: int, stride: int) -> tuple[int, int]:
+def transactions_of(p: Words, address: int, size: int, stride: int) -> tuple[int, int]:
     """Number of transactions of a request and the number of the first one.
 
     Without a stride the request covers the bytes ``[address, address + size)``. With one, each of its
@@ -138,7 +138,7 @@ def transactions_of(p: IntArray, address: int, size: int, stride: int) -> tuple[
 
 @kernel
 def next_segment(
-    p: IntArray, address: int, stride: int, first: int, index: int, count: int, run: int, record: IntArray
+    p: Words, address: int, stride: int, first: int, index: int, count: int, run: int, record: Words
 ) -> tuple[int, int]:
     """Longest run of transactions from number ``index`` of a request on that lies in one row.
 
@@ -186,7 +186,7 @@ def next_segment(
 
 
 @inlined
-def _key(p: IntArray, bank: int, row: int, column: int) -> int:
+def _key(p: Words, bank: int, row: int, column: int) -> int:
     """Number of a transaction inside its channel; its low bits are its cell in the filter of pending transactions.
 
     Neighbouring columns have neighbouring numbers. Rows that are likely to be in the queues together (the same row of
@@ -198,7 +198,7 @@ def _key(p: IntArray, bank: int, row: int, column: int) -> int:
 
 
 @kernel
-def write_record(inp: IntArray, at: int, record: IntArray, is_write: int, arrival: int, request: int) -> None:
+def write_record(inp: Words, at: int, record: Words, is_write: int, arrival: int, request: int) -> None:
     """Copy a segment into slot ``at`` of an input ring."""
     base = at * INPUT_WORDS
     for word in range(I_COUNT + 1):

@@ -1,12 +1,8 @@
-"""What a DRAM tier is made of, and its translation into the parameter vector of the service kernels.
-
-Everything is in clocks of the command clock (half clocks for standards whose row commands use both edges) and in
-transactions; names follow JEDEC without the leading t.
-"""
+"""Description of a DRAM tier, and its translation into the parameter vector of the service kernels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,137 +10,20 @@ import numpy as np
 from simulator.errors import GraphError
 from simulator.firing import IntArray
 from simulator.servers.dram import layout
-from simulator.servers.dram.rules import dramsim3_rules, ramulator2_rules
+from simulator.servers.dram.controllers import CONTROLLERS, QueuePolicy
+from simulator.servers.dram.devices import (
+    FIELD_KINDS,
+    REFRESHES,
+    AddressField,
+    FieldKind,
+    Organisation,
+    Refresh,
+    Timing,
+)
 
-Policy = Literal["dramsim3", "ramulator2"]
-Refresh = Literal["none", "staggered", "together", "per_bank"]
+__all__ = ["AddressField", "Controller", "DramDescription", "FieldKind", "Organisation", "Timing"]
+
 Page = Literal["open", "close"]
-FieldKind = Literal["channel", "rank", "sid", "group", "bank", "row", "column"]
-
-FIELD_KINDS: tuple[FieldKind, ...] = ("channel", "rank", "sid", "group", "bank", "row", "column")
-_POLICIES: tuple[Policy, ...] = ("dramsim3", "ramulator2")
-_REFRESHES: tuple[Refresh, ...] = ("none", "staggered", "together", "per_bank")
-
-
-@dataclass(frozen=True)
-class Organisation:
-    """Sizes of a DRAM tier.
-
-    Parameters
-    ----------
-    channels : int
-        Independent channels (each has its own controller).
-    ranks : int
-        DDR ranks of a channel, or its pseudo-channels when `rank_owns_bus`.
-    sids : int
-        Stack ids (HBM3, HBM4) of a pseudo-channel.
-    bank_groups, banks_per_group, rows, columns : int
-        Per rank and stack id; a column here is one transaction.
-    transaction_bytes : int
-        Bytes moved by one column command.
-    rank_owns_bus : bool
-        True for pseudo-channels: each has its own half of the data bus.
-    """
-
-    channels: int
-    ranks: int
-    sids: int
-    bank_groups: int
-    banks_per_group: int
-    rows: int
-    columns: int
-    transaction_bytes: int
-    rank_owns_bus: bool = False
-
-    @property
-    def groups(self) -> int:
-        """Bank groups of a channel."""
-        return self.ranks * self.sids * self.bank_groups
-
-    @property
-    def banks(self) -> int:
-        """Banks of a channel."""
-        return self.groups * self.banks_per_group
-
-    @property
-    def capacity_bytes(self) -> int:
-        """Bytes of the whole tier."""
-        return self.channels * self.banks * self.rows * self.columns * self.transaction_bytes
-
-    def size(self, kind: FieldKind) -> int:
-        """Number of values of an address field."""
-        sizes = (
-            self.channels,
-            self.ranks,
-            self.sids,
-            self.bank_groups,
-            self.banks_per_group,
-            self.rows,
-            self.columns,
-        )
-        return sizes[FIELD_KINDS.index(kind)]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """JEDEC timings in clocks; 0 means that the standard does not have the constraint.
-
-    `burst` is the time a transaction holds the data bus, `burst_same_group` the column array cycle that counts for
-    write-to-read inside a bank group (LPDDR5), `turnaround` the guard between read and write bursts, `rank_switch`
-    the guard between two ranks, `rtw` an explicit read-to-write distance. `act_clocks`, `cas_clocks` are what the
-    command takes on its bus; `aad` the longest distance between the two halves of a split activation; `strobe_post`
-    how long the write clock runs on after a burst.
-    """
-
-    cl: int
-    cwl: int
-    rcd_read: int
-    rcd_write: int
-    rp: int
-    ras: int
-    rc: int
-    rrd_s: int
-    rrd_l: int
-    faw: int
-    ccd_s: int
-    ccd_l: int
-    rtp: int
-    wtr_s: int
-    wtr_l: int
-    wr: int
-    burst: int
-    rfc: int
-    refi: int
-    rp_all: int = 0
-    ccd_s_write: int = 0
-    ccd_l_write: int = 0
-    ccd_r: int = 0
-    burst_same_group: int = 0
-    turnaround: int = 2
-    rank_switch: int = 2
-    rtw: int = 0
-    ppd: int = 0
-    rfc_bank: int = 0
-    refi_bank: int = 0
-    rrefd: int = 0
-    bank_refresh_spacing: int = 0
-    refresh_blocks_refresh: bool = False
-    slow_rank_write_to_read: bool = False
-    act_clocks: int = 1
-    cas_clocks: int = 1
-    aad: int = 0
-    strobe_post: int = 0
-
-    def filled(self) -> Timing:
-        """The same timings with the values that default to another one written out."""
-        return replace(
-            self,
-            rp_all=self.rp_all or self.rp,
-            ccd_s_write=self.ccd_s_write or self.ccd_s,
-            ccd_l_write=self.ccd_l_write or self.ccd_l,
-            ccd_r=self.ccd_r or self.ccd_s,
-            burst_same_group=self.burst_same_group or self.burst,
-        )
 
 
 @dataclass(frozen=True)
@@ -153,21 +32,19 @@ class Controller:
 
     Parameters
     ----------
-    policy : {"dramsim3", "ramulator2"}
-        ``dramsim3``: a shared transaction queue in front of one command queue per bank, banks served in turn, rows
-        stay open for pending hits up to `hit_cap` accesses, refresh stops one rank. ``ramulator2``: one pool per
-        direction served first ready, first come; a row just opened belongs to the request that opened it; a pending
-        refresh stops all reads and writes of the channel.
+    policy : str
+        Name of a queue policy, see `simulator.servers.dram.controllers`.
     read_depth, write_depth, bank_depth : int
-        Queue depths in transactions (`bank_depth` for ``dramsim3`` alone).
+        Queue depths in transactions (`bank_depth` of each bank's own queue, where the policy has one).
+    hit_cap : int
+        Row hits after which an older conflict may close a row that still has pending hits.
     drain_high, drain_low : int
-        Buffered writes at which draining starts; the number below which (``ramulator2``) it stops or above which
-        (``dramsim3``) it also starts when nothing else is queued.
+        Buffered writes at which draining starts, and the lower mark whose meaning is the policy's.
     dual_command_bus, half_clock, split_activate : bool
         One row and one column command per clock (HBM); row commands on both clock edges (HBM3, HBM4); activation in
         two halves and a strobe that has to be started (LPDDR5).
     protect_hits : bool
-        A precharge waits for older row hits of its bank (``ramulator2``'s row-hit scheduler).
+        A precharge waits for older row hits of its bank.
     page : {"open", "close"}
         ``close`` precharges with every access.
     refresh : {"none", "staggered", "together", "per_bank"}
@@ -179,7 +56,7 @@ class Controller:
         One in-order source for all channels instead of one per channel.
     """
 
-    policy: Policy
+    policy: str
     read_depth: int = 32
     write_depth: int = 32
     bank_depth: int = 8
@@ -199,26 +76,6 @@ class Controller:
 
 
 @dataclass(frozen=True)
-class AddressField:
-    """One part of an address, least significant first.
-
-    Parameters
-    ----------
-    kind : str
-        Which coordinate it belongs to.
-    size : int
-        Number of values of this part.
-    xor : bool
-        XOR the coordinate with column bits (permutation-based interleaving); the fields marked so use consecutive
-        column bits in the order channel, rank, sid, group, bank, row.
-    """
-
-    kind: FieldKind
-    size: int
-    xor: bool = False
-
-
-@dataclass(frozen=True)
 class DramDescription:
     """A DRAM tier, complete."""
 
@@ -232,14 +89,18 @@ class DramDescription:
         if problems:
             raise GraphError(problems)
 
+    @property
+    def policy(self) -> QueuePolicy:
+        """Queue policy of the controller."""
+        return CONTROLLERS.get(self.controller.policy)
+
     def parameters(self) -> IntArray:
         """The parameter vector of the service kernels, shape ``(PARAMETERS,)``."""
         p = np.zeros(layout.PARAMETERS, dtype=np.int64)
         _write_geometry(p, self.organisation)
         _write_controller(p, self)
         _write_fields(p, self)
-        rules = dramsim3_rules if self.controller.policy == "dramsim3" else ramulator2_rules
-        rules(p, self.organisation, self.timing.filled(), self.controller.refresh)
+        self.policy.rules(p, self.organisation, self.timing.filled(), self.controller.refresh)
         p[layout.P_EVEN_READS] = _even_reads(p, self.organisation.groups)
         return p
 
@@ -263,10 +124,11 @@ def _organisation_problems(organisation: Organisation) -> list[str]:
 def _controller_problems(description: DramDescription) -> list[str]:
     controller = description.controller
     problems = []
-    if controller.policy not in _POLICIES:
-        problems.append(f"dram: policy must be one of {', '.join(_POLICIES)} (got {controller.policy})")
-    if controller.refresh not in _REFRESHES:
-        problems.append(f"dram: refresh must be one of {', '.join(_REFRESHES)} (got {controller.refresh})")
+    known = CONTROLLERS.names()
+    if controller.policy not in known:
+        problems.append(f"dram: policy must be one of {', '.join(known)} (got {controller.policy})")
+    if controller.refresh not in REFRESHES:
+        problems.append(f"dram: refresh must be one of {', '.join(REFRESHES)} (got {controller.refresh})")
     bounds = (
         ("read_depth", controller.read_depth, 1, 512),
         ("write_depth", controller.write_depth, 1, 512),
@@ -280,8 +142,9 @@ def _controller_problems(description: DramDescription) -> list[str]:
         if not low <= value <= high
     ]
     banks = description.organisation.banks
-    if controller.policy == "dramsim3" and banks > layout.MAX_QUEUED_BANKS:
-        problems.append(f"dram: policy dramsim3 takes {layout.MAX_QUEUED_BANKS} banks a channel at most (got {banks})")
+    if controller.policy in known and banks > description.policy.most_banks:
+        most = description.policy.most_banks
+        problems.append(f"dram: policy {controller.policy} takes {most} banks a channel at most (got {banks})")
     if controller.split_activate and controller.dual_command_bus:
         problems.append("dram: split_activate needs a single command bus")
     return problems
@@ -333,7 +196,6 @@ def _write_geometry(p: IntArray, organisation: Organisation) -> None:
 
 def _write_controller(p: IntArray, description: DramDescription) -> None:
     controller, timing = description.controller, description.timing
-    p[layout.P_POLICY] = _POLICIES.index(controller.policy)
     p[layout.P_READ_DEPTH] = controller.read_depth
     p[layout.P_WRITE_DEPTH] = controller.write_depth
     p[layout.P_BANK_DEPTH] = controller.bank_depth
@@ -356,7 +218,7 @@ def _write_controller(p: IntArray, description: DramDescription) -> None:
     if timing.strobe_post:
         p[layout.P_CLOCK_EXPIRY_READ] = timing.cl + timing.burst + timing.strobe_post
         p[layout.P_CLOCK_EXPIRY_WRITE] = timing.cwl + timing.burst + timing.strobe_post
-    p[layout.P_REFRESH_MODE] = _REFRESHES.index(controller.refresh)
+    p[layout.P_REFRESH_MODE] = REFRESHES.index(controller.refresh)
 
 
 def _write_fields(p: IntArray, description: DramDescription) -> None:

@@ -1,8 +1,7 @@
-"""When refreshes become due, and which banks they concern. Shared by both queue policies."""
+"""Refreshes: when they become due, and which banks they concern. Shared by all queue policies."""
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.layout import (
     FAR,
     H_REFRESH_COUNT,
@@ -19,17 +18,17 @@ from simulator.servers.dram.layout import (
     REFRESH_PER_BANK,
     REFRESH_TOGETHER,
 )
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 
 @kernel
-def start_refresh(p: IntArray, s: IntArray) -> None:
+def start_refresh(p: Words, s: Words) -> None:
     """Refresh state at clock 0."""
     s[H_REFRESH_NEXT] = FAR if p[P_REFRESH_MODE] == REFRESH_NONE else p[P_REFRESH_INTERVAL]
 
 
 @inlined
-def refresh_due(p: IntArray, s: IntArray, clock: int) -> None:
+def refresh_due(p: Words, s: Words, clock: int) -> None:
     """Enter the refreshes that are due at ``clock``."""
     if clock >= s[H_REFRESH_NEXT]:
         s[H_REFRESH_NEXT] += p[P_REFRESH_INTERVAL]
@@ -37,7 +36,7 @@ def refresh_due(p: IntArray, s: IntArray, clock: int) -> None:
 
 
 @inlined
-def refresh_target(p: IntArray, s: IntArray) -> tuple[int, int]:
+def refresh_target(p: Words, s: Words) -> tuple[int, int]:
     """First bank and end of the banks that the oldest due refresh concerns; an empty range when none is due.
 
     Per-bank refreshes go through the bank groups first, then the banks of a group, then the ranks.
@@ -55,7 +54,7 @@ def refresh_target(p: IntArray, s: IntArray) -> tuple[int, int]:
 
 
 @inlined
-def refresh_done(p: IntArray, s: IntArray) -> None:
+def refresh_done(p: Words, s: Words) -> None:
     """Leave the refresh just issued behind."""
     s[H_REFRESH_COUNT] -= 1
     s[H_REFRESH_FIRST] += 1

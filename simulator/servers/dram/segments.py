@@ -6,15 +6,9 @@ every queue in order, so one record with a few counters stands for all of them.
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.layout import (
-    B_HIT_READ,
-    B_HIT_WRITE,
     B_OPENED,
     B_OPENED_WHY,
-    B_QUEUED,
-    B_WAIT_READ,
-    B_WAIT_WRITE,
     BUS_FREE,
     BUS_LAST_RANK,
     BUS_LAST_WRITE,
@@ -48,15 +42,12 @@ from simulator.servers.dram.layout import (
     P_BURST,
     P_BUSES,
     P_OUTSTANDING,
-    P_POLICY,
     P_READ_LATENCY,
     PENDING,
-    POLICY_RAMULATOR2,
-    Q_SEGMENT,
-    QUEUE_SLOTS,
     R_REFRESHED,
     RETURNS,
     S_ACCEPTED,
+    S_AGE,
     S_BANK,
     S_FIRST_ACCEPT,
     S_FOLLOWERS,
@@ -78,12 +69,12 @@ from simulator.servers.dram.layout import (
     WINDOW,
 )
 from simulator.servers.dram.timing import rank_of
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 
 @kernel
-def empty_pool(s: IntArray) -> None:
-    """All segment records free."""
+def empty_pool(s: Words) -> None:
+    """Mark all segment records as free."""
     for slot in range(SEGMENTS):
         s[FREE_LIST + slot] = SEGMENT + SEGMENT_WORDS * (SEGMENTS - 1 - slot)
     s[H_FREE_TOP] = SEGMENTS
@@ -91,7 +82,19 @@ def empty_pool(s: IntArray) -> None:
 
 
 @inlined
-def take_record(s: IntArray) -> int:
+def head_of(s: Words, heads: int, bank: int) -> int:
+    """First segment of a bank's list, one of those whose ends are stored from ``heads`` on; it must not be empty."""
+    return s[heads + bank] & OFFSET
+
+
+@inlined
+def age_of_head(s: Words, heads: int, bank: int) -> int:
+    """Age of the first segment of a bank's list; the smaller, the longer it has waited."""
+    return s[head_of(s, heads, bank) + S_AGE]
+
+
+@inlined
+def take_record(s: Words) -> int:
     """Offset of a free segment record."""
     s[H_FREE_TOP] -= 1
     record = s[FREE_LIST + s[H_FREE_TOP]] & OFFSET
@@ -106,14 +109,14 @@ def take_record(s: IntArray) -> int:
 
 
 @inlined
-def give_back(s: IntArray, record: int) -> None:
+def give_back(s: Words, record: int) -> None:
     """Free a segment record."""
     s[FREE_LIST + s[H_FREE_TOP]] = record
     s[H_FREE_TOP] += 1
 
 
 @inlined
-def complete(out: IntArray, request: int, first: int, last: int, done: int, transactions: int) -> None:
+def complete(out: Words, request: int, first: int, last: int, done: int, transactions: int) -> None:
     """Enter ``transactions`` finished transactions of ``request``, accepted from clock ``first`` to ``last``."""
     at = request * OUTPUT_WORDS
     out[at + O_ACCEPT] = min(out[at + O_ACCEPT], first)
@@ -123,7 +126,7 @@ def complete(out: IntArray, request: int, first: int, last: int, done: int, tran
 
 
 @inlined
-def close_segment(s: IntArray, out: IntArray, record: int) -> None:
+def close_segment(s: Words, out: Words, record: int) -> None:
     """End of a segment's acceptance: writes are posted and done with it, reads may all have been issued already."""
     if s[record + S_WRITE]:
         last = s[record + S_LAST_ACCEPT]
@@ -133,7 +136,7 @@ def close_segment(s: IntArray, out: IntArray, record: int) -> None:
 
 
 @inlined
-def finish_segment(s: IntArray, out: IntArray, record: int) -> None:
+def finish_segment(s: Words, out: Words, record: int) -> None:
     """Report a segment whose transactions have all been issued, and free its record."""
     if not s[record + S_WRITE]:
         complete(
@@ -148,7 +151,7 @@ def finish_segment(s: IntArray, out: IntArray, record: int) -> None:
 
 
 @inlined
-def serve(p: IntArray, s: IntArray, out: IntArray, record: int, clock: int) -> None:
+def serve(p: Words, s: Words, out: Words, record: int, clock: int) -> None:
     """The column command of a segment's next transaction issues at ``clock``."""
     issued = s[record + S_ISSUED]
     key = s[record + S_KEY] + issued * s[record + S_STEP]
@@ -169,7 +172,7 @@ def serve(p: IntArray, s: IntArray, out: IntArray, record: int, clock: int) -> N
 
 
 @kernel
-def _serve_followers(s: IntArray, out: IntArray, record: int, key: int, done: int) -> None:
+def _serve_followers(s: Words, out: Words, record: int, key: int, done: int) -> None:
     """Return the data also to reads of the same address that came later."""
     before, follower = -1, s[record + S_FOLLOWERS]
     while follower >= 0:
@@ -190,7 +193,7 @@ def _serve_followers(s: IntArray, out: IntArray, record: int, key: int, done: in
 
 
 @inlined
-def _holds(s: IntArray, record: int, key: int) -> bool:
+def holds(s: Words, record: int, key: int) -> bool:
     """Whether ``key`` is among the accepted, not yet issued transactions of a segment."""
     for index in range(s[record + S_ISSUED] + s[record + S_PROMOTED], s[record + S_ACCEPTED]):
         if s[record + S_KEY] + index * s[record + S_STEP] == key:
@@ -199,67 +202,36 @@ def _holds(s: IntArray, record: int, key: int) -> bool:
 
 
 @kernel
-def _find_in_list(s: IntArray, first: int, key: int) -> int:
+def find_in_list(s: Words, first: int, key: int) -> int:
+    """Segment with ``key`` in the list that starts at ``first``, or -1."""
     record = first
     while record >= 0:
-        if _holds(s, record, key):
+        if holds(s, record, key):
             return record
         record = s[record + S_NEXT]
     return -1
 
 
-@kernel
-def find_pending(p: IntArray, s: IntArray, bank: int, key: int, is_write: int) -> int:
-    """Segment of the given direction with ``key`` in a queue, or -1."""
-    if is_write:
-        record = _find_in_list(s, s[B_WAIT_WRITE + bank], key)
-        if record < 0 and p[P_POLICY] == POLICY_RAMULATOR2:
-            record = _find_in_list(s, s[B_HIT_WRITE + bank], key)
-    else:
-        record = _find_in_list(s, s[B_WAIT_READ + bank], key)
-        if record < 0 and p[P_POLICY] == POLICY_RAMULATOR2:
-            record = _find_in_list(s, s[B_HIT_READ + bank], key)
-    if record >= 0 or p[P_POLICY] == POLICY_RAMULATOR2:
-        return record
-    for slot in range(s[B_QUEUED + bank]):
-        record = s[Q_SEGMENT + bank * QUEUE_SLOTS + slot]
-        if s[record + S_WRITE] == is_write and _holds(s, record, key):
-            return record
-    return -1
+@inlined
+def merge_write(s: Words, out: Words, request: int, clock: int) -> None:
+    """Let a write replace a buffered write of the same address."""
+    s[N_MERGED] += 1
+    complete(out, request, clock, clock, clock + 1, 1)
 
 
-@kernel
-def absorb(
-    p: IntArray, s: IntArray, out: IntArray, bank: int, key: int, is_write: int, request: int, window: int, clock: int
-) -> bool:
-    """Answer a transaction from the queues, without a command of its own, if they hold its address.
+@inlined
+def forward_write(s: Words, out: Words, request: int, window: int, clock: int, done: int) -> None:
+    """Answer a read accepted at ``clock`` with the data of a buffered write, which is there at ``done``."""
+    s[N_FORWARDED] += 1
+    s[N_SUM_RETURN] += done
+    s[RETURNS + (window & (WINDOW - 1))] = done
+    s[N_LAST_RETURN] = max(s[N_LAST_RETURN], done)
+    complete(out, request, clock, clock, done, 1)
 
-    A read takes the data of a buffered write; a write replaces a buffered write; and, under ``dramsim3``, a read joins
-    a queued read.
-    """
-    writer = find_pending(p, s, bank, key, as_variable(1))
-    if is_write:
-        if writer < 0:
-            return False
-        s[N_MERGED] += 1
-        complete(out, request, clock, clock, clock + 1, 1)
-        return True
-    if writer >= 0:
-        done = clock + 2
-        if p[P_POLICY] == POLICY_RAMULATOR2:
-            # the return queue is a FIFO: data found in the write buffer waits for reads under way
-            done = max(clock + 1, s[N_LAST_RETURN])
-        s[N_FORWARDED] += 1
-        s[N_SUM_RETURN] += done
-        s[RETURNS + (window & (WINDOW - 1))] = done
-        s[N_LAST_RETURN] = max(s[N_LAST_RETURN], done)
-        complete(out, request, clock, clock, done, 1)
-        return True
-    if p[P_POLICY] == POLICY_RAMULATOR2:
-        return False
-    reader = find_pending(p, s, bank, key, as_variable(0))
-    if reader < 0:
-        return False
+
+@inlined
+def follow_read(s: Words, reader: int, key: int, request: int, window: int, clock: int) -> None:
+    """Let a read join the queued read of the same address in the segment ``reader``."""
     follower = take_record(s)
     s[follower + S_KEY] = key
     s[follower + S_REQUEST] = request
@@ -269,12 +241,11 @@ def absorb(
     s[reader + S_FOLLOWERS] = follower
     s[RETURNS + (window & (WINDOW - 1))] = FAR
     s[N_MERGED] += 1
-    return True
 
 
 @inlined
-def opening_cause(s: IntArray, bank: int, clock: int, bank_gate: int, group_gate: int, window_gate: int) -> int:
-    """Why the activation of ``bank`` did not come before ``clock``."""
+def opening_cause(s: Words, bank: int, clock: int, bank_gate: int, group_gate: int, window_gate: int) -> int:
+    """Cause that kept the activation of ``bank`` from coming before ``clock``."""
     if s[R_REFRESHED + rank_of(s, bank)] == clock:
         return L_REFRESH
     if window_gate == clock:
@@ -287,11 +258,18 @@ def opening_cause(s: IntArray, bank: int, clock: int, bank_gate: int, group_gate
 
 
 @inlined
-def account(p: IntArray, s: IntArray, record: int, clock: int, column_gate: int) -> None:
+def account(p: Words, s: Words, record: int, clock: int, column_gate: int, hops: int) -> None:
     """Give every bus clock between the last burst and the one issued at ``clock`` a cause.
 
     The gap is cut at the moments that the transaction had to wait for: its acceptance (before it: the source, or full
     queues), the activation of its row (the cause noted there), the row's opening time, and last the column gates.
+
+    Parameters
+    ----------
+    column_gate : int
+        Earliest clock of the column command as far as column commands before it decide.
+    hops : int
+        Clocks from the front end to the command bus: one per queue of the controller.
     """
     bank, is_write = s[record + S_BANK] & (MAX_BANKS - 1), s[record + S_WRITE]
     rank = rank_of(s, bank)
@@ -300,8 +278,6 @@ def account(p: IntArray, s: IntArray, record: int, clock: int, column_gate: int)
     if clock > free:
         at = free
         last = s[record + S_ISSUED] + 1 == s[record + S_ACCEPTED]
-        # the way from the front end to the command bus takes one clock per queue
-        hops = 1 if p[P_POLICY] == POLICY_RAMULATOR2 else 2
         accepted = min(clock, hops + (s[record + S_LAST_ACCEPT] if last else s[record + S_FIRST_ACCEPT]))
         if accepted > at:
             s[LOSS + (L_QUEUE if s[H_FULL_AT] >= at else L_SOURCE)] += accepted - at

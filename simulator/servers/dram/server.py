@@ -65,12 +65,17 @@ class DramServer:
 
     @property
     def settings(self) -> str:
-        """What matters most, in one line, for people."""
+        """Settings that matter most, in one line, for people."""
         organisation, controller = self.description.organisation, self.description.controller
         return (
             f"DRAM, channels {organisation.channels}, policy {controller.policy}, "
             f"clocks_per_cycle {self.clocks_per_cycle}, outstanding {self.outstanding}"
         )
+
+    @property
+    def service(self) -> int:
+        """Address of what runs its channels."""
+        return self.description.policy.address
 
     @property
     def capacity_bytes(self) -> int:

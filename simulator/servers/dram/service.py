@@ -7,21 +7,13 @@ when somebody asks.
 from __future__ import annotations
 
 from simulator.firing import IntArray
-from simulator.servers.dram.bank_queues.policy import advance_bank_queues
+from simulator.servers.dram.controllers import call_advance
 from simulator.servers.dram.layout import (
-    B_ACTIVE,
-    B_HIT_READ,
-    B_HIT_WRITE,
-    B_READ_HIT,
     B_READY,
     B_WAIT_READ,
     B_WAIT_WRITE,
-    B_WRITE_HIT,
     FAR,
     H_ACCEPT_CLOCK,
-    H_ACT2_BANK,
-    H_EDGE_CLOCK,
-    H_FORCED_BANK,
     H_FULL_AT,
     H_IN_FLIGHT,
     H_IN_HEAD,
@@ -39,24 +31,21 @@ from simulator.servers.dram.layout import (
     OUTPUT_WORDS,
     P_BANKS,
     P_CHANNELS,
-    P_POLICY,
     P_WIDTH,
-    POLICY_RAMULATOR2,
     SCRATCH,
     UNTIL_ACCEPTED,
     UNTIL_RETURNED,
 )
 from simulator.servers.dram.mapping import next_segment, row_run, transactions_of, write_record
-from simulator.servers.dram.pool.policy import advance_pool
 from simulator.servers.dram.refresh import start_refresh
 from simulator.servers.dram.segments import empty_pool
 from simulator.servers.dram.timing import close_all
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 
 @kernel
-def reset(p: IntArray, s: IntArray) -> None:
-    """Bring the state row of a channel to clock 0, all banks closed and all queues empty."""
+def reset(p: Words, s: Words) -> None:
+    """Bring the state row of a channel to clock 0, all banks closed and nothing waiting; its policy's words are 0."""
     s[:] = 0
     close_all(p, s)
     empty_pool(s)
@@ -64,56 +53,26 @@ def reset(p: IntArray, s: IntArray) -> None:
     s[H_TICKED] = -1
     s[H_ACCEPT_CLOCK] = -1
     s[H_FULL_AT] = -1
-    s[H_ACT2_BANK] = -1
-    s[H_FORCED_BANK] = -1
-    s[H_EDGE_CLOCK] = -1
     s[N_LAST_RETURN] = -1
     s[N_LAST_WRITE] = -1
     for bank in range(p[P_BANKS]):
         s[B_READY + bank] = FAR
-        for head in (
-            B_WAIT_READ,
-            B_WAIT_WRITE,
-            B_HIT_READ,
-            B_HIT_WRITE,
-            B_READ_HIT,
-            B_WRITE_HIT,
-            B_ACTIVE,
-        ):
-            s[head + bank] = -1
+        s[B_WAIT_READ + bank] = -1
+        s[B_WAIT_WRITE + bank] = -1
 
 
 @kernel
-def advance(p: IntArray, s: IntArray, inp: IntArray, out: IntArray, end: int) -> None:
-    """Run one channel.
+def advance_tier(advance: int, p: Words, state: IntArray, rings: IntArray, out: Words, end: int) -> None:
+    """Run all channels through clock ``end``; ``state`` and ``rings`` have one row per channel.
 
-    Parameters
-    ----------
-    p, s : int array
-        Parameter vector, and the state row of the channel.
-    inp : int array, shape ``(2**k * INPUT_WORDS,)``
-        Ring of segments offered to the channel.
-    out : int array, shape ``(requests * OUTPUT_WORDS,)``
-        One record per request.
-    end : int
-        Last clock to run, or UNTIL_ACCEPTED, or UNTIL_RETURNED.
+    ``advance``, here and below, is the address of the controller's queue policy.
     """
-    mask = inp.shape[0] // INPUT_WORDS - 1
-    if p[P_POLICY] == POLICY_RAMULATOR2:
-        advance_pool(p, s, inp, mask, out, end)
-    else:
-        advance_bank_queues(p, s, inp, mask, out, end)
-
-
-@kernel
-def advance_tier(p: IntArray, state: IntArray, rings: IntArray, out: IntArray, end: int) -> None:
-    """Run all channels through clock ``end``; ``state`` and ``rings`` have one row per channel."""
     for channel in range(p[P_CHANNELS]):
-        advance(p, state[channel], rings[channel], out, end)
+        call_advance(advance, p, state[channel], rings[channel], out, end)
 
 
 @kernel
-def next_event(p: IntArray, state: IntArray) -> int:
+def next_event(p: Words, state: IntArray) -> int:
     """Earliest clock at which a channel with work can do anything; FAR when no request is under way.
 
     Refreshes alone are no event: a channel catches up with them when it is asked the next time. After an offer, the
@@ -129,10 +88,10 @@ def next_event(p: IntArray, state: IntArray) -> int:
 
 @kernel
 def offer(
-    p: IntArray,
+    p: Words,
     state: IntArray,
     rings: IntArray,
-    out: IntArray,
+    out: Words,
     request: int,
     address: int,
     size: int,
@@ -165,7 +124,7 @@ def offer(
 
 
 @inlined
-def _open(out: IntArray, request: int, count: int) -> None:
+def _open(out: Words, request: int, count: int) -> None:
     at = request * OUTPUT_WORDS
     out[at + O_ACCEPT] = FAR
     out[at + O_DONE] = -1
@@ -174,7 +133,7 @@ def _open(out: IntArray, request: int, count: int) -> None:
 
 
 @kernel
-def open_requests(p: IntArray, out: IntArray, address: IntArray, size: IntArray, stride: IntArray) -> None:
+def open_requests(p: Words, out: Words, address: Words, size: Words, stride: Words) -> None:
     """Reset the output records of requests that nobody has seen yet."""
     for request in range(address.shape[0]):
         count, _ = transactions_of(p, address[request], size[request], stride[request])
@@ -183,15 +142,16 @@ def open_requests(p: IntArray, out: IntArray, address: IntArray, size: IntArray,
 
 @kernel
 def run_independent(
-    p: IntArray,
+    advance: int,
+    p: Words,
     state: IntArray,
     rings: IntArray,
-    out: IntArray,
-    address: IntArray,
-    size: IntArray,
-    stride: IntArray,
-    write: IntArray,
-    arrival: IntArray,
+    out: Words,
+    address: Words,
+    size: Words,
+    stride: Words,
+    write: Words,
+    arrival: Words,
 ) -> int:
     """Feed every channel its own part of the requests, in their order.
 
@@ -200,7 +160,7 @@ def run_independent(
 
     Parameters
     ----------
-    state : int array, shape ``(channels, STATE_WORDS)``
+    state : int array, shape ``(channels, state_words)``
     rings : int array, shape ``(channels, 2**k * INPUT_WORDS)``
     out : int array, shape ``(requests * OUTPUT_WORDS,)``
     address, size, stride, write, arrival : int array, shape ``(requests,)``
@@ -222,36 +182,37 @@ def run_independent(
             s = state[channel]
             if s[H_IN_TAIL] - s[H_IN_HEAD] == slots:
                 for other in range(p[P_CHANNELS]):
-                    advance(p, state[other], rings[other], out, as_variable(UNTIL_ACCEPTED))
+                    call_advance(advance, p, state[other], rings[other], out, as_variable(UNTIL_ACCEPTED))
             write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, write[request], arrival[request], request)
             s[H_IN_TAIL] += 1
-    return settle(p, state, rings, out)
+    return settle(advance, p, state, rings, out)
 
 
 @kernel
-def settle(p: IntArray, state: IntArray, rings: IntArray, out: IntArray) -> int:
+def settle(advance: int, p: Words, state: IntArray, rings: IntArray, out: Words) -> int:
     """Let all channels finish, bring them to the clock at which the last of them was done, and return it."""
     last = -1
     for channel in range(p[P_CHANNELS]):
         s = state[channel]
-        advance(p, s, rings[channel], out, as_variable(UNTIL_RETURNED))
+        call_advance(advance, p, s, rings[channel], out, as_variable(UNTIL_RETURNED))
         last = max(last, max(s[N_LAST_RETURN], s[N_LAST_WRITE]))
     for channel in range(p[P_CHANNELS]):
-        advance(p, state[channel], rings[channel], out, last)
+        call_advance(advance, p, state[channel], rings[channel], out, last)
     return last
 
 
 @kernel
 def run_shared(
-    p: IntArray,
+    advance: int,
+    p: Words,
     state: IntArray,
     rings: IntArray,
-    out: IntArray,
-    address: IntArray,
-    size: IntArray,
-    stride: IntArray,
-    write: IntArray,
-    arrival: IntArray,
+    out: Words,
+    address: Words,
+    size: Words,
+    stride: Words,
+    write: Words,
+    arrival: Words,
 ) -> int:
     """Feed all channels from one in-order source; return the clock of the last data, as `run_independent`.
 
@@ -272,8 +233,8 @@ def run_shared(
             s = state[channel]
             write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, write[request], clock, request)
             s[H_IN_TAIL] += 1
-            advance(p, s, rings[channel], out, as_variable(UNTIL_ACCEPTED))
+            call_advance(advance, p, s, rings[channel], out, as_variable(UNTIL_ACCEPTED))
             if s[H_ACCEPT_CLOCK] > clock:
                 clock, accepted = s[H_ACCEPT_CLOCK], 0
             accepted += 1
-    return settle(p, state, rings, out)
+    return settle(advance, p, state, rings, out)

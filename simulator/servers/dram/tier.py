@@ -1,6 +1,6 @@
 """A DRAM tier, cycle by cycle: requests in, acceptance and completion clocks out.
 
-`run_dram` takes a whole list of requests. An event engine uses `DramTier` instead, or its functions directly:
+`run_dram` takes a whole list of requests. An event engine uses `RunningTier` instead, or its functions directly:
 ``offer`` hands over a request, ``advance_tier`` runs all channels to a clock, ``next_event`` says when that is worth
 while, and the output record of a request tells whether it is done, and when.
 """
@@ -36,7 +36,7 @@ LOSS_CAUSES: Final[tuple[LossCause, ...]] = (
     "row_cycle",
     "refresh",
 )
-"""Why a data bus stood still, in the order of the counters: no request; full queues or a command slot taken;
+"""Causes of idle data buses, in the order of the counters: no request; full queues or a command slot taken;
 distance between column commands; read/write or rank turnaround; four-activation window; opening rows; refresh."""
 
 RING_SEGMENTS = 1024
@@ -108,7 +108,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class DramCounters:
-    """What happened on all channels of a tier together; clocks are summed over the data buses."""
+    """Counts of all channels of a tier together; clocks are summed over the data buses."""
 
     clocks: int
     bus_clocks: int
@@ -135,7 +135,7 @@ class DramCounters:
 
     @classmethod
     def from_state(cls, parameters: IntArray, state: IntArray, clocks: int) -> DramCounters:
-        """Counters of the channels in ``state``, shape ``(channels, STATE_WORDS)``, which ran to clock ``clocks``."""
+        """Counters of the channels in ``state``, shape ``(channels, state_words)``, which ran to clock ``clocks``."""
         s = state.sum(axis=0)
         buses = int(parameters[layout.P_BUSES])
         bus_free = state[:, layout.BUS_FREE : layout.BUS_FREE + buses]
@@ -191,6 +191,16 @@ class DramRun:
     counters: DramCounters
 
 
+def initial_state(description: DramDescription) -> IntArray:
+    """State rows of all channels at clock 0, shape ``(channels, state_words)``."""
+    policy, parameters = description.policy, description.parameters()
+    state = np.zeros((description.organisation.channels, policy.state_words), dtype=np.int64)
+    for channel in state:
+        reset(parameters, channel)
+        policy.reset(parameters, channel)
+    return state
+
+
 def run_dram(description: DramDescription, requests: Requests, channels: range | None = None) -> DramRun:
     """Serve a list of requests on an idle tier.
 
@@ -205,12 +215,14 @@ def run_dram(description: DramDescription, requests: Requests, channels: range |
         See `Requests.check`.
     """
     requests.check(description)
-    tier = DramTier(description, requests=requests.address_bytes.shape[0])
+    tier = RunningTier(description, requests=requests.address_bytes.shape[0])
     p = tier.parameters
     columns = (requests.address_bytes, requests.size_bytes, requests.stride_bytes)
     open_requests(p, tier.out, *columns)
     run = run_shared if description.controller.shared_source else run_independent
-    last = run(p, tier.state, tier.rings, tier.out, *columns, requests.is_write, requests.arrival_clock)
+    last = run(
+        tier.advance_address, p, tier.state, tier.rings, tier.out, *columns, requests.is_write, requests.arrival_clock
+    )
     out = tier.out.reshape(-1, layout.OUTPUT_WORDS)
     counted = tier.state if channels is None else tier.state[channels.start : channels.stop : channels.step]
     counters = DramCounters.from_state(p, counted, int(last) + 1)
@@ -218,7 +230,7 @@ def run_dram(description: DramDescription, requests: Requests, channels: range |
 
 
 @dataclass
-class DramTier:
+class RunningTier:
     """The arrays of a running tier, and its service functions as methods.
 
     Parameters
@@ -234,16 +246,16 @@ class DramTier:
     state: IntArray = field(init=False)
     rings: IntArray = field(init=False)
     out: IntArray = field(init=False)
+    advance_address: int = field(init=False)
 
     def __post_init__(self) -> None:
         channels = self.description.organisation.channels
+        self.advance_address = self.description.policy.address
         self.parameters = self.description.parameters()
-        self.state = np.zeros((channels, layout.STATE_WORDS), dtype=np.int64)
+        self.state = initial_state(self.description)
         self.rings = np.zeros((channels, RING_SEGMENTS * layout.INPUT_WORDS), dtype=np.int64)
         self.out = np.zeros(max(1, self.requests) * layout.OUTPUT_WORDS, dtype=np.int64)
         self.out[layout.O_LEFT :: layout.OUTPUT_WORDS] = -1
-        for channel in range(channels):
-            reset(self.parameters, self.state[channel])
 
     def offer(self, request: int, address: int, size: int, clock: int, stride: int = 0, is_write: bool = False) -> bool:
         """Hand over a request at ``clock``; False when the input rings have no room for it now.
@@ -262,7 +274,7 @@ class DramTier:
 
     def advance(self, clock: int) -> None:
         """Run all channels through ``clock``."""
-        advance_tier(self.parameters, self.state, self.rings, self.out, clock)
+        advance_tier(self.advance_address, self.parameters, self.state, self.rings, self.out, clock)
 
     def done_clock(self, request: int) -> int | None:
         """Clock at which the last data of ``request`` is back, once that is known."""

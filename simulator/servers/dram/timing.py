@@ -10,7 +10,6 @@ range, which changes no value.
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.layout import (
     B_ACT,
     B_GROUP,
@@ -80,11 +79,11 @@ from simulator.servers.dram.layout import (
     R_REFRESH,
     R_REFRESHED,
 )
-from simulator.servers.kernel import inlined, kernel, lowest_bit
+from simulator.servers.kernel import Words, inlined, kernel, lowest_bit
 
 
 @kernel
-def close_all(p: IntArray, s: IntArray) -> None:
+def close_all(p: Words, s: Words) -> None:
     """Timing state of a channel that has never seen a command."""
     for bank in range(p[P_BANKS]):
         s[B_ROW + bank] = -1
@@ -101,19 +100,19 @@ def lowest_bank(banks: int) -> int:
 
 
 @inlined
-def group_of(s: IntArray, bank: int) -> int:
+def group_of(s: Words, bank: int) -> int:
     """Bank group of ``bank``, numbered through the channel."""
     return s[B_GROUP + bank] & (MAX_GROUPS - 1)
 
 
 @inlined
-def rank_of(s: IntArray, bank: int) -> int:
+def rank_of(s: Words, bank: int) -> int:
     """Rank of ``bank``."""
     return s[B_RANK + bank] & (MAX_RANKS - 1)
 
 
 @inlined
-def activate_at(p: IntArray, s: IntArray, bank: int) -> int:
+def activate_at(p: Words, s: Words, bank: int) -> int:
     """Earliest clock of an activation of ``bank``."""
     rank = rank_of(s, bank)
     fourth_last = s[R_FAW + 4 * rank + (s[R_FAW_AT + rank] & 3)]
@@ -121,48 +120,48 @@ def activate_at(p: IntArray, s: IntArray, bank: int) -> int:
 
 
 @inlined
-def read_at(s: IntArray, bank: int) -> int:
+def read_at(s: Words, bank: int) -> int:
     """Earliest clock of a read of the open row of ``bank``."""
     return max(max(s[B_READ + bank], s[G_COLUMN + 2 * group_of(s, bank)]), s[H_COLUMN_BUS_FREE])
 
 
 @inlined
-def write_at(s: IntArray, bank: int) -> int:
+def write_at(s: Words, bank: int) -> int:
     """Earliest clock of a write to the open row of ``bank``."""
     return max(max(s[B_WRITE + bank], s[G_COLUMN + 2 * group_of(s, bank) + 1]), s[H_COLUMN_BUS_FREE])
 
 
 @inlined
-def precharge_at(s: IntArray, bank: int) -> int:
+def precharge_at(s: Words, bank: int) -> int:
     """Earliest clock of a precharge of ``bank``."""
     return max(max(s[B_PRE + bank], s[R_PRE + rank_of(s, bank)]), s[H_ROW_BUS_FREE])
 
 
 @inlined
-def precharge_all_at(s: IntArray, rank: int) -> int:
+def precharge_all_at(s: Words, rank: int) -> int:
     """Earliest clock of a precharge of all banks of ``rank``."""
     return max(max(s[R_PRE_ALL + rank], s[R_PRE + rank]), s[H_ROW_BUS_FREE])
 
 
 @inlined
-def refresh_at(s: IntArray, rank: int) -> int:
+def refresh_at(s: Words, rank: int) -> int:
     """Earliest clock of an all-bank refresh of ``rank``, whose banks are closed."""
     return max(s[R_REFRESH + rank], s[H_ROW_BUS_FREE])
 
 
 @inlined
-def bank_refresh_at(s: IntArray, bank: int) -> int:
+def bank_refresh_at(s: Words, bank: int) -> int:
     """Earliest clock of a refresh of the closed ``bank``."""
     return max(max(s[B_REFRESH + bank], s[R_BANK_REFRESH + rank_of(s, bank)]), s[H_ROW_BUS_FREE])
 
 
 @inlined
-def _raise(s: IntArray, at: int, clock: int) -> None:
+def _raise(s: Words, at: int, clock: int) -> None:
     s[at] = max(s[at], clock)
 
 
 @inlined
-def _occupy_row_bus(p: IntArray, s: IntArray, clock: int) -> None:
+def _occupy_row_bus(p: Words, s: Words, clock: int) -> None:
     if p[P_ACT_CLOCKS] > 1:
         _raise(s, H_ROW_BUS_FREE, clock + p[P_ACT_CLOCKS])
         if p[P_ONE_COMMAND_BUS]:
@@ -170,7 +169,7 @@ def _occupy_row_bus(p: IntArray, s: IntArray, clock: int) -> None:
 
 
 @inlined
-def _occupy_column_bus(p: IntArray, s: IntArray, clock: int) -> None:
+def _occupy_column_bus(p: Words, s: Words, clock: int) -> None:
     if p[P_CAS_CLOCKS] > 1:
         _raise(s, H_COLUMN_BUS_FREE, clock + p[P_CAS_CLOCKS])
         if p[P_ONE_COMMAND_BUS]:
@@ -178,7 +177,7 @@ def _occupy_column_bus(p: IntArray, s: IntArray, clock: int) -> None:
 
 
 @inlined
-def activate(p: IntArray, s: IntArray, bank: int, row: int, clock: int) -> None:
+def activate(p: Words, s: Words, bank: int, row: int, clock: int) -> None:
     """Open ``row`` of ``bank``."""
     group, rank = group_of(s, bank), rank_of(s, bank)
     s[B_ROW + bank] = row
@@ -203,7 +202,7 @@ def activate(p: IntArray, s: IntArray, bank: int, row: int, clock: int) -> None:
 
 
 @inlined
-def access(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> None:
+def access(p: Words, s: Words, bank: int, is_write: int, clock: int) -> None:
     """Read or write one transaction of the open row of ``bank`` (and close it, under a close-page policy)."""
     group, rank = group_of(s, bank), rank_of(s, bank)
     s[B_HITS + bank] += 1
@@ -224,7 +223,7 @@ def access(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> No
 
 
 @inlined
-def precharge(p: IntArray, s: IntArray, bank: int, clock: int) -> None:
+def precharge(p: Words, s: Words, bank: int, clock: int) -> None:
     """Close the open row of ``bank``."""
     rank = rank_of(s, bank)
     s[B_ROW + bank] = -1
@@ -237,7 +236,7 @@ def precharge(p: IntArray, s: IntArray, bank: int, clock: int) -> None:
 
 
 @kernel
-def precharge_all(p: IntArray, s: IntArray, rank: int, clock: int) -> None:
+def precharge_all(p: Words, s: Words, rank: int, clock: int) -> None:
     """Close every open row of ``rank``."""
     for bank in range(rank * p[P_BANKS_PER_RANK], (rank + 1) * p[P_BANKS_PER_RANK]):
         if s[B_ROW + bank] >= 0:
@@ -250,7 +249,7 @@ def precharge_all(p: IntArray, s: IntArray, rank: int, clock: int) -> None:
 
 
 @kernel
-def refresh(p: IntArray, s: IntArray, rank: int, clock: int) -> None:
+def refresh(p: Words, s: Words, rank: int, clock: int) -> None:
     """Refresh all banks of ``rank``."""
     released = clock + p[P_REFRESH_TO_ACT]
     for bank in range(rank * p[P_BANKS_PER_RANK], (rank + 1) * p[P_BANKS_PER_RANK]):
@@ -262,7 +261,7 @@ def refresh(p: IntArray, s: IntArray, rank: int, clock: int) -> None:
 
 
 @kernel
-def refresh_bank(p: IntArray, s: IntArray, bank: int, clock: int) -> None:
+def refresh_bank(p: Words, s: Words, bank: int, clock: int) -> None:
     """Refresh one closed bank."""
     rank = rank_of(s, bank)
     for other in range(rank * p[P_BANKS_PER_RANK], (rank + 1) * p[P_BANKS_PER_RANK]):

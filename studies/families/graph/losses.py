@@ -5,8 +5,8 @@ from __future__ import annotations
 from algorithms.memory.binding import dram_energy_j
 from algorithms.memory.tier_report import MEANINGS, TierReport
 from hwmodels.reading.quantity import format_quantity
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.text import load_tier
-from hwmodels.tiers.tier import DramTier
 from simulator.result import Result, ServerResult
 
 

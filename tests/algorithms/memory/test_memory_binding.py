@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from algorithms.memory.binding import dram_description, dram_energy_j, flash_server, link_server, sram_server
+from algorithms.memory.binding import dram_description, dram_energy_j, mechanism_of
 from algorithms.memory.patterns import AddressSpace, make_stream
 from hwmodels.tiers.text import load_tier, tier_names
 from simulator.servers.dram.mapping import encode
@@ -141,7 +141,7 @@ def served(server, service, size, address=0, is_write=0):
 def test_links_move_bytes_in_the_time_of_their_formula(name, count):
     tier, clock_hz = load_tier(name, count), 2e9
     for size in (1, 4096, 10**6, 123_456_789):
-        cycles = served(link_server(tier, clock_hz), link_service, size)
+        cycles = served(mechanism_of(tier, clock_hz), link_service, size)
         # chunks are counted in ticks, of which a cycle has thousands
         assert cycles / clock_hz == pytest.approx(tier.transfer_s(size), rel=2e-4, abs=1.01 / clock_hz)
     assert tier.read_latency_s == pytest.approx(tier.transfer_s(1))
@@ -150,7 +150,7 @@ def test_links_move_bytes_in_the_time_of_their_formula(name, count):
 def test_sn40l_switches_a_model_of_16_gb_in_10_ms():
     tier = load_tier("sn40l_ddr", count=16)
     clock_hz = 1.6e9
-    cycles = served(link_server(tier, clock_hz), link_service, 16_060_000_000)
+    cycles = served(mechanism_of(tier, clock_hz), link_service, 16_060_000_000)
     assert cycles / clock_hz == pytest.approx(10.0e-3, rel=0.01)
     assert tier.transfer_s(16.06e9) == pytest.approx(10.0e-3, rel=0.01)
     assert load_tier("sn40l_ddr", 8).transfer_s(16.06e9) == pytest.approx(20.0e-3, rel=0.01)
@@ -159,7 +159,7 @@ def test_sn40l_switches_a_model_of_16_gb_in_10_ms():
 @pytest.mark.parametrize("name", tier_names("flash"))
 def test_drives_read_at_the_latency_and_rates_of_their_formulas(name):
     tier, clock_hz = load_tier(name), 1e9
-    server = flash_server(tier, clock_hz)
+    server = mechanism_of(tier, clock_hz)
     assert served(server, flash_service, 1) / clock_hz == pytest.approx(tier.read_latency_s, rel=1e-3)
     for chunk in (512, 4096, 16384, 65536):
         state = np.zeros(server.state_words, dtype=np.int64)
@@ -177,16 +177,16 @@ def test_drives_reach_their_data_sheets():
     assert 2.5e6 <= gen5.random_bytes_per_second(4096) / 4096 <= 3.3e6
     assert (60e-6 <= gen4.read_latency_s <= 90e-6, 55e-6 <= gen5.read_latency_s <= 80e-6) == (True, True)
     for tier in (gen4, gen5):
-        seconds = served(flash_server(tier, 1e9), flash_service, 10**9) / 1e9
+        seconds = served(mechanism_of(tier, 1e9), flash_service, 10**9) / 1e9
         assert 1e9 / seconds == pytest.approx(tier.peak_bytes_per_second, rel=0.01)
-        written = served(flash_server(tier, 1e9), flash_service, 10**9, is_write=1) / 1e9
+        written = served(mechanism_of(tier, 1e9), flash_service, 10**9, is_write=1) / 1e9
         assert 1e9 / written == pytest.approx(tier.write_bytes_each_per_second, rel=0.1)
 
 
 @pytest.mark.parametrize("name", tier_names("sram"))
 def test_srams_reach_their_peak(name):
     tier = load_tier(name)
-    server = sram_server(tier)
+    server = mechanism_of(tier, tier.clock_hz)
     assert served(server, sram_service, tier.width_bytes) == tier.latency_cycles
     size = tier.capacity_each_bytes // tier.buffers // 2
     rate = size * tier.clock_hz / (served(server, sram_service, size) - tier.latency_cycles + 1) * tier.count

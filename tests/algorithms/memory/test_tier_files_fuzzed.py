@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from algorithms.memory.binding import dram_description
 from hwmodels.reading.errors import InputError
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.text import load_tier, tier_names
-from hwmodels.tiers.tier import DramTier
 from simulator.errors import GraphError
 
 FIELDS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from simulator import Graph, Unit, simulate, uniform
@@ -29,6 +29,7 @@ def repeated(value: int, scale: int, shift: int, times: int) -> int:
     return int(repeat_affine(np.uint64(value), np.uint64(scale), np.uint64(shift), times))
 
 
+@settings(deadline=None)  # the first call compiles
 @given(words, words, words, st.integers(0, 70))
 def test_repeating_an_affine_map_equals_applying_it_again_and_again(value, scale, shift, times):
     expected = value

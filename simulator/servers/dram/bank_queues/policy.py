@@ -10,37 +10,53 @@ The rules are those of DRAMsim3 (umd-memsys/DRAMsim3, 2021); clocks at which not
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
-from simulator.servers.dram.bank_queues.queues import enter_queue, leave_queue, row_changed, wake
+from simulator.servers.dram.bank_queues.layout import (
+    B_QUEUED,
+    B_READ_HIT,
+    B_WRITE_HIT,
+    H_COMMANDS,
+    H_DRAINING,
+    H_MOVABLE_READS,
+    H_MOVABLE_WRITES,
+    H_QUEUED,
+    H_ROUND,
+    HOPS,
+    Q_COUNT,
+    Q_KEY,
+    Q_SEGMENT,
+    QUEUE_SLOTS,
+)
+from simulator.servers.dram.bank_queues.queues import (
+    absorb,
+    enter_queue,
+    enter_waiting,
+    find_pending,
+    leave_queue,
+    row_changed,
+    set_movable,
+    wake,
+)
 from simulator.servers.dram.bank_queues.stream import stream_reads
-from simulator.servers.dram.intake import accept, goes_on, next_acceptance, notice_offers, set_movable
+from simulator.servers.dram.intake import accept, goes_on, next_acceptance, notice_offers
 from simulator.servers.dram.layout import (
     B_ACT,
     B_HITS,
     B_OPENED_WHY,
-    B_QUEUED,
-    B_READ_HIT,
     B_READY,
     B_ROW,
     B_WAIT_READ,
     B_WAIT_WRITE,
-    B_WRITE_HIT,
     FAR,
     FILTER,
     G_ACT,
-    H_COMMANDS,
-    H_DRAINING,
     H_LOWER,
-    H_MOVABLE_READS,
-    H_MOVABLE_WRITES,
     H_NOW,
-    H_QUEUED,
     H_READS,
     H_REFRESH_COUNT,
     H_REFRESH_NEXT,
-    H_ROUND,
     H_TICKED,
     H_WRITES,
+    INPUT_WORDS,
     N_DUAL,
     N_READ_COMMANDS,
     N_READ_HITS,
@@ -48,6 +64,7 @@ from simulator.servers.dram.layout import (
     N_WRITE_COMMANDS,
     N_WRITE_HITS,
     OFFSET,
+    P_BANKS,
     P_DRAIN_HIGH,
     P_DRAIN_LOW,
     P_DUAL_BUS,
@@ -55,14 +72,9 @@ from simulator.servers.dram.layout import (
     P_HIT_CAP,
     P_REFRESH_MODE,
     PENDING,
-    Q_COUNT,
-    Q_KEY,
-    Q_SEGMENT,
-    QUEUE_SLOTS,
     R_FAW,
     R_FAW_AT,
     REFRESH_PER_BANK,
-    S_AGE,
     S_BANK,
     S_ISSUED,
     S_KEY,
@@ -72,7 +84,7 @@ from simulator.servers.dram.layout import (
     S_WRITE,
 )
 from simulator.servers.dram.refresh import refresh_done, refresh_due, refresh_target
-from simulator.servers.dram.segments import account, find_pending, opening_cause, serve
+from simulator.servers.dram.segments import account, age_of_head, head_of, opening_cause, serve
 from simulator.servers.dram.timing import (
     access,
     activate,
@@ -89,14 +101,23 @@ from simulator.servers.dram.timing import (
     refresh_bank,
     write_at,
 )
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 _NOTHING, _ROW_COMMAND, _COLUMN_COMMAND = 0, 1, 2
 
 
 @kernel
-def advance_bank_queues(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, end: int) -> None:
-    """Run the channel through clock ``end``; see `simulator.servers.dram.service.advance`."""
+def reset(p: Words, s: Words) -> None:
+    """Bring the controller's own words of a channel that is 0 everywhere to clock 0."""
+    for bank in range(p[P_BANKS]):
+        s[B_READ_HIT + bank] = -1
+        s[B_WRITE_HIT + bank] = -1
+
+
+@kernel
+def advance(p: Words, s: Words, inp: Words, out: Words, end: int) -> None:
+    """Run the channel through clock ``end``; see `simulator.servers.dram.controllers.QueuePolicy`."""
+    mask = inp.shape[0] // INPUT_WORDS - 1
     notice_offers(p, s, inp, mask)
     while goes_on(s, end):
         stream_reads(p, s, inp, mask, out, end)
@@ -107,7 +128,7 @@ def advance_bank_queues(p: IntArray, s: IntArray, inp: IntArray, mask: int, out:
             if clock >= s[H_LOWER]:
                 s[H_LOWER] = _use_command_slots(p, s, out, clock)
             _move_one(p, s)
-        accept(p, s, inp, mask, out, clock)
+        accept(p, s, inp, mask, out, clock, enter_waiting, absorb, False)
         if _may_move(p, s):
             s[H_NOW] = clock + 1
         else:
@@ -115,7 +136,7 @@ def advance_bank_queues(p: IntArray, s: IntArray, inp: IntArray, mask: int, out:
 
 
 @inlined
-def _use_command_slots(p: IntArray, s: IntArray, out: IntArray, clock: int) -> int:
+def _use_command_slots(p: Words, s: Words, out: Words, clock: int) -> int:
     """Issue what the command buses can take at ``clock``; return a lower bound on the next command's clock."""
     refresh_due(p, s, clock)
     kind, lower = _NOTHING, s[H_REFRESH_NEXT]
@@ -126,7 +147,7 @@ def _use_command_slots(p: IntArray, s: IntArray, out: IntArray, clock: int) -> i
 
 
 @kernel
-def _try_refresh(p: IntArray, s: IntArray, clock: int) -> tuple[int, int]:
+def _try_refresh(p: Words, s: Words, clock: int) -> tuple[int, int]:
     """Take the oldest due refresh one command further: close a bank of its rank, or refresh."""
     first, end = refresh_target(p, s)
     lower, open_banks = FAR, 0
@@ -156,7 +177,7 @@ def _try_refresh(p: IntArray, s: IntArray, clock: int) -> tuple[int, int]:
 
 
 @inlined
-def _issue_in_turn(p: IntArray, s: IntArray, out: IntArray, clock: int, taken: int) -> int:
+def _issue_in_turn(p: Words, s: Words, out: Words, clock: int, taken: int) -> int:
     """Ask the banks in turn and issue the first ready command; with a dual command bus, a second one of another kind.
 
     A second command of the same kind is dropped, but the turn passes on to its bank. Every bank that could be ready
@@ -196,7 +217,7 @@ def _issue_in_turn(p: IntArray, s: IntArray, out: IntArray, clock: int, taken: i
 
 
 @inlined
-def _first_ready(p: IntArray, s: IntArray, bank: int, clock: int) -> tuple[int, int]:
+def _first_ready(p: Words, s: Words, bank: int, clock: int) -> tuple[int, int]:
     """Clock of the bank's next command (a lower bound if it is later than ``clock``) and its queue slot, or -1.
 
     Slot -1 stands for a row command: an activation if the bank is closed, else a precharge.
@@ -230,7 +251,7 @@ def _first_ready(p: IntArray, s: IntArray, bank: int, clock: int) -> tuple[int, 
 
 
 @inlined
-def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock: int) -> None:
+def _issue(p: Words, s: Words, out: Words, bank: int, slot: int, clock: int) -> None:
     base = bank * QUEUE_SLOTS
     if slot < 0:
         if s[B_ROW + bank] >= 0:
@@ -247,11 +268,11 @@ def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock:
     is_write = s[record + S_WRITE]
     hit = s[B_HITS + bank] > 0
     if is_write:
-        account(p, s, record, clock, write_at(s, bank))
+        account(p, s, record, clock, write_at(s, bank), HOPS)
         s[N_WRITE_COMMANDS] += 1
         s[N_WRITE_HITS] += hit
     else:
-        account(p, s, record, clock, read_at(s, bank))
+        account(p, s, record, clock, read_at(s, bank), HOPS)
         s[N_READ_COMMANDS] += 1
         s[N_READ_HITS] += hit
     access(p, s, bank, is_write, clock)
@@ -260,7 +281,7 @@ def _issue(p: IntArray, s: IntArray, out: IntArray, bank: int, slot: int, clock:
 
 
 @inlined
-def _drain_starts(p: IntArray, s: IntArray) -> bool:
+def _drain_starts(p: Words, s: Words) -> bool:
     """Whether buffered writes become urgent: the buffer is full, or holds several and no command is queued."""
     if s[H_DRAINING]:
         return False
@@ -268,7 +289,7 @@ def _drain_starts(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _may_move(p: IntArray, s: IntArray) -> bool:
+def _may_move(p: Words, s: Words) -> bool:
     """Whether a transaction could move to its bank at the next clock."""
     if s[H_DRAINING] or _drain_starts(p, s):
         return s[H_MOVABLE_WRITES] != 0
@@ -276,20 +297,20 @@ def _may_move(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _oldest_waiting(s: IntArray, banks: int, heads: int) -> int:
+def _oldest_waiting(s: Words, banks: int, heads: int) -> int:
     """Bank of the oldest transaction at the heads of the lists of ``banks``."""
     oldest, bank = FAR, 0
     while banks:
         other = lowest_bank(banks)
         banks &= banks - 1
-        age = s[(s[heads + other] & OFFSET) + S_AGE]
+        age = age_of_head(s, heads, other)
         if age < oldest:
             oldest, bank = age, other
     return bank
 
 
 @inlined
-def _move_one(p: IntArray, s: IntArray) -> None:
+def _move_one(p: Words, s: Words) -> None:
     """Move the oldest transaction whose bank has room from the shared queue to the bank.
 
     A write waits for an earlier read of its address. When no command is queued that read is still in the shared queue,
@@ -302,14 +323,14 @@ def _move_one(p: IntArray, s: IntArray) -> None:
     if banks == 0:
         return
     bank = _oldest_waiting(s, banks, B_WAIT_WRITE if draining else B_WAIT_READ)
-    if draining and _read_before(p, s, s[B_WAIT_WRITE + bank] & OFFSET):
+    if draining and _read_before(p, s, head_of(s, B_WAIT_WRITE, bank)):
         s[H_DRAINING] = 0
         if s[H_COMMANDS] or s[H_MOVABLE_READS] == 0:
             return
         draining = False
         bank = _oldest_waiting(s, s[H_MOVABLE_READS], B_WAIT_READ)
     heads = B_WAIT_WRITE if draining else B_WAIT_READ
-    record = s[heads + bank] & OFFSET
+    record = head_of(s, heads, bank)
     if draining:
         s[H_DRAINING] -= 1
         s[H_WRITES] -= 1
@@ -323,7 +344,7 @@ def _move_one(p: IntArray, s: IntArray) -> None:
 
 
 @kernel
-def _read_before(p: IntArray, s: IntArray, record: int) -> bool:
+def _read_before(p: Words, s: Words, record: int) -> bool:
     """Whether a read of the address of the write at the head of ``record`` is still under way."""
     in_queue = s[record + S_ISSUED]
     bank = s[record + S_BANK]
@@ -331,4 +352,4 @@ def _read_before(p: IntArray, s: IntArray, record: int) -> bool:
         if s[Q_SEGMENT + bank * QUEUE_SLOTS + slot] == record:
             in_queue += s[Q_COUNT + bank * QUEUE_SLOTS + slot]
     key = s[record + S_KEY] + in_queue * s[record + S_STEP]
-    return s[PENDING + (key & (FILTER - 1))] > 1 and find_pending(p, s, bank, key, as_variable(0)) >= 0
+    return s[PENDING + (key & (FILTER - 1))] > 1 and find_pending(s, bank, key, as_variable(0)) >= 0

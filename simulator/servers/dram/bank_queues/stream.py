@@ -1,4 +1,4 @@
-"""A fast lane of the ``dramsim3`` policy for runs of reads.
+"""A fast lane for runs of reads.
 
 While all there is to do is to read open rows, to pass transactions from one queue to the next, and to accept further
 transactions of the run that the front end is working on, a clock changes a handful of counters. They are changed here
@@ -8,14 +8,24 @@ outcome is the same as the ordinary way's, clock for clock.
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
-from simulator.servers.dram.bank_queues.queues import enter_queue, leave_queue
-from simulator.servers.dram.intake import enter_waiting, next_arrival
-from simulator.servers.dram.layout import (
+from simulator.servers.dram.bank_queues.layout import (
     B_COMMANDS,
-    B_HITS,
     B_QUEUED,
     B_READ_HIT,
+    H_COMMANDS,
+    H_DRAINING,
+    H_MOVABLE_READS,
+    H_QUEUED,
+    H_ROUND,
+    HOPS,
+    Q_COUNT,
+    Q_SEGMENT,
+    QUEUE_SLOTS,
+)
+from simulator.servers.dram.bank_queues.queues import enter_queue, enter_waiting, leave_queue
+from simulator.servers.dram.intake import next_arrival
+from simulator.servers.dram.layout import (
+    B_HITS,
     B_READY,
     B_ROW,
     B_WAIT_READ,
@@ -26,8 +36,6 @@ from simulator.servers.dram.layout import (
     FILTER,
     H_ACCEPT_CLOCK,
     H_ACCEPTED,
-    H_COMMANDS,
-    H_DRAINING,
     H_FULL_AT,
     H_IN_FLIGHT,
     H_IN_HEAD,
@@ -35,13 +43,10 @@ from simulator.servers.dram.layout import (
     H_IN_TAIL,
     H_IN_TAKEN,
     H_LOWER,
-    H_MOVABLE_READS,
     H_NOW,
-    H_QUEUED,
     H_READS,
     H_REFRESH_COUNT,
     H_REFRESH_NEXT,
-    H_ROUND,
     H_TAKEN,
     H_TICKED,
     I_COUNT,
@@ -67,11 +72,7 @@ from simulator.servers.dram.layout import (
     P_READ_LATENCY,
     P_WIDTH,
     PENDING,
-    Q_COUNT,
-    Q_SEGMENT,
-    QUEUE_SLOTS,
     S_ACCEPTED,
-    S_AGE,
     S_FOLLOWERS,
     S_ISSUED,
     S_KEY,
@@ -81,21 +82,21 @@ from simulator.servers.dram.layout import (
     S_STEP,
     S_WAITING,
 )
-from simulator.servers.dram.segments import account, serve
+from simulator.servers.dram.segments import account, age_of_head, head_of, serve
 from simulator.servers.dram.timing import (
     access,
     lowest_bank,
     rank_of,
     read_at,
 )
-from simulator.servers.kernel import inlined, kernel
+from simulator.servers.kernel import Words, inlined, kernel
 
 PATIENCE = 6
 """Bursts to wait before looking for whole rounds of reads again."""
 
 
 @inlined
-def stream_reads(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, end: int) -> None:
+def stream_reads(p: Words, s: Words, inp: Words, mask: int, out: Words, end: int) -> None:
     """Run the channel as long as it only reads open rows and accepts transactions of one run."""
     head = (s[H_IN_HEAD] & mask) * INPUT_WORDS
     clock = s[H_NOW]
@@ -158,7 +159,7 @@ def stream_reads(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArr
 
 
 @inlined
-def _only_reads(p: IntArray, s: IntArray) -> bool:
+def _only_reads(p: Words, s: Words) -> bool:
     """Whether there are no writes, no refreshes and no further conditions to think of."""
     if s[N_WRITES] != s[N_WRITE_COMMANDS] or s[H_DRAINING] or s[H_REFRESH_COUNT]:
         return False
@@ -166,7 +167,7 @@ def _only_reads(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _next_read(p: IntArray, s: IntArray, start: int, hits: int, soon: int) -> tuple[int, int, int, int]:
+def _next_read(p: Words, s: Words, start: int, hits: int, soon: int) -> tuple[int, int, int, int]:
     """Clock, from ``start`` on, and bank of the next command; bank -1 if it may be anything but a queue's front.
 
     Parameters
@@ -209,10 +210,10 @@ def _next_read(p: IntArray, s: IntArray, start: int, hits: int, soon: int) -> tu
 
 
 @inlined
-def _serve(p: IntArray, s: IntArray, out: IntArray, bank: int, clock: int) -> bool:
+def _serve(p: Words, s: Words, out: Words, bank: int, clock: int) -> bool:
     """Read for the front of the bank's queue; whether the bank has a new next command."""
     record = s[Q_SEGMENT + bank * QUEUE_SLOTS] & OFFSET
-    account(p, s, record, clock, read_at(s, bank))
+    account(p, s, record, clock, read_at(s, bank), HOPS)
     s[N_READ_COMMANDS] += 1
     s[N_READ_HITS] += s[B_HITS + bank] > 0
     access(p, s, bank, 0, clock)
@@ -224,7 +225,7 @@ def _serve(p: IntArray, s: IntArray, out: IntArray, bank: int, clock: int) -> bo
 
 
 @inlined
-def _move(p: IntArray, s: IntArray) -> bool:
+def _move(p: Words, s: Words) -> bool:
     """Move the oldest transaction whose bank has room to it; whether the bank has a new next command."""
     banks = s[H_MOVABLE_READS]
     bank = lowest_bank(banks)
@@ -233,10 +234,10 @@ def _move(p: IntArray, s: IntArray) -> bool:
         while banks:
             other = lowest_bank(banks)
             banks &= banks - 1
-            age = s[(s[B_WAIT_READ + other] & OFFSET) + S_AGE]
+            age = age_of_head(s, B_WAIT_READ, other)
             if age < oldest:
                 oldest, bank = age, other
-    record = s[B_WAIT_READ + bank] & OFFSET
+    record = head_of(s, B_WAIT_READ, bank)
     s[H_LOWER] = 1
     enter_queue(s, bank, record)
     s[record + S_WAITING] -= 1
@@ -248,7 +249,7 @@ def _move(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _reserve(s: IntArray, key: int, step: int, count: int) -> bool:
+def _reserve(s: Words, key: int, step: int, count: int) -> bool:
     """Enter transactions into the filter of pending ones, unless one of their cells is taken."""
     for index in range(count):
         if s[PENDING + ((key + index * step) & (FILTER - 1))]:
@@ -259,7 +260,7 @@ def _reserve(s: IntArray, key: int, step: int, count: int) -> bool:
 
 
 @inlined
-def _accept(p: IntArray, s: IntArray, record: int, count: int, clock: int) -> None:
+def _accept(p: Words, s: Words, record: int, count: int, clock: int) -> None:
     """Accept further transactions of the run that the front end is working on."""
     s[record + S_ACCEPTED] += count
     s[record + S_LAST_ACCEPT] = clock
@@ -271,7 +272,7 @@ def _accept(p: IntArray, s: IntArray, record: int, count: int, clock: int) -> No
 
 @inlined
 def _take_rounds(
-    p: IntArray, s: IntArray, hits: int, clock: int, horizon: int, joining: int, key: int, step: int, left: int
+    p: Words, s: Words, hits: int, clock: int, horizon: int, joining: int, key: int, step: int, left: int
 ) -> tuple[int, int]:
     """Take several rounds of reads at once, as many as nothing else can interfere with; (rounds, accepted)."""
     rounds, refilled = _whole_rounds(p, s, hits, clock, horizon)
@@ -284,7 +285,7 @@ def _take_rounds(
 
 
 @inlined
-def _whole_rounds(p: IntArray, s: IntArray, hits: int, clock: int, horizon: int) -> tuple[int, int]:
+def _whole_rounds(p: Words, s: Words, hits: int, clock: int, horizon: int) -> tuple[int, int]:
     """Rounds in which the banks of ``hits`` can read in turn from ``clock`` on, and banks refilled in each.
 
     In a round every bank reads once. A bank that has waiting transactions moves one in, which makes room for one more
@@ -314,9 +315,7 @@ def _whole_rounds(p: IntArray, s: IntArray, hits: int, clock: int, horizon: int)
 
 
 @inlined
-def _join_rounds(
-    s: IntArray, joining: int, key: int, step: int, left: int, rounds: int, refilled: int
-) -> tuple[int, int]:
+def _join_rounds(s: Words, joining: int, key: int, step: int, left: int, rounds: int, refilled: int) -> tuple[int, int]:
     """Let transactions of the run follow those moved in, for all ``rounds`` that it can; (rounds, transactions)."""
     if joining < 0 or s[(joining & OFFSET) + S_WAITING] == 0:
         return 0, 0
@@ -333,7 +332,7 @@ def _join_rounds(
 
 
 @kernel
-def _read_in_turn(p: IntArray, s: IntArray, hits: int, rounds: int, joining: int, clock: int) -> None:
+def _read_in_turn(p: Words, s: Words, hits: int, rounds: int, joining: int, clock: int) -> None:
     """Let the banks of ``hits`` read in turn for some rounds, and refill those that have waiting transactions."""
     spacing = p[P_EVEN_READS]
     period = 0
@@ -374,7 +373,7 @@ def _read_in_turn(p: IntArray, s: IntArray, hits: int, rounds: int, joining: int
 
 
 @inlined
-def _read_repeatedly(p: IntArray, s: IntArray, bank: int, times: int, clocks: int, last: int) -> None:
+def _read_repeatedly(p: Words, s: Words, bank: int, times: int, clocks: int, last: int) -> None:
     """Read several times for the front of the bank's queue, the last time at ``last``; ``clocks`` is their sum."""
     front = bank * QUEUE_SLOTS
     record = s[Q_SEGMENT + front] & OFFSET

@@ -1,15 +1,9 @@
-"""Commands of the ``ramulator2`` policy: when a bank's next one may issue, and what issuing it does to the pool."""
+"""Commands of the pool: when a bank's next one may issue, and what issuing it does to the pool."""
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.layout import (
     B_ACT,
-    B_ACTIVE,
-    B_ACTIVE_ARRIVAL,
-    B_ACTIVE_ORDER,
-    B_HIT_READ,
-    B_HIT_WRITE,
     B_OPENED_WHY,
     B_READY,
     B_ROW,
@@ -17,19 +11,7 @@ from simulator.servers.dram.layout import (
     B_WAIT_WRITE,
     FAR,
     G_ACT,
-    H_ACT2_BANK,
-    H_ACT2_DEADLINE,
-    H_EDGE_BANK,
-    H_EDGE_CLOCK,
-    H_EDGE_RANK,
-    H_FORCED_BANK,
-    H_FORCED_KIND,
-    H_FORCED_WRITE,
     H_SEQUENCE,
-    H_STROBE_EXPIRY,
-    M_ACTIVE,
-    M_WORDS,
-    MASK_BANKS,
     N_CONFLICTS,
     N_MISSES,
     N_READ_COMMANDS,
@@ -45,7 +27,6 @@ from simulator.servers.dram.layout import (
     P_PROTECT_HITS,
     P_REFRESH_MODE,
     P_SPLIT_ACTIVATE,
-    R_ACTIVE,
     R_FAW,
     R_FAW_AT,
     REFRESH_PER_BANK,
@@ -54,6 +35,27 @@ from simulator.servers.dram.layout import (
     S_ROW,
     S_TOUCHED,
     S_WRITE,
+)
+from simulator.servers.dram.pool.layout import (
+    B_ACTIVE,
+    B_ACTIVE_ARRIVAL,
+    B_ACTIVE_ORDER,
+    B_HIT_READ,
+    B_HIT_WRITE,
+    H_ACT2_BANK,
+    H_ACT2_DEADLINE,
+    H_EDGE_BANK,
+    H_EDGE_CLOCK,
+    H_EDGE_RANK,
+    H_FORCED_BANK,
+    H_FORCED_KIND,
+    H_FORCED_WRITE,
+    H_STROBE_EXPIRY,
+    HOPS,
+    M_ACTIVE,
+    M_WORDS,
+    MASK_BANKS,
+    R_ACTIVE,
 )
 from simulator.servers.dram.pool.lists import row_closed, row_opened, take_waiting
 from simulator.servers.dram.refresh import refresh_done, refresh_target
@@ -76,14 +78,14 @@ from simulator.servers.dram.timing import (
     refresh_bank,
     write_at,
 )
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 ROW_COMMAND, SERVE_HIT, SERVE_OWNER = 0, 1, 2
-"""What `issue` is to do: the row command of the oldest miss, an access for the oldest hit, or for the row's owner."""
+"""Orders to `issue`: the row command of the oldest miss, an access for the oldest hit, or for the row's owner."""
 
 
 @inlined
-def _on_edge(p: IntArray, ready: int, clock: int) -> int:
+def _on_edge(p: Words, ready: int, clock: int) -> int:
     """First clock from ``ready`` on, seen from ``clock``, at which commands other than precharges may go out.
 
     With half clocks those are the odd ones, the rising edges.
@@ -92,7 +94,7 @@ def _on_edge(p: IntArray, ready: int, clock: int) -> int:
 
 
 @inlined
-def column_time(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> int:
+def column_time(p: Words, s: Words, bank: int, is_write: int, clock: int) -> int:
     """Earliest clock of an access to the open row of ``bank``."""
     if bank == s[H_ACT2_BANK]:
         return FAR
@@ -100,7 +102,7 @@ def column_time(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) 
 
 
 @inlined
-def row_time(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> int:
+def row_time(p: Words, s: Words, bank: int, is_write: int, clock: int) -> int:
     """Earliest clock of the row command that the oldest miss of ``bank`` needs; FAR while it must not have it."""
     if s[B_ROW + bank] < 0:
         if s[H_ACT2_BANK] >= 0:
@@ -120,7 +122,7 @@ def row_time(p: IntArray, s: IntArray, bank: int, is_write: int, clock: int) -> 
 
 
 @inlined
-def _edge_taken(p: IntArray, s: IntArray, rank: int, bank: int, clock: int) -> bool:
+def _edge_taken(p: Words, s: Words, rank: int, bank: int, clock: int) -> bool:
     """Whether a precharge on this falling edge clashes with the row command of the rising edge before it.
 
     It may go to another pseudo-channel, or to another bank unless the command concerned all banks. ``bank`` -1 stands
@@ -132,7 +134,7 @@ def _edge_taken(p: IntArray, s: IntArray, rank: int, bank: int, clock: int) -> b
 
 
 @inlined
-def _note_edge(p: IntArray, s: IntArray, rank: int, bank: int, clocks: int, clock: int) -> None:
+def _note_edge(p: Words, s: Words, rank: int, bank: int, clocks: int, clock: int) -> None:
     """Remember a row command of a rising edge until the falling edge it is paired with."""
     if p[P_HALF_CLOCK] and clock & 1:
         s[H_EDGE_RANK] = rank
@@ -141,7 +143,7 @@ def _note_edge(p: IntArray, s: IntArray, rank: int, bank: int, clocks: int, cloc
 
 
 @inlined
-def serve_owner(p: IntArray, s: IntArray, out: IntArray, clock: int) -> bool:
+def serve_owner(p: Words, s: Words, out: Words, clock: int) -> bool:
     """Serve the oldest request that owns a row and whose access is ready; False when there is none."""
     chosen, arrival, order = -1, FAR, FAR
     for word in range(M_WORDS):
@@ -161,7 +163,7 @@ def serve_owner(p: IntArray, s: IntArray, out: IntArray, clock: int) -> bool:
 
 
 @kernel
-def issue(p: IntArray, s: IntArray, out: IntArray, bank: int, kind: int, is_write: int, clock: int) -> None:
+def issue(p: Words, s: Words, out: Words, bank: int, kind: int, is_write: int, clock: int) -> None:
     """Issue a command to ``bank`` on behalf of the requests of one direction.
 
     Parameters
@@ -192,7 +194,7 @@ def issue(p: IntArray, s: IntArray, out: IntArray, bank: int, kind: int, is_writ
         record = s[(B_HIT_WRITE if is_write else B_HIT_READ) + bank]
         _touch(s, record, bank)
         take_waiting(s, record, True)
-    account(p, s, record, clock, write_at(s, bank) if is_write else read_at(s, bank))
+    account(p, s, record, clock, write_at(s, bank) if is_write else read_at(s, bank), HOPS)
     if is_write:
         s[N_WRITE_COMMANDS] += 1
     else:
@@ -204,7 +206,7 @@ def issue(p: IntArray, s: IntArray, out: IntArray, bank: int, kind: int, is_writ
 
 
 @inlined
-def _touch(s: IntArray, record: int, bank: int) -> None:
+def _touch(s: Words, record: int, bank: int) -> None:
     """Count the request as hit, miss or conflict when its first command issues."""
     if s[record + S_TOUCHED]:
         return
@@ -219,7 +221,7 @@ def _touch(s: IntArray, record: int, bank: int) -> None:
 
 
 @inlined
-def _open(p: IntArray, s: IntArray, record: int, bank: int, clock: int) -> None:
+def _open(p: Words, s: Words, record: int, bank: int, clock: int) -> None:
     """Open the row of ``record``, whose next transaction owns it from now on."""
     rank = rank_of(s, bank)
     window_gate = s[R_FAW + 4 * rank + s[R_FAW_AT + rank]] + p[P_FAW]
@@ -243,7 +245,7 @@ def _open(p: IntArray, s: IntArray, record: int, bank: int, clock: int) -> None:
 
 
 @inlined
-def _strobe_starts(p: IntArray, s: IntArray, bank: int, kind: int, is_write: int, clock: int) -> bool:
+def _strobe_starts(p: Words, s: Words, bank: int, kind: int, is_write: int, clock: int) -> bool:
     """Start the data strobe if it has run out; the access that needs it is the next clock's command.
 
     An activation whose second half would be late takes precedence: it goes out instead.
@@ -262,7 +264,7 @@ def _strobe_starts(p: IntArray, s: IntArray, bank: int, kind: int, is_write: int
 
 
 @kernel
-def refresh_step(p: IntArray, s: IntArray, clock: int) -> bool:
+def refresh_step(p: Words, s: Words, clock: int) -> bool:
     """Take the oldest due refresh one command further: close its banks, or refresh; False when it has to wait."""
     if refresh_time(p, s, clock) > clock:
         return False
@@ -288,7 +290,7 @@ def refresh_step(p: IntArray, s: IntArray, clock: int) -> bool:
 
 
 @kernel
-def refresh_time(p: IntArray, s: IntArray, clock: int) -> int:
+def refresh_time(p: Words, s: Words, clock: int) -> int:
     """Earliest clock of the next command of the oldest due refresh; FAR while a row of it has an owner."""
     first, end = refresh_target(p, s)
     rank = rank_of(s, first)
@@ -304,7 +306,7 @@ def refresh_time(p: IntArray, s: IntArray, clock: int) -> int:
 
 
 @inlined
-def _any_open(s: IntArray, first: int, end: int) -> bool:
+def _any_open(s: Words, first: int, end: int) -> bool:
     """Whether one of the banks has an open row."""
     open_rows = 0
     for bank in range(first, end):

@@ -10,22 +10,12 @@ The rules are those of Ramulator 2.1 (CMU-SAFARI/ramulator2, 2026); clocks at wh
 
 from __future__ import annotations
 
-from simulator.firing import IntArray
 from simulator.servers.dram.intake import accept, goes_on, next_acceptance, notice_offers
 from simulator.servers.dram.layout import (
-    B_ACTIVE,
-    B_ACTIVE_ORDER,
-    B_HIT_READ,
-    B_HIT_WRITE,
     B_READY,
     B_WAIT_READ,
     B_WAIT_WRITE,
     FAR,
-    H_ACT2_BANK,
-    H_ACT2_DEADLINE,
-    H_FORCED_BANK,
-    H_FORCED_KIND,
-    H_FORCED_WRITE,
     H_LOWER,
     H_NOW,
     H_READS,
@@ -33,22 +23,15 @@ from simulator.servers.dram.layout import (
     H_REFRESH_NEXT,
     H_SEQUENCE,
     H_TICKED,
-    H_WRITE_MODE,
     H_WRITES,
-    M_ACTIVE,
-    M_POOL_READ,
-    M_POOL_WRITE,
-    M_WORDS,
-    MASK_BANKS,
+    INPUT_WORDS,
     N_VISITS,
-    OFFSET,
     P_BANKS,
     P_DRAIN_HIGH,
     P_DRAIN_LOW,
     P_DUAL_BUS,
     P_HALF_CLOCK,
     P_SPLIT_ACTIVATE,
-    S_AGE,
     S_WRITE,
 )
 from simulator.servers.dram.pool.commands import (
@@ -61,17 +44,50 @@ from simulator.servers.dram.pool.commands import (
     row_time,
     serve_owner,
 )
+from simulator.servers.dram.pool.layout import (
+    B_ACTIVE,
+    B_ACTIVE_ORDER,
+    B_HIT_READ,
+    B_HIT_WRITE,
+    H_ACT2_BANK,
+    H_ACT2_DEADLINE,
+    H_EDGE_CLOCK,
+    H_FORCED_BANK,
+    H_FORCED_KIND,
+    H_FORCED_WRITE,
+    H_WRITE_MODE,
+    M_ACTIVE,
+    M_POOL_READ,
+    M_POOL_WRITE,
+    M_WORDS,
+    MASK_BANKS,
+)
+from simulator.servers.dram.pool.lists import absorb, enter_pool
 from simulator.servers.dram.refresh import refresh_due
+from simulator.servers.dram.segments import age_of_head
 from simulator.servers.dram.timing import lowest_bank
-from simulator.servers.kernel import as_variable, inlined, kernel
+from simulator.servers.kernel import Words, as_variable, inlined, kernel
 
 COLUMN_BUS, ROW_BUS = 1, 2
 """Command buses a scheduling step may use; both for a single command bus."""
 
 
 @kernel
-def advance_pool(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArray, end: int) -> None:
-    """Run the channel through clock ``end``; see `simulator.servers.dram.service.advance`."""
+def reset(p: Words, s: Words) -> None:
+    """Bring the controller's own words of a channel that is 0 everywhere to clock 0."""
+    s[H_ACT2_BANK] = -1
+    s[H_FORCED_BANK] = -1
+    s[H_EDGE_CLOCK] = -1
+    for bank in range(p[P_BANKS]):
+        s[B_HIT_READ + bank] = -1
+        s[B_HIT_WRITE + bank] = -1
+        s[B_ACTIVE + bank] = -1
+
+
+@kernel
+def advance(p: Words, s: Words, inp: Words, out: Words, end: int) -> None:
+    """Run the channel through clock ``end``; see `simulator.servers.dram.controllers.QueuePolicy`."""
+    mask = inp.shape[0] // INPUT_WORDS - 1
     notice_offers(p, s, inp, mask)
     while goes_on(s, end):
         clock = s[H_NOW]
@@ -80,14 +96,14 @@ def advance_pool(p: IntArray, s: IntArray, inp: IntArray, mask: int, out: IntArr
             s[H_TICKED] = clock
             if clock >= s[H_LOWER]:
                 _tick(p, s, out, clock)
-        accept(p, s, inp, mask, out, clock)
+        accept(p, s, inp, mask, out, clock, enter_pool, absorb, True)
         if _mode_changes(p, s):
             s[H_LOWER] = 0
         s[H_NOW] = max(clock + 1, min(s[H_LOWER], next_acceptance(p, s, inp, mask, clock)))
 
 
 @kernel
-def _tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
+def _tick(p: Words, s: Words, out: Words, clock: int) -> None:
     """Use the command slots of one clock and find the next clock that has to be looked at."""
     refresh_due(p, s, clock)
     if p[P_SPLIT_ACTIVATE]:
@@ -103,7 +119,7 @@ def _tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
 
 
 @inlined
-def _dual_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
+def _dual_tick(p: Words, s: Words, out: Words, clock: int) -> None:
     """A column bus and a row bus; with half clocks, all but precharges wait for the rising edge."""
     rising = p[P_HALF_CLOCK] == 0 or (clock & 1) == 1
     if rising and not serve_owner(p, s, out, clock) and s[H_REFRESH_COUNT] == 0:
@@ -115,7 +131,7 @@ def _dual_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
 
 
 @inlined
-def _split_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
+def _split_tick(p: Words, s: Words, out: Words, clock: int) -> None:
     """Activations in two halves, and a data strobe that an access must start when it has run out (LPDDR5).
 
     The second half goes out when nothing else does, or at its deadline. Starting the strobe takes one clock, and the
@@ -139,7 +155,7 @@ def _split_tick(p: IntArray, s: IntArray, out: IntArray, clock: int) -> None:
 
 
 @inlined
-def _finish_activation(s: IntArray) -> None:
+def _finish_activation(s: Words) -> None:
     """Second half of a split activation: the row's owner may be served from now on."""
     bank = s[H_ACT2_BANK]
     s[H_ACT2_BANK] = -1
@@ -150,7 +166,7 @@ def _finish_activation(s: IntArray) -> None:
 
 
 @inlined
-def _mode_changes(p: IntArray, s: IntArray) -> bool:
+def _mode_changes(p: Words, s: Words) -> bool:
     """Whether the pool is about to turn from reads to writes or back."""
     if s[H_WRITE_MODE]:
         return s[H_WRITES] < p[P_DRAIN_LOW] and s[H_READS] > 0
@@ -158,7 +174,7 @@ def _mode_changes(p: IntArray, s: IntArray) -> bool:
 
 
 @inlined
-def _choose_mode(p: IntArray, s: IntArray) -> int:
+def _choose_mode(p: Words, s: Words) -> int:
     """Serve reads or writes? Returns the mask of the banks that have some of them waiting."""
     if _mode_changes(p, s):
         s[H_WRITE_MODE] = 1 - s[H_WRITE_MODE]
@@ -168,7 +184,7 @@ def _choose_mode(p: IntArray, s: IntArray) -> int:
 
 
 @kernel
-def _serve_pool(p: IntArray, s: IntArray, out: IntArray, clock: int, buses: int) -> bool:
+def _serve_pool(p: Words, s: Words, out: Words, clock: int, buses: int) -> bool:
     """Issue the command of the oldest request that can have one on ``buses``; False when there is none."""
     masks = _choose_mode(p, s)
     is_write = s[H_WRITE_MODE]
@@ -183,11 +199,11 @@ def _serve_pool(p: IntArray, s: IntArray, out: IntArray, clock: int, buses: int)
             if s[B_READY + bank] > clock:
                 continue
             if buses & COLUMN_BUS and s[hits + bank] >= 0:
-                age = s[(s[hits + bank] & OFFSET) + S_AGE]
+                age = age_of_head(s, hits, bank)
                 if age < oldest and column_time(p, s, bank, is_write, clock) <= clock:
                     oldest, chosen, is_access = age, bank, True
             if buses & ROW_BUS and s[rest + bank] >= 0:
-                age = s[(s[rest + bank] & OFFSET) + S_AGE]
+                age = age_of_head(s, rest, bank)
                 if age < oldest and row_time(p, s, bank, is_write, clock) <= clock:
                     oldest, chosen, is_access = age, bank, False
     if chosen < 0:
@@ -197,7 +213,7 @@ def _serve_pool(p: IntArray, s: IntArray, out: IntArray, clock: int, buses: int)
 
 
 @kernel
-def _next_command(p: IntArray, s: IntArray, clock: int) -> int:
+def _next_command(p: Words, s: Words, clock: int) -> int:
     """Lower bound on the clock of the next command, later than ``clock``."""
     if s[H_FORCED_BANK] >= 0 or s[H_ACT2_BANK] >= 0:
         return clock + 1

@@ -19,7 +19,7 @@ from simulator.servers.dram.parameters import (
     Organisation,
     Timing,
 )
-from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, DramTier, Requests, layout, run_dram
+from simulator.servers.dram.tier import LOSS_CAUSES, DramCounters, Requests, RunningTier, layout, run_dram
 
 TIMING = Timing(
     cl=7, cwl=4, rcd_read=6, rcd_write=5, rp=6, ras=14, rc=20, rrd_s=3, rrd_l=4, faw=17, ccd_s=2, ccd_l=4,
@@ -312,7 +312,7 @@ def test_running_in_steps_changes_nothing(policy, seed, steps, outstanding):
     arrival = np.sort(rng.integers(0, 900, size=120))
     requests = random_requests(description, seed, 120, 0.3, arrival)
     whole = run_dram(description, requests)
-    tier = DramTier(description, requests=120)
+    tier = RunningTier(description, requests=120)
     clock, step, offered = 0, 0, 0
     while any(tier.done_clock(i) is None for i in range(120)):
         assert clock < 20_000
@@ -331,7 +331,7 @@ def test_running_in_steps_changes_nothing(policy, seed, steps, outstanding):
 
 def test_a_copied_state_goes_on_like_the_original(description):
     requests = random_requests(description, 8)
-    tiers = [DramTier(description, requests=300) for _ in range(2)]
+    tiers = [RunningTier(description, requests=300) for _ in range(2)]
     for i in range(300):
         assert tiers[0].offer(i, int(requests.address_bytes[i]), 64, 0, 0, bool(requests.is_write[i]))
     tiers[0].advance(150)
@@ -345,7 +345,7 @@ def test_a_copied_state_goes_on_like_the_original(description):
 
 def test_the_next_event_is_never_late(description):
     requests = random_requests(description, 9, count=40, writes=0.0)
-    tier = DramTier(description, requests=40)
+    tier = RunningTier(description, requests=40)
     assert tier.next_event() == layout.FAR
     for i in range(40):
         assert tier.offer(i, int(requests.address_bytes[i]), 64, 0)
@@ -362,7 +362,7 @@ def test_the_next_event_is_never_late(description):
 
 
 def test_an_offer_that_does_not_fit_changes_nothing(description):
-    tier = DramTier(description, requests=3)
+    tier = RunningTier(description, requests=3)
     before = tier.state.copy()
     assert not tier.offer(0, 0, 2048 * 64, 0)
     assert np.array_equal(tier.state[:, : layout.SCRATCH], before[:, : layout.SCRATCH])
@@ -419,7 +419,7 @@ def test_the_dominant_cause_is_named(description):
 
 
 def test_counters_of_an_idle_tier():
-    tier = DramTier(describe(), requests=1)
+    tier = RunningTier(describe(), requests=1)
     counters = DramCounters.from_state(tier.parameters, tier.state, 100)
     assert counters.lost_clocks["source"] == counters.bus_clocks == 400
     assert counters.mean_read_clocks == 0.0
@@ -483,7 +483,7 @@ def test_a_full_write_buffer_behind_a_read_of_the_same_address_lets_that_read_go
         (1, 24, 1), (0, 33, 1), (0, 5, 0), (1, 19, 1),
     ]  # fmt: skip
     block, length, is_write = (np.array(column) for column in zip(*blocks, strict=True))
-    tier = DramTier(describe(BANK_QUEUES), len(blocks))
+    tier = RunningTier(describe(BANK_QUEUES), len(blocks))
     tier.rings = np.zeros((4, 8 * tier.rings.shape[1]), dtype=np.int64)
     for number in range(len(blocks)):
         tier.offer(number, int(block[number]) * 4096, int(length[number]) * 64, 0, 0, bool(is_write[number]))

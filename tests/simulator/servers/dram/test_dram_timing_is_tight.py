@@ -16,8 +16,7 @@ from hwmodels.tiers.text import load_tier, tier_names
 from simulator.servers.dram import timing as bank_state
 from simulator.servers.dram.mapping import encode
 from simulator.servers.dram.refresh import refresh_due
-from simulator.servers.dram.service import reset
-from simulator.servers.dram.tier import Requests, layout, run_dram
+from simulator.servers.dram.tier import Requests, initial_state, layout, run_dram
 
 START = 10_000
 TIERS = [name for name in tier_names("dram") if name != "ddr4_3200_group_low"]
@@ -42,8 +41,7 @@ class Device:
         put = object.__setattr__
         put(self, "tier", tier)
         put(self, "p", dram_description(tier).parameters())
-        put(self, "s", np.zeros(layout.STATE_WORDS, dtype=np.int64))
-        reset(self.p, self.s)
+        put(self, "s", initial_state(dram_description(tier))[0])
 
     def bank(self, rank=0, sid=0, group=0, bank=0):
         o = self.tier.organisation

@@ -1,8 +1,4 @@
-"""The kinds of tiers: frozen values with capacity, peak, unloaded latency, energy and area.
-
-A tier is `count` equal devices side by side (stacks, DIMM channels, drives, links, SRAM macros); addresses or bytes
-are spread over them.
-"""
+"""DRAM with bank timing: a standard's devices side by side."""
 
 from __future__ import annotations
 
@@ -11,22 +7,17 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from hwmodels.standards.checks import mapped_fields
+from hwmodels.standards.policies.policy import queue_policy
 from hwmodels.standards.standard import DramOrganisation, DramStandard, MappedField
-from hwmodels.tiers.base import BaseTier, Citations
+from hwmodels.tiers.base import Citations, Tier
 from hwmodels.tiers.dram_energy import DramEnergy
-from hwmodels.tiers.sram_energy import Cell, SramEnergy
-from hwmodels.tiers.transfer import FlashTier, LinkTier
-
-__all__ = ["DramTier", "FlashTier", "LinkTier", "RowState", "SramTier", "Tier"]
 
 RowState = Literal["open", "closed", "conflict"]
-"""What an access finds: its row open, the bank closed, or another row open."""
-CONTROLLER_TICKS = {"dramsim3": 2, "ramulator2": 1}
-"""Ticks from acceptance to the first command, by queue policy: ``dramsim3`` moves a transaction to its bank first."""
+"""State that an access finds: its row open, the bank closed, or another row open."""
 
 
 @dataclass(frozen=True)
-class DramTier(BaseTier):
+class DramTier(Tier):
     """DRAM with bank timing.
 
     Parameters
@@ -52,7 +43,7 @@ class DramTier(BaseTier):
 
     @cached_property
     def organisation(self) -> DramOrganisation:
-        """All devices together."""
+        """Organisation of all devices together."""
         one = self.standard.organisation
         return replace(one, channels=one.channels * self.count)
 
@@ -74,9 +65,9 @@ class DramTier(BaseTier):
     def read_latency_ticks(self, row: RowState = "closed") -> int:
         """Unloaded read latency in ticks, from acceptance (on a rising edge) to the last data of one transaction.
 
-        Precharge and activation as the row state asks, column access and burst, and what the controller adds
-        (`CONTROLLER_TICKS`). Commands of several ticks take effect in their last one; with half clocks, activations
-        and column commands wait for the rising edge; a split activation's strobe has to be started first.
+        Precharge and activation as the row state asks, column access and burst, and what the controller's queue policy
+        adds. Commands of several ticks take effect in their last one; with half clocks, activations and column
+        commands wait for the rising edge; a split activation's strobe has to be started first.
         """
         timing, bus, ticks = self.standard.timing, self.standard.bus, self.standard.bus.ticks_per_clock
         activate, column = bus.activate_ticks - 1, bus.column_ticks - 1
@@ -86,7 +77,7 @@ class DramTier(BaseTier):
         if row == "conflict":
             steps.append(timing.rp * ticks - activate)
         on_edges = sum(-(-step // ticks) * ticks for step in steps)
-        return CONTROLLER_TICKS[self.standard.controller.policy] + bus.split_activate + on_edges
+        return queue_policy(self.standard.controller.policy).command_ticks + bus.split_activate + on_edges
 
     @property
     def read_latency_s(self) -> float:
@@ -119,69 +110,3 @@ class DramTier(BaseTier):
         """The same devices clocked for another peak rate, their timings re-derived (`DramTiming.at_clock`)."""
         clock_s = self.standard.clock_s * self.peak_bytes_per_second / bytes_per_second
         return replace(self, standard=self.standard.at_clock(clock_s))
-
-
-@dataclass(frozen=True)
-class SramTier(BaseTier):
-    """Banked on-chip memory.
-
-    Parameters
-    ----------
-    capacity_each_bytes
-        Bytes of one macro.
-    count
-        Macros with ports of their own.
-    banks, ports
-        Banks of a macro, and accesses a bank can serve per cycle.
-    width_bytes
-        Word of a bank; consecutive words lie in consecutive banks.
-    lanes
-        Words the macro's interface moves per cycle.
-    latency_cycles
-        From the access of a word to its data.
-    buffers
-        2: double buffering, each half has half of the banks and of the capacity.
-    node_nm, cell
-        Process and kind of cell.
-    """
-
-    name: str
-    summary: str
-    capacity_each_bytes: int
-    count: int
-    banks: int
-    ports: int
-    width_bytes: int
-    lanes: int
-    latency_cycles: int
-    clock_hz: float
-    buffers: int
-    node_nm: float
-    cell: Cell
-    energy: SramEnergy
-    area_each_mm2: float | None = None
-    citations: Citations = ()
-    kind: ClassVar[str] = "sram"
-
-    @property
-    def capacity_bytes(self) -> int:
-        """Bytes of all macros."""
-        return self.capacity_each_bytes * self.count
-
-    @property
-    def peak_bytes_per_second(self) -> float:
-        """Rate of all interfaces without bank conflicts."""
-        return self.count * self.lanes * self.width_bytes * self.clock_hz
-
-    @property
-    def streamed_j_per_bit(self) -> float:
-        """Energy of a bit read at full rate, leakage included."""
-        return self.energy.read_j_per_bit + self.count * self.energy.leakage_w / (8 * self.peak_bytes_per_second)
-
-    @property
-    def read_latency_s(self) -> float:
-        """One word of an idle bank."""
-        return self.latency_cycles / self.clock_hz
-
-
-Tier = DramTier | SramTier | LinkTier | FlashTier

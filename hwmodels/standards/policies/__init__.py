@@ -1,0 +1,1 @@
+"""Queue policies of DRAM controllers as closed forms need them: a module each."""
