@@ -9,52 +9,22 @@ from collections.abc import Sequence
 import typer
 
 from hwmodels.reading.errors import InputError
-from studies.cli import (
-    advise,
-    bench,
-    catalogue,
-    compare,
-    config,
-    doctor,
-    explain,
-    measure,
-    policies,
-    report,
-    reproduce,
-    run,
-    search,
-    sweep,
-    trace,
-    validate,
-)
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
+from studies.cli.verb import VerbGroup
 
 app = typer.Typer(
+    cls=VerbGroup,
     name="attnflow",
     help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (
-    run,
-    sweep,
-    search,
-    report,
-    advise,
-    explain,
-    trace,
-    compare,
-    validate,
-    reproduce,
-    policies,
-    bench,
-    measure,
-    catalogue,
-    config,
-    doctor,
-):
-    module.register(app)
+
+
+@app.callback()
+def _whole() -> None:
+    """Makes typer expect verbs, which `VerbGroup` finds."""
 
 
 def run_command_line(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli.output import JsonFlag, QuietFlag, emit
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
     from studies.points.point import Json
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("report")(report)
-
-
+@verb("report", order=40)
 def report(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="SQLite file of a sweep.")],
     output: Annotated[

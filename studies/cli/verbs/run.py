@@ -8,6 +8,7 @@ import typer
 
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from studies.families.graph.evaluate import Evaluation
@@ -18,11 +19,7 @@ _OWN_FORMATS = {"activation_bits": "activations", "weight_bits": "weights"}
 """Parameters by which a design sets its number formats, and of what they are."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("run")(run)
-
-
+@verb("run", order=10)
 @with_design_options
 def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""

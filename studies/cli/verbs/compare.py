@@ -9,6 +9,7 @@ import typer
 
 from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from studies.compare import Comparison, MetricDelta, Run
@@ -17,11 +18,7 @@ RUN_HELP = "JSON file of `attnflow run --json`, or STORE.sqlite:KEY."
 STALL_ROWS = 20
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("compare")(compare)
-
-
+@verb("compare", order=80)
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=RUN_HELP)],
     b: Annotated[str, typer.Argument(metavar="B", help=RUN_HELP)],

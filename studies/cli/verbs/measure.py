@@ -10,6 +10,7 @@ import typer
 
 from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from reference.measuring.cases import Case
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
     from studies.points.point import Json
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("measure")(measure)
-
-
+@verb("measure", order=120)
 def measure(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be measured; needs no GPU.")] = False,
     only: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Only cases whose id contains it.")] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from studies.quality.table import Cell, Request
@@ -31,11 +32,7 @@ SHOWN: tuple[tuple[str, str, float], ...] = (
 """Heading, metric and factor of every column."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("policies")(policies)
-
-
+@verb("policies", order=100)
 def policies(
     workload: Annotated[str, typer.Option(help="Preset name or YAML file of a model.")] = "llama3-8b",
     chip: Annotated[list[str] | None, typer.Option(help="Chip; repeatable. h100 and sn40l if not given.")] = None,

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-import typer
-
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
+from studies.cli.verb import verb_group
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    group = typer.Typer(help="What a design needs to run, and to run at full rate.", no_args_is_help=True)
-    # a callback keeps the name of the command even while it is the only one
-    group.callback()(lambda: None)
-    group.command("depths")(depths)
-    app.add_typer(group, name="advise")
+advise = verb_group(
+    "advise", "What a design needs to run, and to run at full rate.", order=160, module=__name__
+)
 
 
+@advise.command("depths")
 @with_design_options
 def depths(
     algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
@@ -27,7 +23,7 @@ def depths(
     # depths follow from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths
-    from studies.cli.run import subject
+    from studies.cli.verbs.run import subject
     from studies.families.graph.evaluate import build_graph
     from studies.running.warm_up import announce_compilation, parts_for
 

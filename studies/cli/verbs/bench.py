@@ -7,13 +7,10 @@ from typing import Annotated
 import typer
 
 from studies.cli.output import JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("bench")(bench)
-
-
+@verb("bench", order=110)
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Benchmarks; all if not given.")] = None,
     as_json: JsonFlag = False,

@@ -6,15 +6,12 @@ import typer
 
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import EXIT_DESIGN_FAILS, JsonFlag, QuietFlag, emit, table
+from studies.cli.verb import verb
 
 PATH_ROWS = 8
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("explain")(explain)
-
-
+@verb("explain", order=50)
 @with_design_options
 def explain(
     algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
@@ -32,7 +29,7 @@ def explain(
         on_chip = explain_on_chip(point)
         emit(on_chip.describe(), lambda: chip_explanation(on_chip), as_json=as_json)
         return
-    from studies.cli.run import subject
+    from studies.cli.verbs.run import subject
 
     explanation = explain_point(point)
 
