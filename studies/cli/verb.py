@@ -7,6 +7,7 @@ A new verb is a module in `studies.cli.verbs` (or anywhere, named by an entry po
         \"\"\"Count the units of a design.\"\"\"
 
 Modules of verbs are imported whenever somebody asks for help, so they import what takes time inside their functions.
+Whoever types a verb has only its own module imported, if it is called like the verb.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import typer
-from typer.core import TyperGroup
 
 from algorithms.register import Register
 
@@ -39,29 +39,20 @@ class Verb:
     name
         As it is typed.
     order
-        Verbs appear in the help in ascending order.
-    app
-        A typer application of this one command, or of its commands.
-    grouped
-        Whether it has commands of its own, such as ``validate dam``.
+        Verbs appear in the help in ascending order, those with commands of their own after all others.
+    add
+        Adds it to an application.
     source
         Module that registered it.
     """
 
     name: str
     order: int
-    app: typer.Typer
-    grouped: bool
+    add: Callable[[typer.Typer], object]
     source: str
 
-    def command(self) -> typer.core.TyperCommand | TyperGroup:
-        """What typer runs when somebody types the name."""
-        built = typer.main.get_group(self.app) if self.grouped else typer.main.get_command(self.app)
-        built.name = self.name
-        return built
 
-
-VERBS: Register[Verb] = Register("verb", PACKAGE, ENTRY_POINT_GROUP)
+_VERBS: Register[Verb] = Register("verb", PACKAGE, ENTRY_POINT_GROUP)
 
 
 def verb(name: str, *, order: int = LAST) -> Callable[[Run], Run]:
@@ -74,54 +65,53 @@ def verb(name: str, *, order: int = LAST) -> Callable[[Run], Run]:
     """
 
     def register(function: Run) -> Run:
-        app = typer.Typer(add_completion=False)
-        app.command(name)(function)
-        VERBS.add(name, Verb(name, order, app, False, function.__module__))
+        _VERBS.add(name, Verb(name, order, lambda app: app.command(name)(function), function.__module__))
         return function
 
     return register
 
 
-def verb_group(name: str, summary: str, *, order: int = LAST, module: str) -> typer.Typer:
+def verb_group(name: str, summary: str, module: str, *, order: int = LAST) -> typer.Typer:
     """Register a verb with commands of its own, which ``@group.command(NAME)`` adds to what is returned.
 
     Parameters
     ----------
     name, summary
         As it is typed, and its help.
-    order
-        As in `Verb`.
     module
         ``__name__`` of the caller.
+    order
+        As in `Verb`.
 
     Raises
     ------
     InputError
         If the name is taken; the message names both modules.
     """
-    app = typer.Typer(help=summary, no_args_is_help=True, add_completion=False)
-    VERBS.add(name, Verb(name, order, app, True, module))
-    return app
+    group = typer.Typer(help=summary, no_args_is_help=True)
+    # a callback keeps the name of a command even while it is the only one
+    group.callback()(lambda: None)
+    _VERBS.add(name, Verb(name, order, lambda app: app.add_typer(group, name=name), module))
+    return group
 
 
-class VerbGroup(TyperGroup):
-    """The command line: imports the one verb that is asked for, and all of them where all are shown."""
+def all_verbs() -> tuple[Verb, ...]:
+    """All verbs in the order of the help; raises as `algorithms.register.load_all`."""
+    return tuple(sorted(map(_VERBS.get, _VERBS.names()), key=lambda entry: (entry.order, entry.name)))
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
-        """Names of all verbs in the order of the help; raises as `algorithms.register.load_all`."""
-        found = sorted(map(VERBS.get, VERBS.names()), key=lambda entry: (entry.order, entry.name))
-        return [entry.name for entry in found]
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> typer.core.TyperCommand | TyperGroup | None:
-        """The verb `cmd_name`, None if there is none; raises as `list_commands`."""
-        if cmd_name not in self.commands:
-            module = f"{PACKAGE}.{cmd_name}"
-            if cmd_name.isidentifier() and importlib.util.find_spec(module):
-                importlib.import_module(module)
-            found = VERBS.present(cmd_name)
-            if found is None:
-                # it is in a file of another name, of another distribution, or misspelt
-                self.commands = {name: VERBS.get(name).command() for name in self.list_commands(ctx)}
-            else:
-                self.commands[cmd_name] = found.command()
-        return self.commands.get(cmd_name)
+def verbs_for(typed: str | None) -> tuple[Verb, ...]:
+    """The one verb that was typed, or all of them where that is no verb of a module of its name; raises as `all_verbs`.
+
+    Parameters
+    ----------
+    typed
+        First word behind the program's name, None if there is none; options other than ``--help`` need no verb.
+    """
+    if typed is not None and typed.startswith("-") and typed != "--help":
+        return ()
+    module = f"{PACKAGE}.{typed}"
+    if typed is not None and typed.isidentifier() and importlib.util.find_spec(module):
+        importlib.import_module(module)
+    found = _VERBS.present(typed or "")
+    return (found,) if found else all_verbs()

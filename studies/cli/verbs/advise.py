@@ -8,10 +8,7 @@ from studies.cli.options import AlgorithmName, DesignOptions, design_point, with
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
 from studies.cli.verb import verb_group
 
-
-advise = verb_group(
-    "advise", "What a design needs to run, and to run at full rate.", order=160, module=__name__
-)
+advise = verb_group("advise", "What a design needs to run, and to run at full rate.", __name__, order=160)
 
 
 @advise.command("depths")

@@ -23,7 +23,7 @@ class FileKind(StrEnum):
     CHIP = "chip"
 
 
-config = verb_group("config", "Check a study file, or show what it resolves to.", order=180, module=__name__)
+config = verb_group("config", "Check a study file, or show what it resolves to.", __name__, order=180)
 
 
 @config.command("check")

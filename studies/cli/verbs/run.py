@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, table
 from studies.cli.verb import verb

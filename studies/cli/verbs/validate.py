@@ -24,8 +24,8 @@ EngineOption = Annotated[str, typer.Option(help="compiled, or simpy: slow, writt
 validate = verb_group(
     "validate",
     "Run the project's models on a file of known results; exit code 1 if any disagrees.",
+    __name__,
     order=170,
-    module=__name__,
 )
 
 

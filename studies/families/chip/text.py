@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from studies.cli.output import table
-from studies.cli.run import changed_parameters, subject
+from studies.cli.verbs.run import changed_parameters, subject
 from studies.families.chip.explain import IDLE_SHARE, cache_limit
 from studies.words import count, percent, quantity
 

@@ -318,7 +318,7 @@ def test_the_command_of_a_point_gives_that_point_again(design, monkeypatch):
         seen.append(design_point(algorithm, options))
         raise InputError("enough")
 
-    monkeypatch.setattr("studies.cli.run.design_point", remember)
+    monkeypatch.setattr("studies.cli.verbs.run.design_point", remember)
     assert main(["run", *rest]) == 2
     assert seen[0].key == point.key
 
