@@ -13,10 +13,26 @@ import studies.cli.verbs
 from studies.cli.verb import ENTRY_POINT_GROUP, PACKAGE, all_verbs, verbs_for
 
 TIMEOUT_S = 120
-SHOWN = (
-    "run sweep search report explain trace draw compare reproduce policies bench measure list show doctor "
-    "advise validate config"
-).split()
+SHOWN = [
+    "run",
+    "sweep",
+    "search",
+    "report",
+    "explain",
+    "trace",
+    "draw",
+    "compare",
+    "reproduce",
+    "policies",
+    "bench",
+    "measure",
+    "list",
+    "show",
+    "doctor",
+    "advise",
+    "validate",
+    "config",
+]
 HEAVY = ("numpy", "numba", "pydantic", "pandas", "plotly", "ruamel", "optuna", "simulator")
 
 
