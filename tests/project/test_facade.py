@@ -1,4 +1,4 @@
-"""The module `attnflow`: one name for people, which costs nothing until it is used and finds what hides the packages."""
+"""The module `attnflow`: one name for people, free until it is used; it names the folders that hide the packages."""
 
 from __future__ import annotations
 
@@ -117,9 +117,7 @@ def test_a_design_is_the_one_of_the_command_line(capsys, given, typed):
     assert main(["run", *shlex.split(typed), "--json", "--quiet"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["key"] == point.key
-    found = attnflow.run(given["algorithm"], **rest)
-    assert found.point == point
-    assert found.cycles == document["metrics"]["cycles"]
+    assert attnflow.run(given["algorithm"], **rest).point == point
 
 
 def test_arguments_that_are_wrong_are_all_named_as_arguments():
