@@ -5,13 +5,15 @@ A benchmark is one function with one decorator; it returns its figures by name, 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from algorithms.register import Register
+from hwmodels.reading.errors import InputError, Problem
+
+ENTRY_POINT_GROUP = "attnflow.benchmarks"
+PACKAGE = "studies.benchmarks"
 
 Figures = dict[str, float]
 """Figures of one benchmark, such as ``compiled_firings_per_s``."""
@@ -19,14 +21,28 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A named measurement."""
+    """A named measurement.
+
+    Parameters
+    ----------
+    name, summary
+        As on the command line, and for people.
+    run
+        Takes the figures, now.
+    source
+        Module that registered it.
+    line
+        Line of the module at which it begins: benchmarks are listed in the order of their declaration.
+    """
 
     name: str
     summary: str
     run: Callable[[], Figures]
+    source: str
+    line: int
 
 
-_BENCHMARKS: dict[str, Benchmark] = {}
+_BENCHMARKS: Register[Benchmark] = Register("benchmark", PACKAGE, ENTRY_POINT_GROUP)
 
 
 def benchmark(name: str, summary: str) -> Callable[[Callable[[], Figures]], Callable[[], Figures]]:
@@ -34,26 +50,16 @@ def benchmark(name: str, summary: str) -> Callable[[Callable[[], Figures]], Call
 
     Raises
     ------
-    ValueError
-        If there is a benchmark of that name.
+    InputError
+        If the name is taken; the message names both modules.
     """
 
     def register(function: Callable[[], Figures]) -> Callable[[], Figures]:
-        if name in _BENCHMARKS:
-            raise ValueError(f"two benchmarks are called {name!r}")
-        _BENCHMARKS[name] = Benchmark(name, summary, function)
+        line = inspect.unwrap(function).__code__.co_firstlineno
+        _BENCHMARKS.add(name, Benchmark(name, summary, function, function.__module__, line))
         return function
 
     return register
-
-
-@cache
-def _discover() -> None:
-    """Import every module of `studies.benchmarks`."""
-    import studies.benchmarks
-
-    for module in pkgutil.iter_modules(studies.benchmarks.__path__):
-        importlib.import_module(f"{studies.benchmarks.__name__}.{module.name}")
 
 
 def benchmarks(names: Sequence[str] = ()) -> tuple[Benchmark, ...]:
@@ -64,10 +70,13 @@ def benchmarks(names: Sequence[str] = ()) -> tuple[Benchmark, ...]:
     InputError
         With the nearest name for every unknown one.
     """
-    _discover()
-    unknown = [name for name in names if name not in _BENCHMARKS]
-    if unknown:
-        raise InputError(
-            [Problem(f"unknown benchmark {name!r}", hint=did_you_mean(name, _BENCHMARKS)) for name in unknown]
-        )
-    return tuple(_BENCHMARKS[name] for name in names or _BENCHMARKS)
+    problems: list[Problem] = []
+    found: list[Benchmark] = []
+    for name in names or _BENCHMARKS.names():
+        try:
+            found.append(_BENCHMARKS.get(name))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return tuple(found if names else sorted(found, key=lambda entry: (entry.source, entry.line)))

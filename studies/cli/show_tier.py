@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, emit, table
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
 
 def _changes(changes: Sequence[str]) -> tuple[dict[str, Value], float | None]:
     """Changed fields of the tier's file, and the transfer size."""
-    from hwmodels.reading.errors import InputError, Problem
     from hwmodels.reading.quantity import parse_quantity
 
     fields: dict[str, Value] = {}

@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from algorithms.kv.text import parse_policy
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
+from simulator.errors import SimulatorError
+from studies.families.chip.evaluate import evaluate_on_chip
+from studies.families.metrics import measure
+from studies.points.find import find_algorithm
+from studies.points.knobs import complete_parameters
 from studies.points.point import ChipSetting, DesignPoint, Json
 from studies.quality.line_up import Entry, line_up
 from studies.quality.passkeys import passkey_table
@@ -215,12 +220,6 @@ def _cells(
 
 
 def _cell(request: Request, work: Workload, entry: Entry, budget: int, setting: ChipSetting, quality: Quality) -> Cell:
-    from simulator.errors import SimulatorError
-    from studies.families.chip.evaluate import evaluate_on_chip
-    from studies.families.metrics import measure
-    from studies.points.find import find_algorithm
-    from studies.points.knobs import complete_parameters
-
     chip = setting.accelerator.name
     limited = entry.budgeted and parse_policy(entry.policy).fixed_tokens() is None
     values = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +82,6 @@ def _hardware() -> Hardware:
 
 def _record(out: Path | None, hardware: Hardware, *, resume: bool, retry: bool) -> tuple[Path, Record]:
     """Where the record goes, and what it holds already."""
-    from datetime import UTC, datetime
 
     from reference.measuring.measure import RecordError, continue_record, start_record
     from reference.measuring.timing import TimingProtocol

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb
 
@@ -80,7 +81,6 @@ def _request(
     dtype: str,
 ) -> Request:
     """What the options ask for; raises InputError with everything that is wrong."""
-    from hwmodels.reading.errors import InputError, Problem
     from studies.points.find import find_chip, find_workload
     from studies.points.point import ChipSetting
     from studies.quality.streams import stream_named
@@ -127,7 +127,6 @@ def _parse(text: str) -> None:
 
 
 def _write(write: Callable[[], None], output: Path) -> None:
-    from hwmodels.reading.errors import InputError, Problem
 
     try:
         write()

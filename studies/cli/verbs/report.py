@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import JsonFlag, QuietFlag, emit
 from studies.cli.verb import verb
 
@@ -36,7 +37,6 @@ def report(
     quiet: QuietFlag = False,
 ) -> None:
     """Write a self-contained HTML report that opens offline, or export the points as a table."""
-    from hwmodels.reading.errors import InputError, Problem
     from studies.store.store import Store
 
     del quiet
@@ -65,7 +65,6 @@ def report(
 
 
 def _read_validation(path: Path) -> dict[str, Json]:
-    from hwmodels.reading.errors import InputError, Problem
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.cli.execution import (
     JobsOption,
     MemoryLimitOption,
@@ -104,7 +105,6 @@ def search(
 
 def _fidelity(name: str | None) -> MemoryFidelity | None:
     from algorithms.chip.timing.fidelity import MEMORY_FIDELITIES
-    from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
     for fidelity in MEMORY_FIDELITIES:
         if fidelity == name:
