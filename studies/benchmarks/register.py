@@ -42,7 +42,7 @@ class Benchmark:
     line: int
 
 
-_BENCHMARKS: Register[Benchmark] = Register("benchmark", PACKAGE, ENTRY_POINT_GROUP)
+_BENCHMARKS: Register[Benchmark] = Register("benchmark", PACKAGE, ENTRY_POINT_GROUP, unknown="unknown {what} '{name}'")
 
 
 def benchmark(name: str, summary: str) -> Callable[[Callable[[], Figures]], Callable[[], Figures]]:
