@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GIT_TIMEOUT_S = 60
+GIT_TIMEOUT_S = 600
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import attnflow
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 NAMES = [name for name in dir(attnflow) if name != "__version__"]
 
 

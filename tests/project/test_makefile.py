@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-TIMEOUT_S = 60
+TIMEOUT_S = 600
 
 
 def make(folder, *arguments):

@@ -26,7 +26,7 @@ BLOCKS = [(match.group(1), match.group(2)) for match in BLOCK.finditer(README)]
 CONSOLES = [text for kind, text in BLOCKS if kind == "console"]
 PROGRAMS = [(text, BLOCKS[i + 1]) for i, (kind, text) in enumerate(BLOCKS) if kind == "python"]
 FILES = {text.partition("\n")[0][2:]: text for kind, text in BLOCKS if kind == "yaml"}
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import studies.cli.verbs
 from studies.cli.verb import ENTRY_POINT_GROUP, PACKAGE, all_verbs, verbs_for
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 SHOWN = [
     "run",
     "sweep",
