@@ -1,12 +1,13 @@
 """Benchmarks of the project itself, as ``attnflow bench`` runs them.
 
-A benchmark is one function with one decorator; it returns its figures by name, with units in the names.
+A benchmark is one function with one decorator; it returns its figures by name, with units in the names. How fast is
+fast enough is said here alone, as limits of figures: a test must not fail because a machine is slow.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from algorithms.register import Register
@@ -33,6 +34,8 @@ class Benchmark:
         Module that registered it.
     line
         Line of the module at which it begins: benchmarks are listed in the order of their declaration.
+    limits
+        Largest values of figures that are fine on two processors of a laptop that do nothing else, by name.
     """
 
     name: str
@@ -40,13 +43,18 @@ class Benchmark:
     run: Callable[[], Figures]
     source: str
     line: int
+    limits: Mapping[str, float]
+
+    def beyond(self, figures: Figures) -> tuple[str, ...]:
+        """Names of figures that are larger than their limit."""
+        return tuple(name for name, limit in self.limits.items() if figures[name] > limit)
 
 
 _BENCHMARKS: Register[Benchmark] = Register("benchmark", PACKAGE, ENTRY_POINT_GROUP, unknown="unknown {what} '{name}'")
 
 
-def benchmark(name: str, summary: str) -> Callable[[Callable[[], Figures]], Callable[[], Figures]]:
-    """Register the decorated function as the benchmark `name`.
+def benchmark(name: str, summary: str, **limits: float) -> Callable[[Callable[[], Figures]], Callable[[], Figures]]:
+    """Register the decorated function as the benchmark `name`, with limits of its figures.
 
     Raises
     ------
@@ -56,7 +64,7 @@ def benchmark(name: str, summary: str) -> Callable[[Callable[[], Figures]], Call
 
     def register(function: Callable[[], Figures]) -> Callable[[], Figures]:
         line = inspect.unwrap(function).__code__.co_firstlineno
-        _BENCHMARKS.add(name, Benchmark(name, summary, function, function.__module__, line))
+        _BENCHMARKS.add(name, Benchmark(name, summary, function, function.__module__, line, limits))
         return function
 
     return register

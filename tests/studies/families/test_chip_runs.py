@@ -112,8 +112,6 @@ def test_a_run_says_time_bounds_traffic_and_energy(algorithm):
 
 
 UNITS = {"", "B", "B/s", "FLOP/B", "FLOP/s", "J", "J/B", "J/token", "W", "cycle", "mm2", "s", "token", "token/s"}
-    ("", *["B", "B/s", "FLOP/B", "FLOP/s", "J", "J/B", "J/token", "W", "cycle", "mm2", "s", "token", "token/s"])
-)
 
 
 def test_every_metric_says_what_it_is_in_words_of_its_own():
