@@ -67,9 +67,7 @@ def test_a_step_calls_no_function_for_every_token(entry):
     options = TimingOptions(sampled_layers=SHAPE.layers)
     needed = []
     for context in CONTEXTS:
-        run = TimingRun(
-            parse_policy(entry.policy), SHAPE, context, limit, 2, TimingOptions(sampled_layers=SHAPE.layers)
-        )
+        run = TimingRun(parse_policy(entry.policy), SHAPE, context, limit, 2, options)
         list(run.decode(1))  # modules and caches that come once
         with counted() as calls:
             list(run.decode(1))
