@@ -8,7 +8,6 @@ from collections.abc import Callable
 from algorithms.chip.algorithm import TiledAlgorithm, get_chip_algorithm
 from algorithms.chip.attention.decode import SplitParameters
 from algorithms.chip.attention.decoder_step import DECODERS, Context, decoder_step
-from algorithms.chip.attention.flash import QueryOuter
 from algorithms.chip.plan.parameters import TileParameters
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.plan.profile import KernelProfile, unfitted_for
@@ -38,16 +37,15 @@ ARRAY = 32
 def small_array() -> Accelerator:
     """A core with a 32 x 32 array, 32 elementwise units and DDR4-3200 on one channel."""
     flops = 2 * ARRAY * ARRAY
-    return load_accelerator("flat_cloud").with_(
-        **{
-            "core.matrix_flops_per_cycle.bfloat16": flops,
-            "core.matrix_columns": ARRAY,
-            "core.matrix_depth": ARRAY,
-            "core.vector_flops_per_cycle": 2 * ARRAY,
-            "core.exp_per_cycle": ARRAY,
-            "dram.bytes_per_second": "25.6 GB/s",
-        }
-    )
+    changes: dict[str, int | str] = {
+        "core.matrix_flops_per_cycle.bfloat16": flops,
+        "core.matrix_columns": ARRAY,
+        "core.matrix_depth": ARRAY,
+        "core.vector_flops_per_cycle": 2 * ARRAY,
+        "core.exp_per_cycle": ARRAY,
+        "dram.bytes_per_second": "25.6 GB/s",
+    }
+    return load_accelerator("flat_cloud").with_(**changes)
 
 
 def _milliseconds(point: Callable[[], TilePlan], chip: Accelerator, profile: KernelProfile | None = None) -> float:
@@ -66,8 +64,8 @@ def fused_attention() -> Figures:
     """One head of 512 queries and keys, tiles chosen for the array."""
     chip = small_array()
     work = Workload("bench", "prefill", 1, 1, 512, 512, 64, mask="full", dtype="bfloat16")
-    parameters = TileParameters(tile_rows=ARRAY, tile_columns=ARRAY)
-    return {"milliseconds_per_point": _milliseconds(lambda: QueryOuter().plan(work, parameters, chip), chip)}
+    algorithm, parameters = get_chip_algorithm("flash.q_outer"), TileParameters(tile_rows=ARRAY, tile_columns=ARRAY)
+    return {"milliseconds_per_point": _milliseconds(lambda: algorithm.plan(work, parameters, chip), chip)}
 
 
 @benchmark("decode-step", "a design point: a Llama-3-8B decode step against 128 K tokens, all layers, on an H100")
@@ -103,7 +101,7 @@ def long_prefill() -> Figures:
     work = load_workload("llama3-8b").with_(q_len=PROMPT, kv_len=PROMPT)
 
     def plan() -> TilePlan:
-        return QueryOuter().plan(work, TileParameters(), chip)
+        return get_chip_algorithm("flash.q_outer").plan(work, TileParameters(), chip)
 
     milliseconds = _milliseconds(plan, chip)
     (result,) = time_plan(plan(), chip).results  # remembered

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from studies.points.point import Json
 
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1
@@ -21,8 +18,8 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document 
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 
 
-def emit(document: Json, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print a result: the document as JSON, or `text()` for people."""
+def emit(document: object, text: Callable[[], str], *, as_json: bool) -> None:
+    """Print a result: the document, of values that JSON has, or `text()` for people."""
     shown = json.dumps(document, indent=2, allow_nan=False) if as_json else text()
     sys.stdout.write(shown.rstrip("\n") + "\n")
 

@@ -59,7 +59,8 @@ def _write_page(comparison: Comparison, path: Path) -> None:
 def _read(sources: tuple[str, str]) -> list[Run]:
     from studies.run_files import read_run
 
-    runs, problems = [], []
+    runs: list[Run] = []
+    problems: list[Problem] = []
     for source in sources:
         try:
             runs.append(read_run(source))

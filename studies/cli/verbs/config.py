@@ -70,5 +70,4 @@ def schema(
     from studies.study.text import StudyText
 
     del as_json, quiet  # a schema has one form
-    document: Json = StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema()
-    emit(document, str, as_json=True)
+    emit(StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema(), str, as_json=True)

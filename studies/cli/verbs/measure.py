@@ -143,7 +143,7 @@ def _plan_text(planned: tuple[Planned, ...]) -> str:
     return f"{listing}\n\n{len(planned)} cases, about {total / 60:.1f} min by data-sheet rates of an H100"
 
 
-def _result_document(path: Path, record: Record) -> Json:
+def _result_document(path: Path, record: Record) -> dict[str, object]:
     keys = ("id", "latency_us", "tflops", "gbps")
     return {
         "record": str(path),

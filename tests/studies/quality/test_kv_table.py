@@ -99,8 +99,14 @@ def test_the_command(capsys, tmp_path):
     document = json.loads(capsys.readouterr().out)
     assert [cell["policy"] for cell in document["cells"]] == ["streaming_llm", "h2o"]
     assert page.stat().st_size > 1e6
-    assert main([*command, *chosen]) == 0
+    assert "drift" not in document
+    assert main([*command, *chosen, "--drift", "4"]) == 0
     text = capsys.readouterr().out
+    assert "Relative error of the output over a decode, budget 128: the mean of each interval" in text
+    (errors,) = [
+        line.split()[1:] for line in text.partition("Relative error")[2].splitlines() if line.startswith("h2o")
+    ]
+    assert len(errors) == 4 and 0 < float(errors[0]) < 2
     assert "llama3-8b, 1,024 tokens, budget 128, h100_sxm5_80g" in text
     assert "not a claim about model accuracy" in text
 
