@@ -181,11 +181,15 @@ def _dram_parts(tier: DramTier, sources: _Sources) -> list[str]:
         term = name.split("_")[0]
         text = format_quantity(value, _unit(name), 4) if value else "0"
         energies.append((term, text, sources.of(f"energy.{term}", "energy.currents.idd0")))
-    sections = {"organisation": organisation, "bus": standard.bus, "controller": standard.controller}
+    sections = {
+        "organisation": dataclasses.asdict(organisation),
+        "bus": dataclasses.asdict(standard.bus),
+        "controller": dataclasses.asdict(standard.controller),
+    }
     tables = {
         title: table(
             (title, "value", "source"),
-            [(name, value, sources.of(f"{title}.{name}")) for name, value in dataclasses.asdict(section).items()],
+            [(name, value, sources.of(f"{title}.{name}")) for name, value in section.items()],
         )
         for title, section in sections.items()
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "studies" / "notebooks"
-TIMEOUT_S = 300
+TIMEOUT_S = 1800
 
 # code that is run behind the last cell of a notebook, in its own kernel
 CLAIMS = {
