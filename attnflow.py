@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from studies.cli.verb import verb as verb
     from studies.design import design as design
     from studies.design import run as run
-    from studies.families.graph.evaluate import evaluate as evaluate
+    from studies.families.evaluate import evaluate as evaluate
     from studies.families.metrics import metric as metric
     from studies.points.find import all_algorithm_names as algorithms
     from studies.report.registry import section as section
@@ -61,7 +61,7 @@ _HOMES = {
     "chips": "hwmodels.chips.accelerator:accelerator_names",
     "design": "studies.design:design",
     "draw_tensors": "algorithms.workload.text:draw_tensors",
-    "evaluate": "studies.families.graph.evaluate:evaluate",
+    "evaluate": "studies.families.evaluate:evaluate",
     "get_algorithm": "algorithms.registry:get_algorithm",
     "kv_policy": "algorithms.kv.registry:kv_policy",
     "load_chip": "hwmodels.chips.accelerator:load_accelerator",

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
 
 from hwmodels.reading.errors import InputError
 from studies.cli.options import DesignOptions, design_point
-from studies.families.graph.evaluate import evaluate
+from studies.families.evaluate import evaluate
+from studies.families.family import Evaluation
 from studies.points.point import DesignPoint, Scalar
-
-if TYPE_CHECKING:
-    from studies.families.metrics import AnyEvaluation
 
 _OPTIONS = {option.name for option in fields(DesignOptions)} - {"set_"}
 
@@ -41,7 +38,7 @@ def design(algorithm: str, /, **given: Scalar) -> DesignPoint:
         raise InputError([replace(problem, field=_argument(problem.field)) for problem in error.problems]) from None
 
 
-def run(algorithm: str, /, **given: Scalar) -> AnyEvaluation:
+def run(algorithm: str, /, **given: Scalar) -> Evaluation:
     """Simulate one design, as ``attnflow run`` does; arguments as of `design`.
 
     Raises

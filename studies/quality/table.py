@@ -19,7 +19,7 @@ from studies.families.evaluate import evaluate
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Outcome, Row
-from studies.points.point import ChipSetting, DesignPoint, Json
+from studies.points.point import ChipSetting, DesignPoint, Json, Scalar
 from studies.quality.drift import DriftRow, drift_over_steps
 from studies.quality.line_up import Entry, line_up
 from studies.quality.passkeys import passkey_table

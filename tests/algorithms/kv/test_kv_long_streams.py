@@ -19,9 +19,6 @@ from algorithms.kv.run.timing import TimingOptions, TimingRun
 from studies.benchmarks.kv import LLAMA3_8B, STREAM_SHAPE, stream_seconds
 from studies.quality.line_up import line_up
 
-SHAPE, STREAM = CacheShape(8, 2, 32, layers=2), CacheShape(4, 2, 16)
-BUDGET = 512
-CONTEXTS = (2048, 16_384)
 BOUNDED = ("h2o", "snapkv | adakv")
 NOISE_BYTES = 150_000
 """Far below the 400 kB of keys and values that 1,500 steps bring."""
