@@ -267,7 +267,7 @@ def parameters_of(algorithm: Entry[P], point: DesignPoint) -> P:
 
 
 def refuse_misfits(point: DesignPoint) -> None:
-    """Raise InputError if a point has what its algorithm does not take, or lacks what it needs."""
+    """Raise InputError if a point has what its algorithm does not take, lacks what it needs, or a file has changed."""
     algorithm = find_algorithm(point.algorithm)
     given = {"workload": point.workload, "tensors": point.tensors, "chip": point.chip}
     problems = [
@@ -282,3 +282,4 @@ def refuse_misfits(point: DesignPoint) -> None:
     ]
     if problems:
         raise InputError(problems)
+    point.refuse_changed_files()

@@ -166,7 +166,7 @@ class Points:
         return tuple(self._workloads)
 
     @cached_property
-    def self.attending -> tuple[int, ...]:
+    def workload_of(self) -> tuple[int, ...]:
         """Index in `workload_labels` of each point."""
         numbers = {label: i for i, label in enumerate(self._workloads)}
         return tuple(numbers[name] for name in self._workload_names)
