@@ -97,7 +97,7 @@ class Stored:
 
 def _valid(kind: type[T], told: Json, place: FieldPath, optional: Collection[str] = ()) -> T:
     try:
-        found = adapter_of(kind).validate_python(told)
+        found: T = adapter_of(kind).validate_python(told)
     except ValidationError as invalid:
         raise MisreadError(place, invalid) from None
     _check_complete(found, told, place, optional)
