@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from algorithms.figures import Figure, Ran
@@ -91,7 +92,7 @@ class TiledAlgorithm(Entry[P], ABC):
 Tiles = TypeVar("Tiles", bound=TiledAlgorithm[Any])
 
 
-def chip_algorithm(name: str, parameters: type[P]) -> Callable[[type[Tiles]], type[Tiles]]:
+def chip_algorithm(name: str, parameters: type[P], *, has_values: bool = True) -> Callable[[type[Tiles]], type[Tiles]]:
     """Register an object of the decorated class; the first line of its docstring is its summary.
 
     Raises
@@ -101,7 +102,7 @@ def chip_algorithm(name: str, parameters: type[P]) -> Callable[[type[Tiles]], ty
     """
 
     def register(tiles: type[Tiles]) -> type[Tiles]:
-        register_algorithm(name, parameters, tiles, tiles)
+        register_algorithm(name, parameters, tiles, partial(tiles, has_values=has_values))
         return tiles
 
     return register

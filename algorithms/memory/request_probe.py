@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class _Served:
     """Mechanism of a tier, its service function, and the clock it is timed with."""
 
     mechanism: Mechanism
-    service: Kernel
+    service: Kernel[..., Any]
     clock_hz: float
 
     @classmethod

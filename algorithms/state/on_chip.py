@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -65,8 +65,7 @@ class StateParameters:
 
 
 class _OnChip(TiledAlgorithm[StateParameters]):
-    has_values: ClassVar[bool] = False
-    """Exact attention is no oracle of them; values are held against the definitions of the rules."""
+    """Exact attention is no oracle of these: values are held against the definitions of the rules instead."""
 
     def prepared(self, workload: Workload, parameters: StateParameters, tensors: Tensors) -> Tensors:
         q, k, v = tensors
@@ -149,7 +148,7 @@ def useful_work(rule: StateRule, shape: Shape, workload: Workload) -> tuple[floa
     return tokens * (step.matrix_flops + step.vector_flops), tokens * step.exps
 
 
-@chip_algorithm("state.decode", StateParameters)
+@chip_algorithm("state.decode", StateParameters, has_values=False)
 class StateDecode(_OnChip):
     """Decoding with a constant state: each KV head's state is loaded, changed token by token, and stored."""
 
@@ -170,7 +169,7 @@ class StateDecode(_OnChip):
         return self._plan(workload, parameters, chip, item, heads * parts, reads_state=True)
 
 
-@chip_algorithm("state.prefill", StateParameters)
+@chip_algorithm("state.prefill", StateParameters, has_values=False)
 class StatePrefill(_OnChip):
     """Prefill with a constant state: it stays in a core, and chunks of tokens stream past it in matrix products."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -107,7 +107,7 @@ def _document(tier: Tier, check: LatencyCheck, size: float | None) -> Json:
         }
     else:
         skipped = {"name", "summary", "count", "citations", "area_each_mm2"}
-        values = {name: value for name, value in dataclasses.asdict(tier).items() if name not in skipped}
+        values = {name: value for name, value in _fields(tier).items() if name not in skipped}
         document["fields"] = values
     document["rates"] = [{"bytes": each, "bytes_per_second": rate} for each, rate in tier.rates()]
     document["citations"] = dict(tier.citations)
@@ -153,10 +153,16 @@ class _Sources:
         return "sources\n" + "\n".join(f"[{number}] {text}" for text, number in self._numbers.items())
 
 
+def _fields(tier: Tier) -> dict[str, Any]:
+    """All fields of a tier, parts of parts as mappings; every kind of tier is a dataclass, which `Tier` need not be."""
+    made: Any = tier
+    return dataclasses.asdict(made)
+
+
 def _other_parts(tier: Tier, sources: _Sources) -> list[str]:
     """Fields of a tier that is no DRAM; those of its energy one level down; rates by size."""
     rows: list[tuple[str, object, str]] = []
-    fields = {name: value for name, value in dataclasses.asdict(tier).items() if value is not None}
+    fields = {name: value for name, value in _fields(tier).items() if value is not None}
     fields |= {f"energy.{name}": value for name, value in fields.pop("energy", {}).items()}
     for name, value in fields.items():
         if name in ("name", "summary", "citations"):
