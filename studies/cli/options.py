@@ -151,7 +151,7 @@ class _Reader:
         chip = self._find(words, "chip", find.find_chip)
         knobs["use"] = {**use, **self._use(words, "mapping"), **self._use(words, "memory")}
         setting = self._attempt(None, partial(builder.chip, chip, knobs["field"], knobs["use"])) if chip else None
-        if design.workload is None and algorithm:
+        if algorithm and not design.workload:
             workload = algorithm.default_workload
         shaped = None
         if workload and (tensors or design.tensors is None):

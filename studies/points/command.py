@@ -27,7 +27,8 @@ def command_of(point: DesignPoint) -> str:
         words += ["--set", f"{name}={'null' if value is None else value}"]
     words += ["--engine", point.engine] if "engine" in point.keyed else []
     words += ["--clock", f"{point.clock_hz!r} Hz"] if "clock" in point.keyed else []
-    words += _on_chip(point.chip) if point.chip else []
+    setting = point.chip
+    words += _on_chip(setting) if setting else []
     words += ["--timing-only"] if point.timing_only else []
     words += [] if point.skip else ["--no-skip"]
     return shlex.join(words)

@@ -150,15 +150,17 @@ class DesignPoint:
     @property
     def attending(self) -> Workload:
         """What attends; raises TypeError where nothing does, which is for the caller to know."""
-        if self.workload:
-            return self.workload
+        workload = self.workload
+        if workload:
+            return workload
         raise TypeError(f"nothing attends in a point of {self.algorithm}")
 
     @property
     def on_chip(self) -> ChipSetting:
         """The chip and its use; raises TypeError where there is none, which is for the caller to know."""
-        if self.chip:
-            return self.chip
+        setting = self.chip
+        if setting:
+            return setting
         raise TypeError(f"a point of {self.algorithm} without a chip")
 
     def describe(self) -> dict[str, Json]:
@@ -173,14 +175,19 @@ class DesignPoint:
             "tensors": dataclasses.asdict(self.tensors) if self.tensors else None,
             "clock_hz": self.clock_hz,
         }
-        chip: Json = self.chip.describe() if self.chip else None
-        further: dict[str, Json] = {"chip": chip, "contents": dict(self.contents)}
-        return description | {name: told for name, told in further.items() if told}
+        if self.contents:
+            description["contents"] = dict(self.contents)
+        return description | {name: part.describe() for name, part in self._described_parts}
+
+    @property
+    def _described_parts(self) -> list[tuple[str, ChipSetting]]:
+        """Parts with a description of their own, where they are, by the name of the field."""
+        return [(name, part) for name, part in (("chip", self.chip),) if part]
 
     @classmethod
     def from_description(cls, description: Mapping[str, Json]) -> DesignPoint:
         """The point that `describe` described."""
-        pairs = {name: _pairs(description.get(name, {})) for name in ("parameters", "contents")}
+        pairs = {"parameters": _pairs(description["parameters"]), "contents": _pairs(description.get("contents", {}))}
         told = {**description, **pairs, "chip": _named_chip(description)}
         point: DesignPoint = adapter_of(cls).validate_python(told)
         return point
@@ -207,8 +214,8 @@ class DesignPoint:
         description["parameters"] = {**dict(self.parameters), **files}
         description["tensors"] = self.tensors.sha256 if self.tensors else None
         description["format"] = KEY_FORMAT
-        if self.chip:
-            description["chip"] = self.chip.content
+        for name, part in self._described_parts:
+            description[name] = part.content
         for given, field in _RUN.items():
             if given not in keyed:
                 description[field] = None

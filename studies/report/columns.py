@@ -98,8 +98,9 @@ def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
         flat["tensors"] = ("workload", point.tensors.path if point.tensors else None)
     for name, value in point.parameters:
         flat[f"parameters.{name}" if name in flat else name] = ("design", value)
-    if point.chip:
-        flat |= _of_chip(point.chip)
+    setting = point.chip
+    if setting:
+        flat |= _of_chip(setting)
     if workload:
         run = {"engine": point.engine, _CLOCK: point.clock_hz, "timing_only": point.timing_only, "skip": point.skip}
         flat |= {name: ("run", value) for name, value in run.items()}
