@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
+from algorithms.compiled import compiled
 from algorithms.kv.ranking import IntArray, Mask, indices_of
 
 Array = NDArray[np.floating]
@@ -33,7 +33,7 @@ _SPARSE = 4
 """A column that is less than one part in so many full is copied to a smaller one; otherwise its gaps are closed."""
 
 
-@njit(cache=True)
+@compiled
 def _close_gaps(column: Array, kept: IntArray, lengths: IntArray) -> None:
     """Move the `kept` entries `(heads, n)` of each row to its front, in place; what they leave behind stays."""
     for head in range(column.shape[0]):

@@ -7,8 +7,9 @@ the lowest position.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from algorithms.compiled import compiled
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -60,7 +61,7 @@ def _thresholds(scores: FloatArray, wanted: IntArray) -> FloatArray:
     return np.where(wanted[:, None] > 0, chosen, np.inf)
 
 
-@njit(cache=True)
+@compiled
 def _ordered_bits(bits: np.uint32) -> np.uint32:
     """IEEE-754 bits of a float32 as an unsigned integer of the same order; both zeros give the same."""
     if bits > np.uint32(0x80000000):
@@ -68,7 +69,7 @@ def _ordered_bits(bits: np.uint32) -> np.uint32:
     return np.uint32(bits | np.uint32(0x80000000))
 
 
-@njit(cache=True)
+@compiled
 def _top_rows(scores: FloatArray, wanted: IntArray, mask: Mask) -> None:
     """Radix selection, exact: the threshold is found 11 bits at a time (11 + 11 + 10)."""
     for row in range(scores.shape[0]):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 
+from algorithms.compiled import compiled
 from algorithms.kv.cache import Array
 from algorithms.kv.ranking import IntArray
 
@@ -119,7 +119,7 @@ def _gram(rows: Array) -> Array:
     return rows @ rows.swapaxes(1, 2)
 
 
-@njit(cache=True)
+@compiled
 def _chain(exponent: Array, factor: Array, drawn: Array, gamma: float, signs: Array) -> None:
     """The dependent steps of every block: `signs` `(blocks, block)` with the kernel `exp(exponent) * factor`."""
     blocks, block = drawn.shape

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from algorithms.compiled import compiled
 
 IntArray = NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def _count_runs(slots: IntArray, lengths: IntArray) -> int:
     total = 0
     for row in range(slots.shape[0]):
@@ -21,7 +22,7 @@ def _count_runs(slots: IntArray, lengths: IntArray) -> int:
     return total
 
 
-@njit(cache=True)
+@compiled
 def _fill_runs(slots: IntArray, lengths: IntArray, head: IntArray, start: IntArray, length: IntArray) -> None:
     at = -1
     for row in range(slots.shape[0]):
