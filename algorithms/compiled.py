@@ -1,20 +1,15 @@
-"""Small loops over arrays, compiled by Numba and cached beside their source."""
+"""Functions compiled by Numba that keep their types for whoever calls them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
-import numba
+from numba import njit
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def compiled(function: F) -> F:
-    """Compile a function when it is first called; its types stay those that it is written with.
-
-    Numba ships no types, so its decorator would leave the function without any.
-    """
-    njit: Any = numba.njit
-    made: F = njit(cache=True)(function)
-    return made
+    """The function compiled, and kept in Numba's cache beside its source; Numba ships no types of its own."""
+    return cast(F, njit(cache=True)(function))
