@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import ClassVar, Self, TypeVar
 
 from pydantic import ValidationError
@@ -106,15 +108,28 @@ def _valid(kind: type[T], told: Json, place: FieldPath, optional: Collection[str
 
 def _check_complete(found: object, told: Json, place: FieldPath, optional: Collection[str]) -> None:
     """Refuse a field that was left to its default: what a document does not say is not known."""
-    if isinstance(told, Mapping) and dataclasses.is_dataclass(found):
-        for field in dataclasses.fields(found):
-            if field.name in told:
-                _check_complete(getattr(found, field.name), told[field.name], (*place, field.name), optional)
-            elif field.name not in optional:
-                raise MisreadError((*place, field.name))
-    elif isinstance(found, tuple) and isinstance(told, Sequence):
+    if isinstance(told, dict):
+        for name in _fields_of(type(found)):
+            if name in told:
+                value = getattr(found, name)
+                if type(value) not in _SIMPLE:
+                    _check_complete(value, told[name], (*place, name), optional)
+            elif name not in optional:
+                raise MisreadError((*place, name))
+    elif isinstance(found, tuple) and isinstance(told, list):
         for i, (each, told_of_it) in enumerate(zip(found, told, strict=True)):
-            _check_complete(each, told_of_it, (*place, i), optional)
+            if type(each) not in _SIMPLE:
+                _check_complete(each, told_of_it, (*place, i), optional)
+
+
+_SIMPLE = frozenset({str, int, float, bool, dict, NoneType})
+"""Types of values that have no fields of their own; names in mappings are free."""
+
+
+@functools.cache
+def _fields_of(kind: type) -> tuple[str, ...]:
+    """Names of the fields of a dataclass; none of other types."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
 @dataclass(frozen=True)

@@ -92,13 +92,12 @@ def state_of(row: Row, goals: Goals | None = None) -> State:
 def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
     """Every setting of `point` by name, with its role; a parameter named like a workload's field gets a prefix."""
     flat: dict[str, tuple[Role, Scalar]] = {"algorithm": ("design", point.algorithm)}
-    workload = point.workload
+    workload, setting = point.workload, point.chip
     if workload:
         flat |= _of_workload(workload)
         flat["tensors"] = ("workload", point.tensors.path if point.tensors else None)
     for name, value in point.parameters:
         flat[f"parameters.{name}" if name in flat else name] = ("design", value)
-    setting = point.chip
     if setting:
         flat |= _of_chip(setting)
     if workload:

@@ -229,6 +229,7 @@ class Store:
             " time_utc, run FROM grid JOIN points USING (key) WHERE ?1 IS NULL OR study = ?1"
             " ORDER BY study, position"
         )
+        known = frozenset(all_algorithm_names())
         with told(self.path):
             runs = {run: json.loads(text) for run, text in self._database.execute("SELECT run, provenance FROM runs")}
             for name, position, key, point, status, attempt, metrics, detail, *rest in self._database.execute(
@@ -236,7 +237,7 @@ class Store:
             ):
                 error, traceback, wall_s, time_utc, run = rest
                 found = DesignPoint.from_description(json.loads(point))
-                kept = self._detail(key, found, detail)
+                kept = self._detail(key, found, detail) if found.algorithm in known else None
                 yield Row(
                     study=name,
                     position=position,
@@ -248,9 +249,9 @@ class Store:
                 )
 
     def _detail(self, key: str, point: DesignPoint, text: str | None) -> Detail | None:
-        """The detail of a point; None without one, and where the plug-in that wrote it is not there."""
+        """The detail of a point whose algorithm is there; None without one."""
         document = _load(text)
-        if not document or point.algorithm not in all_algorithm_names():
+        if not document:
             return None
         try:
             return read_detail(point, document)
