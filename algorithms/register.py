@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
 from typing import Generic, Protocol, TypeVar
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
@@ -33,6 +32,8 @@ def load_all(package: str, group: str) -> None:
     InputError
         A plug-in that does not load, by name.
     """
+    from importlib.metadata import entry_points  # a third of the start of a command that needs no register
+
     path = importlib.import_module(package).__path__
     for module in [module for module in pkgutil.walk_packages(path, f"{package}.") if not module.ispkg]:
         importlib.import_module(module.name)
@@ -100,6 +101,10 @@ class Register(Generic[Entry]):
     def registered_by(self, module: str) -> tuple[str, ...]:
         """Names of what ``module`` has registered so far, sorted."""
         return tuple(sorted(name for name, entry in self._entries.items() if entry.source == module))
+
+    def present(self, name: str) -> Entry | None:
+        """What is called ``name`` among what has been imported so far, None if there is nothing."""
+        return self._entries.get(name)
 
     def get(self, name: str) -> Entry:
         """The entry called ``name``.

@@ -1,17 +1,20 @@
 """Benchmarks of the project itself, as ``attnflow bench`` runs them.
 
-A benchmark is one function with one decorator; it returns its figures by name, with units in the names.
+A benchmark is one function with one decorator; it returns its figures by name, with units in the names. How fast is
+fast enough is said here alone, as limits of figures: a test must not fail because a machine is slow.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from algorithms.register import Register
+from hwmodels.reading.errors import InputError, Problem
+
+ENTRY_POINT_GROUP = "attnflow.benchmarks"
+PACKAGE = "studies.benchmarks"
 
 Figures = dict[str, float]
 """Figures of one benchmark, such as ``compiled_firings_per_s``."""
@@ -19,41 +22,52 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A named measurement."""
+    """A named measurement.
+
+    Parameters
+    ----------
+    name, summary
+        As on the command line, and for people.
+    run
+        Takes the figures, now.
+    source
+        Module that registered it.
+    line
+        Line of the module at which it begins: benchmarks are listed in the order of their declaration.
+    limits
+        Largest values of figures that are fine on two processors of a laptop that do nothing else, by name.
+    """
 
     name: str
     summary: str
     run: Callable[[], Figures]
+    source: str
+    line: int
+    limits: Mapping[str, float]
+
+    def beyond(self, figures: Figures) -> tuple[str, ...]:
+        """Names of figures that are larger than their limit."""
+        return tuple(name for name, limit in self.limits.items() if figures[name] > limit)
 
 
-_BENCHMARKS: dict[str, Benchmark] = {}
+_BENCHMARKS: Register[Benchmark] = Register("benchmark", PACKAGE, ENTRY_POINT_GROUP, unknown="unknown {what} '{name}'")
 
 
-def benchmark(name: str, summary: str) -> Callable[[Callable[[], Figures]], Callable[[], Figures]]:
-    """Register the decorated function as the benchmark `name`.
+def benchmark(name: str, summary: str, **limits: float) -> Callable[[Callable[[], Figures]], Callable[[], Figures]]:
+    """Register the decorated function as the benchmark `name`, with limits of its figures.
 
     Raises
     ------
-    ValueError
-        If there is a benchmark of that name.
+    InputError
+        If the name is taken; the message names both modules.
     """
 
     def register(function: Callable[[], Figures]) -> Callable[[], Figures]:
-        if name in _BENCHMARKS:
-            raise ValueError(f"two benchmarks are called {name!r}")
-        _BENCHMARKS[name] = Benchmark(name, summary, function)
+        line = inspect.unwrap(function).__code__.co_firstlineno
+        _BENCHMARKS.add(name, Benchmark(name, summary, function, function.__module__, line, limits))
         return function
 
     return register
-
-
-@cache
-def _discover() -> None:
-    """Import every module of `studies.benchmarks`."""
-    import studies.benchmarks
-
-    for module in pkgutil.iter_modules(studies.benchmarks.__path__):
-        importlib.import_module(f"{studies.benchmarks.__name__}.{module.name}")
 
 
 def benchmarks(names: Sequence[str] = ()) -> tuple[Benchmark, ...]:
@@ -64,10 +78,13 @@ def benchmarks(names: Sequence[str] = ()) -> tuple[Benchmark, ...]:
     InputError
         With the nearest name for every unknown one.
     """
-    _discover()
-    unknown = [name for name in names if name not in _BENCHMARKS]
-    if unknown:
-        raise InputError(
-            [Problem(f"unknown benchmark {name!r}", hint=did_you_mean(name, _BENCHMARKS)) for name in unknown]
-        )
-    return tuple(_BENCHMARKS[name] for name in names or _BENCHMARKS)
+    problems: list[Problem] = []
+    found: list[Benchmark] = []
+    for name in names or _BENCHMARKS.names():
+        try:
+            found.append(_BENCHMARKS.get(name))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return tuple(found if names else sorted(found, key=lambda entry: (entry.source, entry.line)))

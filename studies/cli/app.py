@@ -9,60 +9,38 @@ from collections.abc import Sequence
 import typer
 
 from hwmodels.reading.errors import InputError
-from studies.cli import (
-    advise,
-    bench,
-    catalogue,
-    compare,
-    config,
-    doctor,
-    explain,
-    measure,
-    policies,
-    report,
-    reproduce,
-    run,
-    search,
-    sweep,
-    trace,
-    validate,
-)
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
+from studies.cli.verb import verbs_for
 
-app = typer.Typer(
-    name="attnflow",
-    help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for module in (
-    run,
-    sweep,
-    search,
-    report,
-    advise,
-    explain,
-    trace,
-    compare,
-    validate,
-    reproduce,
-    policies,
-    bench,
-    measure,
-    catalogue,
-    config,
-    doctor,
-):
-    module.register(app)
+
+def application(typed: str | None) -> typer.Typer:
+    """What typer runs, for the first word of a command line: with that verb alone if that is known to be enough.
+
+    Raises
+    ------
+    InputError
+        A verb of another distribution that does not load, by name.
+    """
+    app = typer.Typer(
+        name="attnflow",
+        help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    # a callback keeps the name of a verb even while it is the only one
+    app.callback()(lambda: None)
+    for entry in verbs_for(typed):
+        entry.add(app)
+    return app
 
 
 def run_command_line(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code and leaves the rest of the process alone."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = typer.main.get_command(app).main(
-            args=None if arguments is None else list(arguments), prog_name="attnflow", standalone_mode=False
-        )
+        command = typer.main.get_command(application(words[0] if words else None))
+        code = command.main(args=words, prog_name="attnflow", standalone_mode=False)
     except InputError as error:
         complain(str(error))
         return EXIT_BAD_INPUT

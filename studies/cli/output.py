@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from studies.tables import table
-
-if TYPE_CHECKING:
-    from studies.points.point import Json
 
 __all__ = ["JsonFlag", "QuietFlag", "complain", "emit", "note", "table"]
 
@@ -25,8 +22,8 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document 
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 
 
-def emit(document: Json, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print a result: the document as JSON, or `text()` for people."""
+def emit(document: object, text: Callable[[], str], *, as_json: bool) -> None:
+    """Print a result: the document, of values that JSON has, or `text()` for people."""
     shown = json.dumps(document, indent=2, allow_nan=False) if as_json else text()
     sys.stdout.write(shown.rstrip("\n") + "\n")
 

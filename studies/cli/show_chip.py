@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import emit, table
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
 
 
 def _assignment(text: str) -> tuple[str, str]:
-    from hwmodels.reading.errors import InputError, Problem
 
     path, equals, value = text.partition("=")
     if not equals or not path:

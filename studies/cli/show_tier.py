@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, emit, table
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
 
 def _changes(changes: Sequence[str]) -> tuple[dict[str, Value], float | None]:
     """Changed fields of the tier's file, and the transfer size."""
-    from hwmodels.reading.errors import InputError, Problem
     from hwmodels.reading.quantity import parse_quantity
 
     fields: dict[str, Value] = {}
@@ -217,11 +217,15 @@ def _dram_parts(tier: DramTier, sources: _Sources) -> list[str]:
         term = name.split("_")[0]
         text = format_quantity(value, _unit(name), 4) if value else "0"
         energies.append((term, text, sources.of(f"energy.{term}", "energy.currents.idd0")))
-    sections = {"organisation": organisation, "bus": standard.bus, "controller": standard.controller}
+    sections = {
+        "organisation": dataclasses.asdict(organisation),
+        "bus": dataclasses.asdict(standard.bus),
+        "controller": dataclasses.asdict(standard.controller),
+    }
     tables = {
         title: table(
             (title, "value", "source"),
-            [(name, value, sources.of(f"{title}.{name}")) for name, value in dataclasses.asdict(section).items()],
+            [(name, value, sources.of(f"{title}.{name}")) for name, value in section.items()],
         )
         for title, section in sections.items()
     }

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import typer
-
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit
+from studies.cli.verb import verb
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("explain")(explain)
-
-
+@verb("explain", order=50)
 @with_design_options
 def explain(
     algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False

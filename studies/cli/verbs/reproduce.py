@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from studies.points.point import Json
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="What to reproduce; all names if not given.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("reproduce")(reproduce)
-
-
+@verb("reproduce", order=90)
 def reproduce(name: Name = None, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Published results beside this project's, each row reproduced from mechanism or quoted."""
     from studies.reproductions.register import get_reproduction, reproductions

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from studies.points.point import Json
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("doctor")(doctor)
-
-
+@verb("doctor", order=150)
 def doctor(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Check versions, caches, GPU and browser; the exit code is 1 when something required is missing."""
     from studies.cli.health import check_installation

@@ -9,6 +9,7 @@ import typer
 
 from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb_group
 
 if TYPE_CHECKING:
     from studies.validate.records import ValidationReport
@@ -20,21 +21,15 @@ PageOption = Annotated[
 ]
 EngineOption = Annotated[str, typer.Option(help="compiled, or simpy: slow, written to be read.")]
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    group = typer.Typer(
-        help="Run the project's models on a file of known results; exit code 1 if any disagrees.", no_args_is_help=True
-    )
-    group.command("analytic")(analytic)
-    group.command("dam")(dam)
-    group.command("dram")(dram)
-    group.command("gpu")(gpu)
-    group.command("kv")(kv)
-    group.command("mla")(mla)
-    app.add_typer(group, name="validate")
+validate = verb_group(
+    "validate",
+    "Run the project's models on a file of known results; exit code 1 if any disagrees.",
+    __name__,
+    order=170,
+)
 
 
+@validate.command("analytic")
 def analytic(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Closed forms for DRAM against the cycle-level model, all presets and patterns: where they can be trusted."""
     from studies.validate.analytic import validate_analytic
@@ -43,6 +38,7 @@ def analytic(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     return show(validate_analytic(), as_json=as_json)
 
 
+@validate.command("dam")
 def dam(
     cases: CasesOption, engine: EngineOption = "compiled", as_json: JsonFlag = False, quiet: QuietFlag = False
 ) -> int:
@@ -56,6 +52,7 @@ def dam(
     return show(validate_cases(loaded, chosen), as_json=as_json)
 
 
+@validate.command("dram")
 def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Bandwidth, latency and activations of DRAMsim3 and Ramulator 2.1."""
     from studies.validate.dram.cases import load_dram_cases
@@ -66,6 +63,7 @@ def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False
     return show(validate_cases(loaded), as_json=as_json)
 
 
+@validate.command("gpu")
 def gpu(cases: CasesOption, output: PageOption = None, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Times and bytes of measured GPU kernels: public collections, or records of `attnflow measure`."""
     from studies.running.warm_up import announce_compilation
@@ -86,6 +84,7 @@ def gpu(cases: CasesOption, output: PageOption = None, as_json: JsonFlag = False
     return show(report, as_json=as_json)
 
 
+@validate.command("kv")
 def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Kept sets, outputs and costs of KV policies against runs of their published code."""
     del quiet
@@ -94,6 +93,7 @@ def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) 
     return show(validate_kv(cases), as_json=as_json)
 
 
+@validate.command("mla")
 def mla(
     cases: CasesOption,
     chip: Annotated[str, typer.Option(help="Chip that plans are made for; counters are the same on all.")] = "h100",

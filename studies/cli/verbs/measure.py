@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from reference.measuring.cases import Case
@@ -18,11 +20,7 @@ if TYPE_CHECKING:
     from studies.points.point import Json
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("measure")(measure)
-
-
+@verb("measure", order=120)
 def measure(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be measured; needs no GPU.")] = False,
     only: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Only cases whose id contains it.")] = None,
@@ -84,7 +82,6 @@ def _hardware() -> Hardware:
 
 def _record(out: Path | None, hardware: Hardware, *, resume: bool, retry: bool) -> tuple[Path, Record]:
     """Where the record goes, and what it holds already."""
-    from datetime import UTC, datetime
 
     from reference.measuring.measure import RecordError, continue_record, start_record
     from reference.measuring.timing import TimingProtocol
@@ -146,7 +143,7 @@ def _plan_text(planned: tuple[Planned, ...]) -> str:
     return f"{listing}\n\n{len(planned)} cases, about {total / 60:.1f} min by data-sheet rates of an H100"
 
 
-def _result_document(path: Path, record: Record) -> Json:
+def _result_document(path: Path, record: Record) -> dict[str, object]:
     keys = ("id", "latency_us", "tflops", "gbps")
     return {
         "record": str(path),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import JsonFlag, QuietFlag, emit
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +18,7 @@ if TYPE_CHECKING:
     from studies.points.point import Json
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("report")(report)
-
-
+@verb("report", order=40)
 def report(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="SQLite file of a sweep.")],
     output: Annotated[
@@ -39,7 +37,6 @@ def report(
     quiet: QuietFlag = False,
 ) -> None:
     """Write a self-contained HTML report that opens offline, or export the points as a table."""
-    from hwmodels.reading.errors import InputError, Problem
     from studies.store.store import Store
 
     del quiet
@@ -68,7 +65,6 @@ def report(
 
 
 def _read_validation(path: Path) -> dict[str, Json]:
-    from hwmodels.reading.errors import InputError, Problem
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
-from studies.cli.sweep import StudyFile
+from studies.cli.verb import verb_group
+from studies.cli.verbs.sweep import StudyFile
 
 if TYPE_CHECKING:
     from studies.points.point import Json
@@ -22,15 +23,10 @@ class FileKind(StrEnum):
     CHIP = "chip"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    group = typer.Typer(help="Check a study file, or show what it resolves to.", no_args_is_help=True)
-    group.command("check")(check)
-    group.command("show")(show)
-    group.command("schema")(schema)
-    app.add_typer(group, name="config")
+config = verb_group("config", "Check a study file, or show what it resolves to.", __name__, order=180)
 
 
+@config.command("check")
 def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not."""
     from studies.study.question import LARGEST_GRID
@@ -45,6 +41,7 @@ def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = F
     emit(document, lambda: f"{study_file}: ok, {count(size, 'point')}{remark}", as_json=as_json)
 
 
+@config.command("show")
 def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Show every resolved value of a study and where it comes from: a line, a preset, a default."""
     from studies.study.resolve import read_study
@@ -62,6 +59,7 @@ def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = Fa
     emit(study.describe(), text, as_json=as_json)
 
 
+@config.command("schema")
 def schema(
     kind: Annotated[FileKind, typer.Argument(help="Which files.")] = FileKind.STUDY,
     as_json: JsonFlag = False,
@@ -72,6 +70,4 @@ def schema(
     from studies.study.text import StudyText
 
     del as_json, quiet  # a schema has one form
-    made = StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema()
-    document: Json = json.loads(json.dumps(made))  # plain values, which the types of schemas do not say
-    emit(document, str, as_json=True)
+    emit(StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema(), str, as_json=True)

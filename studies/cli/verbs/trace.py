@@ -1,4 +1,4 @@
-"""``attnflow trace`` and ``attnflow draw``: what a design does cycle by cycle, and what it looks like."""
+"""``attnflow trace``: what a design does, cycle by cycle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from hwmodels.reading.errors import InputError, Problem
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit, note
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from simulator.views.timeline import Timeline
@@ -21,7 +22,6 @@ TraceOutput = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="File to write; JSON is compressed if it ends in .gz.", show_default=False),
 ]
-DrawOutput = Annotated[Path, typer.Option("--output", "-o", help="SVG file to write.")]
 Window = Annotated[
     str | None, typer.Option(metavar="BEGIN:END", help="Cycles to show, END excluded; the whole run if not given.")
 ]
@@ -29,12 +29,7 @@ MostEvents = Annotated[int, typer.Option(min=1, help="Most events, or lines of t
 TextFlag = Annotated[bool, typer.Option("--text", help="A line per change of state, on stdout unless -o is given.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.command("trace")(trace)
-    app.command("draw")(draw)
-
-
+@verb("trace", order=60)
 @with_design_options
 def trace(
     algorithm: AlgorithmName,
@@ -75,37 +70,6 @@ def trace(
     if timeline.deadlocked:
         note(f"deadlock at cycle {timeline.end:,}: {', '.join(timeline.deadlocked)}", quiet=quiet)
     return EXIT_DESIGN_FAILS if timeline.deadlocked else EXIT_OK
-
-
-@with_design_options
-def draw(
-    algorithm: AlgorithmName,
-    design: DesignOptions,
-    output: DrawOutput = Path("graph.svg"),
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-) -> None:
-    """Draw the graph of a design: units, FIFOs with their depths, servers."""
-    del quiet
-    point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
-    from simulator.views.draw import draw_svg
-    from studies.families.family import family_of
-
-    graph = family_of(point).graph(point)
-    try:
-        output.write_text(draw_svg(graph), encoding="utf-8")
-    except OSError as error:
-        raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
-    counts: dict[str, Json] = {
-        "units": len(graph.units),
-        "channels": len(graph.channels),
-        "servers": len(graph.servers),
-    }
-    emit(
-        {"key": point.key, "point": point.describe(), "output": str(output), **counts},
-        lambda: f"{output}: " + ", ".join(f"{count} {what}" for what, count in counts.items()),
-        as_json=as_json,
-    )
 
 
 def _read_window(text: str | None) -> tuple[int, int] | None:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-import typer
-
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import JsonFlag, QuietFlag, emit, table
+from studies.cli.verb import verb_group
+
+advise = verb_group("advise", "What a design needs to run, and to run at full rate.", __name__, order=160)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    group = typer.Typer(help="What a design needs to run, and to run at full rate.", no_args_is_help=True)
-    # a callback keeps the name of the command even while it is the only one
-    group.callback()(lambda: None)
-    group.command("depths")(depths)
-    app.add_typer(group, name="advise")
-
-
+@advise.command("depths")
 @with_design_options
 def depths(
     algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False

@@ -18,6 +18,7 @@ from studies.cli.execution import (
     read_limits,
 )
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from studies.search.sweep import SweepSummary
@@ -26,11 +27,6 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study fil
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="SQLite file; out/NAME.sqlite if not given.", show_default=False)
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("sweep")(sweep)
 
 
 def store_path(store: Path | None, name: str) -> Path:
@@ -46,6 +42,7 @@ def store_path(store: Path | None, name: str) -> Path:
     return path
 
 
+@verb("sweep", order=20)
 def sweep(
     study_file: StudyFile,
     store: StoreOption = None,

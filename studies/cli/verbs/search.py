@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.cli.execution import (
     JobsOption,
     MemoryLimitOption,
@@ -17,7 +18,8 @@ from studies.cli.execution import (
     read_limits,
 )
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
-from studies.cli.sweep import StoreOption, StudyFile, first_reason, store_path
+from studies.cli.verb import verb
+from studies.cli.verbs.sweep import StoreOption, StudyFile, first_reason, store_path
 
 if TYPE_CHECKING:
     from algorithms.chip.timing.fidelity import MemoryFidelity
@@ -29,11 +31,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 20
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("search")(search)
-
-
+@verb("search", order=30)
 def search(
     study_file: StudyFile,
     evaluations: Annotated[int, typer.Option("--evaluations", "-n", help="Most designs to evaluate.", min=1)],
@@ -107,7 +105,6 @@ def search(
 
 def _fidelity(name: str | None) -> MemoryFidelity | None:
     from algorithms.chip.timing.fidelity import MEMORY_FIDELITIES
-    from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
     for fidelity in MEMORY_FIDELITIES:
         if fidelity == name:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import typer
-
 from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
 from studies.cli.output import EXIT_DESIGN_FAILS, EXIT_OK, JsonFlag, QuietFlag, emit
+from studies.cli.verb import verb
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("run")(run)
-
-
+@verb("run", order=10)
 @with_design_options
 def run(algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
+    from studies.quality.drift import DriftRow
     from studies.quality.table import Cell, Request
 
 SHOWN: tuple[tuple[str, str, float], ...] = (
@@ -31,11 +35,7 @@ SHOWN: tuple[tuple[str, str, float], ...] = (
 """Heading, metric and factor of every column."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("policies")(policies)
-
-
+@verb("policies", order=100)
 def policies(
     workload: Annotated[str, typer.Option(help="Preset name or YAML file of a model.")] = "llama3-8b",
     chip: Annotated[list[str] | None, typer.Option(help="Chip; repeatable. h100 and sn40l if not given.")] = None,
@@ -49,6 +49,10 @@ def policies(
     samples: Annotated[int, typer.Option(help="Seeds of each quality.")] = 8,
     tensors: Annotated[str, typer.Option(help="NPZ file with q, k, v, or a shipped capture.")] = "minilm_l6_layer3",
     dtype: Annotated[str, typer.Option(help="Storage format.")] = "bfloat16",
+    drift: Annotated[
+        int,
+        typer.Option(metavar="INTERVALS", help="Also follow the quality over a decode, in so many intervals.", min=0),
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="HTML report to write, with fronts of quality and cost.")
     ] = None,
@@ -56,19 +60,23 @@ def policies(
     quiet: QuietFlag = False,
 ) -> int:
     """What each KV policy keeps, costs and is worth at an equal budget: bytes, cycles, joules, quality."""
-    from studies.quality.table import GOALS, policy_table, report_rows, title_of
+    from studies.quality.table import GOALS, drift_rows, policy_table, report_rows, title_of
 
     request = _request(workload, chip, context, share, policy, samples, tensors, dtype)
-    cells = policy_table(request, lambda line: note(f"{line} ...", quiet=quiet))
+
+    def told(line: str) -> None:
+        note(f"{line} ...", quiet=quiet)
+
+    cells = policy_table(request, told)
+    moved = drift_rows(request, drift, told) if drift else ()
     if output is not None:
         from studies.report import write_report
 
         _write(lambda: write_report(report_rows(cells), output, title_of(request), GOALS), output)
-    emit(
-        {"title": title_of(request), "cells": [cell.describe() for cell in cells]},
-        lambda: _text(request, cells),
-        as_json=as_json,
-    )
+    document: dict[str, object] = {"title": title_of(request), "cells": [cell.describe() for cell in cells]}
+    if moved:
+        document["drift"] = [asdict(row) for row in moved]
+    emit(document, lambda: "\n\n".join([_text(request, cells), *_drift_text(moved)]), as_json=as_json)
     return EXIT_OK
 
 
@@ -83,7 +91,6 @@ def _request(
     dtype: str,
 ) -> Request:
     """What the options ask for; raises InputError with everything that is wrong."""
-    from hwmodels.reading.errors import InputError, Problem
     from studies.points.find import find_chip, find_workload
     from studies.points.point import ChipSetting
     from studies.quality.streams import stream_named
@@ -130,7 +137,6 @@ def _parse(text: str) -> None:
 
 
 def _write(write: Callable[[], None], output: Path) -> None:
-    from hwmodels.reading.errors import InputError, Problem
 
     try:
         write()
@@ -161,6 +167,17 @@ def _text(request: Request, cells: Sequence[Cell]) -> str:
         f"between random (0) and oracle (1). {DISCLAIMER}"
     )
     return "\n\n".join([*parts, f"{costs}\n{worth}", told])
+
+
+def _drift_text(rows: Sequence[DriftRow]) -> list[str]:
+    """Errors of the output by interval of decode steps, each policy living with its own earlier decisions."""
+    steps = next((row.steps for row in rows if row.steps), ())
+    if not steps:
+        return []
+    header = ("policy", *(f"to step {step}" for step in steps))
+    shown = [(row.policy, *(row.relative_error or [None] * len(steps))) for row in rows]
+    title = f"Relative error of the output over a decode, budget {rows[0].budget:,}: the mean of each interval"
+    return [f"{title}\n\n{table(header, shown)}"]
 
 
 def _worth(cell: Cell) -> tuple[float, str]:

@@ -9,6 +9,7 @@ import typer
 
 from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
+from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from studies.compare import Comparison, MetricDelta, Run
@@ -17,11 +18,7 @@ RUN_HELP = "JSON file of `attnflow run --json`, or STORE.sqlite:KEY."
 STALL_ROWS = 20
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("compare")(compare)
-
-
+@verb("compare", order=80)
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=RUN_HELP)],
     b: Annotated[str, typer.Argument(metavar="B", help=RUN_HELP)],
@@ -62,7 +59,8 @@ def _write_page(comparison: Comparison, path: Path) -> None:
 def _read(sources: tuple[str, str]) -> list[Run]:
     from studies.run_files import read_run
 
-    runs, problems = [], []
+    runs: list[Run] = []
+    problems: list[Problem] = []
     for source in sources:
         try:
             runs.append(read_run(source))

@@ -1,0 +1,156 @@
+"""``attnflow list``: what has a name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.output import JsonFlag, QuietFlag, emit, table
+from studies.cli.verb import verb
+
+if TYPE_CHECKING:
+    from algorithms.kv.policy import KVPolicy
+    from studies.points.point import Json
+
+Lines = list[tuple[str, str]]
+"""Name and summary of everything of a kind."""
+
+
+class Kind(StrEnum):
+    """Things that have names."""
+
+    ALGORITHMS = "algorithms"
+    WORKLOADS = "workloads"
+    POLICIES = "policies"
+    CHIPS = "chips"
+    TIERS = "tiers"
+    STANDARDS = "standards"
+    CAPTURES = "captures"
+    KERNELS = "kernels"
+    METRICS = "metrics"
+    BENCHMARKS = "benchmarks"
+
+
+@verb("list", order=130)
+def list_names(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if not given.")] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """List what can be named on the command line, one line each."""
+    del quiet
+    found = {each: _LISTED[each]() for each in ([kind] if kind else Kind)}
+    document: Json = {
+        str(each): [{"name": name, "summary": summary} for name, summary in entries] for each, entries in found.items()
+    }
+
+    def text() -> str:
+        return "\n\n".join(f"{each}\n{table(('name', 'summary'), rows)}" for each, rows in found.items())
+
+    emit(document, text, as_json=as_json)
+
+
+def policy_line(policy: type[KVPolicy]) -> str:
+    """Parameters with their defaults, and the first line of what is said of a policy."""
+    fields = ", ".join(
+        entry.name if entry.default in (dataclasses.MISSING, None) else f"{entry.name}={entry.default}"
+        for entry in dataclasses.fields(policy)
+    )
+    first = (policy.__doc__ or "").strip().splitlines()[0]
+    return f"({fields}) {first}" if fields else first
+
+
+def _algorithms() -> Lines:
+    from studies.points.find import all_algorithm_names
+
+    return [(name, _algorithm_line(name)) for name in all_algorithm_names()]
+
+
+def _workloads() -> Lines:
+    from algorithms.workload.text import workload_names
+
+    return [(name, _workload_line(name)) for name in workload_names()]
+
+
+def _policies() -> Lines:
+    from algorithms.kv.registry import policy_class, policy_names
+
+    return [(name, policy_line(policy_class(name))) for name in policy_names()]
+
+
+def _chips() -> Lines:
+    from hwmodels.chips.accelerator import accelerator_names
+    from studies.cli.show_chip import chip_line
+
+    return [(name, chip_line(name)) for name in accelerator_names()]
+
+
+def _tiers() -> Lines:
+    from hwmodels.tiers.text import tier_names
+    from studies.cli.show_tier import tier_line
+
+    return [(name, tier_line(name)) for name in tier_names()]
+
+
+def _standards() -> Lines:
+    from hwmodels.standards.text import load_standard, standard_names
+
+    return [(name, load_standard(name).summary) for name in standard_names()]
+
+
+def _captures() -> Lines:
+    from reference.captures import capture_names, capture_path
+
+    return [(name, str(capture_path(name).name)) for name in capture_names()]
+
+
+def _kernels() -> Lines:
+    from algorithms.chip.plan.kernels import kernel_names, load_kernel
+
+    return [(name, load_kernel(name).text.summary) for name in kernel_names()]
+
+
+def _metrics() -> Lines:
+    from studies.families.metrics import metrics
+
+    return [(m.name, f"[{m.unit}] {m.meaning}" if m.unit else m.meaning) for m in metrics()]
+
+
+def _benchmarks() -> Lines:
+    from studies.benchmarks.register import benchmarks
+
+    return [(entry.name, entry.summary) for entry in benchmarks()]
+
+
+def _algorithm_line(name: str) -> str:
+    from studies.families.family import family_of
+    from studies.points.find import find_algorithm
+
+    return family_of(name).listed(find_algorithm(name).summary)
+
+
+def _workload_line(name: str) -> str:
+    from algorithms.workload.text import load_workload
+
+    w = load_workload(name)
+    heads = f"{w.heads} heads ({w.kv_heads} KV) of {w.head_dim}"
+    return f"{w.phase}, {heads}, {w.q_len} x {w.kv_len} tokens, {w.mask} mask"
+
+
+_LISTED: dict[Kind, Callable[[], Lines]] = {
+    Kind.ALGORITHMS: _algorithms,
+    Kind.WORKLOADS: _workloads,
+    Kind.POLICIES: _policies,
+    Kind.CHIPS: _chips,
+    Kind.TIERS: _tiers,
+    Kind.STANDARDS: _standards,
+    Kind.CAPTURES: _captures,
+    Kind.KERNELS: _kernels,
+    Kind.METRICS: _metrics,
+    Kind.BENCHMARKS: _benchmarks,
+}
+"""How the things of each kind are found."""
