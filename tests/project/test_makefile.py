@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 
 import pytest
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-TIMEOUT_S = 60
+TIMEOUT_S = 600
 
 
 def make(folder, *arguments):
@@ -56,7 +58,7 @@ esac
     return script, log
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "test-reference"])
+@pytest.mark.parametrize("target", ["demo", "test", "quick", "lint", "bench", "test-reference"])
 def test_target_starts_by_installing_with_the_constraints(clone, target):
     result = make(clone, "--dry-run", target)
     assert result.returncode == 0, result.stderr
@@ -101,3 +103,45 @@ def test_clean_leaves_what_it_did_not_make(clone):
     assert make(clone, "clean").returncode == 0
     assert sorted(path.name for path in clone.iterdir()) == ["Makefile", "constraints.txt", "pyproject.toml", "studies"]
     assert [path.name for path in kept.parent.iterdir()] == ["configs"]
+
+
+@pytest.fixture
+def changed_tests(root):
+    """The program that `make quick` asks what to run."""
+    loader = SourceFileLoader("changed_tests", os.fspath(root / ".ci" / "changed_tests"))
+    module = module_from_spec(spec_from_loader("changed_tests", loader))
+    loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("studies/store/store.py", "tests/studies/store/test_store.py"),
+        ("studies/report/sections/area.py", "tests/studies/report/test_report_page.py"),
+        ("studies/api.py", "tests/studies/test_python_interface.py"),
+        ("tests/project/test_wheel.py", "tests/project/test_wheel.py"),
+        ("README.md", "tests/project/test_readme.py"),
+    ],
+)
+def test_quick_runs_the_tests_of_what_changed(changed_tests, root, path, expected):
+    tests = changed_tests.chosen([path])
+    assert expected in tests
+    assert tests[:2] == ["tests/conformance", "tests/project/test_rooms.py"]
+    assert all((root / test).exists() for test in tests) and len(tests) < 20
+
+
+@pytest.mark.parametrize("path", ["LICENSE", "studies/py.typed", "tests/studies/test_that_is_gone.py"])
+def test_quick_runs_nothing_more_for_what_has_no_tests(changed_tests, path):
+    assert len(changed_tests.chosen([path])) == 2
+
+
+def test_quick_sees_files_that_git_does_not_know_yet(changed_tests, tmp_path, monkeypatch):
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    for arguments in (["init", "-q", "-b", "main"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        identity = ["-c", "user.name=n", "-c", "user.email=e"]
+        subprocess.run(["git", "-C", os.fspath(tmp_path), *identity, *arguments], check=True, timeout=TIMEOUT_S)
+    (tmp_path / "new.py").touch()
+    monkeypatch.setattr(changed_tests, "ROOT", tmp_path)
+    assert changed_tests.changed() == ["new.py"]

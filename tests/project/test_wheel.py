@@ -27,14 +27,15 @@ def wheel(root, tmp_path_factory):
 
 
 def test_holds_every_file_of_the_packages(wheel, packages, tracked_files):
-    expected = {path.as_posix() for path in tracked_files if path.parts[0] in packages}
-    assert {name.rsplit(".", 1)[-1] for name in expected} >= {"py", "yaml", "npz", "cu"}
+    expected = {path.as_posix() for path in tracked_files if path.parts[0] in (*packages, "attnflow.py")}
+    assert {name.rsplit(".", 1)[-1] for name in expected} >= {"py", "yaml", "npz", "cu", "typed"}
+    assert "attnflow.py" in expected
     assert sorted(expected - set(wheel.namelist())) == []
 
 
 def test_holds_nothing_else(wheel, packages):
     tops = {name.split("/")[0] for name in wheel.namelist()}
-    (info,) = tops - set(packages)
+    (info,) = tops - {*packages, "attnflow.py"}
     assert info.startswith("attnflow-") and info.endswith(".dist-info")
     assert not [name for name in wheel.namelist() if name.endswith((".pyc", ".nbi", ".nbc", ".sqlite"))]
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
