@@ -1,12 +1,13 @@
 # make demo    first report of a fresh clone      make lint    style, types, import rules
 # make test    the whole test suite               make bench   speed of the engines on this computer
+# make quick   both engines agree, and the tests of what changed since this branch left main
 # make clean   remove what these commands made    make lock    choose and pin the newest versions
 # make test-reference   tests of reference/ with its extras: Torch, and NVIDIA's compiler (300 MB; no GPU needed)
 #
 # Everything is installed into .venv and .venv-reference. Outside this folder only caches grow: that of pip, and
 # ~/.cache/attnflow with the compiled engine.
 
-.PHONY: demo test test-reference lint bench lock clean
+.PHONY: demo test quick test-reference lint bench lock clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -38,6 +39,9 @@ demo: .venv/installed-core
 
 test: .venv/installed-dev
 	$(venv) -m pytest -n $(WORKERS) --dist worksteal -rfEs $(PYTEST)
+
+quick: .venv/installed-dev
+	$(venv) -m pytest -n $(WORKERS) --dist worksteal $$($(venv) .ci/changed_tests) $(PYTEST)
 
 test-reference: .venv-reference/installed
 	.venv-reference/bin/python -m pytest -n $(WORKERS) --dist worksteal -rfEs tests/reference $(PYTEST)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from studies.points.point import Scalar
+Scalar = str | int | float | bool | None
+"""A value of a setting or of a metric."""
 
 _SI = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -99,8 +100,9 @@ def setting(value: Scalar, unit: str = "") -> str:
     >>> setting(3.35e12, "B/s"), setting(65536, "B"), setting(8, "token"), setting("row")
     ('3.35 TB/s', '64 KiB', '8', 'row')
     """
-    measured = unit in _UNITS_SHOWN and isinstance(value, int | float) and not isinstance(value, bool)
-    return quantity(value, unit) if measured else number(value)
+    if unit in _UNITS_SHOWN and isinstance(value, int | float) and not isinstance(value, bool):
+        return quantity(value, unit)
+    return number(value)
 
 
 def spread(values: Iterable[Scalar], unit: str = "") -> str:

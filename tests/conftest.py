@@ -1,4 +1,4 @@
-"""Rows as a store yields them, made up: reports are tested without simulating anything."""
+"""What all tests share: rows as a store yields them, made up, so that reports are tested without simulating."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from algorithms.workload.shape import Workload
 from studies.families.graph.evaluation import GraphDetail
@@ -14,6 +15,9 @@ from studies.points.point import DesignPoint
 from studies.store.store import Store
 
 HEAD = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
+# no example fails because a machine is slow
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 PROVENANCE = {
     "commit": "0123456789abcdef",
     "dirty_sha256": None,

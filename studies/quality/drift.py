@@ -56,7 +56,9 @@ def drift_over_steps(
     if why:
         return DriftRow(str(chosen), stream.name, budget, note=why)
     count = samples if stream.most_samples is None else min(samples, stream.most_samples)
-    mass, error, steps = [], [], 0
+    mass: list[Array] = []
+    error: list[Array] = []
+    steps = 0
     try:
         for number in range(count):
             one = _decode_half(chosen, stream.draw(seed + number), budget, number)

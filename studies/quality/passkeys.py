@@ -10,7 +10,7 @@ import numpy as np
 from algorithms.kv.policy import KVPolicy
 from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
-from studies.quality.quality import REFERENCES, ask, cannot_judge
+from studies.quality.quality import REFERENCES, ask, cannot_judge, last_output
 from studies.quality.streams import Passkey, QualityStream, StreamSize, passkey
 
 
@@ -89,7 +89,7 @@ def _passkey_row(policy: KVPolicy, budget: int, aware: bool, needles: dict[float
         for keys in needles.values():
             right.append(
                 [
-                    float((key.answer(ask(policy, key.sample, budget, seed=at).output[:, -1]) == key.code).mean())
+                    float((key.answer(last_output(ask(policy, key.sample, budget, seed=at))) == key.code).mean())
                     for at, key in enumerate(keys)
                 ]
             )

@@ -22,7 +22,7 @@ from algorithms.kv.text import parse_policy
 from hwmodels.reading.errors import InputError
 from studies.quality.streams import QualityStream, Sample
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 REFERENCES = ("full", "random", "oracle")
 DISCLAIMER = "Synthetic attention without trained weights: not a claim about model accuracy."
@@ -118,6 +118,8 @@ class Truth:
             Visible(sample.k, sample.v, positions),
             last_probabilities=True,
         )
+        if full.last_probabilities is None:
+            raise ValueError("attention was asked for its probabilities and has none")
         return cls(sample, full.output[:, 0], full.last_probabilities)
 
 
@@ -161,11 +163,14 @@ def _row(policy: KVPolicy, stream: QualityStream, budget: int, truths: Sequence[
     why = cannot_judge(policy, stream)
     if why:
         return replace(blank, note=why)
-    mass, top, error, attended = [], [], [], []
+    mass: list[Array] = []
+    top: list[Array] = []
+    error: list[Array] = []
+    attended: list[float] = []
     try:
         for number, truth in enumerate(truths):
             result = ask(policy, truth.sample, budget, seed=number)
-            attended.append(np.mean(result.cost.attended))
+            attended.append(float(np.mean(result.cost.attended)))
             one = measures(result, truth, budget)
             for collected, values in zip((mass, top, error), one, strict=True):
                 collected.append(values)
@@ -249,6 +254,13 @@ def stream_over(policy: KVPolicy, sample: Sample, budget: int, seed: int, when: 
     )
 
 
+def last_output(result: StepResult) -> Array:
+    """What the last query got: `(query_heads, value_dim)`, of a stream that computes outputs."""
+    if result.output is None:
+        raise ValueError("a stream without outputs answers no question")
+    return result.output[:, -1]
+
+
 def measures(result: StepResult, truth: Truth, budget: int) -> tuple[Array, Array, Array]:
     """Mass recall, top-k recall and relative error per query head."""
     heads, group = len(truth.output), len(truth.output) // len(result.selected)
@@ -259,5 +271,5 @@ def measures(result: StepResult, truth: Truth, budget: int) -> tuple[Array, Arra
         mass[head] = probabilities[seen].sum()
         best = np.argsort(-probabilities, kind="stable")[:budget]
         top[head] = np.isin(best, seen).mean()
-    gap = np.linalg.norm(result.output[:, -1] - truth.output, axis=-1)
+    gap = np.linalg.norm(last_output(result) - truth.output, axis=-1)
     return mass, top, gap / np.linalg.norm(truth.output, axis=-1)

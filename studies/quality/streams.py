@@ -18,7 +18,7 @@ from algorithms.workload.tensors import load_tensors
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from reference.captures import capture_names, capture_path
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Sample:
     @property
     def tokens(self) -> int:
         """Length."""
-        return self.k.shape[1]
+        return int(self.k.shape[1])
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,8 @@ class Passkey:
 
     def answer(self, output: Array) -> NDArray[np.int64]:
         """The code each query head names: `(query_heads,)` from `(query_heads, head_dim)`."""
-        return (output @ self.codes.T).argmax(-1)
+        named: NDArray[np.int64] = (output @ self.codes.T).argmax(-1)
+        return named
 
 
 def passkey(

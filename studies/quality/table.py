@@ -8,7 +8,7 @@ synthetic attention has no meaning at 128 K. They are not claims about the accur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from algorithms.kv.text import parse_policy
 from algorithms.workload.shape import Workload
@@ -19,7 +19,8 @@ from studies.families.evaluate import evaluate
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Outcome, Row
-from studies.points.point import ChipSetting, DesignPoint, Json
+from studies.points.point import ChipSetting, DesignPoint, Json, Scalar
+from studies.quality.drift import DriftRow, drift_over_steps
 from studies.quality.line_up import Entry, line_up
 from studies.quality.passkeys import passkey_table
 from studies.quality.quality import quality_table
@@ -208,6 +209,20 @@ def _judged(request: Request, told: Callable[[str], None]) -> Iterator[tuple[str
         yield name, {entry.name: answers[str(parse_policy(entry.policy))] for entry in entries}
 
 
+def drift_rows(
+    request: Request, intervals: int, told: Callable[[str], None] = lambda line: None
+) -> tuple[DriftRow, ...]:
+    """How the quality of every policy moves over the second half of a stream that it decodes; arguments as above."""
+    stream = stream_named("drift", StreamSize(QUALITY_TOKENS, QUALITY_HEADS))
+    rows = []
+    for entry in request.entries(QUALITY_TOKENS, QUALITY_HEADS, 1):
+        told(f"drift of {entry.name}")
+        budget = request.budget(QUALITY_TOKENS)
+        row = drift_over_steps(entry.policy, stream, budget, request.samples, intervals)
+        rows.append(replace(row, policy=entry.name))
+    return tuple(rows)
+
+
 def _cells(
     request: Request, context: int, qualities: Mapping[str, Quality], told: Callable[[str], None]
 ) -> Iterator[Cell]:
@@ -222,7 +237,7 @@ def _cells(
 def _cell(request: Request, work: Workload, entry: Entry, budget: int, setting: ChipSetting, quality: Quality) -> Cell:
     chip = setting.accelerator.name
     limited = entry.budgeted and parse_policy(entry.policy).fixed_tokens() is None
-    values = {
+    values: dict[str, Scalar] = {
         "policy": entry.policy,
         "budget": budget if limited else 0,
         "sampled_layers": request.sampled_layers,

@@ -14,6 +14,7 @@ from algorithms.chip.plan.profile import unfitted_for
 from algorithms.chip.timing.mapping import ChipRun, time_plan
 from algorithms.memory.experts import dense_parameters
 from algorithms.memory.paging import AllocationTrace, Request, run_contiguous, run_paged
+from algorithms.registry import Parameters
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
@@ -176,7 +177,9 @@ def llm_in_a_flash() -> Iterable[Row]:
     )
 
 
-def _timed(name: str, workload: Workload, chip: Accelerator, parameters: object = None) -> tuple[TilePlan, ChipRun]:
+def _timed(
+    name: str, workload: Workload, chip: Accelerator, parameters: Parameters | None = None
+) -> tuple[TilePlan, ChipRun]:
     algorithm = get_chip_algorithm(name)
     decided = algorithm.resolved(workload, algorithm.parameters() if parameters is None else parameters, chip)
     plan = algorithm.plan(workload, decided, chip)

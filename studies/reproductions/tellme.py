@@ -75,7 +75,7 @@ def tellme() -> Iterable[Row]:
 
 def _index_bits(group: int) -> int:
     """Bits that tell all ternary groups apart."""
-    return (3**group - 1).bit_length()
+    return int(3**group - 1).bit_length()
 
 
 def _weights_per_cycle(group: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from algorithms.memory.probe import probe
 from algorithms.memory.probe_parameters import ProbeParameters
 from algorithms.memory.tier_report import TierReport
+from hwmodels.reading.errors import InputError, Problem
 from hwmodels.tiers.text import load_tier, tier_names
 from hwmodels.tiers.tier import DramTier
 from studies.validate.records import ValidationReport, ValidationRow
@@ -62,7 +63,10 @@ def validate_analytic(
 
 
 def _row(name: str, pattern: ProbeParameters, fitted: bool) -> ValidationRow:
-    channels = load_tier(name).standard.organisation.channels
+    tier = load_tier(name)
+    if not isinstance(tier, DramTier):
+        raise InputError(Problem(f"{name} is no DRAM, so it has no closed forms for banks", field="tiers"))
+    channels = tier.standard.organisation.channels
     asked = replace(pattern, tier=name, transactions=TRANSACTIONS_PER_CHANNEL * channels)
     cycle, analytic = probe(asked), probe(replace(asked, fidelity="analytic"))
     bandwidth = 100 * (analytic.achieved_bytes_per_second / cycle.achieved_bytes_per_second - 1)

@@ -61,7 +61,7 @@ class Visit:
     def load(self):
         """Go to the page and wait until every view is there."""
         self.page.goto(self.path.as_uri())
-        self.page.wait_for_selector("html[data-complete]", timeout=60_000)
+        self.page.wait_for_selector("html[data-complete]", timeout=600_000)
         return self.page
 
     def text(self, selector):

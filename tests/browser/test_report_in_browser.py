@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,20 @@ from studies.study.goals import Constraint, Goals
 
 pytestmark = pytest.mark.browser
 
-LIMIT_S = 3.0
+HANG_MS = 600_000
+NOTE_WHAT_IS_THERE_WHEN_IT_OPENS = """
+new MutationObserver(() => {
+  if (!document.documentElement.dataset.open || window.atOpen) return;
+  const views = [...document.querySelectorAll("[data-view]")];
+  const waiting = views.filter((view) => !view.dataset.ready);
+  const inSight = ({ top, bottom }) => bottom > 0 && top < window.innerHeight;
+  window.atOpen = {
+    ready: views.length - waiting.length,
+    waiting: waiting.length,
+    waitingInSight: waiting.filter((view) => inSight(view.getBoundingClientRect())).length,
+  };
+}).observe(document, { attributes: true, subtree: true, attributeFilter: ["data-open"] });
+"""
 NEIGHBOURS = 40
 LEAST_BYTES = 4_500_000
 SHIPPED = Path(__file__).parents[2] / "studies" / "configs"
@@ -144,28 +156,21 @@ def stretched(value, factor):
     return value * factor if isinstance(value, float) else value
 
 
-def test_ten_thousand_points_are_there_at_once_and_scroll(visit, large_study):
+def test_ten_thousand_points_show_what_is_in_sight_first_and_scroll(visit, large_study):
     rows, goals = large_study
     opened = visit(rows, load=False, goals=goals)
     assert opened.path.stat().st_size > LEAST_BYTES, "lighter than the page of a sweep"
     page = opened.page
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def spent_s():
-        return {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
-
-    begin = time.monotonic()
+    page.set_viewport_size({"width": 1400, "height": 3000})
+    page.add_init_script(NOTE_WHAT_IS_THERE_WHEN_IT_OPENS)
     page.goto(opened.path.as_uri())
-    page.wait_for_selector("html[data-open]")
-    shown_s = time.monotonic() - begin
-    shown_cpu_s = spent_s()["TaskDuration"]
-    page.wait_for_selector("html[data-complete]", timeout=60_000)
-    complete_s = time.monotonic() - begin
-    # other processes of a busy machine must not fail the page: its own time counts then
-    assert min(shown_s, shown_cpu_s) < LIMIT_S / 2, "what is in sight comes first"
-    assert min(complete_s, spent_s()["TaskDuration"]) < LIMIT_S, "all charts, wherever they are"
+    page.wait_for_selector("html[data-complete]", timeout=HANG_MS)
+    first = page.evaluate("window.atOpen")
+    page.set_viewport_size({"width": 1400, "height": 900})
+    assert first["ready"] >= 1 and first["waiting"] > first["ready"], "what is in sight comes first"
+    assert first["waitingInSight"] == 0
     assert page.locator("[data-view]").count() == page.locator("[data-view][data-ready]").count() > 10
+    assert page.evaluate("document.querySelectorAll('*').length") < len(rows), "no element for every point"
 
     kinds = page.evaluate("document.querySelector('#tradeoff .plot').data.map(trace => [trace.type, trace.x.length])")
     assert sum(size for kind, size in kinds if kind == "scattergl") >= len(rows)
@@ -176,11 +181,9 @@ def test_ten_thousand_points_are_there_at_once_and_scroll(visit, large_study):
     scroll.evaluate("element => { element.scrollTop = element.scrollHeight }")
     page.wait_for_selector(f'tr[data-point="{len(rows) - 1}"]')
     assert column(page, "#")[-1] == f"#{len(rows) - 1}"
-    begin = time.monotonic()
     set_filter(page, "chip.clock_hz", "> 2 GHz")
     fast = [i for i, row in enumerate(rows) if row.point.chip.accelerator.clock_hz > 2e9]
     page.wait_for_function(f"document.querySelector('.count').textContent.startsWith('{len(fast):,} of')")
-    assert time.monotonic() - begin < LIMIT_S
     assert page.evaluate("attnflow.model.matching") == fast
     assert set(column(page, "chip.clock_hz")) == {"2.2 GHz"}
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from algorithms.registry import Algorithm, get_algorithm
+from algorithms.registry import Algorithm, Parameters, get_algorithm
 from algorithms.workload.shape import Workload
 from simulator import Graph
 
 Count = Annotated[int, Field(ge=1)]
 Cycles = Annotated[int, Field(ge=0)]
-Parameters = dict[str, int | None]
+Numbers = dict[str, int | None]
 
 UNBOUNDED = "unbounded"
 _DEPTH_PARAMETERS = {"short": "short_depth", "all": "short_depth", "long": "long_depth"}
@@ -110,9 +111,10 @@ class DamCase(_Model):
             "response_latency": self.channel.response_latency,
             **(_timing_in_words(found, self.units) if isinstance(self.units, str) else _timing(found, self.units)),
         }
-        return found.build(self._workload(), found.parameters(**parameters))
+        kind: Callable[..., Parameters] = found.parameters  # which refuses what does not fit
+        return found.build(self._workload(), kind(**parameters))
 
-    def _algorithm(self) -> Algorithm:
+    def _algorithm(self) -> Algorithm[Parameters]:
         if self.graph.partition(" ")[0] == "composed":
             if self.variant in COMPOSED:
                 return get_algorithm(COMPOSED[self.variant])
@@ -129,9 +131,9 @@ class DamCase(_Model):
             head_dim=head_dim, mask="full", dtype="float64",
         )  # fmt: skip
 
-    def _depths(self, found: Algorithm) -> Parameters:
+    def _depths(self, found: Algorithm[Parameters]) -> Numbers:
         names = _parameter_names(found)
-        depths: Parameters = {}
+        depths: Numbers = {}
         for kind, depth in self.fifo_depths.items():
             if depth is None:
                 continue
@@ -145,9 +147,9 @@ class DamCase(_Model):
         return depths
 
 
-def _timing(found: Algorithm, units: dict[str, dict[str, int | str]]) -> Parameters:
+def _timing(found: Algorithm[Parameters], units: dict[str, dict[str, int | str]]) -> Numbers:
     """Timing by unit: each key is a parameter ``<unit>_<key>``."""
-    timing: Parameters = {}
+    timing: Numbers = {}
     for unit, given in units.items():
         for key, value in given.items():
             timing |= _parameters_of(f"{unit}_{key}", value)
@@ -157,7 +159,7 @@ def _timing(found: Algorithm, units: dict[str, dict[str, int | str]]) -> Paramet
     return timing
 
 
-def _timing_in_words(found: Algorithm, words: str) -> Parameters:
+def _timing_in_words(found: Algorithm[Parameters], words: str) -> Numbers:
     """The sentences that describe all units of a composed graph at once."""
     match = _UNIT_LATENCY.fullmatch(words) or _DOT_LATENCY.fullmatch(words)
     if match is None:
@@ -166,7 +168,7 @@ def _timing_in_words(found: Algorithm, words: str) -> Parameters:
     said.setdefault("repeat_ii", 0)  # a repetition costs nothing unless the words say otherwise
     if "exp_latency" in said:
         said["scan_latency"] = said["exp_latency"]
-    timing: Parameters = {}
+    timing: Numbers = {}
     for name in _parameter_names(found) - {"channel_latency", "response_latency"}:
         for what in ("latency", "ii"):
             if name.endswith(f"_{what}"):
@@ -174,11 +176,11 @@ def _timing_in_words(found: Algorithm, words: str) -> Parameters:
     return timing
 
 
-def _parameter_names(found: Algorithm) -> set[str]:
+def _parameter_names(found: Algorithm[Parameters]) -> set[str]:
     return {field.name for field in dataclasses.fields(found.parameters)}
 
 
-def _parameters_of(name: str, value: int | str) -> Parameters:
+def _parameters_of(name: str, value: int | str) -> Numbers:
     """One entry of a unit's timing; texts are ``"2+11"`` and ``"1 on first element of a row, 0 after"``."""
     if isinstance(value, int):
         return {name: value}

@@ -209,7 +209,7 @@ def _ramulator(config: DramConfig, case: DramCase) -> Translation:
     fields = _fields(config, kinds, xor=config.addr_mapper == "MOP4CLXOR")
     ticks = {name: value for name, value in config.timing_in_ticks.items() if name != "rate"}
     timing = _ramulator_timing(config.controller, {name: int(value) for name, value in ticks.items()})
-    clock_ns = case.tick_ns or ticks["tCK_ps"] / 1000
+    clock_ns = case.tick_ns or int(ticks["tCK_ps"]) / 1000
     return Translation(
         DramDescription(organisation, timing, controller, fields),
         clock_ns,

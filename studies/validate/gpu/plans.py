@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from algorithms.chip.attention.decode import SplitParameters
 from algorithms.chip.attention.decoder_step import DECODERS, Context, decoder_step
@@ -19,6 +20,8 @@ from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError
 from studies.validate.gpu.cases import GpuPoint, UnsupportedPointError
+
+P = TypeVar("P")
 
 NOPE_WIDTH = 128
 """Width of a head before absorption, without its rotary part (DeepSeek-V2, -V3); absorbed attention never sees it."""
@@ -115,7 +118,7 @@ def _token(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
     if not isinstance(share, int | float) or not 0 < share <= 1:
         raise UnsupportedPointError("the share of full heads must lie between 0 and 1")
     context = Context(point.size("context_tokens", "Skv"), float(share), STREAMING_TOKENS, point.size("B", default=1))
-    parameters = SplitParameters(**kernel.text.parameters)
+    parameters = parameters_of(SplitParameters, kernel.text.parameters)
     return decoder_step(model, context, chip, parameters, point.number_format)
 
 
@@ -125,6 +128,11 @@ def _stream(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
     elements = point.size("bytes") // 3 // DTYPE_BYTES[point.number_format]
     triad = Elementwise("triad", elements, reads=2, ops=1)
     return _one_launch("operator.triad", triad.launch(OperatorParameters(), point.number_format))
+
+
+def parameters_of(kind: Callable[..., P], given: Mapping[str, int | float | str | bool]) -> P:
+    """Parameters whose fields a profile names; the profile was checked against them when it was read."""
+    return kind(**given)
 
 
 def _one_launch(name: str, launch: Launch) -> TilePlan:
@@ -137,7 +145,7 @@ def _softmax(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
     """Softmax of rows."""
     del chip
     rows, columns = point.size("rows", "M"), point.size("cols", "columns", "N")
-    parameters = OperatorParameters(**_operator_settings(kernel))
+    parameters = parameters_of(OperatorParameters, _operator_settings(kernel))
     plan = _one_launch("operator.softmax", softmax_launch(rows, columns, parameters, point.number_format))
     return dataclasses.replace(plan, useful_exps=rows * columns)
 
@@ -145,7 +153,7 @@ def _softmax(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
 def _product(point: GpuPoint, kernel: Kernel, chip: Accelerator) -> TilePlan:
     """One product or a batch of them."""
     del chip
-    parameters = OperatorParameters(**_operator_settings(kernel))
+    parameters = parameters_of(OperatorParameters, _operator_settings(kernel))
     product = Product(
         "product",
         point.size("B", "batch", default=1),

@@ -2,29 +2,90 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeInt, PositiveInt, model_validator
 
-from hwmodels.reading.errors import InputError, Problem
+from studies.validate.case_files import load_case_file
 
 Array = NDArray[np.floating]
-Json = int | float | str | bool | None | list["Json"] | dict[str, "Json"]
+Json = JsonValue
+"""Values as they are in a file; `Given` reads them as what they have to be."""
 
-FORMAT = "kv-golden/1"
-_REQUIRED = ("id", "policy", "seed", "hq", "hkv", "n", "d", "params", "expected")
 _CHECK_TOLERANCE = 1e-4
-_LARGEST_FILE_BYTES = 1 << 28
 _MOST_ELEMENTS = 1 << 28
 
 
 class UnsupportedCaseError(Exception):
     """A case that the project has no model for; the text says why."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Named values of a case, read one by one as what they have to be.
+
+    All methods raise KeyError for a name that is missing and has no default, and TypeError or ValueError for a value
+    that is something else: the case does not fit its family then.
+    """
+
+    values: Mapping[str, Json]
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the case says anything of that name."""
+        return name in self.values
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        """A whole number."""
+        return int(self.real(name, default))
+
+    def real(self, name: str, default: float | None = None) -> float:
+        """A number."""
+        value = default if default is not None and name not in self.values else self.values[name]
+        return _number(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Whether something is so."""
+        return bool(self.values.get(name, default))
+
+    def reals(self, name: str) -> list[float]:
+        """A list of numbers, or a list of lists one after the other."""
+        return [_number(value) for value in _flat(self.values[name])]
+
+    def wholes(self, name: str, default: Sequence[int] | None = None) -> list[int]:
+        """A list of whole numbers."""
+        if default is not None and not self.values.get(name):
+            return list(default)
+        return [int(number) for number in self.reals(name)]
+
+    def is_mask(self, name: str) -> bool:
+        """Whether a list says yes or no for every place, instead of naming places."""
+        value = self.values[name]
+        return isinstance(value, list) and bool(value) and all(isinstance(item, bool) for item in value)
+
+    def inner(self, name: str) -> Given:
+        """Values inside a value."""
+        value = self.values[name]
+        if not isinstance(value, dict):
+            raise TypeError(f"{name} must be a mapping")
+        return Given(value)
+
+
+def _number(value: Json) -> float:
+    if not isinstance(value, int | float | str):
+        raise TypeError(f"must be a number (got {value!r})")
+    return value if isinstance(value, int) else float(value)
+
+
+def _flat(value: Json) -> list[Json]:
+    if not isinstance(value, list):
+        raise TypeError(f"must be a list (got {value!r})")
+    return [each for item in value for each in (_flat(item) if isinstance(item, list) else [item])]
 
 
 @dataclass(frozen=True)
@@ -78,10 +139,10 @@ class Case:
     kv_heads: int
     n: int
     d: int
-    params: Mapping[str, Json]
+    params: Given
     expected: Mapping[str, Json]
-    stream: Mapping[str, Json]
-    checks: Mapping[str, Json]
+    stream: Given
+    checks: Mapping[str, _Check]
     derived: Mapping[str, Json]
     post: str
     min_margin: float | None
@@ -100,95 +161,91 @@ class Case:
         return drawn
 
 
+class _Check(BaseModel):
+    """Numbers by which a regenerated tensor is recognised."""
+
+    sum_f64: float | None = None
+    first3: list[float] | None = None
+    last: float | None = None
+
+
+class _CaseText(BaseModel):
+    """A case as it is written; numbers are numbers, and nothing is guessed from texts."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    policy: str
+    seed: NonNegativeInt
+    hq: PositiveInt
+    hkv: PositiveInt
+    n: PositiveInt
+    d: PositiveInt
+    params: dict[str, Json]
+    expected: dict[str, Json]
+    upstream: str = ""
+    protocol: str = ""
+    stream: dict[str, Json] = {}
+    checks: dict[str, _Check] = {}
+    derived_not_run_upstream: dict[str, Json] = {}
+    stream_post: str = ""
+    min_rel_margin: float | None = None
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.hq % self.hkv:
+            raise ValueError("hq must be a multiple of hkv")
+        if self.hq * self.n * self.d > _MOST_ELEMENTS:
+            raise ValueError("the streams would not fit in memory")
+        return self
+
+    def case(self) -> Case:
+        """The same under this project's names."""
+        return Case(
+            self.id,
+            self.policy,
+            self.upstream,
+            self.protocol,
+            self.seed,
+            self.hq,
+            self.hkv,
+            self.n,
+            self.d,
+            Given(self.params),
+            self.expected,
+            Given(self.stream),
+            self.checks,
+            self.derived_not_run_upstream,
+            self.stream_post,
+            self.min_rel_margin,
+        )
+
+
+class _FileText(BaseModel):
+    """A file of cases."""
+
+    format: Literal["kv-golden/1"]
+    cases: list[_CaseText]
+
+
 def load_cases(path: Path) -> list[Case]:
-    """All cases of a file.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, is not JSON or not of the format `kv-golden/1`; every incomplete case.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_FILE_BYTES:
-            raise InputError(Problem("larger than 256 MiB", str(path)))
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(Problem(error.strerror or "cannot be read", str(path))) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InputError(Problem("is not a JSON text", str(path))) from error
-    except json.JSONDecodeError as error:
-        raise InputError(Problem(f"is not JSON: {error.msg}", str(path), error.lineno)) from error
-    if not isinstance(document, dict) or not isinstance(document.get("cases"), list):
-        raise InputError(Problem("has no list 'cases'", str(path)))
-    if document.get("format") != FORMAT:
-        raise InputError(Problem(f"must be {FORMAT} (got {document.get('format')!r})", str(path), field="format"))
-    problems: list[Problem] = []
-    cases = [_case(entry, f"cases[{at}]", path, problems) for at, entry in enumerate(document["cases"])]
-    if problems:
-        raise InputError(problems)
-    return [case for case in cases if case is not None]
-
-
-def _case(entry: Json, place: str, path: Path, problems: list[Problem]) -> Case | None:
-    if not isinstance(entry, dict):
-        problems.append(Problem("must be a mapping", str(path), field=place))
-        return None
-    missing = [name for name in _REQUIRED if name not in entry]
-    problems += [Problem("required key is missing", str(path), field=f"{place}.{name}") for name in missing]
-    if missing:
-        return None
-    before = len(problems)
-    sizes = {name: entry[name] for name in ("hq", "hkv", "n", "d")}
-    for name, value in [*sizes.items(), ("seed", entry["seed"])]:
-        least = 0 if name == "seed" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            problems.append(
-                Problem(
-                    f"must be a whole number of at least {least} (got {value!r})", str(path), field=f"{place}.{name}"
-                )
-            )
-    for name in ("params", "expected", "stream", "checks", "derived_not_run_upstream"):
-        if not isinstance(entry.get(name, {}), dict):
-            problems.append(Problem("must be a mapping", str(path), field=f"{place}.{name}"))
-    if len(problems) == before and sizes["hq"] % sizes["hkv"]:
-        problems.append(Problem("must be a multiple of hkv", str(path), field=f"{place}.hq"))
-    if len(problems) == before and sizes["hq"] * sizes["n"] * sizes["d"] > _MOST_ELEMENTS:
-        problems.append(Problem("the streams would not fit in memory", str(path), field=place))
-    if len(problems) > before:
-        return None
-    return Case(
-        str(entry["id"]),
-        str(entry["policy"]),
-        str(entry.get("upstream", "")),
-        str(entry.get("protocol", "")),
-        entry["seed"],
-        entry["hq"],
-        entry["hkv"],
-        entry["n"],
-        entry["d"],
-        entry["params"],
-        entry["expected"],
-        entry.get("stream", {}),
-        entry.get("checks", {}),
-        entry.get("derived_not_run_upstream", {}),
-        str(entry.get("stream_post", "")),
-        entry.get("min_rel_margin"),
-    )
+    """All cases of a file of the format ``kv-golden/1``; raises as `studies.validate.case_files.load_case_file`."""
+    return [entry.case() for entry in load_case_file(path, _FileText).cases]
 
 
 def _draw(case: Case, seed: int) -> Streams:
     """The recipe `make_stream` of the file format, then the case's own `stream_post`."""
     known = {"heavy", "a", "b", "sinks", "a_sink", "kscale", "qscale"}
-    unknown = set(case.stream) - known
+    unknown = set(case.stream.values) - known
     if unknown:
         raise UnsupportedCaseError(f"stream parameters {sorted(unknown)} are not known")
     rng = np.random.default_rng(seed)
     keys, values = (rng.standard_normal((case.kv_heads, case.n, case.d), dtype=np.float32) for _ in range(2))
     queries = rng.standard_normal((case.query_heads, case.n, case.d), dtype=np.float32)
-    given = {name: case.stream.get(name, 1 if name.endswith("scale") else 0) for name in known - {"heavy"}}
+    given = {name: case.stream.real(name, 1 if name.endswith("scale") else 0) for name in known - {"heavy"}}
     keys *= np.float32(given["kscale"])
     queries *= np.float32(given["qscale"])
-    heavy = case.stream.get("heavy") or []
+    heavy = case.stream.wholes("heavy", ())
     if heavy or given["sinks"]:
         direction = rng.standard_normal((case.kv_heads, 1, case.d), dtype=np.float32)
         direction = direction / np.sqrt(np.sum(direction * direction, -1, keepdims=True))
@@ -206,30 +263,30 @@ def _post(case: Case, keys: Array) -> None:
     if not case.post:
         return
     factors = re.findall(r"float32\(([-\d.eE]+)\)", case.post)
-    frame, frames = case.params.get("token_per_frame"), case.params.get("frames")
+    frame, frames = case.params.whole("token_per_frame", 0), case.params.whole("frames", 0)
     if "keys of frame f" not in case.post or len(factors) != 2 or not frame or not frames:
         raise UnsupportedCaseError(f"stream_post is not understood: {case.post}")
-    start = int(case.params.get("system_size", 0))
+    start = case.params.whole("system_size", 0)
     before, own = (np.float32(factor) for factor in factors)
-    for number in range(1, int(frames)):
-        at = start + number * int(frame)
-        last = keys[:, at - int(frame) : at]
-        keys[:, at : at + int(frame)] = before * last + own * keys[:, at : at + int(frame)]
+    for number in range(1, frames):
+        at = start + number * frame
+        last = keys[:, at - frame : at]
+        keys[:, at : at + frame] = before * last + own * keys[:, at : at + frame]
 
 
 def _verify(case: Case, drawn: Streams) -> None:
     for name, tensor in (("K", drawn.k), ("V", drawn.v), ("Q", drawn.q)):
         check = case.checks.get(name)
-        if not isinstance(check, dict):
+        if check is None:
             continue
         flat = tensor.ravel()
-        got = {
-            "sum_f64": float(flat.astype(np.float64).sum()),
-            "first3": flat[:3].tolist(),
-            "last": float(flat[-1]),
+        got: dict[str, tuple[float | list[float] | None, float | list[float]]] = {
+            "sum_f64": (check.sum_f64, float(flat.astype(np.float64).sum())),
+            "first3": (check.first3, flat[:3].tolist()),
+            "last": (check.last, float(flat[-1])),
         }
-        for key, value in check.items():
-            if key in got and not np.allclose(got[key], value, rtol=0, atol=_CHECK_TOLERANCE):
+        for key, (told, found) in got.items():
+            if told is not None and not np.allclose(found, told, rtol=0, atol=_CHECK_TOLERANCE):
                 raise UnsupportedCaseError(
-                    f"the stream of {name} could not be regenerated: {key} is {got[key]}, not {value}"
+                    f"the stream of {name} could not be regenerated: {key} is {found}, not {told}"
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,6 +95,9 @@ def _compare(where: str, expected: Json, got: object, tolerance: float, findings
             else:
                 _compare(f"{where}.{key}", value, got[key], tolerance, findings)
     elif isinstance(expected, list) and any(isinstance(item, dict | list) for item in expected):
+        if not isinstance(got, Iterable):
+            findings.fail(where, "a list", type(got).__name__, 100.0)
+            return
         items = list(got)
         if len(items) != len(expected):
             findings.fail(where, f"{len(expected)} entries", f"{len(items)} entries", 100.0)
@@ -128,7 +131,7 @@ def _compare_numbers(where: str, expected: Json, got: object, tolerance: float, 
 def _compare_overlap(where: str, expected: Json, got: Overlap, findings: Findings) -> None:
     rows = expected if isinstance(expected, list) else []
     for number, (left, right) in enumerate(zip(rows, got.kept, strict=True)):
-        wanted = set(left if isinstance(left, list) else [])
+        wanted = {int(at) for at in left if isinstance(at, int)} if isinstance(left, list) else set()
         share = len(wanted & set(right)) / max(1, len(wanted))
         missing = 100.0 * (1 - share)
         if share < got.least or len(right) != len(wanted):

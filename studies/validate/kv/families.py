@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from studies.validate.kv.compare import kept_rows
 from studies.validate.kv.run import Computation, one_shot, online, rows_or_all
 from studies.validate.kv.special import SPECIAL
 
+P = TypeVar("P", bound=KVPolicy)
 Family = Callable[[Case], Computation]
 
 
@@ -63,14 +65,14 @@ def _streams(case: Case) -> Streams:
 
 
 def _kept_share(case: Case) -> KVBudget:
-    ratio = float(case.params["compression_ratio"])
+    ratio = case.params.real("compression_ratio")
     return KVBudget(fraction_kept=1 - ratio)
 
 
 def _press(policy: Callable[[Case], KVPolicy]) -> Family:
     def compute(case: Case) -> Computation:
-        layers = int(case.params.get("num_layers", case.params.get("num_hidden_layers", 1)))
-        layer = int(case.params.get("layer_idx", 0))
+        layers = case.params.whole("num_layers", case.params.whole("num_hidden_layers", 1))
+        layer = case.params.whole("layer_idx", 0)
         return one_shot(_streams(case), policy(case), _kept_share(case), layer, layers)
 
     return compute
@@ -78,24 +80,29 @@ def _press(policy: Callable[[Case], KVPolicy]) -> Family:
 
 def _given(case: Case, **names: str) -> dict[str, object]:
     """Parameters under this project's names, for those the case states."""
-    return {ours: case.params[theirs] for ours, theirs in names.items() if theirs in case.params}
+    return {ours: case.params.values[theirs] for ours, theirs in names.items() if theirs in case.params}
+
+
+def _made(kind: Callable[..., P], *inner: KVPolicy, **fields: object) -> P:
+    """A policy whose fields a case names: the policy itself refuses what does not fit."""
+    return kind(*inner, **fields)
 
 
 def _press_snapkv(case: Case) -> KVPolicy:
-    return SnapKV(**{"window": 64, **_given(case, window="window_size", kernel="kernel_size")})
+    return _made(SnapKV, **{"window": 64, **_given(case, window="window_size", kernel="kernel_size")})
 
 
 def _press_pyramid(case: Case) -> KVPolicy:
     given = _given(case, window="window_size", kernel="kernel_size", beta="beta")
-    return PyramidKV(**{"window": 64, **given})
+    return _made(PyramidKV, **{"window": 64, **given})
 
 
 def _press_lagkv(case: Case) -> KVPolicy:
-    return LagKV(**_given(case, sink="n_sink", lag="lag_size", cross_scoring="cross_scoring"))
+    return _made(LagKV, **_given(case, sink="n_sink", lag="lag_size", cross_scoring="cross_scoring"))
 
 
 def _press_streaming(case: Case) -> KVPolicy:
-    return StreamingLLM(rotate=False, **_given(case, sink="n_sink"))
+    return _made(StreamingLLM, rotate=False, **_given(case, sink="n_sink"))
 
 
 _PRESSES: dict[str, Callable[[Case], KVPolicy]] = {
@@ -113,7 +120,7 @@ _PRESSES: dict[str, Callable[[Case], KVPolicy]] = {
 
 def _base(case: Case) -> KVPolicy:
     """The press that a wrapping press holds, from `base` (or `press`) or from the policy's own text."""
-    named = case.params.get("base", case.params.get("press"))
+    named = case.params.values.get("base", case.params.values.get("press"))
     if named is None:
         inner = re.search(r"\(\s*([A-Za-z_0-9]+)", case.policy)
         named = inner.group(1) if inner else ""
@@ -124,15 +131,15 @@ def _base(case: Case) -> KVPolicy:
 
 
 def _press_adakv(case: Case) -> KVPolicy:
-    return AdaKV(_base(case), **_given(case, floor="alpha_safeguard"))
+    return _made(AdaKV, _base(case), **_given(case, floor="alpha_safeguard"))
 
 
 def _press_chunk(case: Case) -> KVPolicy:
-    return Chunk(_base(case), **_given(case, tokens="chunk_length"))
+    return _made(Chunk, _base(case), **_given(case, tokens="chunk_length"))
 
 
 def _press_block(case: Case) -> KVPolicy:
-    return Block(_base(case), **_given(case, tokens="block_size"))
+    return _made(Block, _base(case), **_given(case, tokens="block_size"))
 
 
 def _duo(case: Case) -> Computation:
@@ -140,8 +147,8 @@ def _duo(case: Case) -> Computation:
     streaming = _streaming_heads(case)
     pattern = tuple(0 if head in streaming else 1 for head in range(case.kv_heads))
     policy = DuoAttention(
-        sink=int(params.get("sink_size", 128)),
-        recent=int(params.get("recent_size", 256)),
+        sink=params.whole("sink_size", 128),
+        recent=params.whole("recent_size", 256),
         pattern=(pattern,),
     )
     return one_shot(_streams(case), policy, None)
@@ -152,19 +159,17 @@ def _streaming_heads(case: Case) -> set[int]:
     params = case.params
     for name in ("streaming_mask", "streaming_heads_mask"):
         if name in params:
-            mask = np.ravel(np.asarray(params[name]))
-            return {head for head, streams in enumerate(mask) if streams}
+            return {head for head, streams in enumerate(params.reals(name)) if streams}
     if "streaming_heads" in params:
-        given = params["streaming_heads"]
-        if isinstance(given, list) and given and all(isinstance(item, bool) for item in given):
-            return {head for head, streams in enumerate(given) if streams}
-        return {int(head) for head in given}
+        if params.is_mask("streaming_heads"):
+            return {head for head, streams in enumerate(params.reals("streaming_heads")) if streams}
+        return set(params.wholes("streaming_heads"))
     for name in ("retrieval_heads", "full_heads", "full_attention_heads"):
         if name in params:
-            return set(range(case.kv_heads)) - {int(head) for head in params[name]}
+            return set(range(case.kv_heads)) - set(params.wholes(name))
     if "head_scores" in params and "head_compression_ratio" in params:
-        scores = np.ravel(np.asarray(params["head_scores"], float))
-        count = round(scores.size * float(params["head_compression_ratio"]))
+        scores = np.array(params.reals("head_scores"))
+        count = round(scores.size * params.real("head_compression_ratio"))
         return {int(head) for head in np.argsort(scores)[:count]}
     raise UnsupportedCaseError("the case does not say which heads stream")
 
@@ -175,15 +180,15 @@ def _streaming_heads(case: Case) -> set[int]:
 def _capacity(case: Case) -> int:
     for name in ("max_capacity_prompt", "max_capacity", "capacity", "cache_size"):
         if name in case.params:
-            return int(case.params[name])
+            return case.params.whole(name)
     raise UnsupportedCaseError("the case gives no capacity")
 
 
 def _clusters(policy: Callable[[Case], KVPolicy]) -> Family:
     def compute(case: Case) -> Computation:
         capacity = _capacity(case)
-        layers = int(case.params.get("num_hidden_layers", case.params.get("num_layers", 1)))
-        layer = int(case.params.get("layer_idx", 0))
+        layers = case.params.whole("num_hidden_layers", case.params.whole("num_layers", 1))
+        layer = case.params.whole("layer_idx", 0)
         layers = max(layers, layer + 1)
         return one_shot(_streams(case), policy(case), KVBudget(tokens=capacity), layer, layers)
 
@@ -191,7 +196,7 @@ def _clusters(policy: Callable[[Case], KVPolicy]) -> Family:
 
 
 def _window(case: Case) -> int:
-    return int(case.params.get("window_size", 64))
+    return case.params.whole("window_size", 64)
 
 
 def _snap_parameters(case: Case) -> dict[str, object]:
@@ -199,15 +204,14 @@ def _snap_parameters(case: Case) -> dict[str, object]:
 
 
 def _cluster_adakv(case: Case) -> KVPolicy:
-    base = SnapKV(**{"window": 32, "kernel": 7, "pooling": "maxpool", **_snap_parameters(case)})
-    floor = next((case.params[name] for name in ("floor", "floor_ratio", "floor_alpha") if name in case.params), 0.2)
-    normalize = bool(case.params.get("normalize", True))
-    return AdaKV(base, float(floor), "original", normalize)
+    base = _made(SnapKV, **{"window": 32, "kernel": 7, "pooling": "maxpool", **_snap_parameters(case)})
+    stated = [case.params.real(name) for name in ("floor", "floor_ratio", "floor_alpha") if name in case.params]
+    return AdaKV(base, stated[0] if stated else 0.2, "original", case.params.flag("normalize", True))
 
 
 def _cluster_pyramid(case: Case) -> KVPolicy:
     given = {"beta": 20, **_given(case, beta="beta")}
-    return PyramidKV(variant="factory", **given, **{"window": 64, **_snap_parameters(case)})
+    return _made(PyramidKV, variant="factory", **given, **{"window": 64, **_snap_parameters(case)})
 
 
 def _cluster_h2o(case: Case) -> KVPolicy:
@@ -215,8 +219,7 @@ def _cluster_h2o(case: Case) -> KVPolicy:
 
 
 def _cluster_l2norm(case: Case) -> KVPolicy:
-    skip = case.params.get("skip_layers", [])
-    return KNorm(skip_layers=tuple(int(layer) for layer in skip))
+    return KNorm(skip_layers=tuple(case.params.wholes("skip_layers", ())))
 
 
 def _cluster_streaming(case: Case) -> KVPolicy:
@@ -225,24 +228,26 @@ def _cluster_streaming(case: Case) -> KVPolicy:
 
 
 def _cluster_snapkv(case: Case) -> KVPolicy:
-    return SnapKV(**{"window": 64, **_snap_parameters(case)})
+    return _made(SnapKV, **{"window": 64, **_snap_parameters(case)})
 
 
 # one token per step
 
 
 def _online_fields(case: Case, policy: KVPolicy, score: str | None = None) -> Computation:
-    prefill = int(case.params.get("prefill", 0))
+    prefill = case.params.whole("prefill", 0)
     run = online(case.streams(), policy, prefill, score)
     wanted = case.expected
 
     def kept(end: int, field: object) -> object:
         return rows_or_all(case, run.kept_after[end], field)
 
-    after = wanted.get("kept_after_step", {})
+    after = wanted.get("kept_after_step")
     fields: dict[str, object] = {
         "kept_final": kept(case.n - 1, wanted.get("kept_final")),
-        "kept_after_step": {step: kept(int(step), value) for step, value in after.items()},
+        "kept_after_step": {
+            step: kept(int(step), value) for step, value in (after if isinstance(after, dict) else {}).items()
+        },
         "kv_len_attended_per_step": run.attended,
         "kv_len_attended_per_pass": run.attended,
         "evicted_per_pass": run.evicted,
@@ -254,7 +259,7 @@ def _online_fields(case: Case, policy: KVPolicy, score: str | None = None) -> Co
 
 
 def _streaming_llm(case: Case) -> Computation:
-    policy = StreamingLLM(int(case.params["start_size"]), int(case.params["recent_size"]), rotate=False)
+    policy = StreamingLLM(case.params.whole("start_size"), case.params.whole("recent_size"), rotate=False)
     computation = _online_fields(case, policy)
     for name in case.expected:
         room = re.fullmatch(r"evict_for_space_(\d+)_on_full_sequence", name)
@@ -272,7 +277,7 @@ def _tova(case: Case) -> Computation:
 
 
 def _h2o(case: Case) -> Computation:
-    policy = H2O(int(case.params["hh_size"]), int(case.params["recent_size"]))
+    policy = H2O(case.params.whole("hh_size"), case.params.whole("recent_size"))
     return _online_fields(case, policy, "score")
 
 

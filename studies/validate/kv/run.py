@@ -14,7 +14,8 @@ from algorithms.kv.cost import CacheShape
 from algorithms.kv.policies.adakv import AdaState
 from algorithms.kv.policy import KVPolicy, PolicyState
 from algorithms.kv.run.attention import Visible, attend
-from algorithms.kv.run.stream import KVStream
+from algorithms.kv.run.stream import KVStream, StepResult
+from algorithms.kv.run.timing import Phase
 from algorithms.kv.score import ScoreState
 from algorithms.kv.step import Step
 from studies.validate.kv.cases import Array, Case, Streams, UnsupportedCaseError
@@ -168,7 +169,7 @@ def online(streams: Streams, policy: KVPolicy, prefill: int, score: str | None =
     start = 0
     for end in ends:
         rows = slice(start, end)
-        phase = "prefill" if end - start > 1 else "decode"
+        phase: Phase = "prefill" if end - start > 1 else "decode"
         result = stream.step(
             streams.q[:, rows], streams.k[:, rows], streams.v[:, rows], phase=phase, closes=phase == "prefill"
         )
@@ -177,11 +178,18 @@ def online(streams: Streams, policy: KVPolicy, prefill: int, score: str | None =
         run.kept_after[end - 1] = kept
         run.attended.append(max(result.cost.attended))
         run.evicted.append(sorted(present - set(kept[0])))
-        run.outputs[end - 1] = result.output[:, -1]
+        run.outputs[end - 1] = output_of(result)[:, -1]
         if score is not None:
             run.scores[end - 1] = np.array(stream.caches[0].column(score))
         before, start = kept, end
     return run
+
+
+def output_of(result: StepResult) -> Array:
+    """Output of a step of a stream that computes outputs."""
+    if result.output is None:
+        raise UnsupportedCaseError("the stream of this case computes no outputs")
+    return result.output
 
 
 def state_of(stream: KVStream, kind: type[S]) -> S:

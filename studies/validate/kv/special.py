@@ -13,18 +13,20 @@ from algorithms.kv.budget import KVBudget
 from algorithms.kv.cache import KVCache
 from algorithms.kv.parts.balance import balanced_halving
 from algorithms.kv.parts.clusters import WaveIndex, segment_kmeans
-from algorithms.kv.policies.evict3r import Evict3R
+from algorithms.kv.policies.evict3r import Evict3R, LayerShares
 from algorithms.kv.policies.infini_attention import InfiniAttention, InfiniState
 from algorithms.kv.policies.infinipot_v import InfiniPotV
 from algorithms.kv.policies.infllm import InfLLM, InfLLMState
 from algorithms.kv.policies.quest import Quest, QuestState
 from algorithms.kv.policies.sirllm import SirLLM
+from algorithms.kv.ranking import IntArray
 from algorithms.kv.run.attention import Visible, attend, merge_partials
 from algorithms.kv.run.stream import KVStack, KVStream
+from algorithms.kv.run.timing import Phase
 from algorithms.kv.step import Step
-from studies.validate.kv.cases import Array, Case, UnsupportedCaseError
+from studies.validate.kv.cases import Array, Case, Given, UnsupportedCaseError
 from studies.validate.kv.compare import Overlap, kept_rows, overlap_asked
-from studies.validate.kv.run import Computation, doubled, one_shot, set_outputs, shape_of, state_of
+from studies.validate.kv.run import Computation, doubled, one_shot, output_of, set_outputs, shape_of, state_of
 
 Family = Callable[[Case], Computation]
 
@@ -44,8 +46,8 @@ def quest(case: Case) -> Computation:
     if kept_rows(case.expected.get("kept", [])) == case.query_heads:
         streams = streams.repeated()
     streams = doubled(streams)
-    page, recent = int(params["page_size"]), int(params.get("recent_size", 0))
-    policy = Quest(page=page, pages=int(params["page_budget"]), recent=max(1, recent))
+    page, recent = params.whole("page_size"), params.whole("recent_size", 0)
+    policy = Quest(page=page, pages=params.whole("page_budget"), recent=max(1, recent))
     stream = KVStream(policy, shape_of(streams))
     stream.prefill(streams.q[:, :-1], streams.k[:, :-1], streams.v[:, :-1])
     result = stream.step(streams.q[:, -1:], streams.k[:, -1:], streams.v[:, -1:])
@@ -60,20 +62,20 @@ def quest(case: Case) -> Computation:
 def infinipot_v(case: Case) -> Computation:
     """One compression of a video cache."""
     params = case.params
-    method = params.get("method", "infinipot-v")
+    method = params.values.get("method", "infinipot-v")
     if method not in ("infinipot-v", "tar_val"):
         raise UnsupportedCaseError(f"no model for method '{method}'")
     policy = InfiniPotV(
-        frame=int(params["token_per_frame"]),
-        frames=int(params["compress_frame_num"]),
-        system=int(params.get("system_size", 0)),
-        tar_ratio=float(params.get("tar_ratio", 0.5)),
-        query_ratio=float(params.get("query_ratio", 0.25)),
-        pooling=bool(params.get("adaptive_pooling", False)),
-        grid_rows=int(params.get("height_width", 14)) if params.get("adaptive_pooling") else 1,
+        frame=params.whole("token_per_frame"),
+        frames=params.whole("compress_frame_num"),
+        system=params.whole("system_size", 0),
+        tar_ratio=params.real("tar_ratio", 0.5),
+        query_ratio=params.real("query_ratio", 0.25),
+        pooling=params.flag("adaptive_pooling", False),
+        grid_rows=params.whole("height_width", 14) if params.flag("adaptive_pooling", False) else 1,
     )
-    layers = int(params.get("num_layers", 1))
-    return one_shot(case.streams(), policy, None, int(params.get("layer_idx", 0)), layers)
+    layers = params.whole("num_layers", 1)
+    return one_shot(case.streams(), policy, None, params.whole("layer_idx", 0), layers)
 
 
 def sirllm(case: Case) -> Computation:
@@ -82,14 +84,14 @@ def sirllm(case: Case) -> Computation:
     seed, shape, scale = recipe.groups() if recipe else (9000 + case.seed, 1.5, 2.0)
     information = np.random.default_rng(int(seed)).gamma(float(shape), float(scale), size=case.n)
 
-    def kept(params: dict[str, object]) -> list[int]:
-        policy = SirLLM(int(params["start_size"]), int(params["recent_size"]), int(params["token_entropy_size"]))
-        return _sirllm_room(case, policy, information, int(params["num_coming"]))
+    def kept(params: Given) -> list[int]:
+        policy = SirLLM(params.whole("start_size"), params.whole("recent_size"), params.whole("token_entropy_size"))
+        return _sirllm_room(case, policy, information, params.whole("num_coming"))
 
-    first = kept(dict(case.params))
+    first = kept(case.params)
     fields: dict[str, object] = {"kept": first, "entropies_kept": information[first]}
     if "second" in case.params:
-        fields["kept_second"] = kept(dict(case.params["second"]))
+        fields["kept_second"] = kept(case.params.inner("second"))
     return Computation(fields)
 
 
@@ -105,27 +107,27 @@ def _sirllm_room(case: Case, policy: SirLLM, information: Array, coming: int) ->
     mask = state.make_room(Step(1, np.arange(case.n, case.n + coming), ahead, ahead, ahead), cache)
     if mask is not None:
         cache.retain(mask)
-    return cache.positions[0].tolist()
+    return [int(at) for at in cache.positions[0]]
 
 
 def balancekv(case: Case) -> Computation:
     """The balancing walk, in the order of the published code."""
     params = case.params
     streams = doubled(case.streams())
-    sink, window = (int(params.get(name, 0)) for name in ("sinks", "window"))
+    sink, window = (params.whole(name, 0) for name in ("sinks", "window"))
     offset = re.search(r"seed\s*\+\s*(\d+)", case.protocol)
     rng = np.random.default_rng(case.seed + int(offset.group(1) if offset else 5000))
-    halvings = int(params["itrs"])
+    halvings = params.whole("itrs")
     inner = slice(sink, case.n - window)
     walk = SimpleNamespace(
-        block=int(params["block_size"]),
-        gamma=float(params.get("gamma", 4.0)),
-        temperature=float(params.get("temp", 1.0)),
-        beta=float(params.get("beta", 0.0)),
+        block=params.whole("block_size"),
+        gamma=params.real("gamma", 4.0),
+        temperature=params.real("temp", 1.0),
+        beta=params.real("beta", 0.0),
     )
     order, weights = balanced_halving(
         streams.k[:, inner],
-        streams.v[:, inner] if params.get("value_kernel", True) else None,
+        streams.v[:, inner] if params.flag("value_kernel", True) else None,
         None,
         halvings,
         lambda shape: rng.random((1, *shape)).astype(np.float32)[0].astype(np.float64),
@@ -141,14 +143,14 @@ def balancekv(case: Case) -> Computation:
         value_weight=weights / 2.0**halvings,
     )
     output = attend(streams.q[:, -1:], np.array([case.n]), visible).output[:, 0]
-    fields = {"kept": order, "weights": weights.astype(int), "attn_out_last_query": output}
+    fields: dict[str, object] = {"kept": order, "weights": weights.astype(int), "attn_out_last_query": output}
     return Computation(fields)
 
 
 def relay_attention(case: Case) -> Computation:
     """System prompt and own context apart, merged by log-sum-exp."""
     streams = doubled(case.streams())
-    cut, last = int(case.params["system_len"]), np.array([case.n])
+    cut, last = case.params.whole("system_len"), np.array([case.n])
     parts = []
     for span in (slice(0, cut), slice(cut, case.n)):
         positions = np.arange(case.n)[span][None]
@@ -159,7 +161,7 @@ def relay_attention(case: Case) -> Computation:
     full = attend(streams.q[:, -1:], last, whole).output
     gap = float(np.abs(output - full).max())
     # upstream's own gap is rounding in single precision; the claim behind it is that there is none
-    limit = max(gap, float(case.expected.get("max_abs_diff_to_full_f64", gap)))
+    limit = max(gap, Given(case.expected).real("max_abs_diff_to_full_f64", gap))
     fields = {
         "alpha_system": alpha[:, 0],
         "attn_out_last_query": output[:, 0],
@@ -171,22 +173,25 @@ def relay_attention(case: Case) -> Computation:
 def infini_attention(case: Case) -> Computation:
     """Segments with a compressive memory."""
     streams = doubled(case.streams())
-    segment = int(case.params["segment"])
-    gate = case.params["beta"]
-    gates = tuple(float(value) for value in gate) if isinstance(gate, list) else float(gate)
-    policy = InfiniAttention(segment, gates, bool(case.params.get("delta_rule", False)))
+    segment = case.params.whole("segment")
+    many = isinstance(case.params.values["beta"], list)
+    gates = tuple(case.params.reals("beta")) if many else case.params.real("beta")
+    policy = InfiniAttention(segment, gates, case.params.flag("delta_rule", False))
     stream = KVStream(policy, shape_of(streams))
     last = []
     for start in range(0, case.n - segment + 1, segment):
         rows = slice(start, start + segment)
         result = stream.step(streams.q[:, rows], streams.k[:, rows], streams.v[:, rows])
-        last.append(result.output[:, -1].ravel())
+        last.append(output_of(result)[:, -1].ravel())
     memory = state_of(stream, InfiniState).memory
+    matrix, normaliser = memory.matrix, memory.normaliser
+    if matrix is None or normaliser is None:
+        raise UnsupportedCaseError("no segment has entered the memory")
     return Computation(
         {
             "out_last_token_per_segment": last,
-            "memory_sum": memory.matrix.sum((1, 2)),
-            "z_first4": memory.normaliser.ravel()[:4],
+            "memory_sum": matrix.sum((1, 2)),
+            "z_first4": normaliser.ravel()[:4],
         }
     )
 
@@ -194,15 +199,15 @@ def infini_attention(case: Case) -> Computation:
 def evict3r(case: Case) -> Computation:
     """Frames through several layers that share a budget."""
     params = case.params
-    layers, frame, frames = (int(params[name]) for name in ("layers", "tokens_per_frame", "frames"))
+    layers, frame, frames = (params.whole(name) for name in ("layers", "tokens_per_frame", "frames"))
     streams = [doubled(case.streams(case.seed + layer)) for layer in range(layers)]
     policy = Evict3R(
         frame=frame,
-        special=int(params["special_tokens_per_frame"]),
-        temperature=float(params["temp"]),
+        special=params.whole("special_tokens_per_frame"),
+        temperature=params.real("temp"),
         accumulator="float16",
     )
-    budget = float(params["P"]) * frames * frame
+    budget = params.real("P") * frames * frame
     if budget != int(budget):
         raise UnsupportedCaseError("P times the tokens of all frames is not a whole number")
     stack = KVStack(policy, shape_of(streams[0], layers), KVBudget(tokens=int(budget)))
@@ -216,7 +221,10 @@ def evict3r(case: Case) -> Computation:
             final=number == frames - 1,
         )
         if 0 < number < frames - 1:
-            shares = stack.streams[0].states[0].layer.shared.shares()
+            shared = stack.streams[0].states[0].layer.shared
+            if not isinstance(shared, LayerShares):
+                raise UnsupportedCaseError("the layers of this case share no budget")
+            shares = shared.shares()
             log.append(
                 {
                     "frame": number,
@@ -234,32 +242,32 @@ def infllm(case: Case) -> Computation:
     """Local window, initial tokens and retrieved blocks."""
     params = case.params
     streams = doubled(case.streams())
-    strategy = params.get("cache_strategy", "lru")
-    if strategy != "lru" or params.get("fattn") or params.get("chunk_topk_calc"):
+    strategy = params.values.get("cache_strategy", "lru")
+    if strategy != "lru" or params.values.get("fattn") or params.values.get("chunk_topk_calc"):
         raise UnsupportedCaseError("only the LRU cache without batched top-k is modelled")
     policy = InfLLM(
-        init=int(params["n_init"]),
-        local=int(params["n_local"]),
-        block=int(params["block_size"]),
-        blocks=int(params["topk"]),
-        representatives=int(params.get("repr_topk", 1)),
-        cached=int(params["max_cached_block"]),
-        chunk=int(params["exc_block_size"]),
+        init=params.whole("n_init"),
+        local=params.whole("n_local"),
+        block=params.whole("block_size"),
+        blocks=params.whole("topk"),
+        representatives=params.whole("repr_topk", 1),
+        cached=params.whole("max_cached_block"),
+        chunk=params.whole("exc_block_size"),
         strict=False,
     )
     stream = KVStream(policy, shape_of(streams))
-    prefill = int(params["prefill"])
+    prefill = params.whole("prefill")
     outputs: dict[str, Array] = {}
     loads, chosen = [], []
     ends = [*range(policy.chunk, prefill, policy.chunk), prefill, *range(prefill + 1, case.n + 1)]
     start = 0
     for end in ends:
         rows = slice(start, end)
-        phase = "prefill" if end <= prefill else "decode"
+        phase: Phase = "prefill" if end <= prefill else "decode"
         result = stream.step(
             streams.q[:, rows], streams.k[:, rows], streams.v[:, rows], phase=phase, closes=end == prefill
         )
-        outputs[str(end - 1)] = result.output[:, -1]
+        outputs[str(end - 1)] = output_of(result)[:, -1]
         loads.append((end, result.cost.misses))
         chosen.append(sorted(state_of(stream, InfLLMState).chosen))
         start = end
@@ -279,7 +287,8 @@ def infllm(case: Case) -> Computation:
 
 def _first_representatives(case: Case, state: InfLLMState) -> Array:
     """The first 8 numbers of as many blocks as the case lists."""
-    listed = len(case.expected.get("representative_first8", ()))
+    told = case.expected.get("representative_first8")
+    listed = len(told) if isinstance(told, list) else 0
     flat = state.representatives.reshape(len(state.representatives), -1)
     return flat[:listed, :8]
 
@@ -291,14 +300,14 @@ def retroinfer(case: Case) -> Computation:
     found = segment_kmeans(
         streams.k,
         streams.v,
-        int(params["num_centroids"]),
-        int(params.get("num_segments", 1)),
-        int(params.get("num_iters", 10)),
+        params.whole("num_centroids"),
+        params.whole("num_segments", 1),
+        params.whole("num_iters", 10),
     )
     index = WaveIndex(case.kv_heads)
     index.add(found, 0)
     rank = index.rank(streams.q[:, -1:])
-    probe, estimated = int(params["nprobe"]), int(params["es_clusters"])
+    probe, estimated = params.whole("nprobe"), params.whole("es_clusters")
     zones = [{"retrieval": row[:probe].tolist(), "estimation": row[probe : probe + estimated].tolist()} for row in rank]
     clusters = range(index.clusters)
     fields: dict[str, object] = {
@@ -312,7 +321,7 @@ def retroinfer(case: Case) -> Computation:
     return Computation(fields)
 
 
-def _zone_output(case: Case, index: WaveIndex, rank: Array, probe: int, estimated: int) -> Array:
+def _zone_output(case: Case, index: WaveIndex, rank: IntArray, probe: int, estimated: int) -> Array:
     streams = doubled(case.streams())
     group = case.query_heads // case.kv_heads
     summaries = index.summaries(rank[:, probe : probe + estimated])

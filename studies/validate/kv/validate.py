@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwmodels.reading.errors import InputError
-from studies.validate.kv.cases import Case, UnsupportedCaseError, load_cases
+from studies.validate.kv.cases import Case, Given, UnsupportedCaseError, load_cases
 from studies.validate.kv.compare import Findings, compare, overlap_asked, tied
-from studies.validate.kv.families import Computation, family_of
-from studies.validate.records import ValidationReport, ValidationRow
+from studies.validate.kv.families import family_of
+from studies.validate.kv.run import Computation
+from studies.validate.records import Status, ValidationReport, ValidationRow
 
 
 def validate_kv(path: Path) -> ValidationReport:
@@ -43,7 +44,7 @@ def _row(case: Case) -> ValidationRow:
     if not findings.compared:
         return ValidationRow(case.id, group, "unsupported", why="; ".join(findings.remarks))
     remarks = [*findings.failures, *findings.remarks, *computation.remarks]
-    status = "fail" if findings.failures else "pass"
+    status: Status = "fail" if findings.failures else "pass"
     agreed = ", ".join(findings.compared)
     return ValidationRow(
         case.id,
@@ -61,7 +62,7 @@ def _allow_ties(case: Case, computation: Computation, findings: Findings) -> Non
     expected = case.expected.get("kept")
     if not isinstance(expected, list) or computation.cut is None or overlap_asked(case.protocol):
         return
-    rows = expected if isinstance(expected[0], list) else [expected]
+    rows = [Given({"row": row}).wholes("row") for row in (expected if isinstance(expected[0], list) else [expected])]
     got = [list(map(int, row)) for row in computation.kept]
     if rows == got or not tied(rows, computation.cut):
         return

@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -240,11 +239,15 @@ def test_shipped_studies_are_sound(path, json_of):
     assert json_of("config", "check", str(path))["points"] == len(read_study(path).points)
 
 
-def test_the_first_point_of_every_shipped_study_is_evaluated():
-    for path in CONFIGS:
-        if path.stem != "llama3-8b":  # a whole layer takes seconds; the demo runs it
-            outcome = attempt(read_study(path).points[0])
-            assert outcome.error is None, path
+@pytest.mark.parametrize(
+    "path",
+    # a whole layer takes seconds; the demo runs it
+    [path for path in CONFIGS if path.stem != "llama3-8b"],
+    ids=lambda path: path.stem,
+)
+def test_the_first_point_of_every_shipped_study_is_evaluated(path):
+    outcome = attempt(read_study(path).points[0])
+    assert outcome.error is None
 
 
 # --- names, configuration, health ---------------------------------------------------------------------
@@ -281,10 +284,8 @@ def test_doctor_finds_what_is_required(json_of):
     assert not checks["torch"]["required"]
 
 
-def test_help_comes_at_once():
-    started = time.monotonic()
+def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-m", "studies", "--help"], capture_output=True, text=True)
-    elapsed = time.monotonic() - started
     assert done.returncode == 0
     assert "sweep" in done.stdout
     heavy = subprocess.run(
@@ -292,7 +293,7 @@ def test_help_comes_at_once():
     ).stderr
     for module in ("numba", "pandas", "plotly", "scipy", "ruamel"):
         assert not re.search(rf"\| +{module}$", heavy, re.MULTILINE), module
-    assert elapsed < 5  # a second on a free machine; this one may be busy
+    assert len(re.findall(r"^import time:", heavy, re.MULTILINE)) < 450
 
 
 # --- points and their commands ------------------------------------------------------------------------
@@ -318,7 +319,7 @@ def test_the_command_of_a_point_gives_that_point_again(design, monkeypatch):
         seen.append(design_point(algorithm, options))
         raise InputError("enough")
 
-    monkeypatch.setattr("studies.cli.run.design_point", remember)
+    monkeypatch.setattr("studies.cli.verbs.run.design_point", remember)
     assert main(["run", *rest]) == 2
     assert seen[0].key == point.key
 

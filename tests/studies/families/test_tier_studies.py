@@ -59,7 +59,9 @@ def test_a_probe_is_listed_and_shown_with_its_parameters(json_of):
 
 
 def test_a_point_of_a_study_is_what_run_prints(json_of):
-    for point in study(SMALL).points:
+    points = study(SMALL).points
+    assert len(points) == 6
+    for point in points:
         command = shlex.split(command_of(point))[1:]
         document = json_of(*command)
         outcome = attempt(point)
@@ -148,7 +150,9 @@ def test_a_report_says_what_limits_tiers_and_nothing_of_workloads(small_store, t
 def test_bars_of_a_report_add_up_to_the_peak():
     from studies.report.sections.tier_traffic import KINDS, _bars
 
-    for point in study(SMALL).points[::3]:
+    points = study(SMALL).points[::3]
+    assert len(points) == 2
+    for point in points:
         outcome = attempt(point)
         bars = list(_bars(outcome.detail))
         assert sum(bar.value for bar in bars) == pytest.approx(outcome.metrics["tier.peak_bytes_per_second"])

@@ -65,7 +65,7 @@ def test_what_a_policy_keeps_does_not_depend_on_the_chip(cells):
 def test_the_line_up_has_every_policy_that_can_stand_alone_and_fits_the_budget():
     for budget in (16, 128, 8192):
         entries = {entry.name: entry for entry in line_up(budget, 8, 32)}
-        assert set(entries) == set(policy_names())
+        assert set(entries) == set(policy_names()) > {"full", "h2o", "quest", "snapkv"}
         for entry in entries.values():
             assert policy_class(entry.name).name in (entry.name,)
             chosen = parse_policy(entry.policy)
@@ -99,8 +99,14 @@ def test_the_command(capsys, tmp_path):
     document = json.loads(capsys.readouterr().out)
     assert [cell["policy"] for cell in document["cells"]] == ["streaming_llm", "h2o"]
     assert page.stat().st_size > 1e6
-    assert main([*command, *chosen]) == 0
+    assert "drift" not in document
+    assert main([*command, *chosen, "--drift", "4"]) == 0
     text = capsys.readouterr().out
+    assert "Relative error of the output over a decode, budget 128: the mean of each interval" in text
+    (errors,) = [
+        line.split()[1:] for line in text.partition("Relative error")[2].splitlines() if line.startswith("h2o")
+    ]
+    assert len(errors) == 4 and 0 < float(errors[0]) < 2
     assert "llama3-8b, 1,024 tokens, budget 128, h100_sxm5_80g" in text
     assert "not a claim about model accuracy" in text
 

@@ -1,6 +1,7 @@
 """A sweep of many quick points in worker processes, for a test to kill: STORE LOG POINTS.
 
-Every evaluation adds its seed to the log, so that the test can count how often each point was evaluated.
+Every evaluation adds its seed to the log, so that the test can count how often each point was evaluated. While there is
+a file LOG.hold, the last tenth of the points waits: a sweep is not over before a slow machine has killed it.
 """
 
 import os
@@ -18,16 +19,19 @@ HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=
 
 
 def evaluate(point):
+    log = Path(os.environ["SWEEP_LOG"])
+    while log.with_suffix(".hold").exists() and point.workload.seed >= int(os.environ["SWEEP_HELD"]):
+        time.sleep(0.01)
     time.sleep(0.004)
-    with Path(os.environ["SWEEP_LOG"]).open("a") as log:
-        log.write(f"{point.workload.seed}\n")
+    with log.open("a") as lines:
+        lines.write(f"{point.workload.seed}\n")
     if point.workload.seed % 100 == 50:
         return Outcome(point.key, "failed", {}, None, "fifty is not supported")
     return Outcome(point.key, "done", {"square": point.workload.seed**2})
 
 
 def main(store, log, count):
-    os.environ["SWEEP_LOG"] = log
+    os.environ["SWEEP_LOG"], os.environ["SWEEP_HELD"] = log, str(int(count) * 9 // 10)
     points = tuple(DesignPoint("any", HEAD.with_(seed=i), ()) for i in range(int(count)))
     summary = run_sweep(Study.of("kill", points), store, workers=2, quiet=True, evaluate=evaluate)
     sys.stdout.write(f"{summary.evaluated} {summary.skipped} {summary.done} {summary.failed}\n")

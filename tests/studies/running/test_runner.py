@@ -17,6 +17,10 @@ from studies.points.point import DesignPoint
 from studies.running.limits import Limits, TimeLimitError
 from studies.running.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points
 
+HANG_S = 600
+"""A test that takes longer hangs, whatever the machine."""
+LARGEST_TASK = 64
+"""Most points that a worker is given at once."""
 HEAD = Workload(name="h", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4)
 
 
@@ -84,7 +88,7 @@ def test_a_result_that_cannot_travel_is_an_outcome_with_its_reason():
     assert all("pickle" in outcome.error for outcome in recorded)
 
 
-def test_an_interrupt_stops_at_once_and_keeps_what_was_recorded():
+def test_an_interrupt_stops_at_once_and_keeps_what_was_recorded(tmp_path, monkeypatch):
     recorded = []
 
     def record(outcomes):
@@ -92,15 +96,16 @@ def test_an_interrupt_stops_at_once_and_keeps_what_was_recorded():
         if len(recorded) >= 3:
             raise KeyboardInterrupt
 
-    started = time.monotonic()
+    monkeypatch.setenv("EVALUATIONS", str(tmp_path / "log"))
     with pytest.raises(KeyboardInterrupt):
-        run_points(points(2000), square_slowly, record, workers=1)
-    assert time.monotonic() - started < 10
-    assert 3 <= len(recorded) < 2000
+        run_points(points(2000), square_and_count, record, workers=1)
+    evaluated = (tmp_path / "log").read_text().count("\n")
+    assert 3 <= len(recorded) <= evaluated <= len(recorded) + 3 * LARGEST_TASK < 2000, "only what was on its way"
 
 
-def square_slowly(point):
-    time.sleep(0.05)
+def square_and_count(point):
+    with Path(os.environ["EVALUATIONS"]).open("a") as log:
+        log.write("one\n")
     return square(point)
 
 
@@ -122,7 +127,7 @@ def report_threads(point):
 
 def sleep_on_three(point):
     if point.workload.seed == 3:
-        time.sleep(60)
+        time.sleep(600)
     return square(point)
 
 
@@ -134,12 +139,10 @@ def loop_in_compiled_code_on_three(point):
 
 @pytest.mark.parametrize("slow", [sleep_on_three, loop_in_compiled_code_on_three])
 def test_a_point_that_takes_too_long_is_a_row_with_that_reason(slow):
-    started = time.monotonic()
-    by_key, recorded = collect(8, slow, workers=2, limits=Limits(time_s=0.5))
-    assert time.monotonic() - started < 30
+    by_key, recorded = collect(8, slow, workers=2, limits=Limits(time_s=2.0))
     assert len(recorded) == 8
     errors = [by_key[point.key].error or "" for point in points(8)]
-    assert ["took longer than its time limit of 0.5 s" in error for error in errors] == [i == 3 for i in range(8)]
+    assert ["took longer than its time limit of 2 s" in error for error in errors] == [i == 3 for i in range(8)]
 
 
 def take_memory_on_three(point):
@@ -160,14 +163,20 @@ def test_a_point_that_takes_too_much_memory_is_a_row_with_that_reason():
     ("limit", "design"),
     [
         (["--memory-limit", "16 MB"], "algorithm: sdpa.naive\nengine: simpy\nworkload: {seq_len: 8, head_dim: 4}\n"),
-        (["--time-limit", "0.5 s"], "algorithm: flash.q_outer\nchip: h100\nworkload: {seq_len: 64, head_dim: 64}\n"),
+        (["--time-limit", "COLD"], "algorithm: flash.q_outer\nchip: h100\nworkload: {seq_len: 64, head_dim: 64}\n"),
     ],
 )
 def test_what_a_worker_loads_does_not_count_against_its_first_point(tmp_path, limit, design):
     study = tmp_path / "s.yaml"
     study.write_text(f"name: s\n{design}axes: {{workload.seed: [1, 2]}}\n")
+    if limit[-1] == "COLD":  # half of what one point takes with all that a process loads before, here and now
+        started = time.monotonic()
+        once = ["run", "flash.q_outer", "--chip", "h100", "--seq-len", "64", "--head-dim", "64"]
+        subprocess.run([sys.executable, "-m", "studies", *once], capture_output=True, timeout=HANG_S, check=True)
+        limit = ["--time-limit", f"{(time.monotonic() - started) / 2} s"]
     command = [sys.executable, "-m", "studies", "sweep", str(study), "--store", str(tmp_path / "s.sqlite"), "--json"]
-    result = subprocess.run([*command, "--jobs", "2", *limit], capture_output=True, text=True, timeout=60, check=False)
+    command += ["--jobs", "2", *limit]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert json.loads(result.stdout)["done"] == 2
 
 
@@ -179,7 +188,7 @@ def test_limits_also_hold_in_threads():
         return True
 
     with ThreadPoolExecutor(1) as executor:
-        assert executor.submit(nap).result(timeout=10)
+        assert executor.submit(nap).result(timeout=HANG_S)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is limited on Linux only")
@@ -271,5 +280,5 @@ def test_a_script_needs_no_guard_against_being_run_again(tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, str(script), str(study), str(tmp_path / "s.sqlite")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, env=environment, check=False)
     assert (result.returncode, result.stdout.split()) == (0, ["run", "3", "True"]), result.stderr

@@ -190,9 +190,13 @@ class TestReplay:
         ]
         assert fused[0] > 30
 
-    def test_committed_records_can_be_replayed(self):
+    def test_committed_records_can_be_replayed_and_the_folder_says_whether_there_are_any(self):
         """The measured times themselves are scored by people; here every row must be predicted or named."""
-        for path in sorted((Path(reference.records.__file__).parent).glob("*.json")):
+        folder = Path(reference.records.__file__).parent
+        told = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+        records = sorted(folder.glob("*.json"))
+        assert ("No record has been made yet" in told) == (not records)
+        for path in records:
             report = validate_gpu(path)
             assert report.rows
             assert all(row.error_pct is not None or row.why for row in report.rows)
