@@ -20,18 +20,17 @@ if TYPE_CHECKING:
     from algorithms.kv.policy import KVPolicy as KVPolicy
     from algorithms.kv.policy import PolicyState as PolicyState
     from algorithms.kv.registry import kv_policy as kv_policy
-    from algorithms.kv.registry import policy_names as policies
+    from algorithms.kv.registry import policy_names
     from algorithms.kv.text import parse_policy as parse_policy
     from algorithms.registry import algorithm as algorithm
     from algorithms.registry import get_algorithm as get_algorithm
     from algorithms.workload.text import draw_tensors as draw_tensors
     from algorithms.workload.text import load_workload as load_workload
-    from algorithms.workload.text import workload_names as workloads
-    from hwmodels.chips.accelerator import accelerator_names as chips
-    from hwmodels.chips.accelerator import load_accelerator as load_chip
+    from algorithms.workload.text import workload_names
+    from hwmodels.chips.accelerator import accelerator_names, load_accelerator
     from hwmodels.reading.errors import InputError as InputError
     from hwmodels.tiers.text import load_tier as load_tier
-    from hwmodels.tiers.text import tier_names as tiers
+    from hwmodels.tiers.text import tier_names
     from reference.truth.oracle import attention as attention
     from simulator import Graph as Graph
     from simulator import operators as operators
@@ -42,10 +41,16 @@ if TYPE_CHECKING:
     from studies.design import run as run
     from studies.families.evaluate import evaluate as evaluate
     from studies.families.metrics import metric as metric
-    from studies.points.find import all_algorithm_names as algorithms
+    from studies.points.find import all_algorithm_names
     from studies.report.registry import section as section
     from studies.reproductions.register import reproduction as reproduction
 
+    algorithms = all_algorithm_names
+    chips = accelerator_names
+    load_chip = load_accelerator
+    policies = policy_names
+    tiers = tier_names
+    workloads = workload_names
     __version__: str
 
 _HOMES = {

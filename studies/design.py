@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 from hwmodels.reading.errors import InputError
@@ -10,6 +11,7 @@ from studies.families.evaluate import evaluate
 from studies.families.family import Evaluation
 from studies.points.point import DesignPoint, Scalar
 
+_options: Callable[..., DesignOptions] = DesignOptions  # a bad value is complained about where it is read
 _OPTIONS = {option.name for option in fields(DesignOptions)} - {"set_"}
 
 
@@ -30,10 +32,10 @@ def design(algorithm: str, /, **given: Scalar) -> DesignPoint:
     InputError
         With everything that is wrong.
     """
-    options = {name: value for name, value in given.items() if name in _OPTIONS}
+    options: dict[str, object] = {name: value for name, value in given.items() if name in _OPTIONS}
     settings = [f"{name}={_written(value)}" for name, value in given.items() if name not in _OPTIONS]
     try:
-        return design_point(algorithm, DesignOptions(**options, set_=settings))
+        return design_point(algorithm, _options(**options, set_=settings))
     except InputError as error:
         raise InputError([replace(problem, field=_argument(problem.field)) for problem in error.problems]) from None
 

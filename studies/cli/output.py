@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from studies.tables import table
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["JsonFlag", "QuietFlag", "complain", "emit", "note", "table"]
 

@@ -36,8 +36,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+import attnflow
 import studies
-from studies import Study
 from studies.running.runner import available_cpus
 from studies.search.confirm import confirm_front
 from studies.search.pareto import hypervolume_share
@@ -49,7 +49,7 @@ from studies.study.axes import Axis, Space
 
 # %%
 FULL = os.environ.get("ATTNFLOW_FULL") == "1"
-study = Study.from_yaml(Path(studies.__file__).parent / "configs" / "decode-h100.yaml")
+study = attnflow.Study.from_yaml(Path(studies.__file__).parent / "configs" / "decode-h100.yaml")
 if not FULL:
     coarse = ("chip.cores", "chip.core.sram_bytes", "splits")
     axes = [Axis(axis.name, axis.values[:: 2 if axis.name in coarse else 1]) for axis in study.space.axes]
@@ -109,22 +109,23 @@ effect
 share = 0.05 if FULL else 0.1
 
 
-def costs(frame):
+def costs(frame: pd.DataFrame) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Feasible designs as costs, less is better."""
     kept = frame[frame["state"] == "done"]
-    return np.column_stack([[objective.cost(row) for row in kept.to_dict("records")] for objective in study.objectives])
+    designs = [{str(name): value for name, value in row.items()} for row in kept.to_dict("records")]
+    return np.column_stack([[objective.cost(each) for each in designs] for objective in study.objectives])
 
 
 known = costs(table)
-found = {}
+searched = {}
 for sampler in ("nsga2", "random"):
     search = study.search(int(share * len(table)), store, sampler=sampler, seed=0)
-    found[sampler] = {
+    searched[sampler] = {
         "designs": search.summary["points"],
         "evaluated again": search.summary["evaluated"],
         "share of the hypervolume": hypervolume_share(costs(search.frame()), known),
     }
-found = pd.DataFrame(found).T
+found = pd.DataFrame(searched).T
 found
 
 # %% [markdown]

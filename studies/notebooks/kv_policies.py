@@ -30,8 +30,7 @@ import numpy as np
 import pandas as pd
 from plotly.subplots import make_subplots
 
-from algorithms.workload.text import load_workload
-from hwmodels.chips.accelerator import load_accelerator
+import attnflow
 from studies.families.chip.evaluate import evaluate_on_chip
 from studies.families.metrics import measure
 from studies.points.point import ChipSetting
@@ -57,8 +56,8 @@ PALETTE = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 # | `streaming_llm` | keeps the first and the newest keys (arXiv:2309.17453) |
 
 # %%
-chip = ChipSetting(load_accelerator("h100"))
-work = load_workload("llama3-8b").with_(dtype="bfloat16")
+chip = ChipSetting(attnflow.load_chip("h100"))
+work = attnflow.load_workload("llama3-8b").with_(dtype="bfloat16")
 request = Request(work, (chip,), contexts=(32_768,), share=1 / 8, samples=8, policies=POLICIES)
 cells = policy_table(request)
 table = pd.DataFrame({cell.policy: cell.metrics for cell in cells}).T
@@ -80,7 +79,7 @@ costs = pd.DataFrame(
         "energy, mJ": table["energy_j"] * 1e3,
     }
 ).astype(float)
-costs["speed-up"] = costs.loc["full", "time, µs"] / costs["time, µs"]
+costs["speed-up"] = costs["time, µs"]["full"] / costs["time, µs"]
 costs.round(2)
 
 # %% [markdown]
@@ -129,11 +128,11 @@ spread = pd.DataFrame(
             "standard error": row.relative_error.standard_error,
         }
         for row in judged
+        if row.mass_recall and row.relative_error
     }
 ).T
-apart = (spread["error of the output"] - spread.loc["snapkv", "error of the output"]).abs() / np.hypot(
-    spread["standard error"], spread.loc["snapkv", "standard error"]
-)
+error, deviation = spread["error of the output"], spread["standard error"]
+apart = (error - error["snapkv"]).abs() / np.hypot(deviation, deviation["snapkv"])
 spread.assign(**{"standard errors from snapkv": apart}).round(2)
 
 # %% [markdown]
@@ -190,26 +189,21 @@ front
 # With sixteen sequences the cores are busier, and a policy's share of the bytes is nearly its share of the time.
 
 # %%
-batch = {}
+measured = {}
 for cell in cells:
-    if cell.policy in ("full", "snapkv"):
+    if cell.policy in ("full", "snapkv") and cell.point and cell.point.workload:
         point = dataclasses.replace(cell.point, workload=cell.point.workload.with_(batch=16))
-        batch[cell.policy] = measure(evaluate_on_chip(point))
-batch = pd.DataFrame(batch).T[["memory_bytes", "seconds", "cores_used"]].astype(float)
+        measured[cell.policy] = measure(evaluate_on_chip(point))
+batch = pd.DataFrame(measured).T[["memory_bytes", "seconds", "cores_used"]].astype(float)
+moved, bytes_of, seconds = costs["moved, GB"], batch["memory_bytes"], batch["seconds"]
 gains = pd.DataFrame(
     {
-        "fewer bytes": [costs.loc["full", "moved, GB"] / costs.loc["snapkv", "moved, GB"]],
-        "speed-up": [costs.loc["snapkv", "speed-up"]],
-        "cores": [cores["snapkv"]],
+        "fewer bytes": [moved["full"] / moved["snapkv"], bytes_of["full"] / bytes_of["snapkv"]],
+        "speed-up": [costs["speed-up"]["snapkv"], seconds["full"] / seconds["snapkv"]],
+        "cores": [cores["snapkv"], batch["cores_used"]["snapkv"]],
     },
-    index=pd.Index([1], name="batch"),
+    index=pd.Index([1, 16], name="batch"),
 )
-full, snapkv = batch.loc["full"], batch.loc["snapkv"]
-gains.loc[16] = [
-    full["memory_bytes"] / snapkv["memory_bytes"],
-    full["seconds"] / snapkv["seconds"],
-    snapkv["cores_used"],
-]
 gains.round(2)
 
 # %% [markdown]

@@ -29,9 +29,9 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+import attnflow
 from algorithms.chip.latent.blocks import get_block
 from algorithms.chip.latent.fit import BlockParameters
-from hwmodels.chips.accelerator import load_accelerator
 from studies.reproductions.mla_study import (
     CHIPS,
     absorption_point,
@@ -49,7 +49,7 @@ ORDERS = ("block.mha", "block.gqa", "mla.kvcache", "mla.exp", "mla.seq", "mla.rc
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 PALETTE = ("#000000", "#999999", "#56b4e9", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 COLOURS = dict(zip(ORDERS, PALETTE, strict=True))
-h100 = load_accelerator("h100_sxm5_80g")
+h100 = attnflow.load_chip("h100_sxm5_80g")
 
 # %% [markdown]
 # ## What an order costs

@@ -25,17 +25,16 @@
 # Tiers are simulated command by command. Their timings come from data sheets and published simulators.
 
 # %%
+from dataclasses import replace
+
 import pandas as pd
 import plotly.graph_objects as go
 
+import attnflow
 from algorithms.memory.probe import probe
-from algorithms.memory.probe_parameters import ProbeParameters
-from algorithms.memory.tier_report import CAUSES
-from algorithms.workload.one_head import ONE_HEAD
-from hwmodels.tiers.text import load_tier
-from studies.families.evaluate import evaluate
-from studies.points.find import find_algorithm
-from studies.points.knobs import complete_parameters
+from algorithms.memory.probe_parameters import Pattern, ProbeParameters
+from algorithms.memory.tier_report import CAUSES, Fidelity, TierReport
+from studies.families.graph.evaluate import evaluate_graph
 from studies.points.point import DesignPoint
 
 TIERS = ("hbm2", "hbm3", "ddr4_3200")
@@ -53,7 +52,7 @@ TRANSACTIONS = 40_000
 # `attnflow show tier hbm2` prints every timing with its source; in a notebook a tier shows its card.
 
 # %%
-load_tier("hbm2")
+attnflow.load_tier("hbm2")
 
 # %% [markdown]
 # ## What is left of the peak
@@ -63,9 +62,12 @@ load_tier("hbm2")
 
 
 # %%
-def probed(tier, pattern, **settings):
-    """The report of a probe; settings that are not named keep their defaults."""
-    return probe(ProbeParameters(tier=tier, pattern=pattern, transactions=TRANSACTIONS, **settings))
+PROBE = ProbeParameters(transactions=TRANSACTIONS)
+
+
+def probed(tier: str, pattern: Pattern, length: int = PROBE.run_bytes, fidelity: Fidelity = "cycle") -> TierReport:
+    """The report of a probe of runs of `length` bytes."""
+    return probe(replace(PROBE, tier=tier, pattern=pattern, run_bytes=length, fidelity=fidelity))
 
 
 in_order = {tier: probed(tier, "sequential") for tier in TIERS}
@@ -95,15 +97,15 @@ order.round(1)
 
 # %%
 lengths = [64 * 4**power for power in range(6)]
-runs = []
+gathers = []
 for tier in TIERS:
     for length in lengths:
-        simulated = probed(tier, "gather", run_bytes=length)
-        estimated = probed(tier, "gather", run_bytes=length, fidelity="analytic")
+        simulated = probed(tier, "gather", length)
+        estimated = probed(tier, "gather", length, "analytic")
         cycle, analytic = 100 * simulated.utilisation, 100 * estimated.utilisation
         row = {"tier": tier, "run_bytes": length, "cycle": cycle, "analytic": analytic}
-        runs.append(row | {"row hits": 100 * simulated.row_hit_rate})
-runs = pd.DataFrame(runs)
+        gathers.append(row | {"row hits": 100 * (simulated.row_hit_rate or 0)})
+runs = pd.DataFrame(gathers)
 gather = runs.pivot(index="run_bytes", columns="tier", values=["cycle", "row hits"]).sort_index(axis=1)
 gather.round(1)
 
@@ -136,7 +138,8 @@ figure
 
 # %%
 mappings = {"columns lowest": "column group bank rank row", "bank groups lowest": "group column bank rank row"}
-streams = {name: probed("ddr4_3200", "streams", mapping=mapping) for name, mapping in mappings.items()}
+two = replace(PROBE, tier="ddr4_3200", pattern="streams")
+streams = {name: probe(replace(two, mapping=mapping)) for name, mapping in mappings.items()}
 gain = streams["bank groups lowest"].utilisation / streams["columns lowest"].utilisation
 print(f"{gain:.2f} times the rate")
 streams["columns lowest"]
@@ -148,12 +151,13 @@ shares = pd.DataFrame(
         for name, report in streams.items()
     }
 )
-shares = shares[(shares > 0.05).any(axis=1)]
 figure = go.Figure()
 utilisation = [100 * report.utilisation for report in streams.values()]
 figure.add_bar(x=list(streams), y=utilisation, name="data", marker_color="#0072b2")
-for cause, lost in shares.iterrows():
-    figure.add_bar(x=lost.index, y=lost, name=cause.replace("_", " "), marker_color=CAUSE_COLOURS[cause])
+for cause in CAUSES:
+    lost = shares.loc[cause]
+    if (lost > 0.05).any():
+        figure.add_bar(x=lost.index, y=lost, name=cause.replace("_", " "), marker_color=CAUSE_COLOURS[cause])
 figure.update_layout(
     title="K and V in turn on DDR4-3200", barmode="stack", yaxis_title="% of the peak", template="simple_white"
 )
@@ -171,16 +175,21 @@ figure
 # meet.
 
 # %%
-checked = [("sequential", {}), ("random", {})] + [("streams", {"run_bytes": length}) for length in (256, 8192)]
+checked: dict[str, tuple[Pattern, int]] = {
+    "sequential": ("sequential", PROBE.run_bytes),
+    "random": ("random", PROBE.run_bytes),
+    "streams 256 B": ("streams", 256),
+    "streams 8192 B": ("streams", 8192),
+}
 rows = [
     {
         "tier": tier,
-        "pattern": " ".join([pattern, *(f"{length} B" for length in settings.values())]),
-        "cycle": 100 * probed(tier, pattern, **settings).utilisation,
-        "analytic": 100 * probed(tier, pattern, fidelity="analytic", **settings).utilisation,
+        "pattern": name,
+        "cycle": 100 * probed(tier, *asked).utilisation,
+        "analytic": 100 * probed(tier, *asked, "analytic").utilisation,
     }
     for tier in TIERS
-    for pattern, settings in checked
+    for name, asked in checked.items()
 ]
 gathered = runs.assign(pattern=runs["run_bytes"].map("gather {} B".format))
 closed = pd.concat([pd.DataFrame(rows), gathered])[["tier", "pattern", "cycle", "analytic"]]
@@ -198,44 +207,49 @@ closed.round(1)
 # or moving all bytes at the peak, whichever takes longer; and every load alone, then all the computing. How many loads
 # are under way at a time decides where.
 
+
 # %%
-workload = ONE_HEAD.with_(q_len=32, kv_len=512, head_dim=128, v_head_dim=128, dtype="float16")
+HEAD_DIM = 128
 
 
-def attention(tier, under_way):
+def attending(tier: str, under_way: int) -> DesignPoint:
     """The memory-free pipeline with keys and values in `tier`."""
-    parameters = complete_parameters(find_algorithm("sdpa.memory_free"), {"kv_tier": tier, "kv_outstanding": under_way})
-    return evaluate(DesignPoint("sdpa.memory_free", workload, parameters, timing_only=True))
+    return attnflow.design(
+        "sdpa.memory_free",
+        q_len=32,
+        kv_len=512,
+        head_dim=HEAD_DIM,
+        dtype="float16",
+        kv_tier=tier,
+        kv_outstanding=under_way,
+        timing_only=True,
+    )
 
 
-attended = pd.DataFrame(
-    [
-        {
-            "tier": tier,
-            "loads under way": under_way,
-            "computing": run.memory.compute_cycles,
-            "at least": run.memory.lower_cycles,
-            "cycles": run.cycles,
-            "at most": run.memory.upper_cycles,
-        }
-        for tier in ATTENDED
-        for under_way in (1, 2, 4, 8, 16)
-        for run in [attention(tier, under_way)]
-    ]
-).set_index(["tier", "loads under way"])
+def attention(tier: str, under_way: int) -> dict[str, int | str]:
+    """Its cycles and their bounds."""
+    run = evaluate_graph(attending(tier, under_way))
+    row: dict[str, int | str] = {"tier": tier, "loads under way": under_way, "cycles": run.cycles}
+    if bounds := run.memory:
+        row |= {"computing": bounds.compute_cycles, "at least": bounds.lower_cycles, "at most": bounds.upper_cycles}
+    return row
+
+
+rows_of_attention = [attention(tier, under_way) for tier in ATTENDED for under_way in (1, 2, 4, 8, 16)]
+attended = pd.DataFrame(rows_of_attention).set_index(["tier", "loads under way"])
 attended
 
 # %%
 figure = go.Figure()
 for tier in ATTENDED:
-    some = attended.loc[tier]
+    of_tier = attended.xs(tier)
     for column, dash in (("at most", "dot"), ("cycles", "solid"), ("at least", "dash")):
         line = {"color": COLOURS[tier], "dash": dash}
         mode = "lines+markers" if column == "cycles" else "lines"
-        figure.add_scatter(x=some.index, y=some[column], mode=mode, line=line, name=f"{tier}, {column}")
+        figure.add_scatter(x=of_tier.index, y=of_tier[column], mode=mode, line=line, name=f"{tier}, {column}")
 figure.update_layout(
     title="Streaming attention between its bounds",
-    xaxis={"title": "loads of K, and of V, under way", "type": "log", "tickvals": some.index},
+    xaxis={"title": "loads of K, and of V, under way", "type": "log", "tickvals": list(attended.index.unique(level=1))},
     yaxis={"title": "cycles", "type": "log"},
     template="simple_white",
 )

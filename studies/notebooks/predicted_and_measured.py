@@ -60,7 +60,7 @@ calibration = {point for kernel in profiles.values() for point in kernel.text.ca
 fitted = pd.Series({name: len(kernel.profile.fitted) for name, kernel in profiles.items()}, name="fitted numbers")
 
 
-def collection(point):
+def collection(point: str) -> str:
     """The figure or table that a point's name starts with."""
     return "-".join(point.split("-")[:2])
 

@@ -33,12 +33,9 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from algorithms.workload.one_head import ONE_HEAD
+import attnflow
 from simulator.explain.depths import advise_depths
-from studies.families.evaluate import evaluate
-from studies.families.graph.evaluate import build_graph
-from studies.points.find import find_algorithm
-from studies.points.knobs import complete_parameters
+from studies.families.graph.evaluate import build_graph, evaluate_graph
 from studies.points.point import DesignPoint
 from studies.report import write_report
 from studies.report.frame import frame
@@ -59,15 +56,14 @@ COLOURS = dict(zip(VARIANTS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7"), stric
 
 
 # %%
-def design(algorithm, seq_len, *, timing_only=True, **parameters):
-    """A design point on one head of `seq_len` tokens; parameters that are not named keep their defaults."""
-    workload = ONE_HEAD.with_(q_len=seq_len, kv_len=seq_len, head_dim=16, v_head_dim=16)
-    chosen = complete_parameters(find_algorithm(algorithm), parameters)
-    return DesignPoint(algorithm, workload, chosen, timing_only=timing_only)
+def design(algorithm: str, seq_len: int, **parameters: int) -> DesignPoint:
+    """A design on one head of `seq_len` tokens; parameters that are not named keep their defaults."""
+    return attnflow.design(algorithm, seq_len=seq_len, head_dim=16, **parameters)
 
 
-run = evaluate(design("sdpa.naive", 64, timing_only=False))
-print(f"{run.result.cycles} cycles, relative error {run.deviation.rel_l2:.1e}")
+run = evaluate_graph(design("sdpa.naive", 64))
+if run.deviation:
+    print(f"{run.result.cycles} cycles, relative error {run.deviation.rel_l2:.1e}")
 run.result
 
 # %% [markdown]
@@ -86,7 +82,7 @@ pd.DataFrame([channel.to_dict() for channel in run.result.channels]).set_index("
 
 # %%
 depths = range(60, 73)
-results = {depth: evaluate(design("sdpa.naive", 64, long_depth=depth)).result for depth in depths}
+results = {depth: evaluate_graph(design("sdpa.naive", 64, long_depth=depth)).result for depth in depths}
 outcome = pd.DataFrame(
     {
         "cycles": {depth: None if result.deadlock else result.cycles for depth, result in results.items()},
@@ -120,7 +116,7 @@ figure
 # %%
 shallow = results[60].deadlock
 print(shallow)
-least = shallow.remedy["weights_fifo"]
+least = shallow.remedy["weights_fifo"] if shallow else 0
 least
 
 # %% [markdown]

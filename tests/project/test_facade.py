@@ -67,11 +67,16 @@ def test_every_name_is_there_and_has_a_docstring(name):
 def test_editors_are_told_the_same_as_python(root):
     tree = ast.parse((root / "attnflow.py").read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    told = {
-        (alias.asname, node.module, alias.name)
+    imported = {
+        alias.asname or alias.name: (node.module, alias.name)
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
+    }
+    renamed = {node.targets[0].id: node.value.id for node in block.body if isinstance(node, ast.Assign)}
+    told = {
+        *((name, *home) for name, home in imported.items() if name not in renamed.values()),
+        *((name, *imported[own]) for name, own in renamed.items()),
     }
     homes = {(name, *home.split(":")) for name, home in attnflow._HOMES.items()}
     assert told == homes

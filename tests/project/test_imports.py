@@ -39,7 +39,8 @@ def copy(root, packages, tmp_path):
     for package in packages:
         ignored = shutil.ignore_patterns("__pycache__", "*.npz", "*.html")
         shutil.copytree(root / package, tmp_path / package, ignore=ignored)
-    shutil.copy(root / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", "attnflow.py"):
+        shutil.copy(root / name, tmp_path)
     return tmp_path
 
 
@@ -60,6 +61,11 @@ def test_contracts_hold(copy):
         ("algorithms/registry.py", "import reference.truth.oracle"),
         ("algorithms/registry.py", "import studies.study.text"),
         ("reference/truth/oracle.py", "def late():\n    import algorithms"),
+        ("studies/points/point.py", "def late():\n    import studies.families.family"),
+        ("studies/store/store.py", "if TYPE_CHECKING:\n    from studies.report.points import Points"),
+        ("studies/words.py", "import studies.points.point"),
+        ("algorithms/kv/policy.py", "import algorithms.chip.algorithm"),
+        ("studies/api.py", "import attnflow"),
     ],
 )
 def test_contracts_notice(copy, module, line):

@@ -157,13 +157,11 @@ HEAVY = {
     "dask_jobqueue": "in an extra",
     "distributed": "in an extra",
     "fcntl": "not on every system",
-    "numba": "a third of a second",
     "optuna": "a second",
     "pandas": "half a second",
     "plotly": "a third of a second",
     "resource": "not on every system",
     "rich": "a tenth of a second, and only a terminal needs it",
-    "scipy": "half a second",
     "torch": "seconds, in an extra",
 }
 """Libraries that functions may import, and why those that use them should not pay at their start."""
@@ -175,6 +173,7 @@ START = ("studies.cli.output", "studies.cli.verb")
 """Modules that all verbs import: what these bring is there anyway, so importing it late gains nothing."""
 
 ELSEWHERE: dict[tuple[str, str], str] = {
+    ("studies.search.samplers", "studies.search.halton"): "a sampler for optuna, which takes a second to import",
     ("algorithms.register", "importlib.metadata"): "a third of the start of a command that looks for no plug-in",
     ("reference.measuring.benches", "reference.measuring.cuda_bench"): "asks for a GPU",
     ("reference.measuring.benches", "reference.measuring.torch_bench"): "asks for Torch",
@@ -268,9 +267,9 @@ def test_rooms_are_small_or_hold_many_of_one_kind():
 
 KINDS = {
     "an algorithm or an evaluation by its class": r"isinstance\([^()]*,\s*\(?[^()]*\b\w*(?:Algorithm|Evaluation)\b",
-    "whether there is a chip": r"\b(?:point|design|row\.point|self)\.chip is (?:not )?None|\bif (?:self|point)\.chip\b",
-    "whether there is a workload": r"\bworkload is (?:not )?None",
-    "the name of a family": r"kind\w* [!=]= \"|[!=]= \"(?:graph|tier)\"|Literal\[[^\]]*\"(?:graph|tier)\"",
+    "whether there is a chip": r"\b(?:point|self)\.chip is (?:not )?None",
+    "whether there is a workload": r"\b(?:point|self)\.workload is (?:not )?None",
+    "the name of a family": r"[!=]= \"(?:graph|tier)\"|kind\w* [!=]= \"chip\"|Literal\[[^\]]*\"(?:graph|tier)\"",
     "a kind by the functions and fields that once told it": r"\bkind_of\b|\bruns_on_chip\(|\bsubject\s*=\s*\"",
 }
 """How a module asks what kind of design it has, which `studies.families` alone may."""

@@ -50,7 +50,7 @@ assert 64 < ddr4["in order, %"] < 68 and ddr4["in order, lost to"] == "command_s
 assert ddr4["at random, %"] > ddr4["in order, %"]
 spacing = [found["ddr4_3200"].lost_clocks["command_spacing"] for found in (in_order, at_random)]
 assert spacing[1] < 0.02 * spacing[0], "random addresses spread over the groups"
-timing = load_tier("ddr4_3200").standard.timing
+timing = attnflow.load_tier("ddr4_3200").standard.timing
 assert timing.ccd_l == 2 * timing.burst, "every second burst"
 cycle, hits = gather["cycle"], gather["row hits"]
 assert cycle.loc[256, "hbm2"] > 85 and hits.loc[256, "hbm2"] > 70
@@ -58,10 +58,10 @@ assert (hits.loc[:1024, "hbm3"] < 1).all() and (hits.loc[4096:, "hbm3"] > 45).al
 assert in_order["hbm3"].utilisation > 0.95
 assert cycle["ddr4_3200"].idxmax() == 256 and cycle.loc[16384:, "ddr4_3200"].max() < cycle.loc[64, "ddr4_3200"]
 assert gain > 2
-row_bytes = load_tier("ddr4_3200").organisation.transaction_bytes
-for part in load_tier("ddr4_3200").fields[:-1]:
+row_bytes = attnflow.load_tier("ddr4_3200").organisation.transaction_bytes
+for part in attnflow.load_tier("ddr4_3200").fields[:-1]:
     row_bytes *= part.size
-assert load_tier("ddr4_3200").capacity_bytes // 2 % row_bytes == 0, "both streams start in one bank"
+assert attnflow.load_tier("ddr4_3200").capacity_bytes // 2 % row_bytes == 0, "both streams start in one bank"
 first, second = shares["columns lowest"].nlargest(2).index
 assert {first, second} == {"row_cycle", "command_spacing"}
 assert shares.loc[["row_cycle", "command_spacing"], "bank groups lowest"].max() < 0.5
@@ -69,14 +69,14 @@ assert error.median() < 5 and error.quantile(0.9) < 10
 assert error.idxmax() == ("ddr4_3200", "streams 256 B")
 assert (attended["cycles"].between(attended["at least"], attended["at most"])).all()
 assert (attended["computing"] < attended["at least"]).all()
-demand = {tier: 2 * workload.head_dim * 2 * 1e9 / load_tier(tier).peak_bytes_per_second for tier in ATTENDED}
+demand = {tier: 2 * HEAD_DIM * 2 * 1e9 / attnflow.load_tier(tier).peak_bytes_per_second for tier in ATTENDED}
 assert round(demand["hbm2"], 6) == 2 and 20 < demand["ddr4_3200"] < 20.5
 eager, alone = attended.xs(8, level=1), attended.xs(1, level=1)
 assert 4 < alone.loc["hbm2", "cycles"] / eager.loc["hbm2", "cycles"]
 over = eager["cycles"] / eager["at least"]
 assert over["hbm2"] < 1.1 and over["ddr4_3200_group_low"] < 1.1 and over["ddr4_3200"] > 1.3
 assert alone.loc["ddr4_3200", "cycles"] < 1.1 * eager.loc["ddr4_3200", "cycles"]
-lost = {tier: attention(tier, 8).result.servers[0].tier.lost_clocks for tier in ATTENDED}
+lost = {tier: evaluate_graph(attending(tier, 8)).result.servers[0].tier.lost_clocks for tier in ATTENDED}
 assert lost["hbm2"]["refresh"] > 0.5 * sum(lost["hbm2"].values())
 turns = lost["ddr4_3200"]["command_spacing"] + lost["ddr4_3200"]["turnaround"]
 assert turns > 0.5 * sum(lost["ddr4_3200"].values())
@@ -88,7 +88,7 @@ assert rebuild.loc["h100_sxm5_80g", "rc over ru"] > 1 > rebuild.loc["h20", "rc o
 reuses = rebuild[rebuild["rc over ru"] < 1]
 assert set(reuses.index) == {"h20", "mi300x", "flat_cloud"}
 assert rebuild.drop(index=reuses.index)["ridge, FLOP/B"].min() > 2 * rebuild.loc["h20", "ridge, FLOP/B"]
-two = {name: get_block("mla.rc").resolved(step, BlockParameters(), load_accelerator(name)) for name in reuses.index}
+two = {name: get_block("mla.rc").resolved(step, BlockParameters(), attnflow.load_chip(name)) for name in reuses.index}
 assert two["mi300x"].stages == two["flat_cloud"].stages == 2
 assert (bandwidth.diff().dropna() >= 0).all().all()
 fall = bandwidth.iloc[-1] / bandwidth.iloc[0]

@@ -70,6 +70,4 @@ def schema(
     from studies.study.text import StudyText
 
     del as_json, quiet  # a schema has one form
-    made = StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema()
-    document: Json = json.loads(json.dumps(made))  # plain values, which the types of schemas do not say
-    emit(document, str, as_json=True)
+    emit(StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema(), str, as_json=True)

@@ -1,32 +1,31 @@
-"""Plans for hundreds of thousands of tokens: exact, and soon done, since what recurs is skipped."""
+"""Plans for hundreds of thousands of tokens: exact, and little work, since what recurs is skipped."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
 
 from algorithms.chip.algorithm import get_chip_algorithm
-from algorithms.chip.timing.mapping import REPRESENTATIVES, ChipRun, time_launch, time_plan
+from algorithms.chip.timing.mapping import REPRESENTATIVES, ChipRun, time_plan
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from simulator import simulate
 
 K = 1024
-SLACK = 5
-"""How much slower than two idle cores a machine may be."""
+MOST_SIMULATED = 1_000_000
+"""Firings: a second of simulation at most, whatever the length."""
 
 
-def timed(name: str, chip: str, preset: str = "llama3-8b", **changes: object) -> tuple[ChipRun, float]:
-    """A run on a chip and how long that took here, planning included; kernels are compiled before."""
+def run_of(name: str, chip: str, preset: str = "llama3-8b", **changes: object) -> ChipRun:
+    """A run on a chip."""
     algorithm, on, work = get_chip_algorithm(name), load_accelerator(chip), load_workload(preset)
-    parameters = algorithm.parameters()
-    time_plan(algorithm.plan(work.with_(q_len=64, kv_len=64), parameters, on), on)
-    time_launch.cache_clear()
-    begin = time.perf_counter()
-    run = time_plan(algorithm.plan(work.with_(**changes), parameters, on), on)
-    return run, time.perf_counter() - begin
+    return time_plan(algorithm.plan(work.with_(**changes), algorithm.parameters(), on), on)
+
+
+def simulated(run: ChipRun) -> int:
+    """Firings that were not skipped: what a run costs."""
+    return sum(each.firings - each.skipped.firings for each in run.results)
 
 
 def skipped_share(run: ChipRun) -> float:
@@ -37,7 +36,7 @@ def skipped_share(run: ChipRun) -> float:
 @pytest.mark.parametrize("mask", ["causal", "full"])
 @pytest.mark.parametrize(("chip", "length"), [("h100_sxm5_80g", 20 * K), ("mi300x", 12 * K), ("tpu_v5p", 40 * K)])
 def test_skipping_changes_nothing(chip, length, mask):
-    run, _ = timed("flash.q_outer", chip, q_len=length, kv_len=length, mask=mask)
+    run = run_of("flash.q_outer", chip, q_len=length, kv_len=length, mask=mask)
     (launch,) = run.launches
     complete = simulate(launch.graph, timing_only=True, skip=False, clock_hz=launch.result.clock_hz)
     skipping = simulate(launch.graph, timing_only=True, clock_hz=launch.result.clock_hz)
@@ -49,8 +48,8 @@ def test_skipping_changes_nothing(chip, length, mask):
 
 @pytest.mark.parametrize("chip", ["h100_sxm5_80g", "mi300x", "tpu_v5p"])
 def test_prefill_of_256k_tokens(chip):
-    run, wall_s = timed("flash.q_outer", chip, q_len=256 * K, kv_len=256 * K)
-    assert wall_s < 2 * SLACK
+    run = run_of("flash.q_outer", chip, q_len=256 * K, kv_len=256 * K)
+    assert simulated(run) < MOST_SIMULATED
     assert skipped_share(run) > 0.95
     assert run.seconds > run.bounds.seconds
 
@@ -59,8 +58,8 @@ def test_prefill_of_256k_tokens(chip):
 @pytest.mark.parametrize("mask", ["causal", "full"])
 @pytest.mark.parametrize("chip", ["h100_sxm5_80g", "mi300x", "tpu_v5p"])
 def test_prefill_of_a_million_tokens(chip, mask):
-    run, wall_s = timed("flash.q_outer", chip, q_len=K * K, kv_len=K * K, mask=mask)
-    assert wall_s < 10 * SLACK
+    run = run_of("flash.q_outer", chip, q_len=K * K, kv_len=K * K, mask=mask)
+    assert simulated(run) < 6 * MOST_SIMULATED
     assert skipped_share(run) > 0.99
 
 
@@ -76,14 +75,14 @@ def test_prefill_of_a_million_tokens(chip, mask):
     ],
 )
 def test_other_long_sequences(name, preset, changes):
-    run, wall_s = timed(name, "h100_sxm5_80g", preset, **changes)
-    assert wall_s < 2 * SLACK
+    run = run_of(name, "h100_sxm5_80g", preset, **changes)
+    assert simulated(run) < MOST_SIMULATED
     assert skipped_share(run) > 0.8
 
 
 @pytest.mark.parametrize("length", [32 * K, 128 * K])
 def test_tables_grow_with_items_not_with_steps(length):
-    run, _ = timed("flash.q_outer", "h100_sxm5_80g", q_len=length, kv_len=length)
+    run = run_of("flash.q_outer", "h100_sxm5_80g", q_len=length, kv_len=length)
     (launch,) = run.launches
     items = launch.waves * REPRESENTATIVES  # at most, on the cores that stand for all
     tables = {id(unit.table): unit.table for unit in launch.graph.units}.values()
