@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.chips.chip import Accelerator
+from hwmodels.chips.chip_card import derived, field_rows, value_text
+from hwmodels.chips.interfaces import memory_interfaces
+from hwmodels.costs.area import Area, area_of
+from hwmodels.costs.energy import EnergyTable, energy_table, full_power_w
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.quantity import format_quantity
 from studies.cli.output import emit, table
 from studies.points.point import Json
 
@@ -39,7 +46,6 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
 
 
 def _assignment(text: str) -> tuple[str, str]:
-
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise InputError(Problem(f"must be FIELD=VALUE (got {text!r})", "--set"))

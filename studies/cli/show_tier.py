@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hwmodels.reading.documents import Value
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.quantity import format_quantity, parse_quantity
+from hwmodels.tiers.base import Tier
+from hwmodels.tiers.dram import DramTier
+from hwmodels.tiers.text import load_tier
 from studies.cli.output import EXIT_CHECK_FAILED, emit, table
 from studies.families.compiled import MEMORY
 from studies.points.point import Json
@@ -50,8 +55,6 @@ def show_tier(name: str, changes: Sequence[str], as_json: bool, *, quiet: bool =
 
 def _changes(changes: Sequence[str]) -> tuple[dict[str, Value], float | None]:
     """Changed fields of the tier's file, and the transfer size."""
-    from hwmodels.reading.quantity import parse_quantity
-
     fields: dict[str, Value] = {}
     size, problems = None, []
     for change in changes:
