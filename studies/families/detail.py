@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import ClassVar, Self, TypeVar
@@ -127,7 +127,7 @@ _SIMPLE = frozenset({str, int, float, bool, dict, NoneType})
 
 
 @functools.cache
-def _fields_of(kind: type) -> tuple[str, ...]:
+def _fields_of(kind: Hashable) -> tuple[str, ...]:
     """Names of the fields of a dataclass; none of other types."""
     return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 

@@ -9,6 +9,7 @@ from algorithms.memory.probe import probe
 from algorithms.memory.probe_parameters import ProbeParameters
 from algorithms.memory.tier_report import TierReport
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.text import load_tier, tier_names
 from studies.validate.records import ValidationReport, ValidationRow
 
