@@ -37,6 +37,12 @@ CLUSTER = 2
 """Cores of a cluster where the array takes operands from shared memory alone."""
 LARGE_BLOCK_ROWS = 64
 """Rows of the array's block from which on it does (wgmma, tcgen05)."""
+FEW_TOKENS = 64
+"""Up to so many, products are bound by their weights on all chips."""
+EVEN_TURNS = (1, 2, 3, 4)
+"""Tiles of a core when columns are shared out evenly."""
+LEAST_COLUMNS = 16
+"""Of an even share."""
 SPLIT_STEPS = 6
 """What another part costs beside its depth, in steps, when splits are chosen: start, end and adding up."""
 
@@ -199,7 +205,7 @@ def chosen_tile(gemm: Gemm, chip: Accelerator) -> GemmTile:
     depth = step_depth(gemm)
     best: tuple[float, GemmTile] | None = None
     for rows in _useful(TILE_SIDES, gemm.rows):
-        for columns in _useful(TILE_SIDES, gemm.columns):
+        for columns in _column_tiles(gemm, chip):
             shared = min(cluster, ceil_div(gemm.rows, rows))
             whole = GemmTile(rows, columns, depth, cluster=shared)
             if _excess(whole, gemm, chip) > 0:
@@ -218,6 +224,19 @@ def _useful(sides: tuple[int, ...], extent: int) -> list[int]:
     """Sides in falling order; of those beyond the extent only the smallest."""
     beyond = [side for side in sides if side >= extent]
     return sorted({side for side in sides if side < extent} | set(beyond[:1]) or {sides[-1]}, reverse=True)
+
+
+def _column_tiles(gemm: Gemm, chip: Accelerator) -> list[int]:
+    """Widths of tiles; where few tokens meet many weights also even shares of the columns for all cores.
+
+    Such products are bound by their weights: kernels for them (GEMV, stream-K, arXiv:2301.03598) deal columns evenly.
+    """
+    fixed = _useful(TILE_SIDES, gemm.columns)
+    if gemm.rows > FEW_TOKENS or gemm.count > 1:
+        return fixed
+    block = max(chip.core.matrix_columns, LEAST_COLUMNS)
+    shares = {round_up(ceil_div(gemm.columns, chip.cores * turns), block) for turns in EVEN_TURNS}
+    return sorted({*fixed, *(share for share in shares if share <= TILE_SIDES[-1])}, reverse=True)
 
 
 def _splits(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> list[int]:
