@@ -10,6 +10,7 @@ from algorithms.chip.plan.parameters import knob
 from algorithms.models.rates import Launching
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
+Exchanging = Literal["custom", "library"]
 Fusion = Literal["none", "engine"]
 """``none``: every operation a launch of its own, as eager code; ``engine``: as serving engines fuse them: one product
 for queries, keys and values, one for gate and up, the residual added in the norm, keys written as they are turned."""
@@ -36,6 +37,9 @@ class StepOptions:
     kv: str = field(default="bfloat16", metadata=knob("format of cached keys and values"))
     fusion: Fusion = field(default="engine", metadata=knob("launches that are made one: engine, or none"))
     launch: Launching = field(default="graph", metadata=knob("how launches are made: graph, or eager"))
+    exchange: Exchanging = field(
+        default="custom", metadata=knob("collectives of the engine's own (custom), or of a general library (library)")
+    )
     policy: str = field(default="full", metadata=knob("KV policy of the tokens that attend to a cache"))
     budget: int = field(default=0, metadata=knob("keys kept per KV head under a policy; 0: the policy's own", "token"))
     workspace: float = field(default=0.0, metadata=knob("memory that a runtime keeps for itself on every chip", "B"))
@@ -48,7 +52,11 @@ class StepOptions:
                 check(getattr(self, name))
             except InputError as error:
                 problems += [Problem(each.message, field=name, hint=each.hint) for each in error.problems]
-        for name, known in (("fusion", get_args(Fusion)), ("launch", get_args(Launching))):
+        for name, known in (
+            ("fusion", get_args(Fusion)),
+            ("launch", get_args(Launching)),
+            ("exchange", get_args(Exchanging)),
+        ):
             if getattr(self, name) not in known:
                 hint = did_you_mean(getattr(self, name), known)
                 problems.append(Problem(f"must be one of {', '.join(known)}", field=name, hint=hint))

@@ -282,7 +282,8 @@ def _exchanged(operation: Operation, setting: Setting, system: System) -> TimedO
     asked = operation.communication
     if asked is None:
         raise TypeError("no exchange")
-    made = exchange_on(system, asked.collective, asked.chips, asked.bytes)
+    library = setting.options.exchange == "library"
+    made = exchange_on(system, asked.collective, asked.chips, asked.bytes, library)
     sent = sum(size for _, size in made.bytes_out)
     table = energy_table(setting.chip)
     link = setting.chip.links[0].name if setting.chip.links else None

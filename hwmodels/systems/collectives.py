@@ -204,8 +204,10 @@ class Exchange:
     bytes_out: tuple[tuple[str, float], ...]
 
 
-def exchange_on(system: System, collective: Collective, chips: int, size: float) -> Exchange:
-    """The fastest of the algorithms that the system's links allow.
+def exchange_on(system: System, collective: Collective, chips: int, size: float, library: bool = False) -> Exchange:
+    """The fastest of the algorithms that the system's links allow, or what a general library does (``library``).
+
+    A library's collective takes its measured latency, however many rounds, and the time of its bytes on the wire.
 
     Over several levels an all-reduce is hierarchical: the parts are added up inside of groups, every chip's part goes
     across, and comes together inside again. All others go at the rate of the farthest level that they cross.
@@ -219,10 +221,21 @@ def exchange_on(system: System, collective: Collective, chips: int, size: float)
     if not levels or not size:
         return Exchange(collective, chips, size, "none", 0.0, ())
     if collective == "all_reduce" and len(levels) > 1:
-        return _hierarchical(levels, chips, size)
+        return _hierarchical(levels, chips, size)  # libraries do so, too
+    if library and levels[-1].library_latency_s is not None:
+        return _of_library(levels[-1], levels[-1].library_latency_s, collective, chips, size)
     best = min(_on_level(levels[-1], collective, chips, size), key=lambda each: each[0])
     seconds, made = best
     return Exchange(collective, chips, size, made.algorithm, seconds, ((levels[-1].name, made.bytes_out),))
+
+
+def _of_library(level: Level, latency_s: float, collective: str, chips: int, size: float) -> Exchange:
+    """The algorithm with the fewest bytes, all of its rounds under way at the same time."""
+    made = [schedule(collective, name, chips, size) for name in algorithms_on(collective, chips, level)]
+    least = min(made, key=lambda each: each.bytes_out)
+    sharing = chips if level.topology == "shared" else 1
+    seconds = latency_s + sharing * least.bytes_out / level.payload_bytes_per_second
+    return Exchange(collective, chips, size, "library", seconds, ((level.name, least.bytes_out),))
 
 
 def _on_level(level: Level, collective: str, chips: int, size: float) -> Iterator[tuple[float, Schedule]]:

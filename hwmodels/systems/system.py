@@ -37,6 +37,8 @@ class Level:
         time on the wire.
     messages_per_second
         That one chip can start.
+    library_latency_s
+        Of a whole collective of a general library (NCCL) on small vectors; None where it is not known.
     reduces
         Whether switches add up what chips send (NVLink SHARP).
     """
@@ -48,6 +50,7 @@ class Level:
     efficiency: float
     latency_s: float
     messages_per_second: float = math.inf
+    library_latency_s: float | None = None
     reduces: bool = False
 
     @property

@@ -39,6 +39,7 @@ class LevelText(_Strict):
     efficiency: Share
     latency: Time
     message_rate: Frequency | None = None
+    library_latency: Time | None = None
     reduces: bool = False
 
 
@@ -85,6 +86,7 @@ class SystemText(_Strict):
                 efficiency=each.efficiency.value,
                 latency_s=each.latency.value,
                 reduces=each.reduces,
+                library_latency_s=each.library_latency.value if each.library_latency else None,
                 **({"messages_per_second": each.message_rate.value} if each.message_rate else {}),
             )
             for each in self.levels

@@ -36,8 +36,9 @@ class WeightFormat:
         Of a scale; 0 where there is none.
     operand
         Format of the product where the array has one for it; None: there is none, weights are converted.
-    operations
-        Vector operations to convert an element to 16 bits, its scale included.
+    operations, lookups
+        Vector operations to convert an element to 16 bits, and operations of the unit that evaluates exponentials and
+        converts integers to floats (XU of NVIDIA's cores).
     source
         Where sizes and operations are from.
     """
@@ -49,6 +50,7 @@ class WeightFormat:
     scale_bits: int = 0
     operand: str | None = None
     operations: float = 0.0
+    lookups: float = 0.0
     source: str = ""
 
     def matrix_bytes(self, outputs: int, inputs: int) -> int:
@@ -62,8 +64,8 @@ class WeightFormat:
         """Of an element, in tenths of a bit: whole for every format, so that sizes are exact."""
         return round(10 * self.bits)
 
-    def runs_as(self, activations: str, chip: Accelerator) -> tuple[str, float]:
-        """The format in which a product with ``activations`` runs on ``chip``, and operations per weight before it.
+    def runs_as(self, activations: str, chip: Accelerator) -> tuple[str, bool]:
+        """The format in which a product with ``activations`` runs on ``chip``, and whether weights are converted to it.
 
         Raises
         ------
@@ -75,10 +77,10 @@ class WeightFormat:
             and self.operand in chip.core.matrix_flops_per_cycle
             and self.operand == activations
         ):
-            return self.operand, 0.0
+            return self.operand, False
         if self.name == activations:
-            return chip.core.matrix_format(activations), 0.0
-        return chip.core.matrix_format(activations), self.operations
+            return chip.core.matrix_format(activations), False
+        return chip.core.matrix_format(activations), True
 
 
 _CONVERSION = "an instruction to take apart or convert, and one multiply-add with the scale, per pair of elements"
@@ -113,7 +115,9 @@ FORMATS = {
             scale_bits=16,
             operand="int8",
             operations=2.0,
-            source="one 16-bit scale per output (gpt-fast quantize.py, WeightOnlyInt8Linear); convert and multiply",
+            lookups=1.0,
+            source="one 16-bit scale per output; a byte is taken out, converted (I2F), rounded to 16 bits, as Triton "
+            "compiles gpt-fast's weight.to(dtype) (quantize.py, WeightOnlyInt8Linear)",
         ),
         WeightFormat(
             "int4",

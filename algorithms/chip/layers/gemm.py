@@ -29,6 +29,9 @@ STAGES = 3
 STEP_BYTES = 128
 """Depth of a step in bytes of one row: a line of the shared memory's swizzle (CUTLASS' and cuBLAS' tiles are 64 deep at
 16 bits)."""
+STEP_WEIGHT_BYTES = 8 << 10
+"""Weights of a step at least: three of them are what a core of an A100 or H100 receives during the latency of its
+memory, twice over."""
 TILE_SIDES = (16, 32, 64, 128, 256)
 """Sides of tiles that are compared, those of CUTLASS' profiler (tools/library/generator.py)."""
 MOST_SPLITS = 16
@@ -188,9 +191,12 @@ def _issued(rows: int, columns: int, depth: int, chip: Accelerator) -> Matmul:
     )
 
 
-def step_depth(gemm: Gemm) -> int:
-    """Elements of the depth in a step."""
-    return min(STEP_BYTES // DTYPE_BYTES[gemm.activations], gemm.depth)
+def step_depth(gemm: Gemm, columns: int) -> int:
+    """Elements of the depth in a step: a line of shared memory, and more where tiles are so narrow that the steps on
+    their way would not keep the main memory busy."""
+    line = STEP_BYTES // DTYPE_BYTES[gemm.activations]
+    lines = ceil_div(STEP_WEIGHT_BYTES * 10 * 8, columns * line * gemm.weights.tenth_bits)
+    return min(line * lines, gemm.depth)
 
 
 @lru_cache(maxsize=4096)
@@ -202,21 +208,20 @@ def chosen_tile(gemm: Gemm, chip: Accelerator) -> GemmTile:
     """
     core = chip.core
     cluster = CLUSTER if core.matrix_rows >= LARGE_BLOCK_ROWS else 1
-    depth = step_depth(gemm)
     best: tuple[float, GemmTile] | None = None
     for rows in _useful(TILE_SIDES, gemm.rows):
         for columns in _column_tiles(gemm, chip):
             shared = min(cluster, ceil_div(gemm.rows, rows))
-            whole = GemmTile(rows, columns, depth, cluster=shared)
+            whole = GemmTile(rows, columns, step_depth(gemm, columns), cluster=shared)
             if _excess(whole, gemm, chip) > 0:
                 continue
             for splits in _splits(gemm, whole, chip):
-                tile = GemmTile(rows, columns, depth, splits, shared)
+                tile = GemmTile(rows, columns, whole.depth, splits, shared)
                 key = estimate_s(gemm, tile, chip)
                 if best is None or key < best[0] * (1 - 1e-9):
                     best = key, tile
     if best is None:
-        return GemmTile(core.matrix_rows, core.matrix_columns, depth)
+        return GemmTile(core.matrix_rows, core.matrix_columns, step_depth(gemm, core.matrix_columns))
     return best[1]
 
 
@@ -258,7 +263,7 @@ def estimate_s(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> float:
     row_tiles, column_tiles = ceil_div(gemm.rows, tile.rows), ceil_div(gemm.columns, tile.columns)
     items = gemm.count * row_tiles * column_tiles * tile.splits
     steps = ceil_div(ceil_div(gemm.depth, tile.depth), tile.splits)
-    operand, operations = gemm.weights.runs_as(gemm.activations, chip)
+    operand, converted = gemm.weights.runs_as(gemm.activations, chip)
     core, clock = chip.core, chip.clock_hz
     product = _issued(tile.rows, tile.columns, tile.depth, chip)
     issued = (
@@ -271,7 +276,9 @@ def estimate_s(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> float:
     busy = min(items, chip.cores)
     load = _step_bytes(gemm, min(tile.rows, gemm.rows), min(tile.columns, gemm.columns), tile.depth, tile)
     loading = max(load * busy / near.bytes_per_second, load / (core.sram_bytes_per_cycle * clock))
-    convert = tile.columns * tile.depth * operations / (core.vector_flops_per_cycle / 2) / clock
+    elements = tile.columns * tile.depth if converted else 0
+    vector = elements * gemm.weights.operations / (core.vector_flops_per_cycle / 2)
+    convert = (vector + elements * gemm.weights.lookups / core.exp_per_cycle) / clock
     step = max(issued / core.matrix_rate(operand) / clock, loading, convert)
     of_core = ceil_div(items, chip.cores) * (steps + SPLIT_STEPS) * step
     memory = memory_load_bytes(gemm, tile, chip) + gemm.output_bytes
@@ -316,8 +323,8 @@ def memory_load_bytes(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> int:
 
 
 def _launch(gemm: Gemm, chip: Accelerator, tile: GemmTile) -> Launch:
-    operand, operations = gemm.weights.runs_as(gemm.activations, chip)
-    items = joined_runs((item, gemm.count * times) for item, times in _items(gemm, chip, tile, operations) if times)
+    operand, converted = gemm.weights.runs_as(gemm.activations, chip)
+    items = joined_runs((item, gemm.count * times) for item, times in _items(gemm, chip, tile, converted) if times)
     stored = cached_bytes(chip, 2 * gemm.output_bytes) // 2
     partial = 0
     if tile.splits > 1:
@@ -335,22 +342,23 @@ def _launch(gemm: Gemm, chip: Accelerator, tile: GemmTile) -> Launch:
     )
 
 
-def _items(gemm: Gemm, chip: Accelerator, tile: GemmTile, operations: float) -> Iterator[tuple[WorkItem, int]]:
+def _items(gemm: Gemm, chip: Accelerator, tile: GemmTile, converted: bool) -> Iterator[tuple[WorkItem, int]]:
     for columns, column_times in _extents(gemm.columns, tile.columns):
         for rows, row_times in _extents(gemm.rows, tile.rows):
             for part in depth_parts(gemm.depth, tile):
-                yield _item(gemm, chip, tile, rows, columns, len(part), operations), column_times * row_times
+                yield _item(gemm, chip, tile, rows, columns, len(part), converted), column_times * row_times
 
 
 def _item(
-    gemm: Gemm, chip: Accelerator, tile: GemmTile, rows: int, columns: int, depth: int, operations: float
+    gemm: Gemm, chip: Accelerator, tile: GemmTile, rows: int, columns: int, depth: int, converted: bool
 ) -> WorkItem:
     """A tile of the result, or a part of its depth; ragged tiles are computed as far as the array pads them."""
 
     def step(of: int) -> TileStep:
         return TileStep(
             load_bytes=_step_bytes(gemm, rows, columns, of, tile),
-            vector_ops=round(columns * of * operations),
+            exps=round(columns * of * gemm.weights.lookups) if converted else 0,
+            vector_ops=round(columns * of * gemm.weights.operations) if converted else 0,
             values=(_issued(rows, columns, of, chip),),
         )
 
