@@ -181,8 +181,10 @@ class Step:
 
     @property
     def binding(self) -> str:
-        """What most of the time waits for."""
-        found: dict[str, float] = {"host": max(self.host_s - self.device_s, 0.0)}
+        """What most of the time waits for: the host, where it cannot launch as fast as the device works."""
+        if self.host_s > self.device_s:
+            return "host"
+        found: dict[str, float] = {}
         for layer in self.layers:
             for each in layer.operations:
                 found[each.bound] = found.get(each.bound, 0.0) + layer.times * each.seconds

@@ -189,7 +189,8 @@ def activation_format(name: str) -> str:
     InputError
         If there is none.
     """
-    known = {"fp8": "float8_e4m3", "float8": "float8_e4m3"}.get(name, ALIASES.get(name, name))
+    eight = ("fp8", "float8", "float8_e4m3")
+    known = "float8_e4m3" if name in eight else ALIASES.get(name, name)
     if known not in DTYPE_BYTES:
         raise InputError(
             Problem(
