@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from algorithms.chip.attention.decode import SplitKeys, SplitParameters
-from algorithms.chip.attention.flash import QueryOuter
-from algorithms.chip.latent.blocks import Sequential
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.attention.decode import SplitParameters
 from algorithms.chip.latent.fit import BlockParameters
 from algorithms.chip.plan.parameters import TileParameters
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.plan.profile import KernelProfile, unfitted_for
-from algorithms.chip.plan.tiles import ceil_div
-from algorithms.chip.policy.decode import DecodePolicy
 from algorithms.chip.policy.run import PolicyParameters
 from algorithms.models.batch import Part
 from algorithms.models.blocks import Attention, LatentAttention
 from algorithms.models.building import Builder
 from algorithms.models.operations import Operation, Tensor
 from algorithms.models.rates import attention_kernel, with_gap
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from algorithms.workload.shape import LatentAttention as LatentShape
 
@@ -159,15 +157,12 @@ class Attending:
         phase = "decode" if one and workload.mask == "full" else "prefill"
         known = attention_kernel(phase, workload, chip)
         gap = self.tower.whole.rates.gap_s(self.tower.whole.options.launch)
-        if phase == "decode":
-            split = known[0] if known and isinstance(known[0], SplitParameters) else SplitParameters(pack_gqa="always")
-            split = SplitKeys[SplitParameters]().resolved(workload, split, chip)
-            profile = known[1] if known else self._unfitted(split)
-            return SplitKeys[SplitParameters]().plan(workload, split, chip), with_gap(profile, gap)
-        tiles = known[0] if known and isinstance(known[0], TileParameters) else TileParameters()
-        tiles = QueryOuter().resolved(workload, tiles, chip)
-        profile = known[1] if known else self._unfitted(tiles)
-        return QueryOuter().plan(workload, tiles, chip), with_gap(profile, gap)
+        name = "decode.split_kv" if phase == "decode" else "flash.q_outer"
+        algorithm = get_chip_algorithm(name)
+        automatic = SplitParameters(pack_gqa="always") if phase == "decode" else TileParameters()
+        parameters = algorithm.resolved(workload, known[0] if known else automatic, chip)
+        profile = known[1] if known else self._unfitted(parameters)
+        return algorithm.plan(workload, parameters, chip), with_gap(profile, gap)
 
     def _unfitted(self, parameters: object) -> KernelProfile:
         return replace(unfitted_for(parameters), bandwidth_fraction=self.tower.whole.rates.bandwidth)
@@ -183,9 +178,9 @@ class Attending:
             phase="decode",
             mask="full",
         )
-        tiles = PolicyParameters(policy=options.policy, budget=options.budget, layers=1)
-        policy = DecodePolicy()
-        tiles = policy.resolved(workload, tiles, whole.chip)
+        chosen = PolicyParameters(policy=options.policy, budget=options.budget, layers=1)
+        policy = get_chip_algorithm("decode.policy")
+        tiles = policy.resolved(workload, chosen, whole.chip)
         plan = policy.plan(workload, tiles, whole.chip)
         return Operation(
             name=f"{self.at}attention {options.policy}",
@@ -287,8 +282,8 @@ class Attending:
             hidden=tower.tower.width,
             latent=LatentShape(rank, block.qk_rope_head_dim, block.q_lora_rank),
         )
-        parameters = Sequential().resolved(workload, BlockParameters(scope="core"), whole.chip)
-        plan = Sequential().plan(workload, parameters, whole.chip)
+        parameters = get_chip_algorithm("mla.seq").resolved(workload, BlockParameters(scope="core"), whole.chip)
+        plan = get_chip_algorithm("mla.seq").plan(workload, parameters, whole.chip)
         gap = whole.rates.gap_s(whole.options.launch)
         pairs = seen_pairs(part.new, part.total, True)
         yield Operation(

@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.layers.formats import WeightFormat
-from algorithms.chip.plan.tiles import ceil_div
-from algorithms.chip.policy.decode import DecodePolicy
 from algorithms.chip.policy.run import PolicyParameters
 from algorithms.memory.capacity import bytes_text
 from algorithms.models.attending import Attending
@@ -25,6 +24,7 @@ from algorithms.models.model import Layer as ModelLayer
 from algorithms.models.model import Tower
 from algorithms.models.operations import Layer, Operation
 from algorithms.models.weights import Weight
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError
@@ -250,7 +250,7 @@ def _policy_bytes(setting: Setting, build: Builder, block: Attention, part: Part
     )
     options = setting.options
     parameters = PolicyParameters(policy=options.policy, budget=options.budget, layers=1)
-    return DecodePolicy().plan(workload, parameters, setting.chip).capacity_bytes
+    return get_chip_algorithm("decode.policy").plan(workload, parameters, setting.chip).capacity_bytes
 
 
 # activations

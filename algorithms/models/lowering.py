@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from algorithms.chip.layers.formats import weight_format
-from algorithms.chip.plan.tiles import ceil_div
 from algorithms.models.attending import Attending
 from algorithms.models.blocks import (
     AnyBlock,
@@ -22,6 +21,7 @@ from algorithms.models.edges import Edge, Linear, Norm, Table
 from algorithms.models.feeding import convolution, experts, feed_forward
 from algorithms.models.model import Layer as ModelLayer
 from algorithms.models.operations import Communication, Kind, Layer, Operation, Tensor
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from algorithms.chip.plan.parameters import knob
 from algorithms.models.blocks import Attention, Experts, FeedForward, LatentAttention
 from algorithms.models.model import Model, Tower
+from algorithms.workload.levers import knob
 from hwmodels.reading.errors import InputError, Problem
 
 

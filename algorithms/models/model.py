@@ -9,10 +9,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from algorithms.cards import html_table
 from algorithms.models.blocks import AnyBlock, Attention, Experts, LatentAttention, Part
 from algorithms.models.edges import Edge, Norm
 from algorithms.models.weights import Count, NormKind, Weight, norm, parameters, within
+from hwmodels.reading.cards import html_table
 
 Modality = Literal["text", "image", "audio", "video"]
 NormPlace = Literal["before", "behind", "both"]

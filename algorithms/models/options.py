@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from algorithms.chip.layers.formats import WeightFormat, activation_format, weight_format
-from algorithms.chip.plan.parameters import knob
 from algorithms.models.rates import Launching
+from algorithms.workload.levers import knob
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 Exchanging = Literal["custom", "library"]

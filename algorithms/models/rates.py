@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from algorithms.chip.layers.gemm import STAGES
 from algorithms.chip.plan.kernels import load_kernel
 from algorithms.chip.plan.profile import KernelProfile
+from algorithms.registry import Parameters
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.bibliography import references, source_text
@@ -131,7 +132,7 @@ def rates_of(chip: Accelerator) -> Rates:
     )
 
 
-def attention_kernel(phase: str, workload: Workload, chip: Accelerator) -> tuple[object, KernelProfile] | None:
+def attention_kernel(phase: str, workload: Workload, chip: Accelerator) -> tuple[Parameters, KernelProfile] | None:
     """Parameters and profile of the published kernel for a phase of attention on a chip; None where there is none."""
     name = ATTENTION_KERNELS[phase].get(chip.name)
     if name is None:

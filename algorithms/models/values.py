@@ -18,7 +18,6 @@ from algorithms.chip.layers.gemm import Gemm, GemmTile
 from algorithms.chip.layers.grouped import GroupedGemm, expected_routing
 from algorithms.chip.layers.values import ACTIVATIONS, depthwise, layer_norm, rms_norm, rotary, routes
 from algorithms.chip.plan.online import OnlineSoftmax, merged
-from algorithms.chip.plan.tiles import spans
 from algorithms.models.blocks import (
     AnyBlock,
     Attention,
@@ -34,6 +33,7 @@ from algorithms.models.mapping import Mapping as Parts
 from algorithms.models.model import Layer, Tower
 from algorithms.models.shards import block_shard, expert_shard, ring_sum, slice_of
 from algorithms.models.weights import NormKind
+from algorithms.rounding import spans
 from algorithms.workload.shape import FloatArray
 from hwmodels.reading.errors import InputError, Problem
 

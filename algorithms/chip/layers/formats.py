@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algorithms.chip.plan.tiles import ceil_div
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES, FloatArray
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError, Problem, did_you_mean

@@ -19,7 +19,7 @@ import numpy as np
 from algorithms.chip.layers.formats import WeightFormat
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem, joined_runs
-from algorithms.chip.plan.tiles import ceil_div, round_up, spans
+from algorithms.rounding import ceil_div, round_up, spans
 from algorithms.workload.shape import DTYPE_BYTES, FloatArray
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError, Problem
