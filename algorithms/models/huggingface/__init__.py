@@ -1,0 +1,1 @@
+"""Models read from the configuration files that Hugging Face's libraries write."""

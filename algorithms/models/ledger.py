@@ -1,0 +1,402 @@
+"""What a step keeps in the memory of one chip: weights, cached keys and values, live activations, workspace.
+
+Capacity is looked at before time: what does not fit is refused with the sum, and with the smallest changes that make it
+fit, each of which has been tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.layers.formats import WeightFormat
+from algorithms.chip.policy.run import PolicyParameters
+from algorithms.memory.capacity import bytes_text
+from algorithms.models.attending import Attending
+from algorithms.models.batch import Batch, Part
+from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention
+from algorithms.models.building import STREAM_FORMAT, Builder, Setting
+from algorithms.models.lowering import lowered
+from algorithms.models.mapping import Mapping
+from algorithms.models.model import Layer as ModelLayer
+from algorithms.models.model import Tower
+from algorithms.models.operations import Layer, Operation
+from algorithms.models.weights import Weight
+from algorithms.rounding import ceil_div
+from algorithms.workload.shape import DTYPE_BYTES
+from hwmodels.reading.errors import InputError
+from simulator.errors import CapacityError
+
+ELEMENT = DTYPE_BYTES[STREAM_FORMAT]
+MOST_CHIPS = 1024
+"""Up to which more chips are tried."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that lies in memory.
+
+    Parameters
+    ----------
+    name
+        ``weights``, ``kv``, ``activations``, ``workspace``, with the tower where there are several.
+    tier
+        Of the chip.
+    bytes
+        On the fullest chip.
+    """
+
+    name: str
+    tier: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All entries, and what may be used.
+
+    Parameters
+    ----------
+    entries
+        Of the fullest chip.
+    usable_bytes
+        Of its memory.
+    """
+
+    entries: tuple[Entry, ...]
+    usable_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all entries."""
+        return sum(entry.bytes for entry in self.entries)
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for everything."""
+        return self.total_bytes <= self.usable_bytes
+
+    def of(self, name: str) -> int:
+        """Bytes of all entries whose names begin so."""
+        return sum(entry.bytes for entry in self.entries if entry.name.startswith(name))
+
+
+def ledger_of(setting: Setting, layers: Sequence[Layer] | None = None) -> Ledger:
+    """The ledger of a step; ``layers`` are those of the setting, if they are known already."""
+    known = lowered(setting) if layers is None else layers
+    tier = setting.chip.memory.name
+    entries = []
+    for tower in setting.model.towers:
+        entries.append(Entry(f"weights.{tower.name}", tier, resident_weight_bytes(setting, tower)))
+        cached = cache_bytes(setting, tower)
+        if cached:
+            entries.append(Entry(f"kv.{tower.name}", tier, cached))
+    entries.append(Entry("activations", tier, activation_bytes(setting, known)))
+    if setting.options.workspace:
+        entries.append(Entry("workspace", tier, round(setting.options.workspace)))
+    usable = int(setting.chip.memory.capacity_bytes * setting.options.usable)
+    return Ledger(tuple(entries), usable)
+
+
+# weights
+
+
+def resident_weight_bytes(setting: Setting, tower: Tower) -> int:
+    """Of a tower on the chip that holds the most of it."""
+    mapping, depth = setting.mapping, tower.depth
+    flat = [layer for layer in tower.runs for _ in range(layer.times)]
+    sizes = {layer.blocks: layer_weight_bytes(setting, tower, layer) for layer in tower.runs}
+    edges = edge_weight_bytes(setting, tower)
+    stages, first = [], 0
+    for count in mapping.layers_of_stage(depth):
+        stages.append(sum(sizes[layer.blocks] for layer in flat[first : first + count]))
+        first += count
+    # the first stage has what stands before the layers, the last one what stands behind
+    stages[0] += edges[0]
+    stages[-1] += edges[1] if mapping.pp > 1 else edges[1] - edges[2]
+    return max(stages)
+
+
+def edge_weight_bytes(setting: Setting, tower: Tower) -> tuple[int, int, int]:
+    """Before and behind the layers, and of the latter what is a table of the former under a second name."""
+    before = behind = tied = 0
+    for weight in tower.edge_weights():
+        vocabulary = weight.role == "table" or weight.name == "outputs.head.weight"
+        shards = setting.mapping.tp if vocabulary else 1
+        head = weight.name.startswith("outputs.head")
+        form = setting.options.head_weight if head and weight.role == "matrix" and not weight.tied else None
+        size = _stored(weight, form, ceil_div(weight.shape[0], shards), weight.shape[1:])
+        if weight.name.startswith("inputs"):
+            before += size
+        else:
+            behind += size
+            tied += size if weight.tied else 0
+    return before, behind, tied
+
+
+def layer_weight_bytes(setting: Setting, tower: Tower, layer: ModelLayer) -> int:
+    """Of one layer on one chip."""
+    total = 0
+    for number, block in enumerate(layer.blocks):
+        start = f"{number}.{block.kind}."
+        for weight in tower.layer_weights(layer):
+            if weight.name.startswith(start):
+                total += _sharded(setting, block, replace(weight, name=weight.name.removeprefix(start)))
+    return total
+
+
+def _sharded(setting: Setting, block: AnyBlock, weight: Weight) -> int:
+    """Bytes of a chip's part of a weight of a block."""
+    mapping = setting.mapping
+    rows, rest = weight.shape[0], weight.shape[1:]
+    name = weight.name.split(".")[0]
+    match block:
+        case Attention():
+            groups = max(block.groups // mapping.tp, 1) * block.head_dim
+            own = {"q": ceil_div(rows, mapping.tp), "k": groups, "v": groups}
+            rows = own.get(name, ceil_div(rows, mapping.tp) if name == "sinks" else rows)
+            rest = (ceil_div(rest[0], mapping.tp),) if weight.name == "o.weight" else rest
+        case LatentAttention():
+            rows = ceil_div(rows, mapping.tp) if name in ("q", "q_up", "kv_up") else rows
+            rest = (ceil_div(rest[0], mapping.tp),) if weight.name == "o.weight" else rest
+        case FeedForward():
+            rows, rest = _halved(weight, name, rows, rest, mapping.tp)
+        case Experts() if weight.name.startswith("experts."):
+            part = weight.name.split(".")[1]
+            inner = ceil_div(block.inner, mapping.expert_tp)
+            rows = ceil_div(rows, mapping.experts_parts)
+            shape = {"gate": (inner, *rest[1:]), "up": (inner, *rest[1:]), "down": (rest[0], inner)}[part]
+            rest = shape if weight.role == "expert" else (inner,) if part != "down" else rest
+        case Experts() if name == "shared":
+            rows, rest = _halved(weight, weight.name.split(".")[1], rows, rest, mapping.tp)
+        case _:
+            pass
+    # routers stay in 16 bits
+    form = None if name in ("router", "shared_gate") else setting.options.weight
+    return _stored(weight, form, rows, rest)
+
+
+def _halved(weight: Weight, name: str, rows: int, rest: tuple[int, ...], tp: int) -> tuple[int, tuple[int, ...]]:
+    if name in ("gate", "up"):
+        return ceil_div(rows, tp), rest
+    return rows, (ceil_div(rest[0], tp),) if weight.role == "matrix" else rest
+
+
+def _stored(weight: Weight, form: WeightFormat | None, rows: int, rest: tuple[int, ...]) -> int:
+    """Bytes of ``rows`` of a weight: operands of products in their format, everything else in 16 bits."""
+    if form is None or weight.role in ("table", "vector"):
+        return rows * math.prod(rest) * ELEMENT
+    if weight.role == "expert":
+        return rows * form.matrix_bytes(rest[0], rest[1])
+    return form.matrix_bytes(rows, math.prod(rest))
+
+
+# keys and values
+
+
+def cache_bytes(setting: Setting, tower: Tower) -> int:
+    """Cached keys and values of a tower on one chip, every layer with as many tokens as it still needs."""
+    if not tower.causal or not setting.batch.text:
+        return 0
+    build = Builder(setting, tower, setting.batch.text)
+    sizes = [
+        sum(_block_cache_bytes(setting, build, block) for block in layer.blocks) * layer.times for layer in tower.runs
+    ]
+    if setting.mapping.pp == 1:
+        return sum(sizes)
+    flat = [size // layer.times for layer, size in zip(tower.runs, sizes, strict=True) for _ in range(layer.times)]
+    first, most = 0, 0
+    for count in setting.mapping.layers_of_stage(len(flat)):
+        most = max(most, sum(flat[first : first + count]))
+        first += count
+    return most
+
+
+def _block_cache_bytes(setting: Setting, build: Builder, block: AnyBlock) -> int:
+    size = DTYPE_BYTES[setting.options.kv_format]
+    if isinstance(block, LatentAttention):
+        return sum(_cached_tokens(setting, part, None) for part in build.own_parts) * block.cache_elements * size
+    if not isinstance(block, Attention):
+        return 0
+    groups = max(block.groups // setting.mapping.tp, 1)
+    elements = 2 * groups * block.head_dim
+    if block.context:
+        return sum(part.context * part.sequences for part in build.own_parts) * elements * size
+    total = 0
+    for part in build.own_parts:
+        if setting.options.policy != "full" and part.kind == "decode":
+            total += _policy_bytes(setting, build, block, part)
+        else:
+            total += _cached_tokens(setting, part, block.window) * elements * size
+    return total
+
+
+def _cached_tokens(setting: Setting, part: Part, window: int | None) -> int:
+    """Of all sequences of a part on one chip."""
+    kept = ceil_div(part.total, setting.mapping.cp)
+    return part.sequences * (min(kept, window) if window else kept)
+
+
+def _policy_bytes(setting: Setting, build: Builder, block: Attention, part: Part) -> int:
+    """What a KV policy keeps of one layer in the chip's memory, whole pages and its own state together."""
+    attending = Attending(build, block, "")
+    workload = replace(
+        attending.workload(block.model_copy(update={"window": None, "block": None}), part),
+        layers=1,
+        phase="decode",
+        mask="full",
+    )
+    options = setting.options
+    parameters = PolicyParameters(policy=options.policy, budget=options.budget, layers=1)
+    return get_chip_algorithm("decode.policy").plan(workload, parameters, setting.chip).capacity_bytes
+
+
+# activations
+
+
+def activation_bytes(setting: Setting, layers: Sequence[Layer]) -> int:
+    """The most that is alive at a time in any layer, with the stream that goes through all of them."""
+    most = 0
+    for layer in layers:
+        tower = setting.model.tower(layer.tower)
+        if tower is None:
+            continue
+        parts = setting.batch.text if tower.modality == "text" else setting.batch.encoded(tower)
+        stream = Builder(setting, tower, parts).stream_bytes
+        most = max(most, stream + high_water_bytes(layer.operations))
+    return most
+
+
+def high_water_bytes(operations: Sequence[Operation]) -> int:
+    """The most that tensors between operations take at a time.
+
+    A tensor is there from the operation that makes it to the last that takes it; one that nothing takes is added to the
+    stream at the end of the operation that makes it.
+    """
+    last: dict[str, int] = {}
+    for number, operation in enumerate(operations):
+        for tensor in operation.makes:
+            last.setdefault(tensor.name, number)
+        for name in operation.takes:
+            last[name] = number
+    alive: dict[str, int] = {}
+    most = 0
+    for number, operation in enumerate(operations):
+        alive |= {tensor.name: tensor.bytes for tensor in operation.makes}
+        most = max(most, sum(alive.values()))
+        alive = {name: size for name, size in alive.items() if last[name] > number}
+    return most
+
+
+# what would fit
+
+
+def check_fits(setting: Setting, ledger: Ledger) -> None:
+    """That everything fits into the memory of every chip.
+
+    Raises
+    ------
+    simulator.CapacityError
+        The sum, and the smallest changes of each kind that make it fit, each tried.
+    """
+    if ledger.fits:
+        return
+    parts = " + ".join(f"{entry.name} {bytes_text(entry.bytes)}" for entry in ledger.entries if entry.bytes)
+    chip = setting.chip
+    remedies = list(_remedies(setting))
+    advice = f"it would fit with {', or '.join(remedies)}" if remedies else "no single change makes it fit"
+    raise CapacityError(
+        f"{setting.model.name} on {setting.mapping.chips} x {chip.name}: {parts} = {bytes_text(ledger.total_bytes)} "
+        f"does not fit into {bytes_text(ledger.usable_bytes)} of {chip.memory.name}; {advice}"
+    )
+
+
+def _remedies(setting: Setting) -> Iterator[str]:
+    """One change of every kind, the smallest that makes the step fit."""
+    yield from _first(setting, _more_chips(setting))
+    for name, what in (("weights", "weights in"), ("kv", "keys and values in")):
+        formats = ("float8", "int4") if name == "weights" else ("float8_e4m3",)
+        changed = ((f"{what} {each}", _with(setting, name, each)) for each in formats)
+        yield from _first(setting, changed)
+    if any(part.kind == "decode" for part in setting.batch.parts) and setting.options.policy == "full":
+        policies = ("streaming_llm(sink=4,recent=4092)", "streaming_llm(sink=4,recent=1020)")
+        yield from _first(setting, ((f"the policy {each}", _with(setting, "policy", each)) for each in policies))
+    yield from _smaller(setting, "total", "a context of {:,} tokens")
+    yield from _smaller(setting, "sequences", "{:,} sequences")
+
+
+def _with(setting: Setting, name: str, value: str) -> Setting:
+    """The setting with another format of weights or keys, or under a policy."""
+    options = setting.options
+    if name == "weights":
+        changed = replace(options, weights=value)
+    else:
+        changed = replace(options, kv=value) if name == "kv" else replace(options, policy=value)
+    return replace(setting, options=changed)
+
+
+def _fits(setting: Setting) -> bool:
+    try:
+        setting.mapping.check(setting.model)
+        return ledger_of(setting).fits
+    except (InputError, CapacityError):
+        return False
+
+
+def _first(setting: Setting, tried: Iterator[tuple[str, Setting]]) -> Iterator[str]:
+    """The first change that fits."""
+    del setting
+    for what, changed in tried:
+        if _fits(changed):
+            yield what
+            return
+
+
+def _more_chips(setting: Setting) -> Iterator[tuple[str, Setting]]:
+    """More chips that share layers, then stages of them."""
+    mapping = setting.mapping
+    tp = mapping.tp
+    while tp * 2 * mapping.pp <= MOST_CHIPS:
+        tp *= 2
+        changed = replace(mapping, tp=tp)
+        yield f"{changed.chips} chips (tp={tp})", replace(setting, mapping=changed)
+        if tp >= 8:
+            break
+    for pp in (2, 4, 8, 16):
+        changed = Mapping(tp=tp, pp=pp * mapping.pp, dp=mapping.dp, ep=mapping.ep, cp=mapping.cp)
+        yield f"{changed.chips} chips (tp={tp}, pp={changed.pp})", replace(setting, mapping=changed)
+
+
+def _smaller(setting: Setting, name: str, what: str) -> Iterator[str]:
+    """The largest context, or number of sequences, of the part with the most tokens that fits."""
+    parts = setting.batch.text
+    if not parts:
+        return
+    largest = max(parts, key=lambda part: part.total * part.sequences)
+
+    def cut(size: int) -> Setting:
+        part = _resized(largest, name, size)
+        changed = tuple(part if each is largest else each for each in setting.batch.parts)
+        return replace(setting, batch=Batch(changed))
+
+    size = _largest(1, getattr(largest, name) - 1, lambda value: _fits(cut(value)))
+    if size:
+        yield what.format(size)
+
+
+def _resized(part: Part, name: str, size: int) -> Part:
+    if name == "sequences":
+        return replace(part, sequences=size)
+    return replace(part, total=size, new=min(part.new, size))
+
+
+def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The largest number that fits where smaller ones do; 0 if none does. To a hundredth of itself."""
+    if high < low or not fits(low):
+        return 0
+    while high - low > max(low // 100, 1):
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

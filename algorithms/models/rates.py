@@ -1,0 +1,146 @@
+"""What kernels of layers reach of a chip's figures, and what launches cost: cited or fitted numbers, one file.
+
+Attention has profiles of its own kernels (`algorithms.chip.plan.kernels`); everything else goes by these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from algorithms.chip.layers.gemm import STAGES
+from algorithms.chip.plan.kernels import load_kernel
+from algorithms.chip.plan.profile import KernelProfile
+from algorithms.registry import Parameters
+from algorithms.workload.shape import DTYPE_BYTES, Workload
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.reading.bibliography import references, source_text
+from hwmodels.reading.cited import Cited
+from hwmodels.reading.documents import read_text
+from hwmodels.reading.quantity import Seconds
+
+Launching = Literal["graph", "eager"]
+FILE = "rates.yaml"
+
+ATTENTION_KERNELS = {
+    "prefill": {
+        **dict.fromkeys(("h100_sxm5_80g", "h100_pcie_80g", "h800_sxm5", "h200_sxm_141g", "h20"), "fa3_hopper"),
+        **dict.fromkeys(("a100_sxm4_80g", "a100_sxm4_40g", "a100_pcie_80g"), "fa2_ampere"),
+    },
+    "decode": {
+        **dict.fromkeys(("h100_sxm5_80g", "h100_pcie_80g", "h800_sxm5", "h200_sxm_141g", "h20"), "fa3_decode_hopper"),
+        **dict.fromkeys(("a100_sxm4_80g", "a100_sxm4_40g", "a100_pcie_80g"), "fa2_decode_ampere"),
+    },
+}
+"""Profiles of attention by phase and chip; chips without one are timed by their own figures."""
+
+
+class RatesText(BaseModel):
+    """Numbers of a chip."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bandwidth: Cited[float] | None = None
+    products: Cited[float] | None = None
+    products_8bit: Cited[float] | None = None
+    graph_gap: Cited[Seconds] | None = None
+    eager_gap: Cited[Seconds] | None = None
+
+
+class RatesFile(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    default: RatesText
+    chips: dict[str, RatesText]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What layers reach on a chip.
+
+    Parameters
+    ----------
+    bandwidth, products, products_8bit
+        Shares of the main memory's and of the matrix arrays' rate, for operands of 16 bits and for narrower ones.
+    graph_gap_s, eager_gap_s
+        Between launches of a graph, and of a host that launches one by one.
+    sources
+        Pairs (name, source).
+    """
+
+    bandwidth: float
+    products: float
+    products_8bit: float
+    graph_gap_s: float
+    eager_gap_s: float
+    sources: tuple[tuple[str, str], ...] = ()
+
+    def gap_s(self, launching: Launching) -> float:
+        """Between two launches."""
+        return self.graph_gap_s if launching == "graph" else self.eager_gap_s
+
+    def product(self, operands: str, launching: Launching) -> KernelProfile:
+        """Profile of products."""
+        narrow = DTYPE_BYTES.get(operands, 2) < 2 or operands in ("int4", "float4_e2m1")
+        return KernelProfile(
+            name="products",
+            bandwidth_fraction=self.bandwidth,
+            matrix_fraction=self.products_8bit if narrow else self.products,
+            launch_gap_s=self.gap_s(launching),
+            tiles_in_flight=STAGES,
+            next_item="ahead",
+        )
+
+    def passes(self, launching: Launching) -> KernelProfile:
+        """Profile of everything that is neither a product nor attention."""
+        return KernelProfile(
+            name="passes", bandwidth_fraction=self.bandwidth, launch_gap_s=self.gap_s(launching), items_per_core=2
+        )
+
+
+@cache
+def _file() -> RatesFile:
+    text = (resources.files("algorithms.models") / FILE).read_text(encoding="utf-8")
+    return read_text(text, FILE).validate(RatesFile)
+
+
+def rates_of(chip: Accelerator) -> Rates:
+    """The numbers of a chip; what the file does not say of it are those for all."""
+    file = _file()
+    own = file.chips.get(chip.name, RatesText())
+    values: dict[str, float] = {}
+    sources: list[tuple[str, str]] = []
+    for name in RatesText.model_fields:
+        cited: Cited[float] | None = getattr(own, name) or getattr(file.default, name)
+        if cited is None:
+            raise LookupError(f"{FILE}: default lacks {name}")
+        values[name] = cited.value
+        sources.append((name, source_text(cited, references())))
+    return Rates(
+        bandwidth=values["bandwidth"],
+        products=values["products"],
+        products_8bit=values["products_8bit"],
+        graph_gap_s=values["graph_gap"],
+        eager_gap_s=values["eager_gap"],
+        sources=tuple(sources),
+    )
+
+
+def attention_kernel(phase: str, workload: Workload, chip: Accelerator) -> tuple[Parameters, KernelProfile] | None:
+    """Parameters and profile of the published kernel for a phase of attention on a chip; None where there is none."""
+    name = ATTENTION_KERNELS[phase].get(chip.name)
+    if name is None:
+        return None
+    kernel = load_kernel(name)
+    return kernel.parameters(workload), kernel.profile
+
+
+def with_gap(profile: KernelProfile, gap_s: float) -> KernelProfile:
+    """A profile in a step whose launches are so far apart."""
+    return replace(profile, launch_gap_s=gap_s)

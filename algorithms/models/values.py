@@ -1,0 +1,381 @@
+"""Forward passes with values, by the layers that plans are made of: products by tiles, attention by tiles of keys.
+
+One chip computes everything; several compute their shards, and what they have is put together as the mapping says:
+sums around a ring, keys of a ring merged by their log-sum-exps, stages one after the other. Latent attention is
+absorbed (the queries meet the cached latent itself), keys and values of tokens seen before come from a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.chip.layers.formats import weight_format
+from algorithms.chip.layers.gemm import Gemm, GemmTile
+from algorithms.chip.layers.grouped import GroupedGemm, expected_routing
+from algorithms.chip.layers.values import ACTIVATIONS, depthwise, layer_norm, rms_norm, rotary, routes
+from algorithms.chip.plan.online import OnlineSoftmax, merged
+from algorithms.models.blocks import (
+    AnyBlock,
+    Attention,
+    Convolution,
+    Experts,
+    FeedForward,
+    LatentAttention,
+    Modulation,
+    Normalise,
+)
+from algorithms.models.mapping import SINGLE
+from algorithms.models.mapping import Mapping as Parts
+from algorithms.models.model import Layer, Tower
+from algorithms.models.shards import block_shard, expert_shard, ring_sum, slice_of
+from algorithms.models.weights import NormKind
+from algorithms.rounding import spans
+from algorithms.workload.shape import FloatArray
+from hwmodels.reading.errors import InputError, Problem
+
+TILE = GemmTile(rows=4, columns=8, depth=8, splits=2)
+"""Small, so that small models have ragged tiles and several parts of the depth."""
+TILE_KEYS = 4
+PLAIN = weight_format("float32")
+Weights = Mapping[str, FloatArray]
+
+
+def draw_weights(tower: Tower, seed: int = 0) -> dict[str, FloatArray]:
+    """Weights of all layers of a tower by name, ``LAYER.BLOCK.KIND.NAME``; norms are near 1, matrices keep sizes."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, FloatArray] = {}
+    number = 0
+    for layer in tower.runs:
+        for _ in range(layer.times):
+            for weight in tower.layer_weights(layer):
+                spread = weight.shape[-1] ** -0.5 if weight.role != "vector" else 0.3
+                middle = 1.0 if weight.name.endswith("norm.weight") or "norm_" in weight.name else 0.0
+                found[f"{number}.{weight.name}"] = middle + spread * rng.standard_normal(weight.shape)
+            number += 1
+    return found
+
+
+@dataclass
+class Cache:
+    """What tokens that were seen left behind, by block: keys and values of heads, or latents and rotary keys."""
+
+    entries: dict[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+    tokens: int = 0
+
+    def append(self, name: str, first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Everything of a block, the new tokens behind those before."""
+        if name in self.entries:
+            old = self.entries[name]
+            first, second = np.concatenate([old[0], first], axis=-2), np.concatenate([old[1], second], axis=-2)
+        self.entries[name] = first, second
+        return first, second
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A tower with weights, on chips.
+
+    Parameters
+    ----------
+    tower, weights
+        What is computed.
+    parts
+        How it is spread.
+
+    Raises
+    ------
+    InputError
+        Blocks whose values are not computed here: scores of relative positions.
+    """
+
+    tower: Tower
+    weights: Weights
+    parts: Parts = SINGLE
+
+    def __post_init__(self) -> None:
+        for layer in self.tower.runs:
+            for block in layer.blocks:
+                if isinstance(block, Attention) and block.relative:
+                    raise InputError(Problem("no values are computed of relative positions", field=self.tower.name))
+
+    def run(self, tokens: FloatArray, cache: Cache | None = None, context: FloatArray | None = None) -> FloatArray:
+        """The stream `(tokens, width)` behind the last layer; ``cache`` keeps what tokens leave to later ones."""
+        kept = Cache() if cache is None else cache
+        layers = [layer for layer in self.tower.runs for _ in range(layer.times)]
+        stream, number = np.array(tokens), 0
+        for count in self.parts.layers_of_stage(len(layers)):
+            # a stage hands the stream to the next one
+            for layer in layers[number : number + count]:
+                for place, block in enumerate(layer.blocks):
+                    shift = self._modulation(layer, number, place)
+                    stream = self._block(stream, f"{number}.{place}.{block.kind}", block, kept, context, shift)
+                number += 1
+        kept.tokens += len(tokens)
+        return stream
+
+    def _modulation(self, layer: Layer, number: int, place: int) -> FloatArray | None:
+        """Shift, scale and gate `(3, width)` of a block whose norm has no weights, where its layer modulates.
+
+        They are the vectors of the layer alone: the part that a time step adds to all layers is 0 here.
+        """
+        if not isinstance(layer.blocks[0], Modulation) or layer.blocks[place].norm != "plain":
+            return None
+        before: int = sum(block.norm == "plain" for block in layer.blocks[:place])
+        vectors: FloatArray = self.weights[f"{number}.0.modulation.modulation"]
+        return vectors[3 * before : 3 * before + 3]
+
+    def _block(
+        self,
+        stream: FloatArray,
+        name: str,
+        block: AnyBlock,
+        cache: Cache,
+        context: FloatArray | None,
+        modulation: FloatArray | None,
+    ) -> FloatArray:
+        kind, place = block.norm or self.tower.norm, self.tower.norm_place
+        if isinstance(block, Modulation):
+            return stream
+        if isinstance(block, Normalise):
+            return self._norm(stream, kind, f"{name}.norm")
+        if modulation is not None:
+            shift, scale, gate = modulation
+            moved = self._norm(stream, kind, f"{name}.norm") * (1.0 + scale) + shift
+            return np.asarray(stream + gate * self._made(moved, name, block, cache, context))
+        if place == "behind":
+            return self._norm(stream + self._made(stream, name, block, cache, context), kind, f"{name}.norm")
+        before = self._norm(stream, kind, f"{name}.norm" if place == "before" else f"{name}.norm_before")
+        made = self._made(before, name, block, cache, context)
+        return stream + (self._norm(made, kind, f"{name}.norm_behind") if place == "both" else made)
+
+    def _norm(self, tokens: FloatArray, kind: NormKind, name: str) -> FloatArray:
+        return normed(tokens, kind, self.weights, name)
+
+    def _made(
+        self, tokens: FloatArray, name: str, block: AnyBlock, cache: Cache, context: FloatArray | None
+    ) -> FloatArray:
+        """What a block makes of normed tokens, all chips together."""
+        start = f"{name}."
+        own = {key.removeprefix(start): value for key, value in self.weights.items() if key.startswith(start)}
+        match block:
+            case Attention() | LatentAttention():
+                made = self._shared_attention(tokens, name, block, own, cache, context)
+            case FeedForward():
+                shards = [block_shard(block, own, self.parts, rank) for rank in range(self.parts.tp)]
+                made = ring_sum([feed_forward(tokens, block, shard) for shard in shards])
+            case Experts():
+                ranks = range(self.parts.tp * self.parts.dp)
+                made = ring_sum([experts(tokens, block, *expert_shard(block, own, self.parts, rank)) for rank in ranks])
+            case Convolution():
+                made = convolution(tokens, own)
+            case _:
+                made = np.zeros_like(tokens)
+        return made * own["scale"] if "scale" in own else made
+
+    def _shared_attention(
+        self,
+        tokens: FloatArray,
+        name: str,
+        block: Attention | LatentAttention,
+        own: Weights,
+        cache: Cache,
+        context: FloatArray | None,
+    ) -> FloatArray:
+        """Heads dealt to ``tp`` chips; what each of them makes is added up."""
+        made = []
+        for rank in range(self.parts.tp):
+            shard = block_shard(block, own, self.parts, rank)
+            label = f"{name}@{rank}"
+            if isinstance(block, LatentAttention):
+                made.append(latent_attention(tokens, block, shard, label, cache, self.tower.causal, self.parts.cp))
+            else:
+                source = context if block.context else None
+                part = Heads(block, self.parts.tp, rank, self.tower.causal, self.parts.cp)
+                made.append(part.run(tokens, shard, label, cache, source))
+        return ring_sum(made)
+
+
+def normed(tokens: FloatArray, kind: NormKind, weights: Weights, name: str) -> FloatArray:
+    """A norm of any kind."""
+    if kind == "rms":
+        return rms_norm(tokens, weights[f"{name}.weight"])
+    if kind == "layer":
+        return layer_norm(tokens, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    width = tokens.shape[-1]
+    return layer_norm(tokens, np.ones(width), np.zeros(width))
+
+
+def linear(tokens: FloatArray, weights: Weights, name: str) -> FloatArray:
+    """A product with its bias, by tiles."""
+    matrix = weights[f"{name}.weight"]
+    out = Gemm(name, len(tokens), matrix.shape[0], matrix.shape[1], PLAIN).values(tokens, matrix, TILE)
+    return out + weights[f"{name}.bias"] if f"{name}.bias" in weights else out
+
+
+def feed_forward(tokens: FloatArray, block: FeedForward, weights: Weights, prefix: str = "") -> FloatArray:
+    """A chip's share of a feed-forward block."""
+    active = ACTIVATIONS[block.activation]
+    up = linear(tokens, weights, f"{prefix}up")
+    inner = active(linear(tokens, weights, f"{prefix}gate")) * up if block.gated else active(up)
+    return linear(inner, weights, f"{prefix}down")
+
+
+def experts(tokens: FloatArray, block: Experts, held: range, weights: Weights) -> FloatArray:
+    """A chip's share of a mixture: rows of the experts that it holds, weighted and added to their tokens."""
+    logits = linear(tokens, weights, "router")
+    chosen, shares = routes(logits, block.active, block.scores, weights.get("correction"), block.scaling)
+    token, place = np.nonzero((chosen >= held.start) & (chosen < held.stop))
+    own = chosen[token, place] - held.start
+    rows = tokens[token]
+    out = np.zeros_like(tokens)
+
+    def grouped(values: FloatArray, part: str) -> FloatArray:
+        matrix = weights[f"experts.{part}.weight"]
+        routing = expected_routing(len(values), matrix.shape[0], 1)
+        made = GroupedGemm(part, routing, matrix.shape[1], matrix.shape[2], PLAIN).values(values, matrix, own, TILE)
+        bias = weights.get(f"experts.{part}.bias")
+        return made if bias is None else made + bias[own.astype(np.int64)]
+
+    if len(rows):
+        inner = ACTIVATIONS[block.activation](grouped(rows, "gate")) * grouped(rows, "up")
+        np.add.at(out, token, shares[token, place][:, None] * grouped(inner, "down"))
+    if block.shared_inner:
+        shared = FeedForward(inner=block.shared_inner, activation=block.activation)
+        out = out + feed_forward(tokens, shared, weights, "shared.")
+    return out
+
+
+def convolution(tokens: FloatArray, weights: Weights) -> FloatArray:
+    """The convolution module of a Conformer."""
+    wide = linear(tokens, weights, "expand")
+    half = wide.shape[1] // 2
+    gated = wide[:, :half] / (1.0 + np.exp(-wide[:, half:]))
+    out = depthwise(gated, weights["depthwise.weight"]) + weights.get("depthwise.bias", np.zeros(half))
+    out = out * weights["batch_norm.weight"] + weights["batch_norm.bias"]
+    return linear(ACTIVATIONS["silu"](out), weights, "project")
+
+
+def latent_attention(
+    tokens: FloatArray,
+    block: LatentAttention,
+    weights: Weights,
+    label: str,
+    cache: Cache,
+    causal: bool,
+    rings: int,
+) -> FloatArray:
+    """Absorbed: queries are taken into the space of the latent, and what is attended there is taken back per head."""
+    nope, rank = block.qk_nope_head_dim, block.kv_lora_rank
+    start = cache.tokens
+    positions = np.arange(start, start + len(tokens)).astype(np.float64)
+    if block.q_lora_rank is None:
+        queries = linear(tokens, weights, "q")
+    else:
+        queries = linear(rms_norm(linear(tokens, weights, "q_down"), weights["q_norm.weight"]), weights, "q_up")
+    heads = queries.shape[1] // block.head_dim
+    split = queries.reshape(len(tokens), heads, block.head_dim).transpose(1, 0, 2)
+    down = linear(tokens, weights, "kv_down")
+    latent = rms_norm(down[:, :rank], weights["kv_norm.weight"])
+    latent, key = cache.append(label, latent, rotary(down[:, rank:], positions))
+    up = weights["kv_up.weight"].reshape(heads, nope + block.v_head_dim, rank)
+    absorbed = np.einsum("htn,hnr->htr", split[..., :nope], up[:, :nope])
+    query = np.concatenate([absorbed, rotary(split[..., nope:], positions)], axis=-1)
+    joined = np.concatenate([latent, key], axis=-1)[None]
+    scale = block.head_dim**-0.5
+    seen = visible(len(tokens), len(latent), start, causal)
+    attended, _ = ring_attention(query[None] * scale, joined[None], latent[None, None], seen, rings)
+    values = np.einsum("htr,hvr->htv", attended[0], up[:, nope:])
+    return linear(values.transpose(1, 0, 2).reshape(len(tokens), -1), weights, "o")
+
+
+@dataclass(frozen=True)
+class Heads:
+    """A chip's heads of an attention block."""
+
+    block: Attention
+    tp: int
+    rank: int
+    causal: bool
+    rings: int
+
+    def run(
+        self, tokens: FloatArray, weights: Weights, label: str, cache: Cache, context: FloatArray | None
+    ) -> FloatArray:
+        """Their share of the result."""
+        block, width = self.block, self.block.head_dim
+        own = slice_of(block.heads, self.tp, self.rank)
+        heads, groups = own.stop - own.start, max(block.groups // self.tp, 1)
+        cross = block.context is not None
+        source = tokens if context is None else context
+        start = 0 if cross else cache.tokens
+        queries, keys = linear(tokens, weights, "q"), linear(source, weights, "k")
+        if block.qk_norm == "all":
+            # the norm goes over the heads of all chips, so each of them needs the others' squares
+            raise_if_split(self.tp, "norms over all heads")
+            queries = normed(queries, block.qk_norm_kind, weights, "q_norm")
+            keys = normed(keys, block.qk_norm_kind, weights, "k_norm")
+        q, k = _split(queries, heads, width), _split(keys, groups, width)
+        v = _split(linear(source, weights, "v"), groups, width)
+        if block.qk_norm == "head":
+            q = normed(q, block.qk_norm_kind, weights, "q_norm")
+            k = normed(k, block.qk_norm_kind, weights, "k_norm")
+        if block.rotary and not cross:
+            positions = np.arange(start, start + len(tokens)).astype(np.float64)
+            q, k = rotary(q, positions), rotary(k, positions)
+        if self.causal and not cross:
+            k, v = cache.append(label, k, v)
+        seen = visible(len(tokens), k.shape[1], start, self.causal and not cross, block.window, block.block)
+        rows = q.reshape(groups, heads // groups * len(tokens), width)[None] * width**-0.5
+        out, lse = ring_attention(rows, k[None], v[None], np.tile(seen, (heads // groups, 1)), self.rings)
+        made = out[0].reshape(heads, len(tokens), width)
+        if block.sinks:
+            # a score of its own with no value behind it takes its share of every sum
+            sinks = weights["sinks"][:, None]
+            made = made / (1.0 + np.exp(sinks - lse[0].reshape(heads, len(tokens))))[..., None]
+        return linear(made.transpose(1, 0, 2).reshape(len(tokens), -1), weights, "o")
+
+
+def raise_if_split(tp: int, what: str) -> None:
+    """Refuse values of what tensor parallelism does not split here."""
+    if tp > 1:
+        raise InputError(Problem(f"no values are computed of {what} dealt to several chips", field="tp"))
+
+
+def _split(tokens: FloatArray, heads: int, width: int) -> FloatArray:
+    return tokens.reshape(len(tokens), heads, width).transpose(1, 0, 2)
+
+
+def visible(
+    tokens: int, keys: int, start: int, causal: bool, window: int | None = None, block: int | None = None
+) -> NDArray[np.bool_]:
+    """Which keys new tokens see, `(tokens, keys)`; the first new token is number ``start``."""
+    query, key = np.arange(start, start + tokens)[:, None], np.arange(keys)[None]
+    seen = np.ones((tokens, keys), dtype=bool)
+    if causal:
+        seen &= key <= query
+    if window is not None:
+        seen &= key > query - window
+    if block is not None:
+        seen &= key // block == query // block
+    return seen
+
+
+def ring_attention(
+    rows: FloatArray, keys: FloatArray, values: FloatArray, seen: NDArray[np.bool_], rings: int
+) -> tuple[FloatArray, FloatArray]:
+    """Attention of `(batch, groups, rows, d)` over keys that lie on ``rings`` chips in turn, merged at the end.
+
+    Each chip's part goes tile by tile with an online softmax; parts are merged by their log-sum-exps.
+    """
+    parts = []
+    for part in np.array_split(np.arange(keys.shape[2]), rings):
+        softmax = OnlineSoftmax(rows.shape[:3], values.shape[-1])
+        for tile in spans(0, len(part), TILE_KEYS):
+            places = part[tile.start : tile.stop]
+            softmax.update(rows @ keys[:, :, places].swapaxes(-1, -2), values[:, :, places], seen[:, places])
+        parts.append((softmax.output(), softmax.log_sum_exp()))
+    return merged(np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts]))

@@ -1,0 +1,237 @@
+"""Steps of whole models: work and bytes in closed form, time that follows from them, and refusals."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from algorithms.models.attending import seen_pairs
+from algorithms.models.batch import parse_batch
+from algorithms.models.blocks import Attention
+from algorithms.models.building import Setting
+from algorithms.models.lowering import lowered
+from algorithms.models.mapping import Mapping
+from algorithms.models.operations import total_flops, total_weight_bytes
+from algorithms.models.options import StepOptions
+from algorithms.models.step import model_step
+from algorithms.models.text import load_model
+from algorithms.models.values import visible
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.reading.errors import InputError
+from hwmodels.systems.text import load_system
+
+H100 = load_accelerator("h100_sxm5_80g")
+DGX = load_system("dgx_h100")
+
+
+@settings(max_examples=200)
+@given(
+    new=st.integers(1, 30),
+    before=st.integers(0, 30),
+    causal=st.booleans(),
+    window=st.none() | st.integers(1, 40),
+    block=st.none() | st.integers(1, 10),
+)
+def test_pairs_are_those_that_the_values_see(new, before, causal, window, block):
+    if block:
+        before, causal, window = 0, False, None
+    if not causal:
+        window = None
+    seen = visible(new, new + before, before, causal, window, block)
+    assert seen_pairs(new, new + before, causal, window, block) == int(np.sum(seen))
+
+
+DENSE = [
+    "llama2-7b",
+    "llama3-8b",
+    "llama3.2-1b",
+    "qwen2.5-7b",
+    "qwen3-8b",
+    "mistral-7b",
+    "gemma2-9b",
+    "opt-6.7b",
+    "gpt2-xl",
+]
+BATCHES = ["decode 1 of 700 x3", "prefill 512 x2", "prefill 300 x1, decode 1 of 900 x4", "extend 100 of 900 x2"]
+
+
+def setting(name, batch, mapping=None, options=None, chip=H100):
+    return Setting(load_model(name), parse_batch(batch), mapping or Mapping(), options or StepOptions(), chip)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", DENSE)
+def test_flops_of_a_dense_step_equal_their_closed_form(name, batch):
+    model = load_model(name)
+    if name == "gpt2-xl" and "900" in batch:
+        batch = batch.replace("900", "1000")
+    parts, tower = parse_batch(batch).parts, model.towers[0]
+    tokens, sequences = sum(part.tokens for part in parts), sum(part.sequences for part in parts)
+    matrices = sum(
+        layer.times * weight.size
+        for layer in tower.runs
+        for weight in tower.layer_weights(layer)
+        if weight.role == "matrix"
+    )
+    pairs = sum(
+        layer.times
+        * block.heads
+        * block.head_dim
+        * part.sequences
+        * seen_pairs(part.new, part.total, True, block.window)
+        for layer in tower.runs
+        for block in layer.blocks
+        if isinstance(block, Attention)
+        for part in parts
+    )
+    head = tower.outputs[-1]
+    expected = 2 * tokens * matrices + 4 * pairs + 2 * sequences * head.inputs * head.outputs
+    for fusion in ("engine", "none"):
+        made = lowered(setting(name, batch, options=StepOptions(fusion=fusion)))
+        assert total_flops(made) == expected
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_step_reads_every_weight_once_and_a_row_of_each_table(name):
+    model = load_model(name)
+    tower = model.towers[0]
+    tables = sum(weight.size for weight in tower.edge_weights() if weight.role == "table")
+    rows = sum(edge.columns for edge in tower.inputs if edge.kind == "table")
+    head = tower.outputs[-1]
+    tied = head.inputs * head.outputs if head.tied else 0
+    small = sum(
+        layer.times * weight.size
+        for layer in tower.runs
+        for weight in tower.layer_weights(layer)
+        if (weight.name.endswith("bias") and "norm" not in weight.name) or "_norm.weight" in weight.name
+    )
+    # biases and norms of single heads go with the launches that apply them
+    expected = 2 * (model.parameters - tables + rows + tied - small)
+    assert total_weight_bytes(lowered(setting(name, "decode 1 of 64"))) == expected
+
+
+def test_a_mixture_reads_the_experts_that_tokens_reach():
+    model = load_model("mixtral-8x7b")
+    one = total_weight_bytes(lowered(setting("mixtral-8x7b", "decode 1 of 64")))
+    many = total_weight_bytes(lowered(setting("mixtral-8x7b", "decode 1 of 64 x256")))
+    of_expert = 3 * 4096 * 14336 * 2
+    assert many - one == 32 * 6 * of_expert + 255 * 4096 * 2
+    assert many == 2 * (model.parameters - 32000 * 4096) + 256 * 4096 * 2
+
+
+def test_latent_attention_reads_its_weights_once_whichever_way():
+    model = load_model("deepseek-v2-lite")
+    norms = 27 * 512
+    for batch, tokens in (("decode 1 of 64 x64", 64), ("prefill 512", 512)):
+        made = lowered(setting("deepseek-v2-lite", batch))
+        read = total_weight_bytes(made)
+        hit = [each for layer in made for each in layer.operations if each.kind == "experts"]
+        missed = 26 * (64 * 3 * 2048 * 1408 * 2 - sum(each.weight_bytes for each in hit))
+        assert read + missed == 2 * (model.parameters - norms - 102400 * 2048 + tokens * 2048)
+
+
+@pytest.mark.parametrize("name", ["llama3-70b", "qwen3-30b-a3b", "deepseek-v2-lite"])
+def test_shards_do_the_work_of_the_whole(name):
+    whole = total_flops(lowered(setting(name, "prefill 256")))
+    for mapping in (Mapping(tp=2), Mapping(tp=4, ep=4), Mapping(pp=2)):
+        part = total_flops(lowered(setting(name, "prefill 256", mapping)))
+        # what every chip does for itself: routers and, in latent attention, products that make latents
+        assert whole / mapping.tp <= part <= whole / mapping.tp * (1.12 if mapping.tp > 1 else 1.0)
+
+
+def test_sequences_are_dealt_to_groups_and_tokens_to_rings():
+    spread = lowered(setting("llama3-8b", "decode 1 of 512 x8", Mapping(dp=4, ep=0)))
+    assert total_flops(spread) == total_flops(lowered(setting("llama3-8b", "decode 1 of 512 x2")))
+    ring = lowered(setting("llama3-8b", "prefill 4096", Mapping(cp=4)))
+    assert any(each.communication for layer in ring for each in layer.operations)
+
+
+def test_one_token_takes_as_long_as_its_weights_at_the_rate_of_a_stream():
+    step = model_step(load_model("llama3-8b"), parse_batch("decode 1 of 128"), H100)
+    streamed = step.weight_bytes / (H100.memory.bytes_per_second * 0.82)
+    assert streamed < step.seconds - step.launches * 2e-6 < 1.12 * streamed
+    assert step.binding == "memory"
+    assert step.tokens_per_second == pytest.approx(1 / step.seconds)
+    assert sum(step.seconds_by_kind().values()) == pytest.approx(step.device_s)
+    assert sum(step.seconds_by_way().values()) == pytest.approx(step.device_s)
+
+
+def test_narrower_weights_and_more_chips_are_faster():
+    def seconds(mapping, **options):
+        batch, model = parse_batch("decode 1 of 512"), load_model("llama3-8b")
+        return model_step(model, batch, DGX, mapping, StepOptions(**options)).seconds
+
+    plain = seconds(Mapping())
+    assert seconds(Mapping(), weights="float8") < 0.65 * plain
+    assert seconds(Mapping(tp=4)) < 0.45 * plain
+    assert seconds(Mapping(tp=8), launch="eager") > seconds(Mapping(tp=8))
+    assert seconds(Mapping(), fusion="none") > plain
+    assert seconds(Mapping(tp=4), exchange="library") > seconds(Mapping(tp=4))
+
+
+def test_a_host_that_launches_one_by_one_can_be_what_binds():
+    batch = parse_batch("decode 1 of 128")
+    small = model_step(load_model("qwen2.5-0.5b"), batch, H100, options=StepOptions(launch="eager"))
+    assert small.host_s > small.device_s
+    assert small.binding == "host"
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [
+        ("bert-base", "prefill 128 x8"),
+        ("vit-b-16", "image 1 x4"),
+        ("whisper-tiny", "audio 1, decode 1 of 64 with 1500"),
+        ("conformer-l", "audio 1 of 400"),
+        ("llava-onevision-0.5b", "image 2, prefill 1500"),
+        ("qwen2.5-vl-3b", "image 1 of 1024, prefill 300"),
+        ("wan2.1-1.3b", "video 2048 with 512"),
+        ("vggt-1b", "image 2"),
+        ("gpt-oss-20b", "decode 1 of 500 x2"),
+        ("gemma3-1b", "prefill 1024"),
+    ],
+)
+def test_every_kind_of_model_has_a_step(name, batch):
+    step = model_step(load_model(name), parse_batch(batch), H100)
+    assert step.seconds > 0
+    assert step.flops > 0
+    assert step.energy_j > 0
+    assert {each.kind for layer in step.layers for each in layer.operations} >= {"product", "attention", "norm"}
+
+
+def test_a_policy_keeps_fewer_keys_and_takes_less_time():
+    model, batch = load_model("llama3-8b"), parse_batch("decode 1 of 65536")
+    full = model_step(model, batch, H100)
+    kept = model_step(model, batch, H100, options=StepOptions(policy="streaming_llm(sink=4,recent=1020)"))
+    assert kept.seconds < 0.7 * full.seconds
+    assert kept.ledger.of("kv") < 0.05 * full.ledger.of("kv")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "system", "message"),
+    [
+        (Mapping(tp=3), DGX, "tp: must divide the 32 heads of text (got 3)"),
+        (Mapping(pp=33), load_system("superpod_h100"), "pp: must not exceed the 32 layers of text (got 33)"),
+        (Mapping(tp=16), DGX, "dgx_h100 has 8 chips, the mapping needs 16"),
+    ],
+)
+def test_mappings_that_cannot_be_are_one_line(mapping, system, message):
+    with pytest.raises(InputError) as caught:
+        model_step(load_model("llama3-8b"), parse_batch("decode 1 of 8"), system, mapping)
+    assert message in str(caught.value)
+
+
+def test_parts_of_experts_must_divide_the_chips():
+    with pytest.raises(InputError, match=r"ep: must divide tp \* dp = 4 \(got 3\)"):
+        Mapping(tp=4, ep=3)
+
+
+def test_options_that_are_not_known_are_one_line_each():
+    with pytest.raises(InputError) as caught:
+        StepOptions(weights="float9", launch="graf", usable=2.0)
+    assert len(caught.value.problems) == 3
+
+
+def test_the_same_step_again_is_the_same_object():
+    first = model_step(load_model("llama3-8b"), parse_batch("decode 1 of 128"), H100)
+    assert model_step(load_model("llama3-8b"), parse_batch("decode 1 of 128"), H100) is first
