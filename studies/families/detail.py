@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -109,7 +109,8 @@ def _valid(kind: type[T], told: Json, place: FieldPath, optional: Collection[str
 def _check_complete(found: object, told: Json, place: FieldPath, optional: Collection[str]) -> None:
     """Refuse a field that was left to its default: what a document does not say is not known."""
     if isinstance(told, dict):
-        for name in _fields_of(type(found)):
+        kind: Any = type(found)  # checkers do not see that types can be hashed
+        for name in _fields_of(kind):
             if name in told:
                 value = getattr(found, name)
                 if type(value) not in _SIMPLE:
