@@ -125,7 +125,7 @@ class TierReport:
             counters.clocks * tick_s,
             counters.bus_clocks,
             counters.busy_clocks,
-            {cause: float(clocks) for cause, clocks in counters.lost_clocks.items()},
+            {cause: clocks for cause, clocks in counters.lost_clocks.items()},
             max(0.0, 1 - counters.activations / commands) if commands else 0.0,
             counters.mean_read_clocks * tick_s,
             p99,
