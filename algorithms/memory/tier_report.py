@@ -125,7 +125,7 @@ class TierReport:
             counters.clocks * tick_s,
             counters.bus_clocks,
             counters.busy_clocks,
-            {cause: clocks for cause, clocks in counters.lost_clocks.items()},
+            {cause: counters.lost_clocks[cause] for cause in counters.lost_clocks},
             max(0.0, 1 - counters.activations / commands) if commands else 0.0,
             counters.mean_read_clocks * tick_s,
             p99,
