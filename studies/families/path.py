@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -67,10 +66,11 @@ class TracedPath:
     @property
     def largest_use(self) -> PathPart | None:
         """The unit (or wait) that most cycles go to, in all launches together; None without a path."""
-        uses: defaultdict[tuple[str, str], float] = defaultdict(float)
+        uses: dict[tuple[str, str], float] = {}
         for part in self.parts:
             if part.name != OTHERS:
-                uses[part.kind, part.name.partition(LAUNCH)[0]] += part.cycles
+                use = part.kind, part.name.partition(LAUNCH)[0]
+                uses[use] = uses.get(use, 0) + part.cycles
         if not uses:
             return None
         (kind, name), cycles = max(uses.items(), key=lambda item: item[1])
@@ -121,13 +121,14 @@ class StartTimes:
 
 def merged(parts: Iterable[PathPart], note: str) -> TracedPath:
     """Parts of one kind and name together, the small ones of each kind in one."""
-    total: defaultdict[tuple[str, str], float] = defaultdict(float)
+    total: dict[tuple[str, str], float] = {}
     for part in parts:
-        total[part.kind, part.name] += part.cycles
+        total[part.kind, part.name] = total.get((part.kind, part.name), 0) + part.cycles
     ordered = sorted(total.items(), key=lambda item: (-item[1], item[0]))
-    kept: defaultdict[tuple[str, str], float] = defaultdict(float)
+    kept: dict[tuple[str, str], float] = {}
     for place, ((kind, name), cycles) in enumerate(ordered):
-        kept[kind, name if place < MOST_PARTS else OTHERS] += cycles
+        shown = kind, name if place < MOST_PARTS else OTHERS
+        kept[shown] = kept.get(shown, 0) + cycles
     largest_first = sorted(kept.items(), key=lambda item: (-item[1], item[0]))
     return TracedPath(tuple(PathPart(kind, name, cycles) for (kind, name), cycles in largest_first if cycles), note)
 

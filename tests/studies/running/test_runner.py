@@ -282,3 +282,25 @@ def test_a_script_needs_no_guard_against_being_run_again(tmp_path):
     command = [sys.executable, str(script), str(study), str(tmp_path / "s.sqlite")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, env=environment, check=False)
     assert (result.returncode, result.stdout.split()) == (0, ["run", "3", "True"]), result.stderr
+
+
+class Together:
+    """An evaluation that does better with several points at a time: says how many it was given."""
+
+    def __call__(self, point):
+        return Outcome(point.key, "done", {"together": 1})
+
+    def many(self, several):
+        for point in several:
+            yield Outcome(point.key, "done", {"together": len(several)}, wall_s=1e-6)
+
+
+def test_whole_tasks_go_to_an_evaluation_that_takes_several_points():
+    by_key, _ = collect(200, Together(), workers=1, open_executor=open_inline)
+    assert len(by_key) == 200
+    assert max(outcome.metrics["together"] for outcome in by_key.values()) > 8
+
+
+def test_with_limits_every_point_is_evaluated_by_itself():
+    by_key, _ = collect(50, Together(), workers=1, open_executor=open_inline, limits=Limits(time_s=60.0))
+    assert {outcome.metrics["together"] for outcome in by_key.values()} == {1}

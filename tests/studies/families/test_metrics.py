@@ -1,0 +1,120 @@
+"""Metrics: their order, those that algorithms declare themselves, and what is an error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from algorithms.figures import LAST, Figure, OwnFigures
+from algorithms.registry import ALGORITHMS, Algorithm, algorithm, get_algorithm
+from hwmodels.reading.errors import InputError
+from studies.cli.options import DesignOptions, design_point
+from studies.families.evaluate import evaluate
+from studies.families.family import families, family_of
+from studies.families.metrics import ANY, METRICS, measure, metric, metrics
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Registers that forget afterwards what a test adds."""
+    metrics()
+    for register in (METRICS, ALGORITHMS):
+        monkeypatch.setattr(register, "_entries", dict(register._entries))
+
+
+def names() -> list[str]:
+    return [metric.name for metric in metrics()]
+
+
+def test_the_order_does_not_depend_on_what_was_imported_first():
+    script = (
+        "import json; import studies.families.tier.metrics, studies.families.chip.metrics\n"
+        "from studies.families.metrics import metrics; print(json.dumps([each.name for each in metrics()]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == names()
+    assert names()[:3] == ["cycles", "seconds", "firings"]
+
+
+def test_every_metric_is_of_a_family_or_of_all():
+    known = {ANY, *(family.name for family in families())}
+    assert len(metrics()) > 50
+    assert {each.family for each in metrics()} == known
+    assert len(set(names())) == len(names())
+
+
+def test_a_metric_of_a_script_is_there_at_once_and_last(fresh):
+    @metric("own.units", "", "units of the graph", family="graph")
+    def units(evaluation):
+        return len(evaluation.result.units)
+
+    evaluation = evaluate(design_point("sdpa.naive", DesignOptions(seq_len=8, head_dim=4, timing_only=True)))
+    assert names()[-1] == "own.units"
+    assert measure(evaluation)["own.units"] == len(evaluation.result.units) > 3
+    probed = evaluate(design_point("tier.probe", DesignOptions(set_=["transactions=64"])))
+    assert measure(probed)["own.units"] is None
+    with pytest.raises(InputError, match=r"'cycles' is registered by both studies\.families\.metrics and"):
+        metric("cycles", "", "again", family=ANY)(units)
+
+
+def test_what_is_not_finite_is_not_measured(fresh):
+    metric("own.ratio", "", "a ratio of nothing", family=ANY)(lambda evaluation: float("inf"))
+    assert measure(evaluate(family_of("tier.probe").rehearsal()))["own.ratio"] is None
+
+
+# --- figures --------------------------------------------------------------------------------------------
+
+
+def naive_with(figure: Figure) -> Algorithm:
+    """Naive attention that declares a figure: tokens that come per second."""
+    naive = get_algorithm("sdpa.naive")
+
+    def figures(workload, parameters, ran):
+        return (figure.of(workload.q_len / ran.seconds),)
+
+    own = OwnFigures((figure,), figures)
+
+    def build(workload, parameters, tensors):
+        """Naive attention that counts tokens."""
+        return naive.builder(workload, parameters, tensors)
+
+    algorithm("test.counted", naive.parameters, figures=own)(build)
+    return get_algorithm("test.counted")
+
+
+def test_a_figure_of_an_algorithm_is_a_metric_like_all(fresh):
+    naive_with(Figure("counted.rate", "token/s", "queries per second", goal="max"))
+    (found,) = [each for each in metrics() if each.name == "counted.rate"]
+    assert (found.unit, found.goal, found.static, found.order, found.family) == ("token/s", "max", False, LAST, "graph")
+    evaluation = evaluate(design_point("test.counted", DesignOptions(seq_len=8, head_dim=4)))
+    assert measure(evaluation)["counted.rate"] == 8 / evaluation.seconds
+    assert evaluation.detail.measured()["counted.rate"] == 8 / evaluation.seconds, "from what is stored, too"
+    other = evaluate(design_point("sdpa.naive", DesignOptions(seq_len=8, head_dim=4)))
+    assert measure(other)["counted.rate"] is None
+
+
+def test_two_meanings_of_a_figure_are_an_error_that_names_both_algorithms(fresh):
+    naive_with(Figure("fpga.dsp", "", "something else"))
+    with pytest.raises(InputError, match=r"'fpga\.dsp' is declared in different ways by .* and "):
+        metrics()
+
+
+def test_figures_of_the_same_kind_are_shared():
+    for name in ("decode.policy", "stream.frames"):
+        assert {figure.name for figure in ALGORITHMS.get(name).figure_kinds} >= {"kv.near_bytes", "kv.attended"}
+    assert names().count("kv.near_bytes") == 1
+
+
+@pytest.mark.parametrize("chosen", [["policy=h2o", "budget=128"], ["policy=quest", "budget=128"]])
+def test_bytes_that_a_policy_keeps_are_those_of_its_details(chosen):
+    options = DesignOptions(chip="h100", workload="llama3-8b", context=1024, timing_only=True, set_=chosen)
+    evaluation = evaluate(design_point("decode.policy", options))
+    measured, details = evaluation.detail.measured(), evaluation.details
+    kept = {name.partition(".")[2]: size for name, size in details.items() if name.startswith("kept_bytes.")}
+    assert measured["kv.near_bytes"] == kept[evaluation.chip.accelerator.memory.name] > 0
+    assert measured["kv.far_bytes"] == sum(kept.values()) - measured["kv.near_bytes"]
+    assert measured["kv.attended"] == details["attended"] > 0
+    assert measured["kv.score_bytes"] == details["score_bytes"] + details["exported_bytes"]
