@@ -143,6 +143,7 @@ def evaluate(point: DesignPoint) -> AnyEvaluation:
     InputError, simulator.errors.SimulatorError
         When it cannot be built or simulated. A deadlock is a result, not an error.
     """
+    point.refuse_changed_files()
     takes = find_algorithm(point.algorithm).takes
     if "chip" in takes:
         from studies.families.chip.evaluate import evaluate_on_chip

@@ -17,6 +17,7 @@ from algorithms.workload.one_head import ONE_HEAD, ONE_HEAD_ON_CHIP
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.options import DesignOptions, design_point
+from studies.families.graph.evaluate import attempt
 from studies.points.build import Inputs, PointBuilder
 from studies.points.command import command_of
 from studies.points.find import all_algorithm_names, find_algorithm
@@ -326,6 +327,9 @@ def test_a_point_with_files_survives_its_description_and_knows_when_they_change(
     (deployed / "a.json").write_text("[]")
     with pytest.raises(InputError, match=r"a\.json: model: has changed since the study began"):
         again.refuse_changed_files()
+    outcome = attempt(again)
+    assert (outcome.status, outcome.key) == ("failed", point.key)
+    assert "has changed since the study began" in outcome.error
     (deployed / "a.json").unlink()
     assert again.key == point.key
     with pytest.raises(InputError, match=r"a\.json: model: cannot be read"):
