@@ -18,8 +18,8 @@ from algorithms.hybrid.parameters import HybridParameters
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
 from simulator import simulate
+from studies.api import Study
 from studies.reproductions.register import Row, quoted, reproduced, reproduction
-from studies.study.resolve import read_study
 
 TABLES = "arXiv:2502.05602, tables I and III"
 SOURCES = "github.com/DJ000011/UbiMoE, ViT_Fixed16, commit 166c8b6"
@@ -99,7 +99,7 @@ def _resources(workload: Workload) -> Iterable[Row]:
 
 def _search() -> Iterable[Row]:
     """The best design that a search in two stages finds with UbiMoE's DSP slices."""
-    study = read_study(Path(__file__).parent.parent / "configs" / SEARCH)
+    study = Study.from_yaml(Path(__file__).parent.parent / "configs" / SEARCH)
     with TemporaryDirectory() as folder:
         results = study.search(EVALUATIONS, Path(folder) / "s.sqlite", sampler="two_stage", jobs=0)
         best = results.best("image.seconds")["image.seconds"]
