@@ -63,6 +63,7 @@ class Entry(Generic[P_co]):
         One line for people.
     parameters
         A frozen dataclass; its fields are what ``--set`` and study axes can change, each with ``metadata["help"]``.
+        With ``metadata["content"]`` a text that names a file stands for what the file holds.
     source
         Module that registered it.
     has_values

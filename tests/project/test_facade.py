@@ -122,7 +122,9 @@ def test_a_design_is_the_one_of_the_command_line(capsys, given, typed):
     assert main(["run", *shlex.split(typed), "--json", "--quiet"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["key"] == point.key
-    assert attnflow.run(given["algorithm"], **rest).point == point
+    found = attnflow.run(given["algorithm"], **rest)
+    assert found.point == point
+    assert found._repr_html_().startswith(f"<pre>{point.algorithm} on ")
 
 
 def test_arguments_that_are_wrong_are_all_named_as_arguments():

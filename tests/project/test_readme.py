@@ -121,3 +121,21 @@ def test_links_lead_somewhere(root, tracked_files):
     assert links
     for link in links:
         assert link.rstrip("/") in tracked | folders, f"{link} is not in the project"
+
+
+def test_links_of_the_page_for_contributors_lead_somewhere(root):
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert len(links) > 8
+    assert [link for link in links if not (root / link).exists()] == []
+    rooms = re.findall(r"`([a-z_]+/[a-z_/]+)/?`", text)
+    assert len(rooms) > 30
+    assert [room for room in rooms if not (root / room).is_dir()] == []
+
+
+def test_every_entry_point_is_on_the_page_for_contributors(root, packages):
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    sources = [path.read_text(encoding="utf-8") for package in packages for path in (root / package).rglob("*.py")]
+    groups = {group for source in sources for group in re.findall(r'"(attnflow\.[a-z_]+)"', source)}
+    assert len(groups) > 7
+    assert sorted(group for group in groups if f"`{group}`" not in text) == []

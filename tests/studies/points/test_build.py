@@ -17,6 +17,7 @@ from algorithms.workload.one_head import ONE_HEAD, ONE_HEAD_ON_CHIP
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.options import DesignOptions, design_point
+from studies.families.graph.evaluate import attempt
 from studies.points.build import Inputs, PointBuilder
 from studies.points.command import command_of
 from studies.points.find import all_algorithm_names, find_algorithm
@@ -85,6 +86,31 @@ def test_command_lines_and_study_files_mean_the_same_point(name, rich):
     assert same == point
     assert same.key == point.key
     assert DesignPoint.from_description(json.loads(json.dumps(point.describe()))).key == point.key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_point_has_all_that_is_said_and_defaults_of_the_rest(name):
+    entry = find_algorithm(name)
+    options, entries = options_of(name, rich=True)
+    point = design_point(name, DesignOptions(**options))
+    assert dict(point.parameters).items() >= entries["parameters"].items()
+    assert set(dict(point.parameters)) == set(parameter_knobs(entry))
+    assert point.timing_only == ("timing_only" in entry.keyed)
+    assert point.skip == ("skip" not in entry.takes)
+    assert point.engine == ("simpy" if "engine" in entry.takes else "compiled")
+    assert (point.workload is not None) == ("workload" in entry.takes)
+    if "workload" in entry.takes:
+        shape = point.attending
+        assert (shape.name, shape.q_len, shape.kv_len, shape.heads, shape.kv_heads) == ("llama3-8b", 64, 64, 4, 2)
+        assert (shape.seed, point.seed) == (5, None)
+    assert (point.chip is not None) == ("chip" in entry.takes)
+    if "chip" in entry.takes:
+        chip = point.on_chip.accelerator
+        assert (chip.name, chip.cores, chip.tier("hbm").bytes_per_second) == ("h100_sxm5_80g", 12, 2e12)
+        assert (point.on_chip.mapping, point.on_chip.memory) == ("exact", "analytic")
+        assert point.clock_hz == chip.clock_hz
+    else:
+        assert point.clock_hz == (1.2e9 if "clock" in entry.takes else 1e9)
 
 
 @pytest.mark.parametrize("rich", [False, True])
@@ -326,6 +352,9 @@ def test_a_point_with_files_survives_its_description_and_knows_when_they_change(
     (deployed / "a.json").write_text("[]")
     with pytest.raises(InputError, match=r"a\.json: model: has changed since the study began"):
         again.refuse_changed_files()
+    outcome = attempt(again)
+    assert (outcome.status, outcome.key) == ("failed", point.key)
+    assert "has changed since the study began" in outcome.error
     (deployed / "a.json").unlink()
     assert again.key == point.key
     with pytest.raises(InputError, match=r"a\.json: model: cannot be read"):
