@@ -33,7 +33,7 @@ class Figure:
     Parameters
     ----------
     name
-        As in stores and reports.
+        Name of the figure in stores and reports.
     unit
         Empty for none.
     meaning

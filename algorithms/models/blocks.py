@@ -1,7 +1,7 @@
 """Blocks that models are composed of: sizes as in a file, and the weights that follow from them.
 
 A block stands between two norms of its layer and adds its result to the residual stream, which is `width` wide. What a
-block computes is said in `algorithms.models.values`, what it launches in `algorithms.models.lowering`.
+block computes is said in `algorithms.models.values`, what it launches in `algorithms.models.steps.lowering`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from algorithms.chip.layers.formats import WeightFormat, activation_format, weight_format
-from algorithms.models.rates import Launching
+from algorithms.models.steps.rates import Launching
 from algorithms.workload.levers import knob
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 

@@ -22,6 +22,7 @@ metrics and parts of a report a family has, their own decorators say.
 
 from __future__ import annotations
 
+import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,9 @@ class Evaluation(ABC):
     def describe(self) -> dict[str, Json]:
         """Everything as plain JSON values: what ``attnflow run --json`` prints."""
         return self.detail.to_json()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text())}</pre>"
 
 
 class Family(ABC):

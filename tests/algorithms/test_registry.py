@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
 
-from algorithms import register
 from algorithms.registry import ALGORITHMS, ENTRY_POINT_GROUP, algorithm, algorithm_names, get_algorithm
 from algorithms.streaming.parameters import StreamingParameters
 from algorithms.workload.shape import Workload
@@ -37,7 +36,9 @@ def named(name: str, module: str):
 def offer(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Pretend that an installed package has an entry point with this value."""
     point = importlib.metadata.EntryPoint("outside", value, ENTRY_POINT_GROUP)
-    monkeypatch.setattr(register, "entry_points", lambda group: [point] if group == ENTRY_POINT_GROUP else [])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group=None, **_: [point] if group == ENTRY_POINT_GROUP else []
+    )
 
 
 class TestNames:

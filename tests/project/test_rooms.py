@@ -175,8 +175,6 @@ START = ("studies.cli.output", "studies.cli.verb")
 ELSEWHERE: dict[tuple[str, str], str] = {
     ("studies.search.samplers", "studies.search.halton"): "a sampler for optuna, which takes a second to import",
     ("algorithms.register", "importlib.metadata"): "a third of the start of a command that looks for no plug-in",
-    ("reference.measuring.benches", "reference.measuring.cuda_bench"): "asks for a GPU",
-    ("reference.measuring.benches", "reference.measuring.torch_bench"): "asks for Torch",
 }
 """Further imports inside functions, (module, target), and why."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from algorithms import register
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm, chip_algorithm_names, get_chip_algorithm
 from algorithms.registry import ENTRY_POINT_GROUP, algorithm
 from hwmodels.reading.errors import InputError
@@ -83,6 +82,8 @@ def test_an_entry_point_may_bring_one(fresh_algorithms, monkeypatch, tmp_path):
     )
     monkeypatch.syspath_prepend(tmp_path)
     point = importlib.metadata.EntryPoint("outside", "chip_attention_plug_in", ENTRY_POINT_GROUP)
-    monkeypatch.setattr(register, "entry_points", lambda group: [point] if group == ENTRY_POINT_GROUP else [])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group=None, **_: [point] if group == ENTRY_POINT_GROUP else []
+    )
     assert "outside.tiles" in chip_algorithm_names()
     assert get_chip_algorithm("outside.tiles").source == "chip_attention_plug_in"

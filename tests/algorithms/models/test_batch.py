@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.models.batch import Batch, Part, check_batch, parse_batch
+from algorithms.models.steps.batch import Batch, Part, check_batch, parse_batch
 from algorithms.models.text import load_model
 from hwmodels.reading.errors import InputError
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.models.batch import parse_batch
-from algorithms.models.building import Setting
-from algorithms.models.ledger import high_water_bytes, ledger_of
-from algorithms.models.lowering import lowered
 from algorithms.models.mapping import Mapping
-from algorithms.models.operations import Operation, Tensor
 from algorithms.models.options import StepOptions
-from algorithms.models.step import model_step
+from algorithms.models.steps.batch import parse_batch
+from algorithms.models.steps.building import Setting
+from algorithms.models.steps.ledger import high_water_bytes, ledger_of
+from algorithms.models.steps.lowering import lowered
+from algorithms.models.steps.operations import Operation, Tensor
+from algorithms.models.steps.step import model_step
 from algorithms.models.text import load_model, model_names
 from hwmodels.chips.accelerator import load_accelerator
 from simulator.errors import CapacityError

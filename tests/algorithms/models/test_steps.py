@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.models.attending import seen_pairs
-from algorithms.models.batch import parse_batch
 from algorithms.models.blocks import Attention
-from algorithms.models.building import Setting
-from algorithms.models.lowering import lowered
 from algorithms.models.mapping import Mapping
-from algorithms.models.operations import total_flops, total_weight_bytes
 from algorithms.models.options import StepOptions
-from algorithms.models.step import model_step
+from algorithms.models.steps.attending import seen_pairs
+from algorithms.models.steps.batch import parse_batch
+from algorithms.models.steps.building import Setting
+from algorithms.models.steps.lowering import lowered
+from algorithms.models.steps.operations import total_flops, total_weight_bytes
+from algorithms.models.steps.step import model_step
 from algorithms.models.text import load_model
 from algorithms.models.values import visible
 from hwmodels.chips.accelerator import load_accelerator

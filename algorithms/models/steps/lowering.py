@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from algorithms.chip.layers.formats import weight_format
-from algorithms.models.attending import Attending
 from algorithms.models.blocks import (
     AnyBlock,
     Attention,
@@ -16,11 +15,12 @@ from algorithms.models.blocks import (
     Modulation,
     Normalise,
 )
-from algorithms.models.building import Builder, Setting
 from algorithms.models.edges import Edge, Linear, Norm, Table
-from algorithms.models.feeding import convolution, experts, feed_forward
 from algorithms.models.model import Layer as ModelLayer
-from algorithms.models.operations import Communication, Kind, Layer, Operation, Tensor
+from algorithms.models.steps.attending import Attending
+from algorithms.models.steps.building import Builder, Setting
+from algorithms.models.steps.feeding import convolution, experts, feed_forward
+from algorithms.models.steps.operations import Communication, Kind, Layer, Operation, Tensor
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
 

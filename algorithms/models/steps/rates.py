@@ -106,7 +106,7 @@ class Rates:
 
 @cache
 def _file() -> RatesFile:
-    text = (resources.files("algorithms.models") / FILE).read_text(encoding="utf-8")
+    text = (resources.files("algorithms.models.steps") / FILE).read_text(encoding="utf-8")
     return read_text(text, FILE).validate(RatesFile)
 
 

@@ -14,15 +14,15 @@ from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.layers.formats import WeightFormat
 from algorithms.chip.policy.run import PolicyParameters
 from algorithms.memory.capacity import bytes_text
-from algorithms.models.attending import Attending
-from algorithms.models.batch import Batch, Part
 from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention
-from algorithms.models.building import STREAM_FORMAT, Builder, Setting
-from algorithms.models.lowering import lowered
 from algorithms.models.mapping import Mapping
 from algorithms.models.model import Layer as ModelLayer
 from algorithms.models.model import Tower
-from algorithms.models.operations import Layer, Operation
+from algorithms.models.steps.attending import Attending
+from algorithms.models.steps.batch import Batch, Part
+from algorithms.models.steps.building import STREAM_FORMAT, Builder, Setting
+from algorithms.models.steps.lowering import lowered
+from algorithms.models.steps.operations import Layer, Operation
 from algorithms.models.weights import Weight
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES

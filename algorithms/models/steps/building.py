@@ -8,12 +8,12 @@ from functools import cached_property
 from algorithms.chip.layers.formats import WeightFormat, activation_format
 from algorithms.chip.layers.gemm import Gemm
 from algorithms.chip.layers.passes import Pass, Passes
-from algorithms.models.batch import Batch, Part
 from algorithms.models.mapping import Mapping
 from algorithms.models.model import Model, Tower
-from algorithms.models.operations import Communication, Kind, Operation, Tensor
 from algorithms.models.options import StepOptions
-from algorithms.models.rates import Rates, rates_of
+from algorithms.models.steps.batch import Batch, Part
+from algorithms.models.steps.operations import Communication, Kind, Operation, Tensor
+from algorithms.models.steps.rates import Rates, rates_of
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.chips.accelerator import Accelerator

@@ -10,14 +10,14 @@ from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
 from algorithms.chip.timing.energy import energy_of
 from algorithms.chip.timing.mapping import LaunchRun, time_launch
-from algorithms.models.batch import Batch, check_batch
-from algorithms.models.building import Setting
-from algorithms.models.ledger import Ledger, check_fits, ledger_of
-from algorithms.models.lowering import lowered
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
-from algorithms.models.operations import Kind, Layer, Operation, Way
 from algorithms.models.options import StepOptions
+from algorithms.models.steps.batch import Batch, check_batch
+from algorithms.models.steps.building import Setting
+from algorithms.models.steps.ledger import Ledger, check_fits, ledger_of
+from algorithms.models.steps.lowering import lowered
+from algorithms.models.steps.operations import Kind, Layer, Operation, Way
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.costs.energy import energy_table
 from hwmodels.reading.errors import InputError, Problem

@@ -5,8 +5,8 @@ from __future__ import annotations
 from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.grouped import GroupedGemm, Routing, expected_routing
 from algorithms.models.blocks import Convolution, Experts, FeedForward
-from algorithms.models.building import Builder
-from algorithms.models.operations import Operation, Tensor
+from algorithms.models.steps.building import Builder
+from algorithms.models.steps.operations import Operation, Tensor
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
 

@@ -12,11 +12,11 @@ from algorithms.chip.plan.parameters import TileParameters
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.plan.profile import KernelProfile, unfitted_for
 from algorithms.chip.policy.run import PolicyParameters
-from algorithms.models.batch import Part
 from algorithms.models.blocks import Attention, LatentAttention
-from algorithms.models.building import Builder
-from algorithms.models.operations import Operation, Tensor
-from algorithms.models.rates import attention_kernel, with_gap
+from algorithms.models.steps.batch import Part
+from algorithms.models.steps.building import Builder
+from algorithms.models.steps.operations import Operation, Tensor
+from algorithms.models.steps.rates import attention_kernel, with_gap
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from algorithms.workload.shape import LatentAttention as LatentShape
