@@ -81,7 +81,7 @@ class OwnFigures(Generic[P_contra]):
     Parameters
     ----------
     kinds
-        All of them, without values.
+        Figures of the algorithm, without values.
     compute
         Their values for a workload, parameters and what came out.
     """

@@ -36,9 +36,12 @@ def named(name: str, module: str):
 def offer(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Pretend that an installed package has an entry point with this value."""
     point = importlib.metadata.EntryPoint("outside", value, ENTRY_POINT_GROUP)
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group=None, **_: [point] if group == ENTRY_POINT_GROUP else []
-    )
+    real = importlib.metadata.entry_points
+
+    def found(**asked: str) -> object:
+        return [point] if asked.get("group") == ENTRY_POINT_GROUP else real(**asked)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", found)
 
 
 class TestNames:

@@ -82,8 +82,11 @@ def test_an_entry_point_may_bring_one(fresh_algorithms, monkeypatch, tmp_path):
     )
     monkeypatch.syspath_prepend(tmp_path)
     point = importlib.metadata.EntryPoint("outside", "chip_attention_plug_in", ENTRY_POINT_GROUP)
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group=None, **_: [point] if group == ENTRY_POINT_GROUP else []
-    )
+    real = importlib.metadata.entry_points
+
+    def found(**asked: str) -> object:
+        return [point] if asked.get("group") == ENTRY_POINT_GROUP else real(**asked)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", found)
     assert "outside.tiles" in chip_algorithm_names()
     assert get_chip_algorithm("outside.tiles").source == "chip_attention_plug_in"
