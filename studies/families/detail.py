@@ -199,7 +199,7 @@ class Detail(ABC):
         """A document of any version as one of the present; raises InputError for one of a later version."""
         version = document.get(VERSION, 0)
         if version == 0:  # the fields of version 1, before documents had one
-            return {**document, VERSION: 1}
+            document, version = {**document, VERSION: 1}, 1
         if version != cls.version:
             message = f"was written in version {version} of its type, this program reads up to {cls.version}"
             raise InputError(Problem(message, field=VERSION))
