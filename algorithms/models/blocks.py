@@ -31,7 +31,7 @@ class Block(Part):
     Parameters
     ----------
     norm
-        Of its input; None takes the tower's.
+        Norm of the block's input; None takes the tower's.
     layer_scale
         Whether its result is multiplied by a weight per element before it is added.
     """
@@ -56,7 +56,7 @@ class Attention(Block):
     qk_norm
         Norm of queries and keys: of each head, or over all heads together.
     qk_norm_kind
-        Of which kind it is.
+        Kind of the norm of queries and keys.
     window
         Keys that a query sees at most, itself among them; None: all.
     block
@@ -144,7 +144,7 @@ class LatentAttention(Block):
     kv_lora_rank, qk_rope_head_dim
         Cached for every token: the latent and the shared rotary key.
     qk_nope_head_dim, v_head_dim
-        Of a head's key without its rotary part, and of its value.
+        Width of a head's key without its rotary part, and of its value.
     """
 
     kind: Literal["latent_attention"] = "latent_attention"
@@ -191,7 +191,7 @@ class FeedForward(Block):
     gated
         Whether the activation of one product is multiplied with another product.
     activation
-        Between them.
+        Activation between the two products.
     bias
         Whether the products have one.
     """
@@ -229,7 +229,7 @@ class Experts(Block):
     correction_bias
         Whether experts are chosen by scores with a bias that their weights do not have (DeepSeek-V3, arXiv:2412.19437).
     scores
-        What the router makes of its logits; ``top_softmax`` is a softmax over the chosen alone.
+        Function of the router's logits; ``top_softmax`` is a softmax over the chosen experts alone.
     scaling
         Factor of the weights.
     """

@@ -40,7 +40,7 @@ class Linear(Part):
     every, times
         Tokens of the tower for one row (merged patches), and rows for one token (before a strided convolution).
     per
-        What there is a row for.
+        Thing that each row of the product stands for.
     activation
         Behind it, if any.
     tied

@@ -24,7 +24,7 @@ class Layer(Part):
     Parameters
     ----------
     blocks
-        In order.
+        Blocks of the layer in their order.
     times
         How many such layers follow each other.
     """
@@ -41,19 +41,19 @@ class Tower(Part):
     name
         ``text``, ``vision``, ``audio``...
     modality
-        What its tokens are.
+        Kind of input that the tokens stand for.
     width
-        Of the residual stream.
+        Width of the residual stream.
     causal
         Whether tokens see only those before them, and keys and values are cached.
     norm, norm_place
-        Of every block, and whether it stands before the block, behind the sum, or before and behind the block.
+        Norm of every block, and its place: before the block, behind the sum, or before and behind the block.
     layers
-        In order; a file may give a pattern and how often it repeats by `repeat`.
+        Layers in their order; a file may give a pattern and how often it repeats by `repeat`.
     repeat
         How often all of `layers` follow each other.
     inputs, outputs
-        Before the first and behind the last layer.
+        Parts before the first layer, and behind the last one.
     tokens
         Tokens of one image, clip or frame where that is fixed; None: as many as are given.
     """
@@ -124,9 +124,9 @@ class Published:
     Parameters
     ----------
     parameters
-        As published.
+        Number of parameters as published.
     source
-        Where.
+        Source that publishes the number.
     digits
         Leading digits that it gives; None: it is exact.
     """
@@ -149,15 +149,15 @@ class Model(Part):
     Parameters
     ----------
     name, summary
-        For people.
+        Name of the model, and one line for people.
     source
         Where its sizes were published.
     towers
-        In the order in which they run; the last causal one makes tokens.
+        Towers in the order in which they run; the last causal one makes tokens.
     published
         Its parameters as others count them; None: not known.
     weight_format
-        In which its matrices are published, a name of `algorithms.chip.layers.formats`.
+        Format in which the matrices are published, a name of `algorithms.chip.layers.formats`.
     """
 
     name: str

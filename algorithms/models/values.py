@@ -82,7 +82,7 @@ class Forward:
     Parameters
     ----------
     tower, weights
-        What is computed.
+        Tower that is computed, and its weights.
     parts
         How it is spread.
 

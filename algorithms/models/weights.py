@@ -34,9 +34,9 @@ class Weight:
     name
         Dotted, unique within its block.
     shape
-        As stored; products have `(outputs, inputs)`, experts `(experts, outputs, inputs)`.
+        Shape as stored; products have `(outputs, inputs)`, experts `(experts, outputs, inputs)`.
     role
-        What it is for; number formats of weights concern ``matrix`` and ``expert`` alone.
+        Role of the weight; number formats of weights concern ``matrix`` and ``expert`` alone.
     tied
         Another weight under a second name: no parameters of its own.
     """

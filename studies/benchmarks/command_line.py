@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 WINDOW = "trace sdpa.memory_free --seq-len 1048576 --head-dim 128 --window 0:50000 -o trace.json.gz"
 
 
-@benchmark("start", "the command line: --help, and a trace of a window of 1.1e12 scores", help_s=1, trace_s=5)
+@benchmark("start", "the command line: --help, and a trace of a window of 1.1e12 scores", help_s=1, trace_s=2)
 def start() -> Figures:
     """The best of several processes each, what is compiled in the cache."""
     return {"help_s": _best(["--help"]), "trace_s": _best(WINDOW.split())}

@@ -29,11 +29,11 @@ class WeightFormat:
     name
         ``bfloat16``, ``float8``, ``int8``, ``int4``, ``nvfp4``, ``mxfp4``, ``ternary``...
     bits
-        Of an element.
+        Bits of an element.
     group, group_rows
         Elements that share a scale along the depth of a product (0: all), and outputs that share it.
     scale_bits
-        Of a scale; 0 where there is none.
+        Bits of a scale; 0 where there is none.
     operand
         Format of the product where the array has one for it; None: there is none, weights are converted.
     operations, lookups

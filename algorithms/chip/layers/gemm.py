@@ -57,7 +57,7 @@ class GemmTile:
     Parameters
     ----------
     rows, columns, depth
-        Of a tile and of a step.
+        Rows and columns of a tile, and depth of a step.
     splits
         Parts of the depth.
     cluster
@@ -78,7 +78,7 @@ class Gemm:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     rows, columns, depth
         Tokens, outputs and inputs.
     weights

@@ -61,15 +61,15 @@ class GroupedGemm:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     routing
         Tokens of each expert.
     columns, depth
         Outputs and inputs of every expert.
     weights, activations
-        Formats.
+        Number formats of weights and of activations.
     ops_per_output, outputs_per_column
-        As in `Gemm`.
+        Elementwise work behind the product, counted like that of `Gemm`.
     """
 
     name: str

@@ -26,11 +26,11 @@ class Pass:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     elements
-        That are gone through.
+        Number of elements that are gone through.
     read_bytes, write_bytes
-        For each, from and to the launches beside it.
+        Bytes per element, read from and written to the launches beside it.
     ops, exps
         Vector operations and operations of the exp unit for each.
     memory_bytes

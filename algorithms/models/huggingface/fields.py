@@ -25,9 +25,9 @@ class Fields:
     document
         The file.
     path
-        Of the section.
+        Path of the section in the file.
     problems
-        What was wrong so far; sections share the list.
+        Problems found so far; sections share the list.
     """
 
     document: Document

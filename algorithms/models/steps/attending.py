@@ -34,9 +34,9 @@ class Attending:
     tower
         The tower that it stands in, with the batch.
     block
-        What it is.
+        Attention block that is lowered.
     at
-        Before the names of its operations and tensors.
+        Prefix of the names of its operations and tensors.
     """
 
     tower: Builder

@@ -38,7 +38,7 @@ class Part:
     Parameters
     ----------
     kind
-        What is done.
+        Phase of the part: a prompt, one new token, or an encoder's input.
     new
         New tokens of each; images or clips where an encoder runs.
     total

@@ -30,7 +30,7 @@ class Setting:
     Parameters
     ----------
     model, batch, mapping, options, chip
-        What runs, on what, how spread and carried out, on which chips.
+        Model, batch, spread over chips, manner of execution, and kind of chip.
     """
 
     model: Model

@@ -43,9 +43,9 @@ class Entry:
     name
         ``weights``, ``kv``, ``activations``, ``workspace``, with the tower where there are several.
     tier
-        Of the chip.
+        Memory tier of the chip that holds it.
     bytes
-        On the fullest chip.
+        Bytes on the fullest chip.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Ledger:
     Parameters
     ----------
     entries
-        Of the fullest chip.
+        Entries of the fullest chip.
     usable_bytes
-        Of its memory.
+        Usable bytes of that chip's memory.
     """
 
     entries: tuple[Entry, ...]

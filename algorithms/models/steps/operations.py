@@ -23,7 +23,7 @@ class Tensor:
     name
         Unique within a layer.
     bytes
-        On one chip.
+        Bytes of the tensor on one chip.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Communication:
     Parameters
     ----------
     collective
-        How.
+        Collective by which the chips exchange data.
     chips
         How many take part.
     bytes
-        As `hwmodels.systems.collectives.exchange_on` counts.
+        Bytes of the exchange as `hwmodels.systems.collectives.exchange_on` counts them.
     """
 
     collective: Collective
@@ -56,17 +56,17 @@ class Operation:
     Parameters
     ----------
     name, kind
-        For people and for sums by kind.
+        Name for people, and kind by which times are summed.
     launches
-        In order; empty for an exchange.
+        Launches in their order; empty for an exchange.
     profile
-        Of the kernels.
+        Profile of the kernels.
     flops
         Useful ones on one chip.
     weight_bytes
-        Of weights that are read on one chip.
+        Bytes of weights that are read on one chip.
     cache_bytes
-        Of keys and values that are read and written on one chip.
+        Bytes of keys and values that are read and written on one chip.
     takes, makes
         Names of tensors that are alive until here, and those that come to be.
     communication
@@ -94,11 +94,11 @@ class Layer:
     name
         ``text.0-31``, ``text.inputs``...
     operations
-        In order.
+        Operations in their order.
     times
         How many such layers one chip goes through, stages one after the other.
     tower
-        To which it belongs.
+        Tower to which the layer belongs.
     """
 
     name: str

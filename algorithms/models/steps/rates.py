@@ -69,7 +69,7 @@ class Rates:
     bandwidth, products, products_8bit
         Shares of the main memory's and of the matrix arrays' rate, for operands of 16 bits and for narrower ones.
     graph_gap_s, eager_gap_s
-        Between launches of a graph, and of a host that launches one by one.
+        Time between launches of a graph, and of a host that launches one by one.
     sources
         Pairs (name, source).
     """

@@ -35,9 +35,9 @@ class TimedOperation:
     Parameters
     ----------
     name, kind
-        As in the layer.
+        Name and kind of the operation in its layer.
     seconds
-        Of its launches, or of the exchange; gaps between launches not counted.
+        Time of its launches, or of the exchange; gaps between launches are not counted.
     gap_s, launches
         Gaps before its launches, and how many there are.
     way
@@ -47,7 +47,7 @@ class TimedOperation:
     flops, weight_bytes, cache_bytes, memory_bytes, link_bytes
         Useful work; weights and cached keys of one chip; what moved through its memory; what it sent.
     energy_j
-        Of one chip.
+        Energy of one chip.
     """
 
     name: str
@@ -72,9 +72,9 @@ class TimedLayer:
     Parameters
     ----------
     name, tower, times
-        As in the lowering.
+        Name, tower and number of the layers, taken from the lowering.
     operations
-        In order.
+        Operations in their order.
     """
 
     name: str
@@ -95,13 +95,13 @@ class Step:
     Parameters
     ----------
     model, batch, mapping, options, chip, system
-        What was timed.
+        Model and batch that were timed, and how and on what they run.
     layers
-        In order.
+        Layers in their order.
     ledger
-        Of the fullest chip.
+        Memory ledger of the fullest chip.
     host_s
-        What the host takes to launch everything one by one; 0 where a graph is launched.
+        Time of the host to launch everything one by one; 0 where a graph is launched.
     """
 
     model: Model
