@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from algorithms.chip.layers.formats import WeightFormat
+from algorithms.chip.layers.formats import WeightFormat, weight_format
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem, joined_runs
 from algorithms.rounding import ceil_div, round_up, spans
@@ -171,11 +171,15 @@ def depth_parts(depth: int, tile: GemmTile) -> list[range]:
 
 
 def forward_and_backward(gemm: Gemm) -> tuple[Gemm, Gemm, Gemm]:
-    """A product, the gradient of its tokens and that of its weights, which is summed over tokens."""
+    """A product, the gradient of its tokens and that of its weights, which is summed over tokens.
+
+    The gradient of the weights multiplies two activations: its right operand is the tokens, in their own format.
+    """
     name, rows, columns, depth = gemm.name, gemm.rows, gemm.columns, gemm.depth
-    plain = {"activations": gemm.activations, "count": gemm.count}
-    tokens = Gemm(f"{name}.d_tokens", rows, depth, columns, gemm.weights, **plain)  # type: ignore[arg-type]
-    summed = Gemm(f"{name}.d_weights", columns, depth, rows, gemm.weights, **plain)  # type: ignore[arg-type]
+    activations, count = gemm.activations, gemm.count
+    tokens = Gemm(f"{name}.d_tokens", rows, depth, columns, gemm.weights, activations, count)
+    own = weight_format(activations)
+    summed = Gemm(f"{name}.d_weights", columns, depth, rows, own, activations, count)
     return gemm, tokens, summed
 
 

@@ -76,6 +76,13 @@ def test_gradients_of_a_product_are_those_of_its_definition():
     assert d_tokens.flops == d_weights.flops == forward.flops
 
 
+def test_the_gradient_of_few_bit_weights_reads_tokens_in_their_own_format():
+    forward, d_tokens, d_weights = forward_and_backward(Gemm("g", 64, 256, 128, weight_format("int4"), "bfloat16", 3))
+    assert d_tokens.weight_bytes < forward.input_bytes * 256 / 64
+    assert d_weights.weight_bytes == forward.input_bytes == 3 * 64 * 128 * 2
+    assert d_weights.input_bytes == 3 * 64 * 256 * 2
+
+
 @pytest.mark.parametrize("chip", ["h100_sxm5_80g", "a100_sxm4_80g", "tpu_v5e", "jetson_agx_orin_64g", "groq_lpu1"])
 @pytest.mark.parametrize(
     ("rows", "columns", "depth"), [(1, 4096, 4096), (33, 1000, 777), (300, 512, 64), (2048, 6144, 4096)]
