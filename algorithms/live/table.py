@@ -108,11 +108,6 @@ class TableTimes:
         seconds += math.fsum(self._prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill)
         return round(seconds * NANOSECONDS)
 
-    def exact_decode(self, sequences: int, context_tokens: int) -> int:
-        """The time of a step without the table, as the source computes it."""
-        seconds = self.source.tokens_s(sequences) + self.source.decode_s(sequences, context_tokens)
-        return round((self.overhead_s + seconds) * NANOSECONDS)
-
     def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
         """The time of a step with parts of prompts without the table."""
         tokens = sequences + sum(part.new_tokens for part in prefill)

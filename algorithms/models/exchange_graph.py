@@ -6,8 +6,6 @@ can be simulated so; what `hwmodels.systems.collectives` states in closed form m
 
 from __future__ import annotations
 
-import math
-
 from hwmodels.systems.collectives import Round, Schedule
 from hwmodels.systems.system import Level
 from simulator import Block, FiringTable, Graph, Segment, Server, Unit, simulate
@@ -80,9 +78,3 @@ def _join(graph: Graph, each: Round, senders: list[Unit], receivers: list[Unit])
         for output, target in enumerate(each.targets(chip, chips)):
             graph.connect(sender, receivers[target], output=output, input=inputs[target], depth=1)
             inputs[target] += 1
-
-
-def closed_form_error(schedule: Schedule, level: Level) -> float:
-    """Simulated over stated time, minus 1."""
-    stated = schedule.seconds(level)
-    return simulated_seconds(schedule, level) / stated - 1 if stated else math.nan

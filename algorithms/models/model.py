@@ -15,6 +15,7 @@ from algorithms.models.weights import Count, NormKind, Weight, norm, parameters,
 from hwmodels.reading.cards import html_table
 
 Modality = Literal["text", "image", "audio", "video"]
+CountStatus = Literal["seen", "named"]
 NormPlace = Literal["before", "behind", "both"]
 
 
@@ -129,11 +130,15 @@ class Published:
         Source that publishes the number.
     digits
         Leading digits that it gives; None: it is exact.
+    status
+        ``seen``: the count was found in public text, digit for digit; ``named``: the source says where it can be
+        looked up, and was not read when the file was written.
     """
 
     parameters: int
     source: str
     digits: int | None = None
+    status: CountStatus = "named"
 
     def agrees(self, computed: int) -> bool:
         """Whether a computed count is this one, to the digits given."""

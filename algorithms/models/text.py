@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from algorithms.models.huggingface.config import read_config
-from algorithms.models.model import Model, Published, Tower
+from algorithms.models.model import CountStatus, Model, Published, Tower
 from hwmodels.reading.shipped import Shipped, is_path
 
 
@@ -20,6 +20,7 @@ class PublishedText(BaseModel):
     parameters: int
     source: str
     digits: int | None = None
+    status: CountStatus = "named"
 
 
 class ModelText(BaseModel):
@@ -39,7 +40,7 @@ class ModelText(BaseModel):
         """The plain model."""
         published = None
         if self.published is not None:
-            published = Published(self.published.parameters, self.published.source, self.published.digits)
+            published = Published(**dict(self.published))
         return Model(
             name=self.name,
             aliases=self.aliases,

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from algorithms.kv.parts.memory import feature
 from algorithms.state.rule import Array, Memory, Product, Shape, StateRule, Tokens, Work, state_rule
 from hwmodels.reading.errors import InputError, Problem
 
@@ -19,8 +20,8 @@ EPSILON = 1e-12
 
 
 def elu_features(rows: Array) -> Array:
-    """`elu(x) + 1`, positive everywhere, elementwise."""
-    return np.where(rows > 0, rows + 1.0, np.exp(np.minimum(rows, 0.0)))
+    """`elu(x) + 1`, positive everywhere, elementwise in float64; see `algorithms.kv.parts.memory.feature`."""
+    return np.asarray(feature(rows), dtype=np.float64)
 
 
 def taylor_features(rows: Array) -> Array:
@@ -147,8 +148,3 @@ class PrefixLinear(LinearAttention):
         features = _MAPS[self.features](keys)
         after = {"matrix": memory["matrix"] + features.swapaxes(1, 2) @ values}
         return after | ({"weight": memory["weight"] + features.sum(axis=1)} if self.normalised else {})
-
-    def prefix_work(self, shape: Shape, tokens: int) -> Work:
-        """Work of taking in a prefix: sums of products alone, no queries."""
-        width, values = self.feature_dim(shape.key_dim), shape.value_dim + self.normalised
-        return Work(matrix_flops=2.0 * shape.kv_heads * tokens * width * values)

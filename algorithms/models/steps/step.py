@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -305,10 +304,3 @@ def _exchanged(operation: Operation, setting: Setting, system: System) -> TimedO
         link_bytes=sent,
         energy_j=joules + made.seconds * table.waiting_w,
     )
-
-
-def layer_rows(step: Step) -> Iterator[tuple[TimedLayer, TimedOperation]]:
-    """Every operation with the layer that it stands in."""
-    for layer in step.layers:
-        for operation in layer.operations:
-            yield layer, operation

@@ -26,6 +26,13 @@ def test_a_preset_has_as_many_parameters_as_published(name):
         assert model.published.agrees(model.parameters)
 
 
+def test_a_count_says_whether_it_was_seen_or_its_source_only_named():
+    published = {name: load_model(name).published for name in model_names()}
+    status = {name: count.status for name, count in published.items() if count is not None}
+    assert status["llama3-8b"] == "seen"
+    assert set(status.values()) == {"seen", "named"}
+
+
 def test_most_published_counts_are_exact():
     models = [load_model(name) for name in model_names()]
     exact = [model for model in models if model.published is not None and model.published.digits is None]
