@@ -88,12 +88,16 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return by_folded[matches[0]] if matches else None
 
 
+LISTED_CHOICES = 16
+"""Choices that a message about an unknown name lists at most: as many as fit into two lines of a terminal."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
     """Hint for an unknown `name`: the nearest choice, or the whole list when it is short."""
     choices = list(choices)
     match = nearest(name, choices)
     if match is not None:
         return f"did you mean '{match}'?"
-    if choices and len(choices) <= 12:
+    if choices and len(choices) <= LISTED_CHOICES:
         return "known: " + ", ".join(sorted(choices))
     return None

@@ -394,7 +394,7 @@ def test_all_problems_of_a_study_file_come_at_once(here, capsys):
             ["show", "sdpa.naive"],
             "Invalid value for 'kind': 'sdpa.naive' is not one of 'algorithm', 'workload', 'chip', 'tier'; see --help",
         ),
-        (["bench", "nothing-like-it"], "unknown benchmark 'nothing-like-it'"),
+        (["bench", "nothing-like-it"], "unknown benchmark 'nothing-like-it'; known: decode-step, dram_hbm2, "),
         (
             ["advise", "depths", "sdpa.naiv"],
             "ALGORITHM: no algorithm is called 'sdpa.naiv'; did you mean 'sdpa.naive'?",
