@@ -16,6 +16,7 @@ from hwmodels.reading.made import made
 
 if TYPE_CHECKING:
     from algorithms.registry import Given
+    from hwmodels.chips.chip import Accelerator
     from studies.points.point import DesignPoint, Engine, Scalar
     from studies.points.vocabulary import Target, Vocabulary
 
@@ -44,7 +45,17 @@ class DesignOptions:
     head_dim: Annotated[int | None, typer.Option(help="Width of a head.")] = None
     heads: Annotated[int | None, typer.Option(help="Query heads.")] = None
     kv_heads: Annotated[int | None, typer.Option(help="KV heads.")] = None
-    batch: Annotated[int | None, typer.Option(help="Sequences; 1 in the presets.")] = None
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Sequences; or the parts of a model's step: 'prefill 2048 x1, decode 1 of 8192 x32'."),
+    ] = None
+    model: Annotated[
+        str | None, typer.Option(help="Of a model's step: name, YAML file, or Hugging Face config.json.")
+    ] = None
+    system: Annotated[
+        str | None,
+        typer.Option(help="Of a model's step: chips and links, by name or YAML file, --chip left out."),
+    ] = None
     causal: Annotated[
         bool | None,
         typer.Option("--causal/--full", help="Mask; that of the workload if not given.", show_default=False),
@@ -148,7 +159,7 @@ class _Reader:
         knobs, said = self._settings(words)
         builder = PointBuilder(Path(), tensors, self._find(words, "kernel", find.find_kernel))
         self._refuse_unfit(words, said)
-        chip = self._find(words, "chip", find.find_chip)
+        chip = self._find(words, "chip", find.find_chip) or self._chip_of_system(words)
         knobs["use"] = {**use, **self._use(words, "mapping"), **self._use(words, "memory")}
         setting = self._attempt(None, partial(builder.chip, chip, knobs["field"], knobs["use"])) if chip else None
         if algorithm and not design.workload:
@@ -181,6 +192,15 @@ class _Reader:
             return None
         return self._attempt(f"--{given}", partial(finder, named, Path()))
 
+    def _chip_of_system(self, words: Vocabulary) -> Accelerator | None:
+        """The chip of the system that is named, where no other is."""
+        name = self.design.system
+        if name is None or self.design.chip is not None or not words.has("chip"):
+            return None
+        from hwmodels.systems.text import load_system
+
+        return self._attempt("--system", lambda: load_system(name).chip)
+
     def _use(self, words: Vocabulary, name: Given) -> dict[str, Scalar]:
         """How the design is run, as far as an option says it and it applies."""
         value: str | None = getattr(self.design, name)
@@ -196,7 +216,7 @@ class _Reader:
 
         knobs: dict[Target, dict[str, Scalar]] = {"use": {}, "parameter": {}, "knob": {}, "field": {}}
         options: dict[str, str] = {}
-        for option, name, value in self._assignments():
+        for option, name, value in self._assignments(words):
             target, knob = words.meaning(name) or words.blamed(name)
             options[path_of(target, knob)] = option
             if target == "field":  # the chip reads it
@@ -208,7 +228,7 @@ class _Reader:
                     knobs[target][knob] = read
         return knobs, options
 
-    def _assignments(self) -> Iterator[tuple[str, str, Scalar]]:
+    def _assignments(self, words: Vocabulary) -> Iterator[tuple[str, str, Scalar]]:
         """(option, name, value) of every option that sets a knob; options of other names set parameters."""
         from studies.points.knobs import WORKLOAD_KNOBS, scalar_of
 
@@ -228,7 +248,8 @@ class _Reader:
             elif each.name == "set_":
                 yield from self._set(value, scalar_of)
             else:
-                yield option, f"{'workload' if each.name in WORKLOAD_KNOBS else 'parameters'}.{each.name}", value
+                own = each.name in words.knobs["parameter"] or each.name not in WORKLOAD_KNOBS
+                yield option, f"{'parameters' if own else 'workload'}.{each.name}", value
 
     def _set(self, texts: Iterable[str], read: Callable[[str], Scalar]) -> Iterator[tuple[str, str, Scalar]]:
         """The same of ``--set``."""
@@ -248,6 +269,8 @@ class _Reader:
             if getattr(self.design, name) != getattr(usual, name)
         }
         said = {**given, **options}
+        if self.design.system is not None:
+            said.setdefault("chip", "--system")
         for problem in words.unfit(said):
             missing = problem.field not in said
             hint = "for example --chip h100; see `attnflow list chips`" if missing and problem.field == "chip" else None

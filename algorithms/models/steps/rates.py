@@ -47,6 +47,8 @@ class RatesText(BaseModel):
     bandwidth: Cited[float] | None = None
     products: Cited[float] | None = None
     products_8bit: Cited[float] | None = None
+    products_error: Cited[float] | None = None
+    exchange_error: Cited[float] | None = None
     graph_gap: Cited[Seconds] | None = None
     eager_gap: Cited[Seconds] | None = None
 
@@ -68,6 +70,8 @@ class Rates:
     ----------
     bandwidth, products, products_8bit
         Shares of the main memory's and of the matrix arrays' rate, for operands of 16 bits and for narrower ones.
+    products_error, exchange_error
+        Mean of the absolute errors of products and exchanges on measured rows that nothing was fitted to.
     graph_gap_s, eager_gap_s
         Time between launches of a graph, and of a host that launches one by one.
     sources
@@ -77,6 +81,8 @@ class Rates:
     bandwidth: float
     products: float
     products_8bit: float
+    products_error: float
+    exchange_error: float
     graph_gap_s: float
     eager_gap_s: float
     sources: tuple[tuple[str, str], ...] = ()
@@ -126,6 +132,8 @@ def rates_of(chip: Accelerator) -> Rates:
         bandwidth=values["bandwidth"],
         products=values["products"],
         products_8bit=values["products_8bit"],
+        products_error=values["products_error"],
+        exchange_error=values["exchange_error"],
         graph_gap_s=values["graph_gap"],
         eager_gap_s=values["eager_gap"],
         sources=tuple(sources),

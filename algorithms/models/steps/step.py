@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.plan.profile import UNFITTED, KernelProfile
+from algorithms.chip.plan.profile import UNFITTED
 from algorithms.chip.timing.energy import energy_of
-from algorithms.chip.timing.mapping import LaunchRun, time_launch
+from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.chip.timing.mapping import LaunchRun, Mode, time_launch
+from algorithms.chip.timing.memory_rate import at_fidelity
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
@@ -17,6 +19,7 @@ from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import Ledger, check_fits, ledger_of
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Kind, Layer, Operation, Way
+from algorithms.models.steps.rates import rates_of
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.costs.energy import energy_table
 from hwmodels.reading.errors import InputError, Problem
@@ -85,6 +88,31 @@ class TimedLayer:
     def seconds(self) -> float:
         """Of one of them, gaps included."""
         return sum(operation.seconds + operation.gap_s for operation in self.operations)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A part of a step's time, and how it was made.
+
+    Parameters
+    ----------
+    kind
+        Of operation, or gaps between launches.
+    way
+        Simulated, in closed form, from a measured table, or a number with a source.
+    seconds
+        All of it.
+    error
+        Mean of the absolute errors of this way on measured rows that it never saw; None where that is not known.
+    source
+        Of the error, or of the number.
+    """
+
+    kind: str
+    way: str
+    seconds: float
+    error: float | None
+    source: str
 
 
 @dataclass(frozen=True)
@@ -178,6 +206,28 @@ class Step:
                 found["cited launch gap"] = found.get("cited launch gap", 0.0) + layer.times * each.gap_s
         return found
 
+    def made(self) -> tuple[Made, ...]:
+        """How the time of the device was made, kind by kind, largest part first."""
+        rates = rates_of(self.chip)
+        sources = dict(rates.sources)
+        product = rates.products_error, sources["products_error"]
+        errors = {
+            **dict.fromkeys(("product", "experts", "head"), product),
+            "exchange": (rates.exchange_error, sources["exchange_error"]),
+        }
+        ways: dict[tuple[str, str], float] = {}
+        for layer in self.layers:
+            for each in layer.operations:
+                place = (each.kind, each.way)
+                ways[place] = ways.get(place, 0.0) + layer.times * each.seconds
+        found = []
+        for (kind, way), seconds in ways.items():
+            error, source = errors.get(kind, (None, "not scored by itself"))
+            found.append(Made(kind, way, seconds, error, source))
+        gaps = sum(layer.times * each.gap_s for layer in self.layers for each in layer.operations)
+        found.append(Made("launch gaps", "cited number", gaps, None, sources["graph_gap"]))
+        return tuple(sorted(found, key=lambda each: -each.seconds))
+
     @property
     def binding(self) -> str:
         """What most of the time waits for: the host, where it cannot launch as fast as the device works."""
@@ -197,6 +247,8 @@ def model_step(
     system: System | Accelerator,
     mapping: Mapping = SINGLE,
     options: StepOptions | None = None,
+    mode: Mode = "symmetric",
+    memory: MemoryFidelity = "peak",
 ) -> Step:
     """Time a step.
 
@@ -204,6 +256,8 @@ def model_step(
     ----------
     system
         Chips and links, or one chip by itself.
+    mode, memory
+        As in `algorithms.chip.timing.mapping.time_plan`.
 
     Raises
     ------
@@ -219,32 +273,43 @@ def model_step(
         message = f"{whole.name} has {whole.count} chips, the mapping needs {mapping.chips}"
         raise InputError(Problem(message, field="system"))
     whole.joining(mapping.chips)
-    return _step(model, batch, whole, mapping, options or StepOptions())
+    return _step(model, batch, whole, mapping, options or StepOptions(), mode, memory)
 
 
 @lru_cache(maxsize=512)
-def _step(model: Model, batch: Batch, system: System, mapping: Mapping, options: StepOptions) -> Step:
+def _step(
+    model: Model,
+    batch: Batch,
+    system: System,
+    mapping: Mapping,
+    options: StepOptions,
+    mode: Mode,
+    memory: MemoryFidelity,
+) -> Step:
     setting = Setting(model, batch, mapping, options, system.chip)
     layers = lowered(setting)
     ledger = ledger_of(setting, layers)
     check_fits(setting, ledger)
-    timed = tuple(_timed_layer(layer, setting, system) for layer in layers)
+    timed = tuple(_timed_layer(layer, setting, system, mode, memory) for layer in layers)
     count = sum(layer.times * len(each.launches) for layer in layers for each in layer.operations)
     host_s = count * setting.rates.eager_gap_s if options.launch == "eager" else 0.0
     return Step(model, batch, mapping, options, system.chip, system, timed, ledger, host_s)
 
 
-def _timed_layer(layer: Layer, setting: Setting, system: System) -> TimedLayer:
-    operations = tuple(_timed(each, setting, system) for each in layer.operations)
+def _timed_layer(layer: Layer, setting: Setting, system: System, mode: Mode, memory: MemoryFidelity) -> TimedLayer:
+    operations = tuple(
+        _timed(each, setting, mode, memory) if each.communication is None else _exchanged(each, setting, system)
+        for each in layer.operations
+    )
     return TimedLayer(layer.name, layer.tower, layer.times, operations)
 
 
-def _timed(operation: Operation, setting: Setting, system: System) -> TimedOperation:
-    if operation.communication is not None:
-        return _exchanged(operation, setting, system)
+def _timed(operation: Operation, setting: Setting, mode: Mode, memory: MemoryFidelity) -> TimedOperation:
     profile = operation.profile or UNFITTED
-    gap = setting.rates.graph_gap_s
-    runs = [time_launch(launch, setting.chip, profile, "symmetric") for launch in operation.launches]
+    gap, chip = setting.rates.graph_gap_s, setting.chip
+    runs = [
+        time_launch(launch, chip, at_fidelity(launch, chip, profile, memory), mode) for launch in operation.launches
+    ]
     seconds = sum(run.seconds for run in runs)
     return TimedOperation(
         name=operation.name,
@@ -259,7 +324,7 @@ def _timed(operation: Operation, setting: Setting, system: System) -> TimedOpera
         cache_bytes=operation.cache_bytes,
         memory_bytes=sum(run.traffic.memory_bytes for run in runs),
         link_bytes=0.0,
-        energy_j=_energy_j(operation.launches, runs, setting.chip, profile),
+        energy_j=_energy_j(operation.launches, runs, setting.chip),
     )
 
 
@@ -269,8 +334,7 @@ def _bound(runs: list[LaunchRun]) -> str:
     return max(shares, key=lambda name: shares[name])
 
 
-def _energy_j(launches: tuple[Launch, ...], runs: list[LaunchRun], chip: Accelerator, profile: KernelProfile) -> float:
-    del profile
+def _energy_j(launches: tuple[Launch, ...], runs: list[LaunchRun], chip: Accelerator) -> float:
     near = chip.caches[0].name if chip.caches else chip.memory.name
     moved = {near: sum(run.traffic.load_bytes + run.traffic.store_bytes for run in runs)}
     if chip.caches:

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     POLICIES = "policies"
     CHIPS = "chips"
     TIERS = "tiers"
+    MODELS = "models"
+    SYSTEMS = "systems"
     STANDARDS = "standards"
     CAPTURES = "captures"
     KERNELS = "kernels"
@@ -96,6 +98,20 @@ def _tiers() -> Lines:
     return [(name, tier_line(name)) for name in tier_names()]
 
 
+def _models() -> Lines:
+    from algorithms.models.text import model_names
+    from studies.cli.show_model import model_line
+
+    return [(name, model_line(name)) for name in model_names()]
+
+
+def _systems() -> Lines:
+    from hwmodels.systems.text import system_names
+    from studies.cli.show_model import system_line
+
+    return [(name, system_line(name)) for name in system_names()]
+
+
 def _standards() -> Lines:
     from hwmodels.standards.text import load_standard, standard_names
 
@@ -147,6 +163,8 @@ _LISTED: dict[Kind, Callable[[], Lines]] = {
     Kind.POLICIES: _policies,
     Kind.CHIPS: _chips,
     Kind.TIERS: _tiers,
+    Kind.MODELS: _models,
+    Kind.SYSTEMS: _systems,
     Kind.STANDARDS: _standards,
     Kind.CAPTURES: _captures,
     Kind.KERNELS: _kernels,

@@ -25,12 +25,14 @@ class ShownKind(StrEnum):
     WORKLOAD = "workload"
     CHIP = "chip"
     TIER = "tier"
+    MODEL = "model"
+    SYSTEM = "system"
 
 
 @verb("show", order=140)
 def show(
     kind: Annotated[ShownKind, typer.Argument(help="What it is.")],
-    name: Annotated[str, typer.Argument(help="Its name; a workload, a chip or a tier may also be a YAML file.")],
+    name: Annotated[str, typer.Argument(help="Its name, or a YAML file of one's own; of a model also a config.json.")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of a chip or tier; repeatable."),
@@ -38,7 +40,7 @@ def show(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Show one algorithm with its parameters, or one workload, chip or memory tier with all sources."""
+    """Show one algorithm with its parameters, or one workload, chip, memory tier, model or system with all sources."""
     if kind is ShownKind.CHIP:
         from studies.cli.show_chip import show_chip
 
@@ -95,7 +97,21 @@ def _show_workload(name: str, as_json: bool) -> None:
     emit(document, lambda: table(("field", "value", "source"), rows), as_json=as_json)
 
 
+def _show_model(name: str, as_json: bool) -> None:
+    from studies.cli.show_model import show_model
+
+    show_model(name, as_json)
+
+
+def _show_system(name: str, as_json: bool) -> None:
+    from studies.cli.show_model import show_system
+
+    show_system(name, as_json)
+
+
 _SHOWN: dict[ShownKind, Callable[[str, bool], None]] = {
+    ShownKind.MODEL: _show_model,
+    ShownKind.SYSTEM: _show_system,
     ShownKind.ALGORITHM: _show_algorithm,
     ShownKind.WORKLOAD: _show_workload,
 }

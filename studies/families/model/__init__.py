@@ -1,0 +1,1 @@
+"""Steps of whole models, on one chip or several."""

@@ -1,0 +1,72 @@
+"""Steps of whole models, as the rest of `studies` knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from algorithms.models.steps.algorithm import ModelAlgorithm
+from hwmodels.chips.accelerator import load_accelerator
+from studies.families.compiled import ENGINE, MEMORY, Compiled
+from studies.families.detail import Detail
+from studies.families.family import Evaluation, Family, family, of_kind
+from studies.families.model.evaluate import evaluate_model
+from studies.families.model.evaluation import ModelDetail, ModelEvaluation
+from studies.families.model.explain import ModelExplanation, explain_model
+from studies.families.model.text import step_text
+from studies.families.path import TracedPath
+from studies.points.chips import chip_setting
+from studies.points.find import find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.point import DesignPoint, Engine, Json, Scalar
+from studies.words import percent, quantity
+
+REHEARSED: tuple[str, Mapping[str, Scalar]] = ("model.step", {"model": "gpt2", "batch": "decode 1 of 16"})
+REHEARSED_ON = "h100"
+
+
+@family
+class ModelFamily(Family):
+    """Steps of whole models on one chip or several: launches, exchanges, memory."""
+
+    name = "model"
+    entry = ModelAlgorithm
+    objective = "model.tokens_per_second"
+
+    def evaluate(self, point: DesignPoint) -> ModelEvaluation:
+        """Time the step; see `evaluate_model`."""
+        return evaluate_model(point)
+
+    def text(self, evaluation: Evaluation) -> str:
+        """Time by layer and kind, the ledger, and how times were made."""
+        return step_text(of_kind(ModelEvaluation, evaluation).step)
+
+    def read(self, point: DesignPoint, document: Mapping[str, Json]) -> ModelDetail:
+        """Layers, ledger, how it was made, metrics."""
+        return ModelDetail.from_json(point, document)
+
+    def rehearsal(self, engine: Engine = "compiled") -> DesignPoint:
+        """One token of a small model."""
+        del engine
+        name, chosen = REHEARSED
+        setting = chip_setting(load_accelerator(REHEARSED_ON), {}, {})
+        return DesignPoint(name, None, complete_parameters(find_algorithm(name), chosen), chip=setting)
+
+    def kernels(self, point: DesignPoint) -> tuple[Compiled, ...]:
+        """The engine, and memory models where the main memory is simulated bank by bank."""
+        return (ENGINE, MEMORY) if point.on_chip.memory == "cycle" else (ENGINE,)
+
+    def explain(self, point: DesignPoint) -> ModelExplanation:
+        """What binds, and levers of the chip, of its number and of formats, tried one by one."""
+        return explain_model(point)
+
+    def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
+        """What most of the time waits for."""
+        del path
+        return of_kind(ModelDetail, detail).binding
+
+    def facts(self, detail: Detail) -> Iterable[tuple[str, str]]:
+        """Parameters, and how full the memory is."""
+        found = of_kind(ModelDetail, detail)
+        held = sum(row.bytes for row in found.ledger)
+        yield "Parameters", f"{found.parameters_count:,}"
+        yield "Memory of the fullest chip", f"{quantity(held, 'B')}, {percent(held / found.usable_bytes)}"

@@ -1,0 +1,76 @@
+"""Metrics of a step of a model: rate, energy, work, bytes, memory, and what binds."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from studies.families import metrics
+from studies.families.model.evaluation import ModelEvaluation
+from studies.points.point import Scalar
+
+metric = partial(metrics.metric, family="model", order=600)
+
+
+@metric("model.tokens_per_second", "token/s", "new tokens of the whole model", goal="max")
+def _rate(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.tokens_per_second
+
+
+@metric("model.tokens_per_second_per_chip", "token/s", "the same over all chips", goal="max")
+def _rate_per_chip(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.tokens_per_second / evaluation.step.mapping.chips
+
+
+@metric("model.energy_j", "J", "of a step, all chips that work on it together", goal="min")
+def _energy(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.energy_j
+
+
+@metric("model.energy_j_per_token", "J/token", "that energy over the new tokens", goal="min")
+def _energy_per_token(evaluation: ModelEvaluation) -> Scalar:
+    step = evaluation.step
+    return step.energy_j / step.tokens if step.tokens else None
+
+
+@metric("model.flops", "FLOP", "useful ones of one chip of every stage")
+def _flops(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.flops
+
+
+@metric("model.weight_bytes", "B", "weights that one chip of every stage reads")
+def _weights(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.weight_bytes
+
+
+@metric("model.launches", "", "launches of one chip of every stage")
+def _launches(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.launches
+
+
+@metric("model.held_bytes", "B", "weights, keys and values, activations and workspace of the fullest chip", goal="min")
+def _held(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.ledger.total_bytes
+
+
+@metric("model.kv_bytes", "B", "cached keys and values of the fullest chip")
+def _cached(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.ledger.of("kv")
+
+
+@metric("model.chips", "", "chips that the mapping takes")
+def _chips(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.mapping.chips
+
+
+@metric("model.usd_per_million_tokens", "USD", "of the system's price by the hour, where it is published", goal="min")
+def _price(evaluation: ModelEvaluation) -> Scalar:
+    step = evaluation.step
+    hourly = step.system.usd_per_hour
+    if hourly is None or not step.tokens_per_second:
+        return None
+    return 1e6 * hourly / 3600 / step.tokens_per_second
+
+
+@metric("model.binding", "", "what most of the time waits for")
+def _binding(evaluation: ModelEvaluation) -> Scalar:
+    return evaluation.step.binding
