@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from algorithms.chip.plan.parameters import cached_bytes
-from algorithms.chip.plan.plan import Launch, TileStep, WorkItem
+from algorithms.chip.plan.plan import Launch, TileStep, WorkItem, joined_runs
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.chips.accelerator import Accelerator
 
-ITEMS_PER_CORE = 2
+STEPS = 8
+"""Of the work of a core, at most."""
 LEAST_BYTES = 2048
-"""Of a work item: a thread block of 128 threads that read 16 bytes each."""
+"""Of a step: a thread block of 128 threads that read 16 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,14 @@ class Pass:
         loads = round(self.elements * self.read_bytes) + self.memory_bytes
         stores = round(self.elements * self.write_bytes) + self.stored_bytes
         most = max((loads + stores) // LEAST_BYTES, 1)
-        count = min(chip.cores * ITEMS_PER_CORE, most)
+        count = min(chip.cores, most)
+        totals = (loads, round(self.elements * self.exps), round(self.elements * self.ops), stores)
 
         def item(share: int) -> WorkItem:
-            """The part of item number ``share``, cut so that all parts add up."""
-            return WorkItem(
-                (
-                    (
-                        TileStep(
-                            load_bytes=_part(loads, share, count),
-                            exps=_part(round(self.elements * self.exps), share, count),
-                            vector_ops=_part(round(self.elements * self.ops), share, count),
-                            store_bytes=_part(stores, share, count),
-                        ),
-                        1,
-                    ),
-                )
-            )
+            """The part of item number ``share``, in steps of which one loads while the one before is worked on."""
+            own = [_part(total, share, count) for total in totals]
+            steps = min(STEPS, max((own[0] + own[3]) // LEAST_BYTES, 1))
+            return WorkItem(joined_runs((_step([_part(total, n, steps) for total in own]), 1) for n in range(steps)))
 
         first = item(0)
         items = ((first, count - 1), (item(count - 1), 1)) if count > 1 else ((first, 1),)
@@ -86,6 +78,11 @@ class Pass:
             reused_bytes=0,
             kept_store_bytes=stores - self.stored_bytes if inside else 0,
         )
+
+
+def _step(counts: Sequence[int]) -> TileStep:
+    loads, exps, ops, stores = counts
+    return TileStep(load_bytes=loads, exps=exps, vector_ops=ops, store_bytes=stores)
 
 
 def _part(total: int, share: int, count: int) -> int:

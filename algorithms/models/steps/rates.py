@@ -106,7 +106,10 @@ class Rates:
     def passes(self, launching: Launching) -> KernelProfile:
         """Profile of everything that is neither a product nor attention."""
         return KernelProfile(
-            name="passes", bandwidth_fraction=self.bandwidth, launch_gap_s=self.gap_s(launching), items_per_core=2
+            name="passes",
+            bandwidth_fraction=self.bandwidth,
+            launch_gap_s=self.gap_s(launching),
+            tiles_in_flight=STAGES,
         )
 
 

@@ -23,9 +23,9 @@ def tables():
     return TABLES
 
 
-@pytest.mark.parametrize(("group", "most"), [("silicon dense", 0.14), ("silicon mixtures", 0.22)])
+@pytest.mark.parametrize(("group", "most"), [("silicon dense", 0.14), ("silicon mixtures", 0.20)])
 def test_time_per_token_of_serving_is_met_in_the_median(group, most):
-    cases = sampled([case for case in silicon_points(tables()) if case.group == group], 24, 3)
+    cases = sampled([case for case in silicon_points(tables()) if case.group == group], 40, 1)
     errors = sorted(abs(score.error) for score in map(predicted, cases) if score.error is not None)
     assert len(errors) >= 15
     assert errors[len(errors) // 2] <= most
