@@ -13,9 +13,9 @@ from typing import ClassVar, Protocol, TypeVar
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
-from algorithms.models.steps.batch import parse_batch
 from algorithms.models.mapping import Mapping
 from algorithms.models.options import StepOptions
+from algorithms.models.steps.batch import parse_batch
 from algorithms.models.steps.step import Step, model_step
 from algorithms.models.text import load_model
 from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, register_algorithm
@@ -60,7 +60,7 @@ class StepParameters(StepOptions):
     )
     batch: str = field(
         default="decode 1 of 1024",
-        metadata=knob("what the step works on, e.g. 'prefill 2048 x1, decode 1 of 8192 x32'"),
+        metadata=knob("parts of the batch, e.g. 'prefill 2048 x1, decode 1 of 8192 x32'"),
     )
     system: str = field(
         default="", metadata={**knob("a system's name or YAML file; empty: a chip by itself"), "content": True}

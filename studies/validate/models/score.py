@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from algorithms.models.batch import parse_batch
-from algorithms.models.step import model_step
+from algorithms.models.steps.batch import parse_batch
+from algorithms.models.steps.step import model_step
 from algorithms.models.text import load_model
 from hwmodels.reading.errors import InputError
 from hwmodels.systems.text import load_system
