@@ -249,8 +249,8 @@ class _Reader:
                 yield from self._set(value, scalar_of)
             else:
                 own = each.name in words.knobs["parameter"] or each.name not in WORKLOAD_KNOBS
-                if each.name == "batch":  # a number of sequences, or the parts of a step
-                    value = scalar_of(value)
+                if each.name == "batch":  # a number of sequences (also as one, from Python), or the parts of a step
+                    value = scalar_of(str(value))
                 yield option, f"{'parameters' if own else 'workload'}.{each.name}", value
 
     def _set(self, texts: Iterable[str], read: Callable[[str], Scalar]) -> Iterator[tuple[str, str, Scalar]]:

@@ -11,38 +11,43 @@ from studies.points.point import Scalar
 metric = partial(metrics.metric, family="model", order=600)
 
 
-@metric("model.tokens_per_second", "token/s", "new tokens of the whole model", goal="max")
+@metric("model.tokens_per_second", "token/s", "new tokens of the whole model in a second", goal="max")
 def _rate(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.tokens_per_second
 
 
-@metric("model.tokens_per_second_per_chip", "token/s", "the same over all chips", goal="max")
+@metric(
+    "model.tokens_per_second_per_chip",
+    "token/s",
+    "new tokens of the whole model in a second, per chip of the mapping",
+    goal="max",
+)
 def _rate_per_chip(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.tokens_per_second / evaluation.step.mapping.chips
 
 
-@metric("model.energy_j", "J", "of a step, all chips that work on it together", goal="min")
+@metric("model.energy_j", "J", "energy of a whole step, of all chips that work on it together", goal="min")
 def _energy(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.energy_j
 
 
-@metric("model.energy_j_per_token", "J/token", "that energy over the new tokens", goal="min")
+@metric("model.energy_j_per_token", "J/token", "energy of a whole step for each of its new tokens", goal="min")
 def _energy_per_token(evaluation: ModelEvaluation) -> Scalar:
     step = evaluation.step
     return step.energy_j / step.tokens if step.tokens else None
 
 
-@metric("model.flops", "FLOP", "useful ones of one chip of every stage")
+@metric("model.flops", "FLOP", "useful floating-point operations of a step, of one chip of every stage")
 def _flops(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.flops
 
 
-@metric("model.weight_bytes", "B", "weights that one chip of every stage reads")
+@metric("model.weight_bytes", "B", "bytes of weights that one chip of every stage reads in a step")
 def _weights(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.weight_bytes
 
 
-@metric("model.launches", "", "launches of one chip of every stage")
+@metric("model.launches", "", "launches of a step, of one chip of every stage")
 def _launches(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.launches
 
@@ -62,7 +67,12 @@ def _chips(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.mapping.chips
 
 
-@metric("model.usd_per_million_tokens", "USD", "of the system's price by the hour, where it is published", goal="min")
+@metric(
+    "model.usd_per_million_tokens",
+    "USD",
+    "cost of a million new tokens by the system's published price by the hour",
+    goal="min",
+)
 def _price(evaluation: ModelEvaluation) -> Scalar:
     step = evaluation.step
     hourly = step.system.usd_per_hour
@@ -71,6 +81,6 @@ def _price(evaluation: ModelEvaluation) -> Scalar:
     return 1e6 * hourly / 3600 / step.tokens_per_second
 
 
-@metric("model.binding", "", "what most of the time waits for")
+@metric("model.binding", "", "what most of the time of a step waits for")
 def _binding(evaluation: ModelEvaluation) -> Scalar:
     return evaluation.step.binding

@@ -392,7 +392,8 @@ def test_all_problems_of_a_study_file_come_at_once(here, capsys):
         ),
         (
             ["show", "sdpa.naive"],
-            "Invalid value for 'kind': 'sdpa.naive' is not one of 'algorithm', 'workload', 'chip', 'tier', 'model', 'system'; see --help",
+            "Invalid value for 'kind': 'sdpa.naive' is not one of 'algorithm', 'workload', 'chip', 'tier', 'model', "
+            "'system'; see --help",
         ),
         (["bench", "nothing-like-it"], "unknown benchmark 'nothing-like-it'; known: decode-step, dram_hbm2, "),
         (

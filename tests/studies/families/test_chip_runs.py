@@ -113,7 +113,10 @@ def test_a_run_says_time_bounds_traffic_and_energy(algorithm):
     json.dumps(result.describe(), allow_nan=False)
 
 
-UNITS = {"", "B", "B/s", "FLOP/B", "FLOP/s", "J", "J/B", "J/token", "W", "cycle", "mm2", "s", "token", "token/s"}
+UNITS = {
+    *("", "B", "B/s", "FLOP", "FLOP/B", "FLOP/s", "J", "J/B", "J/token", "USD", "W", "cycle", "mm2", "s", "token"),
+    "token/s",
+}
 
 
 def test_every_metric_says_what_it_is_in_words_of_its_own():

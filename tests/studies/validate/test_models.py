@@ -11,7 +11,7 @@ TABLES = Path(__file__).parents[4] / "shared" / "data" / "measured"
 LIMITS = {"gpt-fast bf16": 0.03, "gpt-fast int8": 0.10, "gpt-fast tp": 0.10}
 
 
-@pytest.mark.parametrize("case", gpt_fast(), ids=lambda case: f"{case.group} {case.model} tp{case.mapping.tp}")
+@pytest.mark.parametrize("case", list(gpt_fast()), ids=lambda case: f"{case.group} {case.model} tp{case.mapping.tp}")
 def test_published_rates_of_single_sequences_are_met(case):
     score = predicted(case)
     assert abs(score.error) <= LIMITS[case.group]
