@@ -161,8 +161,9 @@ class Model(Part):
         Towers in the order in which they run; the last causal one makes tokens.
     published
         Its parameters as others count them; None: not known.
-    weight_format
-        Format in which the matrices are published, a name of `algorithms.chip.layers.formats`.
+    weight_format, expert_format
+        Formats in which the matrices, and those of experts, are published: names of `algorithms.chip.layers.formats`;
+        an empty one of experts: as the others.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Model(Part):
     towers: tuple[Tower, ...] = Field(min_length=1)
     published: Published | None = None
     weight_format: str = "bfloat16"
+    expert_format: str = ""
     aliases: tuple[str, ...] = ()
 
     @model_validator(mode="after")

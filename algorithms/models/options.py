@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from algorithms.chip.layers.formats import WeightFormat, activation_format, weight_format
+from algorithms.models.model import Model
 from algorithms.models.steps.rates import Launching
 from algorithms.workload.levers import knob
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
@@ -14,6 +15,10 @@ Exchanging = Literal["custom", "library"]
 Fusion = Literal["none", "engine"]
 """``none``: every operation a launch of its own, as eager code; ``engine``: as serving engines fuse them: one product
 for queries, keys and values, one for gate and up, the residual added in the norm, keys written as they are turned."""
+
+
+PUBLISHED = "published"
+"""Word for the format in which a model's weights were published."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,14 @@ class StepOptions:
     """
 
     weights: str = field(
-        default="bfloat16", metadata=knob("format of matrices: bfloat16, float8, int8, int4, nvfp4...")
+        default=PUBLISHED,
+        metadata=knob("format of matrices: bfloat16, float8, int8, int4, nvfp4...; published: that of the checkpoint"),
     )
-    head_weights: str = field(default="", metadata=knob("format of the head's matrix; empty: as the others'"))
+    expert_weights: str = field(default="", metadata=knob("format of experts' matrices; empty: as the others'"))
+    head_weights: str = field(
+        default="",
+        metadata=knob("format of the head's matrix; empty: as the others', or 16 bits where that is the published one"),
+    )
     activations: str = field(
         default="auto",
         metadata=knob("format of what products take; auto: float8 where weights are and the chip has it"),
@@ -47,9 +57,15 @@ class StepOptions:
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
-        for name, check in (("weights", weight_format), ("kv", activation_format)):
+        for name, check in (
+            ("weights", weight_format),
+            ("expert_weights", weight_format),
+            ("head_weights", weight_format),
+            ("kv", activation_format),
+        ):
             try:
-                check(getattr(self, name))
+                if getattr(self, name) not in ("", PUBLISHED):
+                    check(getattr(self, name))
             except InputError as error:
                 problems += [Problem(each.message, field=name, hint=each.hint) for each in error.problems]
         for name, known in (
@@ -67,10 +83,26 @@ class StepOptions:
         if problems:
             raise InputError(problems)
 
+    def of(self, model: Model) -> StepOptions:
+        """These options with the formats of a model's checkpoint where none are asked for."""
+        if self.weights != PUBLISHED:
+            return self
+        return replace(
+            self,
+            weights=model.weight_format,
+            expert_weights=self.expert_weights or model.expert_format,
+            head_weights=self.head_weights or "bfloat16",
+        )
+
     @property
     def weight(self) -> WeightFormat:
         """Of matrices."""
         return weight_format(self.weights)
+
+    @property
+    def expert_weight(self) -> WeightFormat:
+        """Of experts' matrices."""
+        return weight_format(self.expert_weights or self.weights)
 
     @property
     def head_weight(self) -> WeightFormat:

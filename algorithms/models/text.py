@@ -34,6 +34,7 @@ class ModelText(BaseModel):
     source: str
     published: PublishedText | None = None
     weight_format: str = "bfloat16"
+    expert_format: str = ""
     towers: tuple[Tower, ...]
 
     def model(self) -> Model:
@@ -48,6 +49,7 @@ class ModelText(BaseModel):
             source=self.source,
             published=published,
             weight_format=self.weight_format,
+            expert_format=self.expert_format,
             towers=self.towers,
         )
 

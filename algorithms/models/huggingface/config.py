@@ -10,14 +10,12 @@ from pydantic import ValidationError
 from algorithms.models.edges import Linear, Norm, Vector
 from algorithms.models.huggingface import decoders, encoders
 from algorithms.models.huggingface.fields import Fields
+from algorithms.models.huggingface.quantization import formats_of
 from algorithms.models.model import Model, Tower
 from hwmodels.reading.documents import Document, read_document
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 Reader = Callable[[Fields], tuple[Tower, ...]]
-
-FORMATS = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
-"""Formats of weights by the names that configurations have for them."""
 
 
 def _alone(reader: Callable[[Fields], Tower]) -> Reader:
@@ -128,10 +126,11 @@ def model_of(document: Document, name: str) -> Model:
     if document.problems:
         raise InputError(document.problems)
     fields = Fields(document)
-    known = fields.text("torch_dtype", fields.text("dtype", "bfloat16"))
+    weights, experts = formats_of(fields)
     return Model(
         name=name,
         source=f"{document.name}",
         towers=towers_of(fields),
-        weight_format=FORMATS.get(known, "bfloat16"),
+        weight_format=weights,
+        expert_format=experts,
     )

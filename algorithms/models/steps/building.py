@@ -30,7 +30,8 @@ class Setting:
     Parameters
     ----------
     model, batch, mapping, options, chip
-        Model, batch, spread over chips, manner of execution, and kind of chip.
+        Model, batch, spread over chips, manner of execution (formats that are not asked for become those of the model),
+        and kind of chip.
     """
 
     model: Model
@@ -38,6 +39,9 @@ class Setting:
     mapping: Mapping
     options: StepOptions
     chip: Accelerator
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", self.options.of(self.model))
 
     @cached_property
     def rates(self) -> Rates:

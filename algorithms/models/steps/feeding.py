@@ -95,7 +95,7 @@ def _grouped(build: Builder, block: Experts, routing: Routing, inner: int, at: s
     element, width = DTYPE_BYTES["bfloat16"], build.tower.width
     if not routing.counts:
         return []
-    weights, activations = build.formats(build.whole.options.weight)
+    weights, activations = build.formats(build.whole.options.expert_weight)
     up = GroupedGemm(f"{at}experts up", routing, 2 * inner, width, weights, activations)
     down = GroupedGemm(f"{at}experts down", routing, width, inner, weights, activations)
     rows = routing.rows

@@ -7,7 +7,7 @@ fit, each of which has been tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from algorithms.chip.algorithm import get_chip_algorithm
@@ -174,7 +174,10 @@ def _sharded(setting: Setting, block: AnyBlock, weight: Weight) -> int:
         case _:
             pass
     # routers stay in 16 bits
-    form = None if name in ("router", "shared_gate") else setting.options.weight
+    options = setting.options
+    form: WeightFormat | None = options.expert_weight if name == "experts" else options.weight
+    if name in ("router", "shared_gate"):
+        form = None
     return _stored(weight, form, rows, rest)
 
 
@@ -306,35 +309,53 @@ def check_fits(setting: Setting, ledger: Ledger) -> None:
     parts = " + ".join(f"{entry.name} {bytes_text(entry.bytes)}" for entry in ledger.entries if entry.bytes)
     chip = setting.chip
     remedies = list(_remedies(setting))
-    advice = f"it would fit with {', or '.join(remedies)}" if remedies else "no single change makes it fit"
+    advice = f"it would fit with {', or '.join(remedies)}" if remedies else "no change that was tried makes it fit"
     raise CapacityError(
         f"{setting.model.name} on {setting.mapping.chips} x {chip.name}: {parts} = {bytes_text(ledger.total_bytes)} "
         f"does not fit into {bytes_text(ledger.usable_bytes)} of {chip.memory.name}; {advice}"
     )
 
 
+WEIGHT_FORMATS = ("float8", "int4")
+KV_FORMATS = ("float8_e4m3",)
+POLICIES = ("streaming_llm(sink=4,recent=4092)", "streaming_llm(sink=4,recent=1020)")
+"""Formats and policies that are tried, those that change least first."""
+
+
 def _remedies(setting: Setting) -> Iterator[str]:
-    """One change of every kind, the smallest that makes the step fit."""
-    yield from _first(setting, _more_chips(setting))
-    for name, what in (("weights", "weights in"), ("kv", "keys and values in")):
-        formats = ("float8", "int4") if name == "weights" else ("float8_e4m3",)
-        changed = ((f"{what} {each}", _with(setting, name, each)) for each in formats)
-        yield from _first(setting, changed)
-    if any(part.kind == "decode" for part in setting.batch.parts) and setting.options.policy == "full":
-        policies = ("streaming_llm(sink=4,recent=4092)", "streaming_llm(sink=4,recent=1020)")
-        yield from _first(setting, ((f"the policy {each}", _with(setting, "policy", each)) for each in policies))
-    yield from _smaller(setting, "total", "a context of {:,} tokens")
+    """One change of every kind, the smallest that makes the step fit; two together on chips that one does not help."""
+    yield from _first(_more_chips(setting))
+    on_these = [*_first(_weights(setting)), *_kept(setting)]
+    yield from on_these
+    for second in (_keys, _policies) if not on_these else ():
+        yield from _first(
+            (f"{what} and {other}", changed) for what, narrow in _weights(setting) for other, changed in second(narrow)
+        )
     yield from _smaller(setting, "sequences", "{:,} sequences")
 
 
-def _with(setting: Setting, name: str, value: str) -> Setting:
-    """The setting with another format of weights or keys, or under a policy."""
-    options = setting.options
-    if name == "weights":
-        changed = replace(options, weights=value)
-    else:
-        changed = replace(options, kv=value) if name == "kv" else replace(options, policy=value)
-    return replace(setting, options=changed)
+def _kept(setting: Setting) -> Iterator[str]:
+    """Changes of what is kept of the past: its format, how much of it, how long it is."""
+    yield from _first(_keys(setting))
+    yield from _first(_policies(setting))
+    yield from _smaller(setting, "total", "a context of {:,} tokens")
+
+
+def _weights(setting: Setting) -> Iterator[tuple[str, Setting]]:
+    for name in WEIGHT_FORMATS:
+        yield f"weights in {name}", replace(setting, options=replace(setting.options, weights=name, expert_weights=""))
+
+
+def _keys(setting: Setting) -> Iterator[tuple[str, Setting]]:
+    for name in KV_FORMATS:
+        yield f"keys and values in {name}", replace(setting, options=replace(setting.options, kv=name))
+
+
+def _policies(setting: Setting) -> Iterator[tuple[str, Setting]]:
+    if setting.options.policy != "full" or all(part.kind != "decode" for part in setting.batch.parts):
+        return
+    for name in POLICIES:
+        yield f"the policy {name}", replace(setting, options=replace(setting.options, policy=name))
 
 
 def _fits(setting: Setting) -> bool:
@@ -345,9 +366,8 @@ def _fits(setting: Setting) -> bool:
         return False
 
 
-def _first(setting: Setting, tried: Iterator[tuple[str, Setting]]) -> Iterator[str]:
+def _first(tried: Iterable[tuple[str, Setting]]) -> Iterator[str]:
     """The first change that fits."""
-    del setting
     for what, changed in tried:
         if _fits(changed):
             yield what

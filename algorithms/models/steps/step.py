@@ -273,7 +273,7 @@ def model_step(
         message = f"{whole.name} has {whole.count} chips, the mapping needs {mapping.chips}"
         raise InputError(Problem(message, field="system"))
     whole.joining(mapping.chips)
-    return _step(model, batch, whole, mapping, options or StepOptions(), mode, memory)
+    return _step(model, batch, whole, mapping, (options or StepOptions()).of(model), mode, memory)
 
 
 @lru_cache(maxsize=512)

@@ -29,7 +29,8 @@ def setting(name, batch, mapping=None, chip=H100, **options):
 @pytest.mark.parametrize("name", [name for name in model_names() if load_model(name).decoder])
 def test_weights_of_a_single_chip_are_all_parameters(name):
     model = load_model(name)
-    assert ledger_of(setting(name, "decode 1 of 8")).of("weights") == 2 * model.parameters
+    held = ledger_of(setting(name, "decode 1 of 8", weights="bfloat16")).of("weights")
+    assert held == 2 * model.parameters
 
 
 @pytest.mark.parametrize("mapping", [Mapping(tp=8), Mapping(tp=2, pp=4), Mapping(tp=4, dp=2, ep=8)])
@@ -115,8 +116,9 @@ def test_seventy_billion_parameters_and_a_long_context_do_not_fit_one_chip_and_w
     tp = int(re.search(r"\(tp=(\d+)\)", advice)[1])
     assert ledger_of(setting("llama3-70b", batch, Mapping(tp=tp))).fits
     assert not ledger_of(setting("llama3-70b", batch, Mapping(tp=tp // 2))).fits
-    if "weights in int4" in advice:
-        assert ledger_of(setting("llama3-70b", batch, weights="int4")).fits
+    assert "weights in int4 and keys and values in float8_e4m3" in advice, "neither is enough by itself"
+    assert ledger_of(setting("llama3-70b", batch, weights="int4", kv="float8_e4m3")).fits
+    assert not ledger_of(setting("llama3-70b", batch, kv="float8_e4m3")).fits
 
 
 def test_a_context_that_is_named_fits_and_one_longer_does_not():

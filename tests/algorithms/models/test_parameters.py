@@ -163,3 +163,36 @@ def test_a_model_file_of_ones_own_is_read_with_lines(tmp_path):
     )
     with pytest.raises(InputError, match=r"mine.yaml:9: .*kv_heads must divide heads = 4"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "formats"),
+    [
+        (None, ("bfloat16", "")),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, ("float8_block", "")),
+        ({"quant_method": "fp8"}, ("float8", "")),
+        ({"quant_method": "mxfp4"}, ("bfloat16", "mxfp4")),
+        ({"quant_method": "gptq", "bits": 8}, ("int8", "")),
+        ({"quant_method": "awq", "bits": 4}, ("int4", "")),
+    ],
+)
+def test_weights_are_in_the_format_of_the_checkpoint(quantization, formats):
+    config = json.loads((CONFIGS / "qwen3-8b.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = quantization
+    model = model_of(read_text(json.dumps(config), "config.json"), "any")
+    assert (model.weight_format, model.expert_format) == formats
+
+
+@pytest.mark.parametrize(
+    ("quantization", "message"),
+    [
+        ({"quant_method": "fp9"}, "quantization_config.quant_method: unknown method 'fp9'; did you mean 'fp8'?"),
+        ({"quant_method": "gptq", "bits": 3}, "quantization_config.bits: weights of 3 bits are not known; known: 4, 8"),
+    ],
+)
+def test_an_unknown_format_of_a_checkpoint_is_said(quantization, message):
+    config = json.loads((CONFIGS / "qwen3-8b.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = quantization
+    with pytest.raises(InputError) as caught:
+        model_of(read_text(json.dumps(config), "config.json"), "any")
+    assert message in str(caught.value)

@@ -11,6 +11,7 @@ from algorithms.models.options import StepOptions
 from algorithms.models.steps.attending import seen_pairs
 from algorithms.models.steps.batch import parse_batch
 from algorithms.models.steps.building import Setting
+from algorithms.models.steps.ledger import ledger_of
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import total_flops, total_weight_bytes
 from algorithms.models.steps.step import model_step
@@ -235,3 +236,17 @@ def test_options_that_are_not_known_are_one_line_each():
 def test_the_same_step_again_is_the_same_object():
     first = model_step(load_model("llama3-8b"), parse_batch("decode 1 of 128"), H100)
     assert model_step(load_model("llama3-8b"), parse_batch("decode 1 of 128"), H100) is first
+
+
+def test_a_step_reads_weights_in_the_format_of_the_checkpoint_unless_told_otherwise():
+    def held(**options):
+        made = setting("deepseek-v2-lite", "decode 1 of 128", options=StepOptions(**options))
+        return ledger_of(made).of("weights")
+
+    model = load_model("deepseek-v2-lite").model_copy(update={"weight_format": "float8_block"})
+    narrow = ledger_of(Setting(model, parse_batch("decode 1 of 128"), Mapping(), StepOptions(), H100)).of("weights")
+    assert held(weights="bfloat16") == held()
+    head = 102400 * 2048
+    assert narrow == held(weights="float8_block", head_weights="bfloat16")
+    assert held(weights="float8_block", expert_weights="bfloat16") > 0.85 * held()
+    assert narrow - held(weights="float8_block") == pytest.approx(head, rel=1e-3)
