@@ -15,6 +15,7 @@ from algorithms.figures import Figure, OwnFigures, Ran
 from algorithms.register import Register
 from algorithms.workload.one_head import ONE_HEAD
 from algorithms.workload.shape import FloatArray, Workload
+from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Entry(Generic[P_co]):
     keyed: ClassVar[frozenset[Given]]
     default_workload: ClassVar[Workload | None] = None
     """What attends when nobody names a workload; None if one must be named, or where nothing attends."""
+    chip_parameter: ClassVar[str] = ""
+    """Parameter whose value brings a chip when nobody names one; empty: a chip must be named, where one is needed."""
 
     name: str
     summary: str
@@ -86,6 +89,11 @@ class Entry(Generic[P_co]):
     def figure_kinds(self) -> tuple[Figure, ...]:
         """Figures beside those that all of its kind have, without values."""
         return ()
+
+    def chip_of(self, named: str) -> Accelerator | None:
+        """The chip that a value of `chip_parameter` brings, None if it brings none; raises InputError for a bad one."""
+        del named
+        return None
 
 
 AnyAlgorithm: TypeAlias = Entry[Parameters]

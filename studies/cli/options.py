@@ -16,7 +16,6 @@ from hwmodels.reading.made import made
 
 if TYPE_CHECKING:
     from algorithms.registry import Given
-    from hwmodels.chips.chip import Accelerator
     from studies.points.point import DesignPoint, Engine, Scalar
     from studies.points.vocabulary import Target, Vocabulary
 
@@ -159,7 +158,9 @@ class _Reader:
         knobs, said = self._settings(words)
         builder = PointBuilder(Path(), tensors, self._find(words, "kernel", find.find_kernel))
         self._refuse_unfit(words, said)
-        chip = self._find(words, "chip", find.find_chip) or self._chip_of_system(words)
+        chip = self._find(words, "chip", find.find_chip)
+        if algorithm and design.chip is None and words.has("chip"):
+            chip = self._attempt(None, partial(builder.brought_chip, algorithm, knobs["parameter"]))
         knobs["use"] = {**use, **self._use(words, "mapping"), **self._use(words, "memory")}
         setting = self._attempt(None, partial(builder.chip, chip, knobs["field"], knobs["use"])) if chip else None
         if algorithm and not design.workload:
@@ -191,15 +192,6 @@ class _Reader:
         if named is None or not words.has(given):
             return None
         return self._attempt(f"--{given}", partial(finder, named, Path()))
-
-    def _chip_of_system(self, words: Vocabulary) -> Accelerator | None:
-        """The chip of the system that is named, where no other is."""
-        name = self.design.system
-        if name is None or self.design.chip is not None or not words.has("chip"):
-            return None
-        from hwmodels.systems.text import load_system
-
-        return self._attempt("--system", lambda: load_system(name).chip)
 
     def _use(self, words: Vocabulary, name: Given) -> dict[str, Scalar]:
         """How the design is run, as far as an option says it and it applies."""
@@ -271,8 +263,6 @@ class _Reader:
             if getattr(self.design, name) != getattr(usual, name)
         }
         said = {**given, **options}
-        if self.design.system is not None:
-            said.setdefault("chip", "--system")
         for problem in words.unfit(said):
             missing = problem.field not in said
             hint = "for example --chip h100; see `attnflow list chips`" if missing and problem.field == "chip" else None
@@ -286,6 +276,10 @@ _INPUTS = {name: name for name in ("workload", "tensors", "chip", "mapping", "me
 """Options that give an input, and which; all others set knobs."""
 
 
+_PARAMETERS = ("model", "system", "batch")
+"""Parameters that have an option of their own."""
+
+
 def _option_of(path: str | None) -> str | None:
     """The option for a place in a study file; a workload as a whole has none.
 
@@ -296,7 +290,7 @@ def _option_of(path: str | None) -> str | None:
     if section == "workload":
         return f"--{knob.replace('_', '-')}" if knob else None
     if section == "parameters":
-        return f"--set {knob}".rstrip()
+        return f"--{knob}" if knob in _PARAMETERS else f"--set {knob}".rstrip()
     return f"--set {path}" if knob else f"--{path}"
 
 

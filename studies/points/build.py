@@ -78,6 +78,7 @@ class PointBuilder:
     # named things are told apart by identity, and kept so that it stays theirs
     _workloads: dict[tuple[object, ...], tuple[Workload, Workload]] = field(default_factory=dict, repr=False)
     _chips: dict[tuple[object, ...], tuple[Accelerator, ChipSetting]] = field(default_factory=dict, repr=False)
+    _brought: dict[tuple[str, str], Accelerator | None] = field(default_factory=dict, repr=False)
     _parameters: dict[tuple[object, ...], tuple[Pairs, Contents]] = field(default_factory=dict, repr=False)
 
     def point(self, given: Inputs) -> DesignPoint:
@@ -94,7 +95,8 @@ class PointBuilder:
             base = _named(given, given.workload or algorithm.default_workload, "workload")
             workload = self.workload(base, given.of("knob"))
         if "chip" in takes:
-            chip = self.chip(_named(given, given.chip, "chip"), given.of("field"), given.of("use"))
+            found = given.chip or self.brought_chip(algorithm, given.of("parameter"))
+            chip = self.chip(_named(given, found, "chip"), given.of("field"), given.of("use"))
         parameters, contents = self.parameters(algorithm, given.of("parameter"), workload, chip)
         run = {name: given.of("use").get(name) or knob.default for name, knob in RUN_KNOBS.items()}
         clock_hz = float(run["clock"] or 0) if "clock" in takes else DesignPoint.clock_hz
@@ -118,6 +120,18 @@ class PointBuilder:
             made = _within("workload", lambda: shaped_workload(base, knobs, self.tensors))
             self._workloads[key] = base, made
         return self._workloads[key][1]
+
+    def brought_chip(self, algorithm: AnyAlgorithm, values: Values) -> Accelerator | None:
+        """The chip that a parameter brings, None if none does; raises InputError for a value that cannot."""
+        name = algorithm.chip_parameter
+        value = str(values.get(name) or "")
+        if not value:
+            return None
+        key = (algorithm.name, value)
+        if key not in self._brought:
+            text = str(self.folder / value) if _is_file(value) else value
+            self._brought[key] = _placed(lambda _: f"parameters.{name}", lambda: algorithm.chip_of(text))
+        return self._brought[key]
 
     def chip(self, accelerator: Accelerator, fields: Values, use: Values) -> ChipSetting:
         """`accelerator` with fields changed and used as said; raises InputError for what a field cannot be."""

@@ -122,7 +122,11 @@ class Vocabulary:
             if section in ALL_INPUTS - self.takes:
                 yield Problem(_why_not(self.algorithms[0], section), field=path)
         for needed in ("workload", "chip"):
-            without = [each for each in self.algorithms if needed in each.takes and not _default(each, needed)]
+            without = [
+                each
+                for each in self.algorithms
+                if needed in each.takes and not _default(each, needed) and not _brought(each, needed, named)
+            ]
             if without and needed not in named:
                 yield missing(without[0], needed)
 
@@ -130,6 +134,12 @@ class Vocabulary:
 def _default(algorithm: AnyAlgorithm, needed: str) -> Workload | None:
     """What an algorithm has of its own when an input is not named."""
     return algorithm.default_workload if needed == "workload" else None
+
+
+def _brought(algorithm: AnyAlgorithm, needed: str, named: tuple[str, ...]) -> bool:
+    """Whether a parameter that is said brings what is needed."""
+    name = algorithm.chip_parameter if needed == "chip" else ""
+    return bool(name) and bool({name, path_of("parameter", name)} & set(named))
 
 
 def _why_not(algorithm: AnyAlgorithm, given: str) -> str:

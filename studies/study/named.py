@@ -135,6 +135,9 @@ def _said(file: StudyFile, words: Vocabulary, written: Values) -> dict[str, Fiel
     if text.seeds is not None:
         said["workload.seed"] = ("seeds",)
     named = ("chip", "workload") if words.has("workload") else ("chip",)
+    bringing = {algorithm.chip_parameter for algorithm in words.algorithms} - {""}
+    said |= {name: ("parameters", name) for name in bringing & set(text.parameters)}
+    said |= {name: ("axes", name) for name in bringing & set(written)}
     return said | {axis: ("axes", axis) for axis in written if axis.partition(".")[0] in named}
 
 

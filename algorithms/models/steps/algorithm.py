@@ -46,8 +46,13 @@ class ModelAlgorithm(Entry[P]):
     what: ClassVar[str] = "steps a whole model"
     takes: ClassVar[frozenset[Given]] = frozenset({"chip", "mapping", "memory", "timing_only"})
     keyed: ClassVar[frozenset[Given]] = frozenset({"chip", "mapping", "memory"})
+    chip_parameter: ClassVar[str] = "system"
 
     timed: Timed[P]
+
+    def chip_of(self, named: str) -> Accelerator | None:
+        """The chip of a system."""
+        return load_system(named).chip if named else None
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ ATTENTION_KERNELS = {
     },
     "decode": {
         **dict.fromkeys(("h100_sxm5_80g", "h100_pcie_80g", "h800_sxm5", "h200_sxm_141g", "h20"), "fa3_decode_hopper"),
-        **dict.fromkeys(("a100_sxm4_80g", "a100_sxm4_40g", "a100_pcie_80g"), "fa2_decode_ampere"),
+        **dict.fromkeys(("a100_sxm4_80g", "a100_sxm4_40g", "a100_pcie_80g"), "flash_decoding_ampere"),
     },
 }
 """Profiles of attention by phase and chip; chips without one are timed by their own figures."""

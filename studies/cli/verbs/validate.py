@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,9 @@ from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, 
 from studies.cli.verb import verb_group
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from studies.validate.models.score import ModelsReport
     from studies.validate.records import ValidationReport
 
 CasesOption = Annotated[Path, typer.Option("--cases", metavar="FILE", help="JSON file of cases.", show_default=False)]
@@ -106,6 +110,66 @@ def mla(
     from studies.validate.mla.validate import validate_mla
 
     return show(validate_mla(cases, load_accelerator(chip)), as_json=as_json)
+
+
+@validate.command("models")
+def models(
+    tables: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of measured tables; published rates alone without one."),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Cases of every group, at random; all if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
+    errors: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the errors as CSV.")] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Steps and layers of whole models against published rates and measured tables, by model, GPU, batch and chips."""
+    from studies.validate.models.error_table import write_errors
+    from studies.validate.models.validate import model_cases, validate_models
+
+    if tables is not None and not tables.is_dir():
+        raise InputError(Problem("is not a folder", str(tables)))
+    cases = model_cases(tables, sample, seed)
+    note(f"{len(cases)} cases ...", quiet=quiet)
+    report = validate_models(cases, _told(len(cases), quiet=quiet))
+    if errors is not None:
+        write_errors(report, errors)
+    emit(report.to_json(), lambda: _models_text(report), as_json=as_json)
+    return EXIT_OK
+
+
+_TOLD_EVERY_S = 5.0
+
+
+def _told(total: int, *, quiet: bool) -> Callable[[int], None]:
+    """Tells every five seconds how many cases are done, and how long the others will take."""
+    started = last = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _TOLD_EVERY_S:
+            last = now
+            note(f"{done} of {total} cases, {(now - started) * (total - done) / done:.0f} s to go", quiet=quiet)
+
+    return tell
+
+
+def _models_text(report: ModelsReport) -> str:
+    """A line per group and label, then why cases have no prediction."""
+    from studies.validate.models.score import HEADINGS, table_lines
+
+    parts = [
+        f"validate models: {len(report.scores)} cases",
+        table(("group", "label", "value", *HEADINGS), list(table_lines(report.lines()))),
+    ]
+    reasons = [(line.group, n, why) for line in report.groups for why, n in line.reasons.items()]
+    if reasons:
+        parts.append(table(("group", "cases", "why they have no prediction"), reasons))
+    return "\n\n".join(parts)
 
 
 _COLUMNS = {

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from algorithms.models.mapping import Mapping
 from algorithms.models.options import StepOptions
-from hwmodels.reading.errors import InputError, Problem
+from algorithms.models.steps.batch import parse_batch
+from algorithms.models.steps.step import model_step
+from algorithms.models.text import load_model
+from hwmodels.systems.text import load_system
+from studies.validate.models.rows import read_rows
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,14 @@ class Work:
     times: float = 1.0
 
 
-@dataclass(frozen=True)
-class Case:
-    """A measured time and the steps that make it up.
+@dataclass(frozen=True, kw_only=True)
+class Case(ABC):
+    """A measured time, and how the same is predicted.
 
     Parameters
     ----------
     group
         What it is scored with.
-    model, system
-        Names of presets.
-    mapping, options
-        How it ran.
-    work
-        Steps whose times add up to it.
     seconds
         Measured.
     labels
@@ -52,13 +49,41 @@ class Case:
     """
 
     group: str
+    seconds: float
+    labels: tuple[tuple[str, str], ...]
+
+    @abstractmethod
+    def predicted_s(self) -> float:
+        """The time that the simulator gives; raises InputError and SimulatorError where it has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCase(Case):
+    """Steps of a whole model that make up a measured time.
+
+    Parameters
+    ----------
+    model, system
+        Names of presets.
+    mapping, options
+        How it ran.
+    work
+        Steps whose times add up to it.
+    """
+
     model: str
     system: str
     mapping: Mapping
     options: StepOptions
     work: tuple[Work, ...]
-    seconds: float
-    labels: tuple[tuple[str, str], ...]
+
+    def predicted_s(self) -> float:
+        """All steps, each as often as it counts."""
+        model, system = load_model(self.model), load_system(self.system)
+        return sum(
+            work.times * model_step(model, parse_batch(work.batch), system, self.mapping, self.options).seconds
+            for work in self.work
+        )
 
 
 GPT_FAST = "pytorch-labs/gpt-fast README: A100-80GB, batch 1, CUDA graphs; tensor parallel by NCCL"
@@ -79,7 +104,16 @@ def gpt_fast() -> Iterator[Case]:
     for group, model, weights, tp, rate in _GPT_FAST:
         options = StepOptions(weights=weights, exchange="library")
         labels = (("model", model), ("gpu", "a100_sxm"), ("tp", str(tp)), ("batch", "1"))
-        yield Case(group, model, "dgx_a100", Mapping(tp=tp), options, (Work("decode 1 of 128"),), 1 / rate, labels)
+        yield StepCase(
+            group=group,
+            seconds=1 / rate,
+            labels=labels,
+            model=model,
+            system="dgx_a100",
+            mapping=Mapping(tp=tp),
+            options=options,
+            work=(Work("decode 1 of 128"),),
+        )
 
 
 SYSTEMS = {"h100_sxm": "dgx_h100", "h200_sxm": "dgx_h200", "b200_sxm": "dgx_b200", "gb200": "nvl72"}
@@ -108,7 +142,7 @@ def silicon_points(folder: Path) -> Iterator[Case]:
     ``batch_size`` requests are under way at all times: a token of each takes a decode step over the mean context, and
     in the time that a request needs for its output every other one has its prompt taken in once.
     """
-    for row in _rows(folder / SILICON):
+    for row in read_rows(folder / SILICON):
         if row["mode"] != "agg" or float(row["attention_dp_size"] or 1) > 1:
             continue
         dense = row["model_path"] in DENSE
@@ -132,20 +166,28 @@ def silicon_points(folder: Path) -> Iterator[Case]:
             ("model", model),
             ("gpu", row["system"]),
             ("tp", str(tp)),
-            ("batch", _bin(batch)),
+            ("batch", size_bin(batch)),
             ("backend", row["backend"]),
             ("weights", weights),
         )
         group = "silicon dense" if dense else "silicon mixtures"
-        seconds = float(row["tpot_ms"]) / 1e3
-        yield Case(group, model, SYSTEMS[row["system"]], Mapping(tp, pp, 1, experts), options, work, seconds, labels)
+        yield StepCase(
+            group=group,
+            seconds=float(row["tpot_ms"]) / 1e3,
+            labels=labels,
+            model=model,
+            system=SYSTEMS[row["system"]],
+            mapping=Mapping(tp, pp, 1, experts),
+            options=options,
+            work=work,
+        )
 
 
 def splitwise(folder: Path) -> Iterator[Case]:
     """Prompts and tokens of whole models on a DGX, as splitwise-sim has them (`data/perf_model.csv`)."""
     systems = {"a100-80gb": "dgx_a100", "h100-80gb": "dgx_h100"}
     models = {"bloom-176b": "bloom-176b", "llama2-70b": "llama2-70b"}
-    for row in _rows(folder / SPLITWISE):
+    for row in read_rows(folder / SPLITWISE):
         if row["hardware"] not in systems or row["model"] not in models:
             continue
         prompt, batch, tokens = (int(float(row[name])) for name in ("prompt_size", "batch_size", "token_size"))
@@ -153,7 +195,7 @@ def splitwise(folder: Path) -> Iterator[Case]:
             ("model", row["model"]),
             ("gpu", row["hardware"]),
             ("tp", row["tensor_parallel"]),
-            ("batch", _bin(batch)),
+            ("batch", size_bin(batch)),
         )
         mapping = Mapping(tp=int(float(row["tensor_parallel"])))
         for kind, batch_text, column in (
@@ -164,34 +206,29 @@ def splitwise(folder: Path) -> Iterator[Case]:
             system = systems[row["hardware"]]
             # vLLM of 2023: launches one by one, no graphs
             options = StepOptions(exchange="library", launch="eager", fusion="none")
-            yield Case(
-                f"splitwise {kind}",
-                models[row["model"]],
-                system,
-                mapping,
-                options,
-                (Work(batch_text),),
-                seconds,
-                labels,
+            yield StepCase(
+                group=f"splitwise {kind}",
+                seconds=seconds,
+                labels=labels,
+                model=models[row["model"]],
+                system=system,
+                mapping=mapping,
+                options=options,
+                work=(Work(batch_text),),
             )
 
 
-def _bin(batch: int) -> str:
+def size_bin(batch: int) -> str:
+    """The bin of a number of sequences or tokens."""
     for most in (1, 4, 16, 64, 256):
         if batch <= most:
             return f"<= {most}"
     return "> 256"
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(Problem(f"cannot be read: {error.strerror}", str(path))) from None
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
-    return list(csv.DictReader(io.StringIO(text)))
+AnyCase = TypeVar("AnyCase", bound=Case)
 
 
-def sampled(cases: list[Case], count: int, seed: int) -> list[Case]:
+def sampled(cases: list[AnyCase], count: int, seed: int) -> list[AnyCase]:
     """``count`` of the cases at random; all if there are no more."""
     return cases if len(cases) <= count else random.Random(seed).sample(cases, count)

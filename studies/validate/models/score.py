@@ -1,19 +1,23 @@
-"""How far predicted steps are from measured ones: one page of errors by model, GPU, batch and number of chips."""
+"""How far predicted steps and layers are from measured ones: errors by group, model, GPU, batch and chips."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from algorithms.models.steps.batch import parse_batch
-from algorithms.models.steps.step import model_step
-from algorithms.models.text import load_model
+import numpy as np
+
 from hwmodels.reading.errors import InputError
-from hwmodels.systems.text import load_system
 from simulator.errors import SimulatorError
-from studies.tables import table
+from studies.points.point import Json
 from studies.validate.models.cases import Case
+
+_STATISTICS = ("mean_abs_error_pct", "median_abs_error_pct", "p90_abs_error_pct", "median_signed_error_pct")
+COLUMNS = ("n", "unsupported", *_STATISTICS)
+HEADINGS = ("n", "unsupported", "mean |%|", "median |%|", "nine of ten within %", "bias %")
+"""What is said of the cases of a line, and its headings in a table for people."""
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -41,51 +45,102 @@ class Score:
 
 
 def predicted(case: Case) -> Score:
-    """The time of a case."""
+    """The prediction of a case, or why there is none."""
     try:
-        model, system = load_model(case.model), load_system(case.system)
-        seconds = sum(
-            work.times * model_step(model, parse_batch(work.batch), system, case.mapping, case.options).seconds
-            for work in case.work
-        )
+        return Score(case, case.predicted_s())
     except (InputError, SimulatorError) as error:
         return Score(case, None, str(error).splitlines()[0])
-    return Score(case, seconds)
 
 
-def page(scores: Sequence[Score]) -> str:
-    """Errors of every group, and within it by each label."""
-    header = ("what", "rows", "median off", "nine of ten within", "bias")
-    parts = []
-    for group in dict.fromkeys(score.case.group for score in scores):
-        own = [score for score in scores if score.case.group == group]
-        rows = [row for row in (_row("all", own), *_by_label(own)) if row]
-        without = sum(score.seconds is None for score in own)
-        note = f"\n{without} could not be predicted" if without else ""
-        parts.append(f"{group}\n{table(header, rows)}{note}")
-    return "\n\n".join(parts)
+@dataclass(frozen=True)
+class Line:
+    """Errors of the cases of a group that share the value of a label.
+
+    Parameters
+    ----------
+    group, label, value
+        Group; label and its value, ``all`` and an empty one for the whole group.
+    scores
+        The cases.
+    """
+
+    group: str
+    label: str
+    value: str
+    scores: tuple[Score, ...]
+
+    def statistics(self) -> dict[str, float | None]:
+        """What stands under `COLUMNS`; None where nothing could be predicted."""
+        errors = np.array([score.error for score in self.scores if score.error is not None])
+        counts: dict[str, float | None] = {"n": len(self.scores), "unsupported": len(self.scores) - len(errors)}
+        sizes = np.abs(errors)
+        found: dict[str, Callable[[], np.floating]] = {
+            "mean_abs_error_pct": lambda: np.mean(sizes),
+            "median_abs_error_pct": lambda: np.median(sizes),
+            "p90_abs_error_pct": lambda: np.quantile(sizes, 0.9),
+            "median_signed_error_pct": lambda: np.median(errors),
+        }
+        return counts | {name: round(100 * float(of()), 2) if len(errors) else None for name, of in found.items()}
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Why cases have no prediction, each with how many."""
+        return Counter(score.why for score in self.scores if score.seconds is None)
 
 
-def _by_label(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
-    names = [name for name, _ in scores[0].case.labels]
-    for name in names:
-        values = sorted({dict(score.case.labels)[name] for score in scores})
-        for value in values if len(values) > 1 else ():
-            row = _row(f"{name} {value}", [score for score in scores if dict(score.case.labels)[name] == value])
-            if row:
-                yield row
+@dataclass(frozen=True)
+class ModelsReport:
+    """All scores.
+
+    Parameters
+    ----------
+    scores
+        One per case, in the order of the tables.
+    """
+
+    scores: tuple[Score, ...]
+
+    @property
+    def groups(self) -> tuple[Line, ...]:
+        """A line for every group as a whole."""
+        return tuple(line for line in self.lines() if line.label == ALL)
+
+    def lines(self) -> Iterator[Line]:
+        """A line per group, and one for every value of its labels."""
+        for group in dict.fromkeys(score.case.group for score in self.scores):
+            own = [score for score in self.scores if score.case.group == group]
+            yield Line(group, ALL, "", tuple(own))
+            yield from _by_label(group, own)
+
+    def to_json(self) -> dict[str, Json]:
+        """The document that the command line prints."""
+        return {
+            "kind": "models",
+            "cases": len(self.scores),
+            "unsupported": sum(score.seconds is None for score in self.scores),
+            "groups": [
+                {
+                    "group": line.group,
+                    "label": line.label,
+                    "value": line.value,
+                    **line.statistics(),
+                    "reasons": dict(line.reasons) if line.label == ALL else {},
+                }
+                for line in self.lines()
+            ],
+        }
 
 
-def _row(what: str, scores: Iterable[Score]) -> tuple[str, ...]:
-    errors = [score.error for score in scores if score.error is not None]
-    if not errors:
-        return ()
-    sizes = sorted(map(abs, errors))
-    ninth = sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))]
-    return (
-        what,
-        str(len(errors)),
-        f"{statistics.median(sizes):.1%}",
-        f"{ninth:.1%}",
-        f"{statistics.median(errors):+.1%}",
-    )
+def _by_label(group: str, scores: Sequence[Score]) -> Iterator[Line]:
+    for name in dict.fromkeys(name for score in scores for name, _ in score.case.labels):
+        values: dict[str, list[Score]] = {}
+        for score in scores:
+            values.setdefault(dict(score.case.labels).get(name, ""), []).append(score)
+        for value in sorted(values) if len(values) > 1 else ():
+            yield Line(group, name, value, tuple(values[value]))
+
+
+def table_lines(lines: Iterable[Line]) -> Iterator[tuple[str | float | None, ...]]:
+    """Cells of lines: group, label, value, and what stands under `COLUMNS`."""
+    for line in lines:
+        yield line.group, line.label, line.value, *line.statistics().values()

@@ -1,11 +1,17 @@
 """Whole steps against published rates, and against measured tables where they lie beside the project."""
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
 
+from hwmodels.reading.errors import InputError
+from studies.cli import main
 from studies.validate.models.cases import gpt_fast, sampled, silicon_points, splitwise
-from studies.validate.models.score import Score, page, predicted
+from studies.validate.models.layers import vidur_layers
+from studies.validate.models.rows import read_rows
+from studies.validate.models.score import ModelsReport, Score, predicted
 
 TABLES = Path(__file__).parents[4] / "shared" / "data" / "measured"
 LIMITS = {"gpt-fast bf16": 0.03, "gpt-fast int8": 0.10, "gpt-fast tp": 0.10}
@@ -37,8 +43,42 @@ def test_every_row_of_splitwise_is_a_case_of_its_own():
     assert all(case.seconds > 0 for case in cases)
 
 
-def test_a_page_counts_what_could_not_be_predicted():
-    case = next(gpt_fast())
-    text = page([Score(case, case.seconds * 1.5), Score(case, None, "why")])
-    assert "50.0%" in text
-    assert "1 could not be predicted" in text
+def test_a_report_counts_what_could_not_be_predicted_and_tells_values_of_labels_apart():
+    first, second = list(gpt_fast())[:2]
+    report = ModelsReport((Score(first, first.seconds * 1.5), Score(second, None, "why")))
+    whole, *by_label = report.lines()
+    assert (whole.label, whole.statistics()["mean_abs_error_pct"]) == ("all", 50.0)
+    assert whole.statistics()["unsupported"] == 1
+    assert whole.reasons == {"why": 1}
+    assert {(line.label, line.value) for line in by_label} == {("model", "llama2-7b"), ("model", "llama3-8b")}
+    assert report.to_json()["unsupported"] == 1
+
+
+def test_layers_of_other_profilers_are_products_and_passes_of_the_same_sizes(tmp_path):
+    folder = tmp_path / "vidur"
+    folder.mkdir()
+    header = "gpu,model,op,n_head,n_kv_head,n_embd,n_expanded_embd,use_gated_mlp,num_tokens,num_tensor_parallel_workers"
+    rows = ["h100,any,mlp_up_proj,32,8,4096,14336,True,64,2", "a40,any,add,32,8,4096,14336,True,64,2"]
+    text = "\n".join([f"{header},time_us", *(f"{row},{time}" for row in rows for time in (40, 50, 60))])
+    with gzip.open(folder / "linear_ops.csv.gz", "wt") as file:
+        file.write(text)
+    product, add = vidur_layers(tmp_path)
+    assert product.seconds == pytest.approx(50e-6)
+    assert product.operation.flops == 2 * 64 * (2 * 14336 // 2) * 4096
+    assert 20e-6 < predicted(product).seconds < 60e-6
+    assert predicted(add).why == "no preset for the chip 'a40'"
+
+
+def test_a_table_that_lacks_a_column_is_one_line(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("gpu,op\nh100,add\n")
+    with pytest.raises(InputError, match=r"rows\.csv:1: time_us: required column is missing"):
+        read_rows(path, "gpu", "time_us")
+
+
+def test_the_command_scores_published_rates_without_any_table(capsys, tmp_path):
+    errors = tmp_path / "errors.csv"
+    assert main(["validate", "models", "--json", "--quiet", "--errors", str(errors)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {group["group"] for group in found["groups"]} == set(LIMITS)
+    assert len(errors.read_text().splitlines()) == 1 + len(found["groups"])
