@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from algorithms.chip.layers.gemm import chosen_tile
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.plan.profile import UNFITTED
 from algorithms.chip.timing.energy import energy_of
@@ -368,3 +369,10 @@ def _exchanged(operation: Operation, setting: Setting, system: System) -> TimedO
         link_bytes=sent,
         energy_j=joules + made.seconds * table.waiting_w,
     )
+
+
+def forget_steps() -> None:
+    """Forget all that is remembered of earlier steps, launches and tiles: what benchmarks begin with."""
+    _step.cache_clear()
+    time_launch.cache_clear()
+    chosen_tile.cache_clear()

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from studies.cli.app import run_command_line
+from studies.report.sections.models import _memory_bars, _time_bars
+from studies.store.store import Store
 
 
 def run(capsys, *words):
@@ -111,3 +113,44 @@ def test_a_system_shows_where_its_rates_are_from(capsys):
     code, out, _ = run(capsys, "show", "system", "dgx_h100", "--json")
     assert code == 0
     assert json.loads(out)["sources"]["nvlink.rate"]
+
+
+STUDY = """
+name: small-models
+algorithm: model.step
+parameters: {model: gpt2}
+objectives: [model.tokens_per_second, model.held_bytes]
+axes:
+  system: [dgx_a100, dgx_h100]
+  batch: [decode 1 of 64 x1, decode 1 of 64 x8]
+  tp: [1, 4]
+"""
+
+
+def test_a_study_of_systems_needs_no_chip_and_its_report_shows_time_and_memory(capsys, tmp_path):
+    study, store, page = tmp_path / "s.yaml", tmp_path / "s.sqlite", tmp_path / "s.html"
+    study.write_text(STUDY)
+    assert run(capsys, "sweep", str(study), "--store", str(store), "--jobs", "0", "--quiet")[0] == 0
+    assert run(capsys, "report", str(store), "--output", str(page), "--quiet")[0] == 0
+    html = page.read_text()
+    assert "Time by kind of operation" in html and "Memory of the fullest chip" in html
+    with Store(store) as points:
+        details = [row.outcome.detail for row in points.rows()]
+    assert {detail.point.on_chip.accelerator.name for detail in details} == {"a100_sxm4_80g", "h100_sxm5_80g"}
+    for detail in details:
+        bars = list(_time_bars(detail))
+        assert sum(bar.value for bar in bars) == pytest.approx(detail.seconds)
+        held = {bar.kind: bar.value for bar in _memory_bars(detail)}
+        assert sum(held.values()) == detail.usable_bytes
+
+
+def test_a_system_that_is_not_known_is_told_at_its_place(capsys, tmp_path):
+    study = tmp_path / "s.yaml"
+    study.write_text(STUDY.replace("dgx_a100", "dgx_a101"))
+    code, _, err = run(capsys, "sweep", str(study), "--store", str(tmp_path / "s.sqlite"), "--quiet")
+    assert code == 2
+    assert "unknown system 'dgx_a101'; did you mean 'dgx_a100'?" in err
+    study.write_text("\n".join(line for line in STUDY.splitlines() if "system" not in line))
+    code, _, err = run(capsys, "sweep", str(study), "--store", str(tmp_path / "s.sqlite"), "--quiet")
+    assert code == 2
+    assert "chip: model.step steps a whole model: name one" in err
