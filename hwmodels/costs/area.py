@@ -52,15 +52,12 @@ class Area:
         The published die, or the estimate; None for an FPGA.
     published
         Whether `die_mm2` is a published figure.
-    family_mm2
-        What the dies of its family would make of these components, to hold beside a published die; None for an FPGA.
     """
 
     chip: str
     components: Rates
     die_mm2: float | None
     published: bool
-    family_mm2: float | None = None
 
     @property
     def modelled_mm2(self) -> float:
@@ -71,8 +68,6 @@ class Area:
         rows = [(name, f"{value:,.3g}") for name, value in self.components.items()]
         die = "not known" if self.die_mm2 is None else f"{self.die_mm2:,.3g}"
         rows.append(("die, published" if self.published else "die, estimated", die))
-        if self.published and self.family_mm2 is not None:
-            rows.append(("die, by its family", f"{self.family_mm2:,.3g}"))
         return html_table(f"Area of {self.chip}", ("component", "mm2"), rows)
 
 
@@ -82,12 +77,19 @@ def area_of(chip: Accelerator) -> Area:
     if chip.kind == "fpga":
         return Area(chip.name, Rates(), chip.area_mm2, chip.area_mm2 is not None)
     components = Rates.of({**_components(chip), **_interfaces(chip)})
-    family_mm2 = _die_mm2(chip, die_factor(chip.kind == "gpu"))
     if chip.area_mm2 is None:
-        return Area(chip.name, components, family_mm2, published=False, family_mm2=family_mm2)
+        return Area(chip.name, components, family_mm2(chip), published=False)
     if not _changes_the_die(chip):
-        return Area(chip.name, components, chip.area_mm2, published=True, family_mm2=family_mm2)
-    return Area(chip.name, components, _die_mm2(chip, _own_factor(chip)), published=False, family_mm2=family_mm2)
+        return Area(chip.name, components, chip.area_mm2, published=True)
+    return Area(chip.name, components, _die_mm2(chip, _own_factor(chip)), published=False)
+
+
+def family_mm2(chip: Accelerator) -> float | None:
+    """What the dies of its family would make of a chip's components, to hold beside a published die; None for an FPGA.
+
+    The figure reads every chip that is shipped: whoever shows none does without.
+    """
+    return None if chip.kind == "fpga" else _die_mm2(chip, die_factor(chip.kind == "gpu"))
 
 
 def _die_mm2(chip: Accelerator, factor: float) -> float:

@@ -15,14 +15,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from hwmodels.reading.complaints import document_path, problems_of
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.places import FieldPath, Placed, Scalar, Value, dotted
+from hwmodels.reading.yaml_nodes import (
+    TAG,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    UnreadableError,
+    nodes_of,
+    number_of,
+)
 
 __all__ = ["Document", "FieldPath", "Value", "dotted", "in_order", "read_document", "read_text"]
 
@@ -30,7 +36,6 @@ M = TypeVar("M", bound=BaseModel)
 LARGEST_FILE_BYTES = 1 << 20
 MOST_VALUES = 200_000
 DEEPEST_NESTING = 64
-_TAG = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True)
@@ -144,23 +149,16 @@ def read_text(text: str, name: str) -> Document:
     InputError
         For YAML syntax, an empty text, several documents, nesting or aliases beyond the limits.
     """
-    yaml = YAML(typ="safe", pure=True)
     try:
-        nodes = list(yaml.compose_all(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = error.problem or error.context or "cannot be parsed"
-        raise InputError(Problem(f"YAML syntax: {what}", name, mark.line + 1 if mark else None)) from None
-    except (YAMLError, ValueError) as error:
-        raise InputError(Problem(f"YAML syntax: {error}", name)) from None
-    except RecursionError:
-        raise InputError(Problem(f"nested deeper than {DEEPEST_NESTING} levels", name)) from None
-    if not nodes or nodes[0] is None:
+        nodes = nodes_of(text, DEEPEST_NESTING)
+    except UnreadableError as error:
+        raise InputError(Problem(error.message, name, error.line)) from None
+    if not nodes:
         raise InputError(Problem("is empty", name))
     if len(nodes) > 1:
         line = nodes[1].start_mark.line + 1
         raise InputError(Problem("holds several YAML documents, expected one", name, line))
-    walk = _Walk(name, yaml.constructor)
+    walk = _Walk(name)
     data = walk.value(nodes[0], ())
     return Document(name, data, walk.lines, tuple(walk.problems))
 
@@ -185,11 +183,10 @@ def _without(data: object, path: FieldPath) -> object:
 class _Walk:
     """Turns nodes into plain values and remembers lines and problems."""
 
-    def __init__(self, name: str, scalars: SafeConstructor) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.lines: dict[FieldPath, int] = {}
         self.problems: list[Problem] = []
-        self._scalars = scalars
         self._open: set[int] = set()
         self._count = 0
 
@@ -225,7 +222,7 @@ class _Walk:
         first_lines: dict[str, int] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if not isinstance(key_node, ScalarNode) or key_node.tag != _TAG + "str":
+            if not isinstance(key_node, ScalarNode) or key_node.tag != TAG + "str":
                 shown = key_node.value if isinstance(key_node, ScalarNode) else "a list or mapping"
                 self._complain(key_node, path, f"a key must be text (got {shown})")
                 continue
@@ -239,15 +236,14 @@ class _Walk:
 
     def _scalar(self, node: ScalarNode, path: FieldPath) -> Scalar:
         tag = str(node.tag)
-        if tag in (_TAG + "null", _TAG + "bool", _TAG + "int", _TAG + "float"):
+        kind = tag.removeprefix(TAG)
+        if tag in (TAG + "null", TAG + "bool", TAG + "int", TAG + "float"):
             try:
-                result: Scalar = self._scalars.construct_object(node)
-            except (ValueError, ArithmeticError, KeyError):
-                kind = tag.removeprefix(_TAG)
+                return number_of(kind, str(node.value))
+            except ValueError:
                 self._complain(node, path, f"cannot be read as {kind} (got {node.value[:60]})")
                 return None
-            return result
-        if tag not in (_TAG + "str", _TAG + "timestamp"):
+        if tag not in (TAG + "str", TAG + "timestamp"):
             self._complain(node, path, f"YAML tag {node.tag} is not accepted")
         return self._text(node, path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -28,11 +29,28 @@ def application(typed: str | None) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    # a callback keeps the name of a verb even while it is the only one
-    app.callback()(lambda: None)
+    app.callback()(_options)  # it keeps the name of a verb even while it is the only one
     for entry in verbs_for(typed):
         entry.add(app)
     return app
+
+
+def _version(asked: bool) -> None:
+    """Print the version, and that is all."""
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"attnflow {version('attnflow')}\n")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+    del version
 
 
 def run_command_line(arguments: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ REQUIRED = (
     "pydantic",
     "typer",
     "rich",
-    "ruamel.yaml",
+    "yaml",
     "jinja2",
 )
 OPTIONAL = ("torch", "cupy", "distributed", "jupytext", "nbclient", "playwright")

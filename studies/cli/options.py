@@ -142,6 +142,7 @@ class _Reader:
         self.algorithm_name = algorithm_name
         self.design = design
         self.problems: list[Problem] = []
+        self.said: dict[str, str] = {}
 
     def point(self) -> DesignPoint:
         """The point of everything that is read, or every problem raised."""
@@ -155,9 +156,9 @@ class _Reader:
         workload = self._find(words, "workload", find.find_workload)
         tensors = self._find(words, "tensors", find.find_tensors)
         use = {**self._use(words, "engine"), **self._use(words, "clock")}
-        knobs, said = self._settings(words)
+        knobs, self.said = self._settings(words)
         builder = PointBuilder(Path(), tensors, self._find(words, "kernel", find.find_kernel))
-        self._refuse_unfit(words, said)
+        self._refuse_unfit(words, self.said)
         chip = self._find(words, "chip", find.find_chip)
         if algorithm and design.chip is None and words.has("chip"):
             chip = self._attempt(None, partial(builder.brought_chip, algorithm, knobs["parameter"]))
@@ -182,7 +183,8 @@ class _Reader:
         except InputError as error:
             for problem in error.problems:
                 if problem.file is None:
-                    problem = replace(problem, field=option or _option_of(problem.field))
+                    place = option or self.said.get(problem.field or "") or _option_of(problem.field)
+                    problem = replace(problem, field=place)
                 self.problems.append(problem)
             return None
 
@@ -240,9 +242,9 @@ class _Reader:
             elif each.name == "set_":
                 yield from self._set(value, scalar_of)
             else:
-                own = each.name in words.knobs["parameter"] or each.name not in WORKLOAD_KNOBS
+                own = each.name not in WORKLOAD_KNOBS
                 if each.name == "batch":  # a number of sequences (also as one, from Python), or the parts of a step
-                    value = scalar_of(str(value))
+                    own, value = "batch" in words.knobs["parameter"], scalar_of(str(value))
                 yield option, f"{'parameters' if own else 'workload'}.{each.name}", value
 
     def _set(self, texts: Iterable[str], read: Callable[[str], Scalar]) -> Iterator[tuple[str, str, Scalar]]:
@@ -276,10 +278,6 @@ _INPUTS = {name: name for name in ("workload", "tensors", "chip", "mapping", "me
 """Options that give an input, and which; all others set knobs."""
 
 
-_PARAMETERS = ("model", "system", "batch")
-"""Parameters that have an option of their own."""
-
-
 def _option_of(path: str | None) -> str | None:
     """The option for a place in a study file; a workload as a whole has none.
 
@@ -290,7 +288,7 @@ def _option_of(path: str | None) -> str | None:
     if section == "workload":
         return f"--{knob.replace('_', '-')}" if knob else None
     if section == "parameters":
-        return f"--{knob}" if knob in _PARAMETERS else f"--set {knob}".rstrip()
+        return f"--set {knob}".rstrip()
     return f"--set {path}" if knob else f"--{path}"
 
 

@@ -8,7 +8,7 @@ from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.chips.chip import Accelerator
 from hwmodels.chips.chip_card import derived, field_rows, value_text
 from hwmodels.chips.interfaces import memory_interfaces
-from hwmodels.costs.area import Area, area_of
+from hwmodels.costs.area import Area, area_of, family_mm2
 from hwmodels.costs.energy import EnergyTable, energy_table, full_power_w
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.quantity import format_quantity
@@ -81,7 +81,7 @@ def _document(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[st
             "components": dict(area.components),
             "die": area.die_mm2,
             "die_is_published": area.published,
-            "die_by_family": area.family_mm2,
+            "die_by_family": family_mm2(chip),
         },
         "idle_power_w": {"components": _idle(energy), "total": energy.waiting_w, "design": chip.power_w},
         "full_power_w": {"format": _main_format(chip), "components": power, "total": sum(power.values())},
@@ -125,7 +125,7 @@ def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, f
     ]
     if interfaces:
         parts.append(table(("memory interface", "value", "source"), interfaces))
-    parts.append(_sums("area", "mm2", area.components.items(), *_die_rows(area)))
+    parts.append(_sums("area", "mm2", area.components.items(), *_die_rows(chip, area)))
     design = [("design power", chip.power_w)] if chip.power_w is not None else []
     parts.append(_sums("power, idle", "W", _idle(energy).items(), ("total", energy.waiting_w), *design))
     title = f"power, all at once in {_main_format(chip)}"
@@ -133,13 +133,13 @@ def _text(chip: Accelerator, energy: EnergyTable, area: Area, power: dict[str, f
     return "\n\n".join(parts)
 
 
-def _die_rows(area: Area) -> Iterator[tuple[str, float | None]]:
+def _die_rows(chip: Accelerator, area: Area) -> Iterator[tuple[str, float | None]]:
     if area.die_mm2 is None:
         yield ("die, not published", None)
         return
     yield ("die, published" if area.published else "die, estimated", area.die_mm2)
     if area.published:
-        yield ("die, by its family", area.family_mm2)
+        yield ("die, by its family", family_mm2(chip))
 
 
 def _sums(title: str, unit: str, items: Iterable[tuple[str, float]], *last: tuple[str, float | None]) -> str:

@@ -80,9 +80,9 @@ def test_contracts_notice(copy, module, line):
 
 NEEDS = {
     "simulator": ("numpy", "numba", "simpy"),
-    "hwmodels": ("numpy", "numba", "pydantic", "ruamel.yaml"),
+    "hwmodels": ("numpy", "numba", "pydantic", "pyyaml"),
     "reference": ("numpy",),
-    "algorithms": ("numpy", "numba", "simpy", "pydantic", "ruamel.yaml"),
+    "algorithms": ("numpy", "numba", "simpy", "pydantic", "pyyaml"),
 }
 """Distributions per package; `studies` may use all that a core installation brings."""
 

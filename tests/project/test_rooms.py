@@ -174,6 +174,7 @@ START = ("studies.cli.output", "studies.cli.verb")
 
 ELSEWHERE: dict[tuple[str, str], str] = {
     ("studies.search.samplers", "studies.search.halton"): "a sampler for optuna, which takes a second to import",
+    ("studies.cli.app", "importlib.metadata"): "only who asks for the version needs it",
     ("algorithms.register", "importlib.metadata"): "a third of the start of a command that looks for no plug-in",
 }
 """Further imports inside functions, (module, target), and why."""

@@ -98,15 +98,15 @@ class Made:
     Parameters
     ----------
     kind
-        Of operation, or gaps between launches.
+        Kind of operation, or gaps between launches.
     way
         Simulated, in closed form, from a measured table, or a number with a source.
     seconds
-        All of it.
+        Seconds of the device that were made so.
     error
         Mean of the absolute errors of this way on measured rows that it never saw; None where that is not known.
     source
-        Of the error, or of the number.
+        Source of the error, or of the number.
     """
 
     kind: str
@@ -258,7 +258,7 @@ def model_step(
     system
         Chips and links, or one chip by itself.
     mode, memory
-        As in `algorithms.chip.timing.mapping.time_plan`.
+        Cores that are simulated, and how the main memory is, as in `algorithms.chip.timing.mapping.time_plan`.
 
     Raises
     ------

@@ -110,7 +110,7 @@ def test_unknown_keys_inside_a_union_member_find_their_nearest_match():
         ("1: a\nname: c\n", "chip.yaml:1: a key must be text (got 1)"),
         ("[a, b]: a\nname: c\n", "chip.yaml:1: a key must be text (got a list or mapping)"),
         ("name: c\nclock_mhz: 1\ttab\x00", "chip.yaml: YAML syntax"),
-        ("a: " + "[" * 5000, "chip.yaml: nested deeper than 64 levels"),
+        ("a: " + "[" * 5000, "chip.yaml:1: nested deeper than 64 levels"),
         ("a: " + "[" * 100 + "]" * 100, "chip.yaml:1: nested deeper than 64 levels"),
     ],
 )

@@ -291,7 +291,7 @@ def test_help_imports_nothing_heavy():
     heavy = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "studies", "--help"], capture_output=True, text=True
     ).stderr
-    for module in ("numba", "pandas", "plotly", "scipy", "ruamel"):
+    for module in ("numba", "pandas", "plotly", "scipy", "yaml"):
         assert not re.search(rf"\| +{module}$", heavy, re.MULTILINE), module
     assert len(re.findall(r"^import time:", heavy, re.MULTILINE)) < 450
 

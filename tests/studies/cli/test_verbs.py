@@ -33,7 +33,7 @@ SHOWN = [
     "validate",
     "config",
 ]
-HEAVY = ("numpy", "numba", "pydantic", "pandas", "plotly", "ruamel", "optuna", "simulator")
+HEAVY = ("numpy", "numba", "pydantic", "pandas", "plotly", "yaml", "optuna", "simulator")
 
 
 def python(code, *paths):
