@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
+from studies.finite import not_finite_in
 from studies.tables import table
 
 __all__ = ["JsonFlag", "QuietFlag", "complain", "emit", "note", "table"]
@@ -24,8 +26,19 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and 
 
 def emit(document: object, text: Callable[[], str], *, as_json: bool) -> None:
     """Print a result: the document, of values that JSON has, or `text()` for people."""
-    shown = json.dumps(document, indent=2, allow_nan=False) if as_json else text()
+    shown = _json_text(document) if as_json else text()
     sys.stdout.write(shown.rstrip("\n") + "\n")
+
+
+def _json_text(document: object) -> str:
+    """The document as JSON; raises InputError, naming the place, for a number that JSON has no word for."""
+    try:
+        return json.dumps(document, indent=2, allow_nan=False)
+    except ValueError:
+        why = not_finite_in(document)
+        if not why:
+            raise
+        raise InputError(Problem(f"the result has a number that is not finite: {why}")) from None
 
 
 def note(message: str, *, quiet: bool) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from typing import Self
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.families.detail import MisreadError
 from studies.families.evaluate import read_detail
+from studies.finite import not_finite_in
 from studies.points.find import all_algorithm_names
 from studies.points.outcome import Detail, Outcome, Row, Status
 from studies.points.point import DesignPoint, Json
@@ -161,22 +163,13 @@ class Store:
         return cursor.lastrowid
 
     def record(self, run: int, outcomes: Iterable[Outcome]) -> None:
-        """Write outcomes of points that are in a grid, all in one transaction."""
+        """Write outcomes of points that are in a grid, all in one transaction.
+
+        An outcome that no row can hold, of numbers that are not finite for example, becomes a failed point with that
+        reason: one point must not keep others from being stored.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        rows = [
-            (
-                o.status,
-                _dump(o.metrics),
-                _detail_text(o),
-                o.error,
-                o.traceback,
-                o.wall_s,
-                now,
-                run,
-                o.key,
-            )
-            for o in outcomes
-        ]
+        rows = [(*_cells(outcome), now, run, outcome.key) for outcome in outcomes]
         with self._transaction():
             self._database.executemany(
                 "UPDATE points SET status = ?, attempt = attempt + 1, metrics = ?, detail = ?, error = ?,"
@@ -262,8 +255,27 @@ class Store:
         raise InputError(dataclasses.replace(problem, message=f"point {key[:12]} cannot be read: {problem.message}"))
 
 
-def _detail_text(outcome: Outcome) -> str:
-    return _dump(outcome.detail.to_json() if outcome.detail else {})
+def _cells(outcome: Outcome) -> tuple[str, str, str, str | None, str | None, float]:
+    """What a row keeps of an outcome: status, metrics, detail, error, traceback and wall time."""
+    detail: Mapping[str, Json] = {}
+    try:
+        detail = outcome.detail.to_json() if outcome.detail else {}
+        metrics, kept = _dump(outcome.metrics), _dump(detail)
+    except (ValueError, TypeError, RecursionError) as error:
+        why = not_finite_in({"metrics": outcome.metrics, "result": detail}) or f"{type(error).__name__}: {error}"
+        reason = f"its result cannot be stored: {why}"
+        return "failed", "{}", "{}", reason, _writable(outcome.traceback), _seconds(outcome.wall_s)
+    told = _writable(outcome.error), _writable(outcome.traceback)
+    return outcome.status, metrics, kept, *told, _seconds(outcome.wall_s)
+
+
+def _writable(text: str | None) -> str | None:
+    """A text as a database takes it: what is no character, a byte of a file name for example, as its number."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _seconds(wall_s: float) -> float:
+    return wall_s if math.isfinite(wall_s) else 0.0
 
 
 def _dump(value: Mapping[str, Json]) -> str:
