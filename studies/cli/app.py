@@ -102,9 +102,9 @@ def _exit_code_of(error: Exception) -> int:
         return EXIT_BAD_INPUT
     if "simulator.errors" not in sys.modules:
         raise error
-    from simulator.errors import AccountingError, CapacityError, SimulatorError
+    from simulator.errors import AccountingError, CapacityError, NoProgressError, SimulatorError
 
     if isinstance(error, AccountingError) or not isinstance(error, SimulatorError):
         raise error
     complain(str(error))
-    return EXIT_DESIGN_FAILS if isinstance(error, CapacityError) else EXIT_BAD_INPUT
+    return EXIT_DESIGN_FAILS if isinstance(error, CapacityError | NoProgressError) else EXIT_BAD_INPUT
