@@ -5,7 +5,6 @@ What is in it is the business of `studies.store.store`.
 
 from __future__ import annotations
 
-import json
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from hwmodels.reading.errors import InputError, Problem
+from studies.store.cells import DamagedError
 
 APPLICATION_ID = 0x61747466  # "attf", so that `file` and this module know the format
 SCHEMA_VERSION = 2
@@ -165,8 +165,11 @@ def told(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorname", "")
         advice = next((text for start, text in _ADVICE.items() if code.startswith(start)), _recover(path))
         raise InputError(Problem(f"{error}; {advice}", str(path))) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(Problem(f"a row holds what is not JSON ({error}); begin another store", str(path))) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(f"a row holds what is no text ({error}); begin another store", str(path))) from error
+    except DamagedError as damaged:
+        message = f"holds what no store holds: {damaged}; begin another store"
+        raise InputError(Problem(message, str(path))) from None
 
 
 def _recover(path: Path) -> str:

@@ -59,6 +59,8 @@ from hwmodels.reading.quantity import Hertz
 from studies.points.point import Engine, Mapped, Scalar
 
 LONGEST_AXIS = 100_000
+LONGEST_NAME = 200
+MOST_AXES = 256
 LARGEST_NUMBER = 1e15
 
 
@@ -143,7 +145,7 @@ class BlockText(_Strict):
 class StudyText(_Strict):
     """A study file as written."""
 
-    name: Annotated[str, Field(min_length=1)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)] | None = None
     title: str = ""
     algorithm: str | None = None
     workload: str | dict[str, Scalar] | None = None
@@ -152,7 +154,7 @@ class StudyText(_Strict):
     memory: MemoryFidelity = "peak"
     kernel: str | None = None
     parameters: dict[str, Scalar] = {}
-    axes: dict[str, AxisText] = {}
+    axes: Annotated[dict[str, AxisText], Field(max_length=MOST_AXES)] = {}
     objectives: list[str] | dict[str, Goal | None] = []
     constraints: list[str] = []
     blocks: Annotated[list[BlockText], Field(min_length=2, max_length=2)] = []

@@ -302,3 +302,17 @@ def test_nothing_in_a_store_is_executed(tmp_path):
 class Bomb:
     def __reduce__(self):
         return (pytest.fail, ("a pickle was loaded",))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_store_that_is_removed_while_it_is_written_is_told_at_once(tmp_path, replaced):
+    path = tmp_path / "s.sqlite"
+    with Store(path, write=True) as store:
+        two = points(2)
+        store.enter_grid("study", two)
+        run = store.begin_run({})
+        path.unlink()
+        if replaced:
+            path.write_bytes(b"")
+        with pytest.raises(InputError, match="was removed or replaced while it was in use"):
+            store.record(run, [done(two[0])])
