@@ -11,17 +11,13 @@ import typer
 
 from hwmodels.reading.errors import InputError
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
+from studies.cli.printing import OutputGoneError
 from studies.cli.verb import verbs_for
+from studies.cli.waiting import Waiting
 
 
 def application(typed: str | None) -> typer.Typer:
-    """What typer runs, for the first word of a command line: with that verb alone if that is known to be enough.
-
-    Raises
-    ------
-    InputError
-        A verb of another distribution that does not load, by name.
-    """
+    """What typer runs, for the first word of a command line: with that verb alone if that is known to be enough."""
     app = typer.Typer(
         name="attnflow",
         help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
@@ -58,12 +54,15 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(application(words[0] if words else None))
-        code = command.main(args=words, prog_name="attnflow", standalone_mode=False)
+        with Waiting(words):
+            code = command.main(args=words, prog_name="attnflow", standalone_mode=False)
     except InputError as error:
         complain(str(error))
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         return 130
+    except OutputGoneError:
+        raise
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is not None:

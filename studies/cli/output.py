@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
+from studies.cli.printing import harmless, put, tell
 from studies.finite import not_finite_in
 from studies.tables import table
 
@@ -26,8 +26,8 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and 
 
 def emit(document: object, text: Callable[[], str], *, as_json: bool) -> None:
     """Print a result: the document, of values that JSON has, or `text()` for people."""
-    shown = _json_text(document) if as_json else text()
-    sys.stdout.write(shown.rstrip("\n") + "\n")
+    shown = _json_text(document) if as_json else harmless(text())
+    put(shown.rstrip("\n") + "\n")
 
 
 def _json_text(document: object) -> str:
@@ -44,9 +44,9 @@ def _json_text(document: object) -> str:
 def note(message: str, *, quiet: bool) -> None:
     """A line for people on stderr."""
     if not quiet:
-        sys.stderr.write(f"{message}\n")
+        tell(f"{message}\n")
 
 
 def complain(message: str) -> None:
     """What is wrong, on stderr, one line per problem."""
-    sys.stderr.write(f"{message}\n")
+    tell(f"{message}\n")

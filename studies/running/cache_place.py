@@ -29,7 +29,9 @@ def settle_cache() -> None:
     if not why:
         return
     own = _own_folder()
-    if given:
+    if sys.stderr is None:
+        pass  # nobody listens
+    elif given:
         sys.stderr.write(f"compiled code cannot be kept in {given} ({VARIABLE}{why.rstrip()}); it goes to {own}\n")
     elif why != NO_PLACE:
         sys.stderr.write(f"compiled code is not kept where others could change it{why}; it goes to {own}\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import logging
 import math
 import os
 import signal
@@ -414,6 +415,7 @@ def start_worker(parent_pid: int) -> None:
     The system ends it (Linux), whatever it computes or waits for; elsewhere a thread does, once it gets its turn.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.WARNING)  # of plug-ins that are left out, for example: the parent has said so
     _die_with_parent()
     if os.getppid() != parent_pid:  # it died before that could be asked for
         os._exit(1)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from simulator.engines.progress import report
 from simulator.errors import CapacityError, NoProgressError, SimulatorError
 from simulator.firing import IntArray
 from simulator.servers.dram import layout
@@ -236,6 +237,7 @@ def run_dram(description: DramDescription, requests: Requests, channels: range |
         tier.begin_slice()
         last = int(run(*arrays, requests.is_write, requests.arrival_clock))
         watchdog.look()
+        report("requests", int(at[layout.AT_REQUEST]), requests.address_bytes.shape[0])
     out = tier.out.reshape(-1, layout.OUTPUT_WORDS)
     counted = tier.state if channels is None else tier.state[channels.start : channels.stop : channels.step]
     counters = DramCounters.from_state(p, counted, int(last) + 1)

@@ -19,6 +19,7 @@ from studies.cli.execution import (
 )
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note
 from studies.cli.verb import verb
+from studies.study.places import store_of
 
 if TYPE_CHECKING:
     from studies.search.sweep import SweepSummary
@@ -33,7 +34,7 @@ def store_path(store: Path | None, name: str) -> Path:
     """The store that was asked for, or the usual one of a study, its folder made if need be."""
     if store is not None:
         return store
-    path = Path("out") / f"{name}.sqlite"
+    path = store_of(name)
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:

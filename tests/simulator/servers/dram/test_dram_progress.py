@@ -97,6 +97,16 @@ def test_slices_change_nothing(name, monkeypatch):
     assert whole.counters == cut.counters
 
 
+def test_a_long_list_says_how_far_it_is(monkeypatch):
+    told = []
+    monkeypatch.setattr(module, "report", lambda *each: told.append(each))
+    monkeypatch.setattr(module, "SLICE_WORK", 1)
+    run_dram(describe(replace(QUEUES, refresh="none")), mixed(6, 60_000, 16384, 0))
+    assert len(told) > 2
+    assert told == sorted(told)
+    assert told[-1] == ("requests", 60_000, 60_000)
+
+
 def test_ctrl_c_arrives_while_a_long_list_is_served(monkeypatch):
     """The list is interrupted between two slices, not served to its end first."""
     description = describe(replace(QUEUES, refresh="none"))
