@@ -57,6 +57,7 @@ from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.figures import Goal
 from hwmodels.reading.quantity import Hertz
 from studies.points.point import Engine, Mapped, Scalar
+from studies.study.goals import TOLERANCE
 
 LONGEST_AXIS = 100_000
 LONGEST_NAME = 200
@@ -157,6 +158,7 @@ class StudyText(_Strict):
     axes: Annotated[dict[str, AxisText], Field(max_length=MOST_AXES)] = {}
     objectives: list[str] | dict[str, Goal | None] = []
     constraints: list[str] = []
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = TOLERANCE
     blocks: Annotated[list[BlockText], Field(min_length=2, max_length=2)] = []
     seeds: Annotated[list[int], Field(min_length=1)] | None = None
     engine: Engine = "compiled"

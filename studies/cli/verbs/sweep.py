@@ -97,6 +97,8 @@ def sweep(
     if len(summary.code) > 1:
         states = ", ".join(f"{count} by {state}" for state, count in summary.code.items())
         note(f"points come from different states of the code: {states}", quiet=quiet)
+    for axis, compared in summary.idle_axes.items():
+        note(f"axis {axis} changed nothing in {compared} points: no metric depends on it here", quiet=quiet)
     if summary.failed and not quiet:
         note(f"the first that failed: {first_reason(path, summary.study)}", quiet=quiet)
         note("see all reasons in the report, or repeat with --retry-failed", quiet=quiet)

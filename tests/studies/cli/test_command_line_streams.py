@@ -13,7 +13,7 @@ from studies.cli import main
 from studies.cli.printing import harmless
 
 ROOT = Path(__file__).parents[3]
-RUN = [sys.executable, "-m", "studies", "run", "sdpa.naive", "--seq-len", "8", "--head-dim", "4"]
+RUN = [sys.executable, "-m", "studies", "run", "sdpa.naive", "--seq-len", "8", "--head-dim", "4", "-q"]
 STEERING = "\x1b[31mred \x1b]0;title\x07 \r \u202e gnp.exe \x9b"
 STUDY = """
 name: {name}
