@@ -50,6 +50,7 @@ class Study(Question):
             asked.objectives,
             asked.constraints,
             asked.blocks,
+            asked.tolerance,
         )
 
     def sweep(

@@ -85,6 +85,8 @@ def open_database(path: Path, *, write: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         hint = _recover(path) if getattr(error, "sqlite_errorname", "").startswith("SQLITE_CORRUPT") else None
         raise InputError(Problem(f"cannot be used as a store: {error}", name, hint=hint)) from None
+    except UnicodeDecodeError:  # SQLite quotes what it could not make sense of
+        raise InputError(Problem("cannot be used as a store: it is damaged", name, hint=_recover(path))) from None
     try:
         if write and (version, application, tables) == (0, 0, 0):
             _create(database, path)
@@ -108,6 +110,9 @@ def _connect(path: Path, *, write: bool) -> tuple[sqlite3.Connection, int, int, 
     database = sqlite3.connect(path, isolation_level=None, timeout=30)
     try:
         return database, *_read_head(database)
+    except UnicodeDecodeError:
+        database.close()
+        raise
     except sqlite3.Error as error:
         database.close()
         if write or getattr(error, "sqlite_errorname", "") not in ("SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY"):
@@ -120,7 +125,7 @@ def _connect(path: Path, *, write: bool) -> tuple[sqlite3.Connection, int, int, 
     database = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
     try:
         return database, *_read_head(database)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         database.close()
         raise
 

@@ -51,7 +51,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.figures import Goal
@@ -143,6 +143,13 @@ class BlockText(_Strict):
     axes: Annotated[list[str], Field(min_length=1)]
 
 
+def _few(axes: object) -> object:
+    """Refuse more axes than any study has, before each of them is read and looked up."""
+    if isinstance(axes, dict) and len(axes) > MOST_AXES:
+        raise ValueError(f"has {len(axes):,} axes, more than {MOST_AXES}")
+    return axes
+
+
 class StudyText(_Strict):
     """A study file as written."""
 
@@ -155,7 +162,7 @@ class StudyText(_Strict):
     memory: MemoryFidelity = "peak"
     kernel: str | None = None
     parameters: dict[str, Scalar] = {}
-    axes: Annotated[dict[str, AxisText], Field(max_length=MOST_AXES)] = {}
+    axes: Annotated[dict[str, AxisText], BeforeValidator(_few)] = {}
     objectives: list[str] | dict[str, Goal | None] = []
     constraints: list[str] = []
     tolerance: Annotated[float, Field(ge=0, lt=1)] = TOLERANCE

@@ -160,8 +160,8 @@ def test_large_values_are_not_checked_and_the_reason_is_told():
 
 
 def test_tensors_must_fit_into_the_memory():
-    room = r"hbm of h100_sxm5_80g: .* MB for tensors of flash.q_outer does not fit into 1 MB of 5 devices, by .* MB"
-    advice = r"; it would fit with \d+ devices instead of 5"
+    room = r"hbm of h100_sxm5_80g: .* MB for tensors of flash.q_outer does not fit into 1 MB of 5 stacks, by .* MB"
+    advice = r"; it would fit with \d+ stacks instead of 5"
     with pytest.raises(CapacityError, match=room + advice):
         evaluate(point_on(workload=SMALL.with_(kv_len=8192, batch=8), changes={"hbm.capacity_bytes": 1_000_000}))
 

@@ -73,3 +73,17 @@ def test_a_sweep_goes_on_or_says_why_not(damaged, sound, capsys):
     code = main(["sweep", str(sound / "small.yaml"), "--store", str(store), "--jobs", "0"])
     assert code in (0, 2)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("start", range(0, 5))
+def test_a_byte_turned_anywhere_in_the_head_of_a_store_is_one_line_or_nothing(sound, tmp_path, start, capsys):
+    """The head of the file, and the text of its tables, which SQLite quotes when it cannot make sense of them."""
+    content = (sound / "s.sqlite").read_bytes()
+    places = [*range(start, 100, 5), *range(3000 + start, 4096, 25)]
+    for at in places:
+        path = tmp_path / "s.sqlite"
+        path.write_bytes(content[:at] + b"\xec" + content[at + 1 :])
+        code = main(["report", str(path), "-o", str(tmp_path / "r.csv")])
+        told = capsys.readouterr().err
+        assert code in (0, 2)
+        assert told.count("\n") == (code == 2)
