@@ -11,7 +11,7 @@ import typer
 
 from hwmodels.reading.errors import InputError
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
-from studies.cli.printing import OutputGoneError
+from studies.cli.printing import OutputGoneError, put
 from studies.cli.verb import verbs_for
 from studies.cli.waiting import Waiting
 
@@ -24,6 +24,7 @@ def application(typed: str | None) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback()(_options)  # it keeps the name of a verb even while it is the only one
     for entry in verbs_for(typed):
@@ -36,7 +37,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        sys.stdout.write(f"attnflow {version('attnflow')}\n")
+        put(f"attnflow {version('attnflow')}\n")
         raise typer.Exit
 
 

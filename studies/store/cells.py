@@ -109,6 +109,13 @@ def read_seconds(value: object) -> float:
     return float(value)
 
 
+def read_count(value: object, what: str) -> int:
+    """A whole number from 0 on; raises DamagedError for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise DamagedError(f"{what} is no count (it is {value!r})")
+
+
 def read_text(value: object, what: str) -> str | None:
     """A text, or nothing; raises DamagedError for anything else."""
     if value is None or isinstance(value, str):

@@ -27,7 +27,7 @@ from studies.finite import not_finite_in
 from studies.points.find import all_algorithm_names
 from studies.points.outcome import Detail, Outcome, Row, Status
 from studies.points.point import DesignPoint, Json
-from studies.store.cells import DamagedError, read_metrics, read_object, read_point, read_seconds, read_text
+from studies.store.cells import DamagedError, read_count, read_metrics, read_object, read_point, read_seconds, read_text
 from studies.store.file import lock_writer, open_database, told
 from studies.store.provenance import code_state
 
@@ -254,10 +254,10 @@ class Store:
                     why, trace = read_text(error, "error"), read_text(traceback, "traceback")
                     row = Row(
                         study=name,
-                        position=position,
+                        position=read_count(position, "position"),
                         point=found,
                         outcome=Outcome(key, status, read_metrics(metrics), kept, why, trace, read_seconds(wall_s)),
-                        attempt=attempt,
+                        attempt=read_count(attempt, "attempt"),
                         time_utc=read_text(time_utc, "time_utc"),
                         provenance=runs.get(run, {}),
                     )

@@ -29,6 +29,7 @@ DAMAGE = {
     "deep result": ("points", "detail", DEEP, "nested too deeply"),
     "odd result": ("points", "detail", '{"units": 7}', "cannot be read"),
     "odd time": ("points", "wall_s", "x", "wall_s is no time (it is 'x')"),
+    "odd attempt": ("points", "attempt", "often", "attempt is no count (it is 'often')"),
     "odd error": ("points", "error", b"\xff", "error is no text"),
     "provenance": ("runs", "provenance", "[]", "the provenance of run 1 is not an object"),
     "description": ("studies", "description", "[]", "the description of study 'small' is not an object"),
