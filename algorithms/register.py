@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from typing import Generic, Protocol, TypeVar
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
+
+_LOG = logging.getLogger(__name__)
 
 SCRIPT = "__main__"
 """Module of a script or notebook, which may say again what it calls by a name: cells are run more than once."""
@@ -27,10 +30,8 @@ Kind = TypeVar("Kind")
 def load_all(package: str, group: str) -> None:
     """Import all modules of a package, and load the entry points of a group.
 
-    Raises
-    ------
-    InputError
-        A plug-in that does not load, by name.
+    A plug-in that does not load, or wants to end the program, is left out, and a line of the log names it: whoever asks
+    for what it would have registered is told that there is no such thing.
     """
     from importlib.metadata import entry_points  # a third of the start of a command that needs no register
 
@@ -40,9 +41,9 @@ def load_all(package: str, group: str) -> None:
     for point in entry_points(group=group):
         try:
             point.load()
-        except Exception as error:
-            message = f"plug-in {point.name} ({point.value}) does not load: {error}"
-            raise InputError(Problem(message, file=point.value)) from error
+        except (Exception, SystemExit) as error:
+            why = f"it ends the program ({error})" if isinstance(error, SystemExit) else str(error)
+            _LOG.warning("plug-in %s (%s) does not load and is left out: %s", point.name, point.value, why)
 
 
 class Register(Generic[Entry]):
@@ -94,7 +95,7 @@ class Register(Generic[Entry]):
         self._aliases |= dict.fromkeys(aliases, name)
 
     def names(self, kind: type[object] = object) -> tuple[str, ...]:
-        """Names of everything of a kind, sorted; raises as `discover`."""
+        """Names of everything of a kind, sorted."""
         self.discover()
         return tuple(sorted(name for name, entry in self._entries.items() if isinstance(entry, kind)))
 
@@ -136,7 +137,7 @@ class Register(Generic[Entry]):
         return InputError(Problem(message, field=self.field, hint=did_you_mean(name, known)))
 
     def discover(self) -> None:
-        """Import whatever registers something, once; raises as `load_all`."""
+        """Import whatever registers something, once."""
         if not self._complete:
             load_all(self.package, self.group)
             self._complete = True

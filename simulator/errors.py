@@ -34,6 +34,10 @@ class CapacityError(SimulatorError):
     """Something does not fit into a memory tier; says what, by how much and what would make it fit."""
 
 
+class NoProgressError(SimulatorError):
+    """Something waits for ever although time goes on: a memory whose refreshes leave no time for accesses."""
+
+
 class AccountingError(SimulatorError):
     """busy + stalled + idle differs from the total of a unit: a defect of an engine, never of the input."""
 

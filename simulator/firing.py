@@ -174,6 +174,11 @@ class FiringTable:
         """One segment of each kind of firing, addresses apart, in the order in which they first appear."""
         return tuple(segment for segment, _ in self._kinds)
 
+    @property
+    def firings_by_kind(self) -> tuple[tuple[Segment, int], ...]:
+        """Pairs of `kinds` and the number of such firings."""
+        return self._kinds
+
     @cached_property
     def _kinds(self) -> tuple[tuple[Segment, int], ...]:
         """One segment of each kind of firing, and the number of such firings; there are far fewer than segments."""

@@ -11,6 +11,11 @@ from simulator.servers.contract import Server
 from simulator.servers.dram.server import DramServer
 from simulator.units import AnyServer, Channel, Unit
 
+MOST_CYCLES = 1 << 62
+"""Times from here on mean "never" in the compiled engine."""
+DRAM_CLOCKS = 1 << 16
+"""More clocks than a transaction of a memory ever waits for its own bank, a refresh included."""
+
 
 def problems_of(units: list[Unit], channels: list[Channel], servers: list[AnyServer]) -> list[str]:
     """Problems that keep a graph from running; token balance is only checked where the graph is whole otherwise."""
@@ -25,7 +30,7 @@ def problems_of(units: list[Unit], channels: list[Channel], servers: list[AnySer
         *_unit_problems(units, {server.name for server in servers}),
         *_memory_problems(units, channels, servers),
     ]
-    return problems or list(_balance_problems(units, channels))
+    return problems or [*_balance_problems(units, channels), *_size_problems(units, channels, servers)]
 
 
 def _duplicates(what: str, names: Iterable[str]) -> list[str]:
@@ -110,6 +115,40 @@ def _balance_problems(units: list[Unit], channels: list[Channel]) -> Iterable[st
                 f"channel {channel.name}: {channel.producer} makes {made} tokens{initial} but {channel.consumer} "
                 f"takes {taken}"
             )
+
+
+def _size_problems(units: list[Unit], channels: list[Channel], servers: list[AnyServer]) -> Iterable[str]:
+    """Whether every time of a run fits into 64 bits, as both engines must get the same numbers.
+
+    No run is longer than all its firings would be one after another: each step of its critical path is the interval,
+    the latency, a channel, a credit or the service of one firing.
+    """
+    cycles = sum(_longest_cycles(unit, channels, servers) for unit in units)
+    clocks = max((max(s.numerator, s.denominator) for s in servers if isinstance(s, DramServer)), default=1)
+    if cycles * clocks >= MOST_CYCLES:
+        firings = sum(unit.table.firings for unit in units if unit.table is not None)
+        yield (
+            f"{firings:,} firings that take up to {cycles:,} cycles one after another are too large: a number of "
+            "cycles might not fit into 64 bits"
+        )
+
+
+def _longest_cycles(unit: Unit, channels: list[Channel], servers: list[AnyServer]) -> int:
+    """Cycles that the firings of a unit take one after another, whatever they wait for among themselves."""
+    if unit.table is None:
+        return 0
+    around = sum(
+        channel.latency_cycles + channel.credit_latency_cycles
+        for channel in channels
+        if unit.name in (channel.producer, channel.consumer)
+    )
+    total = sum(firings * (kind.ii + kind.latency + around) for kind, firings in unit.table.firings_by_kind)
+    server = next((each for each in servers if each.name == unit.server), None)
+    if server is None or not unit.table.uses_server:
+        return total
+    # what a request waits for besides its bytes: latencies of a server, banks and refreshes of a memory
+    each = DRAM_CLOCKS if isinstance(server, DramServer) else int(abs(server.parameters()).sum())
+    return total + unit.table.requested_bytes + each * unit.table.firings
 
 
 def lints_of(units: Iterable[Unit], channels: Iterable[Channel]) -> Iterable[str]:

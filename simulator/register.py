@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from importlib.metadata import entry_points
 from typing import Generic, Protocol, TypeVar
 
 from simulator.errors import GraphError, did_you_mean
+
+_LOG = logging.getLogger(__name__)
 
 
 class Named(Protocol):
@@ -95,6 +98,7 @@ class Register(Generic[Entry]):
         for point in entry_points(group=self.group):
             try:
                 point.load()
-            except Exception as error:
-                raise GraphError(f"plug-in {point.name} ({point.value}) does not load: {error}") from error
+            except (Exception, SystemExit) as error:
+                why = f"it ends the program ({error})" if isinstance(error, SystemExit) else str(error)
+                _LOG.warning("plug-in %s (%s) does not load and is left out: %s", point.name, point.value, why)
         self._complete = True

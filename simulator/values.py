@@ -80,7 +80,8 @@ def _evaluate_unit(graph: Graph, unit: Unit, tokens: dict[tuple[str, int], Token
     if unit.function is None:
         raise GraphError(f"unit {unit.name}: has no function")
     # padding of short rows is computed along and thrown away: what overflows there says nothing
-    padded: Literal["ignore", "warn"] = "ignore" if any(b.lengths is not None for b in inputs) else "warn"
+    # and what overflows elsewhere is warned of or not, as the caller has it
+    padded: Literal["ignore"] | None = "ignore" if any(b.lengths is not None for b in inputs) else None
     with np.errstate(over=padded, invalid=padded, divide=padded):
         step = unit.function(inputs, block)
     if unit.table is None and step.firings is None:

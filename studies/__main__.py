@@ -1,8 +1,6 @@
 """``python -m studies`` is the command line `attnflow`."""
 
-import sys
-
-from studies.cli import main
+from studies.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

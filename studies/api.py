@@ -16,6 +16,7 @@ from studies.running.runner import OpenExecutor, available_cpus, open_inline, op
 from studies.search.search import run_search
 from studies.search.sweep import run_sweep
 from studies.study.axes import Choice, Space
+from studies.study.places import store_of
 from studies.study.question import Question
 from studies.study.resolve import read_study
 
@@ -49,6 +50,7 @@ class Study(Question):
             asked.objectives,
             asked.constraints,
             asked.blocks,
+            asked.tolerance,
         )
 
     def sweep(
@@ -124,7 +126,7 @@ class Study(Question):
             raise InputError(Problem(message, field="jobs", hint=f"jobs=0, or an entry point {ENTRY_POINTS}"))
 
     def _store(self, path: Path | str | None) -> Path:
-        chosen = Path(path) if path is not None else Path("out") / f"{self.name}.sqlite"
+        chosen = Path(path) if path is not None else store_of(self.name)
         chosen.parent.mkdir(parents=True, exist_ok=True)
         return chosen
 

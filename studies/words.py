@@ -23,6 +23,17 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def span(seconds: float) -> str:
+    """A duration for people.
+
+    >>> span(42), span(180), span(5400)
+    ('42 s', '3 min', '90 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def quantity(value: float, unit: str) -> str:
     """A value with its unit, in bytes, cycles or with an SI prefix.
 

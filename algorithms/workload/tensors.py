@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +14,12 @@ from numpy.typing import NDArray
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.reading.errors import InputError, Problem
 
-LARGEST_TENSOR_BYTES = 1 << 32
-"""Limit for one array of a file, so that a hostile archive cannot fill the memory."""
+LARGEST_TENSOR_ELEMENTS = 1 << 28
+"""Limit for one array of a file, so that a hostile archive cannot fill the memory: 2 GiB as float64."""
+
+
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged, encrypted or strangely compressed archive raises."""
 
 
 def draw_tensors(workload: Workload) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -84,33 +91,43 @@ def _read_arrays(path: Path, name: str, problems: list[Problem]) -> dict[str, ND
             for key in ("q", "k", "v"):
                 if key not in members:
                     problems.append(Problem(f"has no array {key!r} (it has {', '.join(members)})", name))
-                elif members[key].file_size > LARGEST_TENSOR_BYTES:
-                    problems.append(Problem(f"is larger than {LARGEST_TENSOR_BYTES} bytes", name, field=key))
-                else:
-                    with archive.open(members[key]) as file:
-                        arrays[key] = np.lib.format.read_array(file, allow_pickle=False)
+                    continue
+                with archive.open(members[key]) as file:
+                    why = _why_unread(*_header_of(file))
+                if why:
+                    problems.append(Problem(why, name, field=key))
+                    continue
+                with archive.open(members[key]) as file:
+                    arrays[key] = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(Problem("no such file", name)) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise InputError(Problem(f"cannot be read as an .npz archive: {error}", name)) from None
     return arrays
 
 
+def _header_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and type of an array by the beginning of its file; raises ValueError if that says neither."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _why_unread(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
+    """Why an array of that header is not read at all; empty if it is. Nothing of it is in memory yet."""
+    if len(shape) not in (2, 3, 4) and not dtype.hasobject:
+        return f"must have 2 to 4 axes (batch, heads, length, dim), the first ones if wanted (got {shape})"
+    if dtype.kind not in "fiu" and not dtype.hasobject:  # objects are refused by whoever reads
+        return f"must hold real numbers (got {dtype})"
+    elements = math.prod(shape)
+    if elements > LARGEST_TENSOR_ELEMENTS:
+        return f"has {elements:,} elements, at most {LARGEST_TENSOR_ELEMENTS:,} are read"
+    return ""
+
+
 def _as_tensor(key: str, array: NDArray[np.generic], name: str, problems: list[Problem]) -> FloatArray:
-    """float64 with four axes; complaints go to `problems` and an empty array comes back."""
-    empty = np.empty((0, 0, 0, 0))
-    if array.ndim not in (2, 3, 4):
-        problems.append(
-            Problem(
-                f"must have 2 to 4 axes (batch, heads, length, dim), the first ones if wanted (got {array.shape})",
-                name,
-                field=key,
-            )
-        )
-        return empty
-    if array.dtype.kind not in "fiu":
-        problems.append(Problem(f"must hold real numbers (got {array.dtype})", name, field=key))
-        return empty
+    """float64 with four axes, of an array whose header is in order; complaints about its content go to `problems`."""
     tensor = array.astype(np.float64).reshape((1,) * (4 - array.ndim) + array.shape)
     if tensor.size == 0:
         problems.append(Problem(f"is empty (got {array.shape})", name, field=key))

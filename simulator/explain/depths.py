@@ -14,6 +14,7 @@ from html import escape
 
 from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
+from simulator.engines.progress import report
 from simulator.errors import SimulatorError
 from simulator.graph import FrozenGraph
 
@@ -103,10 +104,12 @@ def advise_depths(graph: FrozenGraph) -> DepthAdvice:
     def alive(outcome: Outcome) -> bool:
         return not any(outcome.segment)
 
+    searches = 2 * len(names)
+    report("searches", 0, searches)
     start = {name: max(peak, 1) for name, peak in zip(names, unbounded.peak, strict=True)}
     order = sorted(names, key=lambda name: start[name])
-    fast = _shrink(graph, dict(start), order, full_rate)
-    small = _shrink(graph, dict(fast), order, alive)
+    fast = _shrink(graph, dict(start), order, full_rate, before=0)
+    small = _shrink(graph, dict(fast), order, alive, before=len(names))
     slow = _run(graph, small)
     return DepthAdvice(
         channels=tuple(
@@ -121,9 +124,14 @@ def _run(graph: FrozenGraph, depths: Depths | dict[str, None]) -> Outcome:
     return run_compiled(graph.with_depths(dict(depths)), digest=False)
 
 
-def _shrink(graph: FrozenGraph, depths: Depths, order: list[str], good: Callable[[Outcome], bool]) -> Depths:
-    """Lower one depth after the other as far as ``good`` allows, the others as they are by then."""
-    for name in order:
+def _shrink(
+    graph: FrozenGraph, depths: Depths, order: list[str], good: Callable[[Outcome], bool], *, before: int
+) -> Depths:
+    """Lower one depth after the other as far as ``good`` allows, the others as they are by then.
+
+    ``before`` searches of as many again were done already.
+    """
+    for number, name in enumerate(order):
         low, high = 0, depths[name]
         while high - low > 1:
             middle = (low + high) // 2
@@ -132,4 +140,5 @@ def _shrink(graph: FrozenGraph, depths: Depths, order: list[str], good: Callable
             else:
                 low = middle
         depths[name] = high
+        report("searches", before + number + 1, 2 * len(order))
     return depths

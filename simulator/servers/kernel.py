@@ -64,30 +64,50 @@ def _private_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"attnflow-{user}"
     with suppress(FileExistsError):
         folder.mkdir(0o700)
+    return folder if _is_private(folder) else Path(tempfile.mkdtemp(prefix="attnflow-"))
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether ``folder`` is one of this user's that nobody else can write to."""
+    if not hasattr(os, "getuid"):
+        return folder.is_dir()
     found = folder.lstat()
-    taken = not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022
-    return Path(tempfile.mkdtemp(prefix="attnflow-")) if taken else folder
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether everything in a private folder is this user's: it may have been open to others before."""
+    if not hasattr(os, "getuid"):
+        return True
+    return all(path.lstat().st_uid == os.getuid() for path in folder.rglob("*"))
 
 
 @functools.cache
 def _cache_root() -> Path:
-    """Folder of compiled kernels: ``NUMBA_CACHE_DIR``, else the user's cache folder, else a temporary one."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(os.environ["NUMBA_CACHE_DIR"]) / "attnflow"
+    """Folder of compiled kernels: below ``NUMBA_CACHE_DIR``, else the user's cache folder, else a temporary one.
+
+    What is read there is executed, so it must be this user's, and nobody else's to write to.
+    """
     try:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attnflow"
-        root.mkdir(parents=True, exist_ok=True)
+        place = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = Path(place) / "attnflow"
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            root.mkdir(0o700)
+        usable = _is_private(root) and os.access(root, os.W_OK)
     except (OSError, RuntimeError):
-        return _private_folder()
-    return root if os.access(root, os.W_OK) else _private_folder()
+        usable = False
+    return root if usable else _private_folder()
 
 
 @functools.cache
 def cache_folder(package: str) -> Path:
     """Folder that caches the kernels of ``simulator.PACKAGE``; older versions are removed, the newest few excepted."""
     folder = _cache_root() / _sources_digest(package)
+    if folder.exists() and not (_is_private(folder) and _is_own(folder)):
+        folder = Path(tempfile.mkdtemp(prefix="attnflow-")) / folder.name
     if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         siblings = [path for path in folder.parent.glob(f"{package}-*") if path != folder]
         for old in sorted(siblings, key=lambda path: path.stat().st_mtime)[: 1 - KEPT_CACHES]:
             shutil.rmtree(old, ignore_errors=True)

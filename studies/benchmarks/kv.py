@@ -5,9 +5,8 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from multiprocessing import get_context
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from algorithms.kv.run.timing import TimingOptions, TimingRun
 from algorithms.kv.text import parse_policy
 from studies.benchmarks.register import Figures, benchmark
 from studies.quality.line_up import line_up
-from studies.running.runner import one_thread
+from studies.running.runner import one_thread, open_processes
 
 LLAMA3_8B = CacheShape(32, 8, 128, layers=32)
 CONTEXT, BUDGET = 131_072, 8_192
@@ -34,7 +33,7 @@ STREAM_BUDGET = 256
 @contextmanager
 def one_worker() -> Iterator[Executor]:
     """A process of its own with one thread, as in a sweep: threads that wait for work would count as CPU time."""
-    with one_thread(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+    with one_thread(), open_processes(1) as alone:
         yield alone
 
 

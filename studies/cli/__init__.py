@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+
+from studies.cli.printing import OutputGoneError, tell
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of a program that the signal itself ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,18 +24,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 ok; 1 a comparison, constraint or validation failed; 2 bad input, or no room on a disk; 3 the design
     deadlocks or does not fit; 130 stopped by Ctrl-C.
     """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def entry() -> None:
+    """What the installed command calls: `main`, and the end of the process with its exit code."""
+    code = main()
+    if code != INTERRUPTED:
+        sys.exit(code)
+    # Python ends by the signal itself, at its very end, if an interrupt has passed an `exec` on its way; and a second
+    # Ctrl-C would do so during the end
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _leave)
+    atexit._run_exitfuncs()
+    _leave()
+
+
+def _leave(number: int = 0, frame: FrameType | None = None) -> None:
+    del number, frame
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(INTERRUPTED)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     from studies.cli.app import run_command_line
     from studies.running.cache_place import settle_cache
 
-    settle_cache()
     try:
+        settle_cache()
         return run_command_line(arguments)
+    except OutputGoneError as gone:
+        if gone.closed:
+            tell("the result cannot be written: stdout is closed\n")
+            return 2
+        _forget_stdout()
+        return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f": {error.filename}" if error.filename else ""
-        sys.stderr.write(
+        tell(
             f"{os.strerror(error.errno)}{where}; make room and repeat the command"
             " (NUMBA_CACHE_DIR names another place for compiled code)\n"
         )
         return 2
+
+
+def _forget_stdout() -> None:
+    """Let what is still in the buffer of stdout go nowhere: its reader has seen all that it wanted."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

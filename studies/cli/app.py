@@ -11,23 +11,20 @@ import typer
 
 from hwmodels.reading.errors import InputError
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
+from studies.cli.printing import OutputGoneError, put
 from studies.cli.verb import verbs_for
+from studies.cli.waiting import Waiting
 
 
 def application(typed: str | None) -> typer.Typer:
-    """What typer runs, for the first word of a command line: with that verb alone if that is known to be enough.
-
-    Raises
-    ------
-    InputError
-        A verb of another distribution that does not load, by name.
-    """
+    """What typer runs, for the first word of a command line: with that verb alone if that is known to be enough."""
     app = typer.Typer(
         name="attnflow",
         help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback()(_options)  # it keeps the name of a verb even while it is the only one
     for entry in verbs_for(typed):
@@ -40,7 +37,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        sys.stdout.write(f"attnflow {version('attnflow')}\n")
+        put(f"attnflow {version('attnflow')}\n")
         raise typer.Exit
 
 
@@ -58,12 +55,15 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(application(words[0] if words else None))
-        code = command.main(args=words, prog_name="attnflow", standalone_mode=False)
+        with Waiting(words):
+            code = command.main(args=words, prog_name="attnflow", standalone_mode=False)
     except InputError as error:
         complain(str(error))
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         return 130
+    except OutputGoneError:
+        raise
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is not None:
@@ -102,9 +102,9 @@ def _exit_code_of(error: Exception) -> int:
         return EXIT_BAD_INPUT
     if "simulator.errors" not in sys.modules:
         raise error
-    from simulator.errors import AccountingError, CapacityError, SimulatorError
+    from simulator.errors import AccountingError, CapacityError, NoProgressError, SimulatorError
 
     if isinstance(error, AccountingError) or not isinstance(error, SimulatorError):
         raise error
     complain(str(error))
-    return EXIT_DESIGN_FAILS if isinstance(error, CapacityError) else EXIT_BAD_INPUT
+    return EXIT_DESIGN_FAILS if isinstance(error, CapacityError | NoProgressError) else EXIT_BAD_INPUT

@@ -96,12 +96,12 @@ def verb_group(name: str, summary: str, module: str, *, order: int = LAST) -> ty
 
 
 def all_verbs() -> tuple[Verb, ...]:
-    """All verbs in the order of the help; raises as `algorithms.register.load_all`."""
+    """All verbs in the order of the help."""
     return tuple(sorted(map(_VERBS.get, _VERBS.names()), key=lambda entry: (entry.order, entry.name)))
 
 
 def verbs_for(typed: str | None) -> tuple[Verb, ...]:
-    """The one verb that was typed, or all of them where that is no verb of a module of its name; raises as `all_verbs`.
+    """The one verb that was typed, or all of them where that is no verb of a module of its name.
 
     Parameters
     ----------

@@ -36,9 +36,11 @@ class Lever:
 
     @property
     def shown(self) -> tuple[str, str]:
-        """The values before and after as people read them: bandwidths with their unit."""
+        """The values before and after as people read them: bandwidths and capacities with their unit."""
         if self.name.endswith(".bytes_per_second"):
             return quantity(float(self.before or 0), "B/s"), quantity(float(self.after or 0), "B/s")
+        if self.name.endswith("_bytes"):
+            return quantity(float(self.before or 0), "B"), quantity(float(self.after or 0), "B")
         return number(self.before), number(self.after)
 
 

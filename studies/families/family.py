@@ -211,6 +211,11 @@ class Family(ABC):
         del detail, path
         return ""
 
+    def estimates(self, point: DesignPoint) -> Mapping[str, str]:
+        """Metrics of `point` that rest on what nobody has published, each with what that is."""
+        del point
+        return {}
+
     def facts(self, detail: Detail) -> Iterable[tuple[str, str]]:
         """Further facts of a design for its card in a report, pairs of term and text."""
         del detail

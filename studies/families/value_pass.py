@@ -12,6 +12,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from typing import ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from simulator import Graph
 from simulator.values import ValuePass, evaluate
 from studies.points.find import find_algorithm
@@ -67,7 +69,9 @@ def values_of(point: DesignPoint, graph: Graph) -> ValuePass:
         _tally["reused"] += 1
         _kept.move_to_end(key)
         return _kept[key]
-    values = evaluate(graph)
+    # what overflows is not finite in the output, and refused there in a sentence
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        values = evaluate(graph)
     _tally["computed"] += 1
     if key is not None:
         _kept[key] = values

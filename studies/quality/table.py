@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from algorithms.kv.text import parse_policy
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
+from simulator.engines.progress import report
 from simulator.errors import SimulatorError
 from studies.families.detail import Detail
 from studies.families.evaluate import evaluate
@@ -228,7 +229,10 @@ def _cells(
 ) -> Iterator[Cell]:
     work = request.workload.with_(phase="decode", q_len=1, kv_len=context)
     budget = request.budget(context)
-    for entry in request.entries(context, work.kv_heads, work.layers or 1):
+    entries = request.entries(context, work.kv_heads, work.layers or 1)
+    before = request.contexts.index(context) * len(entries)
+    for number, entry in enumerate(entries):
+        report("policies", before + number, len(request.contexts) * len(entries))
         told(f"{entry.name} at {context:,} tokens")
         for setting in request.chips:
             yield _cell(request, work, entry, budget, setting, qualities[entry.name])

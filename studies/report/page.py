@@ -95,7 +95,7 @@ def write_page(text: str, path: Path | str) -> None:
     target = Path(path)
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)

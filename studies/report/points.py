@@ -20,7 +20,7 @@ from studies.points.outcome import Row
 from studies.points.point import Json, Scalar
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
 from studies.report.paths import Tracer
-from studies.search.pareto import non_dominated
+from studies.search.pareto import clear_front
 from studies.study.goals import Goals
 from studies.words import count, number, setting
 
@@ -47,7 +47,7 @@ class Best:
     point
         Its number on the largest workload, the one that takes most of the first objective at its best.
     ties
-        Points of that workload that are as good.
+        Points of that workload that are as good, within the tolerance.
     wins, workloads
         Workloads on which this design is best (or as good), and workloads that have any result.
     """
@@ -218,16 +218,21 @@ class Points:
 
     @cached_property
     def front(self) -> tuple[bool, ...]:
-        """Whether each point is on the Pareto front of all objectives, among the points of its workload."""
+        """Whether each point is on the Pareto front of all objectives, among the points of its workload.
+
+        Members of the front that another one all but equals everywhere, and clearly beats somewhere, are left out.
+        """
         marked = np.zeros(len(self), dtype=bool)
+        if not self.objectives:  # the metrics of the study may all be gone, or no numbers
+            return tuple(bool(mark) for mark in marked)
         members = defaultdict(list)
         for i in self.done:
             if all(column.values[i] is not None for column in self.objectives):
                 members[self.workload_of[i]].append(i)
         for numbers in members.values():
             costs = [[_cost(column, i) for column in self.objectives] for i in numbers]
-            marked[numbers] = non_dominated(np.array(costs, dtype=float).reshape(len(numbers), -1))
-        return tuple(bool(mark) for mark in marked) if self.objectives else tuple(False for _ in self.rows)
+            marked[numbers] = clear_front(np.array(costs, dtype=float).reshape(len(numbers), -1), self.goals.tolerance)
+        return tuple(bool(mark) for mark in marked)
 
     @cached_property
     def best(self) -> tuple[Best, ...]:
@@ -327,6 +332,37 @@ class Points:
         family, detail = self._family_of.get(row.point.algorithm), row.outcome.detail
         return family.facts(detail) if family is not None and isinstance(detail, Detail) else ()
 
+    def estimate(self, point: int, metric: str) -> str:
+        """What a metric of a point rests on that nobody has published; empty if it rests on nothing like that."""
+        return self._estimates.get(point, {}).get(metric, "")
+
+    @cached_property
+    def _estimates(self) -> dict[int, Mapping[str, str]]:
+        """Estimated metrics of the points that have any."""
+        found: dict[int, Mapping[str, str]] = {}
+        for i in self.done:
+            family = self._family_of.get(self.rows[i].point.algorithm)
+            estimated = family.estimates(self.rows[i].point) if family is not None else {}
+            if estimated:
+                found[i] = estimated
+        return found
+
+    def best_published(self, best: Best) -> int | None:
+        """The best point of the same workload whose value rests on no estimate; None if there is none, or `best` is it.
+
+        Where all values are estimates, none of them is better founded than another: None.
+        """
+        name, workload = best.objective.name, self.workload_of[best.point]
+        if not self.estimate(best.point, name):
+            return None
+        rivals = [
+            i
+            for i in self.done
+            if self.workload_of[i] == workload and best.objective.values[i] is not None and not self.estimate(i, name)
+        ]
+        others = [other for other in self.objectives if other is not best.objective]
+        return min(rivals, key=lambda i: (_cost(best.objective, i), self._costs(others, i), i), default=None)
+
     def _best_by(self, objective: Column) -> Best | None:
         winners = self._winners(objective)
         if not winners:
@@ -334,7 +370,9 @@ class Points:
         wins = Counter(design for tied in winners.values() for design in {self.label(i, "design") for i in tied})
         largest = winners.get(self._largest_workload) or next(iter(winners.values()))
         others = [other for other in self.objectives if other is not objective]
-        point = min(largest, key=lambda i: (-wins[self.label(i, "design")], self._costs(others, i), i))
+        point = min(
+            largest, key=lambda i: (-wins[self.label(i, "design")], self._costs(others, i), _cost(objective, i), i)
+        )
         return Best(objective, point, len(largest), wins[self.label(point, "design")], len(winners))
 
     @cached_property
@@ -345,16 +383,16 @@ class Points:
         return max(winners, key=lambda workload: abs(_cost(objective, winners[workload][0])))
 
     def _winners(self, objective: Column) -> dict[int, list[int]]:
-        """The best points of each workload that has any."""
-        winners: dict[int, list[int]] = {}
+        """The best points of each workload that has any, those within the tolerance among them."""
+        members: dict[int, list[int]] = defaultdict(list)
         for i in self.done:
-            if objective.values[i] is None:
-                continue
-            held = winners.get(self.workload_of[i])
-            if held is None or _cost(objective, i) < _cost(objective, held[0]):
-                winners[self.workload_of[i]] = [i]
-            elif _cost(objective, i) == _cost(objective, held[0]):
-                held.append(i)
+            if objective.values[i] is not None:
+                members[self.workload_of[i]].append(i)
+        winners: dict[int, list[int]] = {}
+        for workload, rivals in members.items():
+            least = min(_cost(objective, i) for i in rivals)
+            limit = least + self.goals.tolerance * abs(least)
+            winners[workload] = [i for i in rivals if _cost(objective, i) <= limit]
         return winners
 
     def _costs(self, objectives: Sequence[Column], point: int) -> tuple[float, ...]:

@@ -9,9 +9,14 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 VARIABLE = "NUMBA_CACHE_DIR"
+FOLDERS = ("", "attnflow")
+"""What has to be private in a place that was asked for: it, and the folder of the engines in it."""
+NO_PLACE = " "
+"""Reason that needs no word: nothing can be written there."""
 
 
 def settle_cache() -> None:
@@ -20,28 +25,47 @@ def settle_cache() -> None:
     Has to be called before Numba is imported; processes that start later inherit the choice.
     """
     given = os.environ.get(VARIABLE)
-    if _usable(given) if given else _usable_home():
+    why = _unusable(Path(given), FOLDERS) if given else _unusable_home()
+    if not why:
         return
     own = _own_folder()
-    if given:
-        sys.stderr.write(f"compiled code cannot be kept in {given} ({VARIABLE}); it goes to {own}\n")
+    if sys.stderr is None:
+        pass  # nobody listens
+    elif given:
+        sys.stderr.write(f"compiled code cannot be kept in {given} ({VARIABLE}{why.rstrip()}); it goes to {own}\n")
+    elif why != NO_PLACE:
+        sys.stderr.write(f"compiled code is not kept where others could change it{why}; it goes to {own}\n")
     os.environ[VARIABLE] = own
 
 
-def _usable_home() -> bool:
+def _unusable_home() -> str:
     try:
-        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a user without a home
-        return False
-    return _usable(folder)
+        return NO_PLACE
+    return _unusable(folder, ("attnflow", "numba"))
 
 
-def _usable(folder: str | Path) -> bool:
+def _unusable(folder: Path, inside: Iterable[str]) -> str:
+    """Why a folder is no place for compiled code, empty if it is one: it, or what is kept inside, is open to others."""
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.resolve()
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return NO_PLACE
+        # what is not there yet is made by this user
+        places = [place for place in (folder / name for name in inside) if place.is_symlink() or place.exists()]
+        return next((f": {place} is not this user's alone" for place in places if not _is_private(place)), "")
     except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)
+        return NO_PLACE
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether `folder` is one of this user's that nobody else can write to."""
+    if not hasattr(os, "getuid"):
+        return folder.is_dir()
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def _own_folder() -> str:
@@ -51,8 +75,6 @@ def _own_folder() -> str:
     try:
         folder.mkdir(0o700)
     except FileExistsError:
-        found = folder.lstat()
-        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o022
-        if not ours:
+        if not _is_private(folder):
             return tempfile.mkdtemp(prefix="attnflow-")
     return str(folder)

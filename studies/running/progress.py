@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from studies.points.outcome import Outcome
+from studies.words import span
 
 _LINE_EVERY_S = 5.0
 
@@ -32,8 +33,8 @@ class Progress:
         self.value_passes: Counter[str] = Counter()
         self._started = self._shown_at = time.monotonic()
         self._first: tuple[float, int] | None = None
-        self._quiet = quiet
-        self._bar = None if quiet or not sys.stderr.isatty() else _Bar(total)
+        self._quiet = quiet or sys.stderr is None
+        self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _Bar(total)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -82,7 +83,7 @@ class Progress:
             return ""
         first_at, first_done = self._first
         rate = (self.done - first_done) / max(time.monotonic() - first_at, 1e-9)
-        return f", {rate:.1f} points/s, about {_span((self.total - self.done) / rate)} left" if rate else ""
+        return f", {rate:.1f} points/s, about {span((self.total - self.done) / rate)} left" if rate else ""
 
     def _failures(self) -> str:
         return f", {self.failed} failed" if self.failed else ""
@@ -115,10 +116,3 @@ class _Bar:
         speed = self._progress.tasks[0].speed
         rate = f"{speed:.1f} points/s" if speed else "-"
         self._progress.update(self._task, completed=done, failures=failures, rate=rate)
-
-
-def _span(seconds: float) -> str:
-    """A duration for people: ``42 s``, ``3 min``, ``1.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

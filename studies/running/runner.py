@@ -8,7 +8,9 @@ one at a time, so that exactly the culprit gets the blame.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import logging
 import math
 import os
 import signal
@@ -18,8 +20,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 
@@ -27,7 +30,7 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.families.value_pass import tally
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
-from studies.running.limits import Limits, TimeLimitError
+from studies.running.limits import GRACE, Limits, TimeLimitError
 from studies.running.rehearsal import rehearse
 
 P = ParamSpec("P")
@@ -35,6 +38,11 @@ T = TypeVar("T")
 OpenExecutor = Callable[[int], Executor]
 """Makes an executor with that many workers."""
 
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_START_S = 120.0
+"""With a time limit: how long nothing may come from new workers, which load and compile before their first point."""
+_PATIENCE_S = 10.0
+"""How long nothing may come from workers beyond what their tasks may take."""
 _IN_FLIGHT_PER_WORKER = 2
 _TASK_S = 0.1
 """Points are put together to tasks of about this length: long against sending one, short against a stop."""
@@ -76,9 +84,10 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def open_processes(workers: int) -> Executor:
+def open_processes(workers: int) -> ProcessPoolExecutor:
     """Local worker processes, started afresh so that they inherit no threads and no open files."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    context, parent = get_context("spawn"), os.getpid()
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(parent,))
 
 
 class InlineExecutor(Executor):
@@ -135,6 +144,7 @@ class Runner:
         self._open_executor = open_executor
         self._limits = limits or Limits()
         self._executor: Executor | None = None
+        self._proved: Executor | None = None  # one that has finished something, so that its workers have started
         self._environment = ExitStack()
         self._point_s: float | None = None
         self._submitted = 0.0
@@ -211,7 +221,9 @@ class Runner:
                     self._close()
                     return [waiting.popleft()]
                 # otherwise every future in flight says so as well, and is dealt with below
-            finished, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+            finished, _ = wait(in_flight, self._deadline_s(in_flight.values()), return_when=FIRST_COMPLETED)
+            if not finished and self._end_workers():
+                finished, _ = wait(in_flight, return_when=FIRST_COMPLETED)
             outcomes: list[Outcome] = []
             lost: ExecutorLostError | None = None
             for future in finished:
@@ -223,6 +235,7 @@ class Runner:
                 else:
                     outcomes += _outcomes(task, future)
             if outcomes:
+                self._proved = self._executor
                 self._learn(outcomes)
                 keep(outcomes)
             if lost is not None:
@@ -230,6 +243,24 @@ class Runner:
         if suspects:
             self._close()
         return suspects
+
+    def _deadline_s(self, tasks: Iterable[Sequence[DesignPoint]]) -> float | None:
+        """Seconds after which workers that have sent nothing are ended, on this computer's clock; None for never.
+
+        Limits end evaluations by what they use; one that is stopped, or waits for a disk that is gone, uses nothing.
+        """
+        time_s = self._limits.time_s
+        if time_s is None or self._executor is None or not _processes_of(self._executor):
+            return None
+        margin = _PATIENCE_S if self._proved is self._executor else _START_S
+        return margin + (1 + GRACE) * time_s * max(map(len, tasks))
+
+    def _end_workers(self) -> bool:
+        """End all worker processes, so that their tasks fail; False where there are none."""
+        processes = _processes_of(self._executor) if self._executor is not None else []
+        for process in processes:
+            process.kill()
+        return bool(processes)
 
     def _open(self) -> Executor:
         """The executor, made when there is none; processes that it starts at any time use one thread each."""
@@ -367,15 +398,27 @@ def one_thread() -> Iterator[None]:
 
 def _give_up(executor: Executor) -> None:
     """End worker processes that are still computing; nobody waits for their results any more."""
-    processes = getattr(executor, "_processes", None) or {}
+    processes = _processes_of(executor)
     executor.shutdown(wait=False, cancel_futures=True)
-    for process in list(processes.values()):
-        process.terminate()
+    for process in processes:
+        process.kill()  # they have nothing to put away, and one that is stopped would not hear anything else
 
 
-def _start_worker() -> None:
-    """Runs first in every worker: Ctrl-C is the parent's business, and no worker outlives the parent."""
+def _processes_of(executor: Executor) -> list[BaseProcess]:
+    """Worker processes of an executor on this computer; none of any other."""
+    return list((getattr(executor, "_processes", None) or {}).values())
+
+
+def start_worker(parent_pid: int) -> None:
+    """Runs first in every worker: Ctrl-C is the parent's business, and no worker outlives the parent.
+
+    The system ends it (Linux), whatever it computes or waits for; elsewhere a thread does, once it gets its turn.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.WARNING)  # of plug-ins that are left out, for example: the parent has said so
+    _die_with_parent()
+    if os.getppid() != parent_pid:  # it died before that could be asked for
+        os._exit(1)
     parent = parent_process()
     if parent is not None:
 
@@ -384,3 +427,10 @@ def _start_worker() -> None:
             os._exit(1)
 
         threading.Thread(target=follow, daemon=True, name="follow-parent").start()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the thread that started it ends."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

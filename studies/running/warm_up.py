@@ -13,7 +13,8 @@ from studies.points.point import DesignPoint
 
 def announce_compilation(engine: str, *, quiet: bool, parts: Sequence[Compiled] = (ENGINE,)) -> None:
     """Tell the user on stderr why the first run takes longer, if it is going to: `parts` are what it needs."""
-    missing = [] if quiet or engine != "compiled" else [part for part in parts if not part.is_cached()]
+    silent = quiet or sys.stderr is None or engine != "compiled"
+    missing = [] if silent else [part for part in parts if not part.is_cached()]
     if missing:
         names = " and ".join(part.name for part in missing)
         sys.stderr.write(f"compiling {names} (once, about {sum(part.estimate_s for part in missing)} s)\n")

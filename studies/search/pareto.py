@@ -44,6 +44,46 @@ def non_dominated(costs: Costs) -> NDArray[np.bool_]:
     return marked
 
 
+def clear_front(costs: Costs, tolerance: float) -> NDArray[np.bool_]:
+    """Mark the members of the front that no kept one makes superfluous: all but equal everywhere, clearly better once.
+
+    All but equal is within `tolerance` of a value, clearly better is better by more than that. Differences that no
+    model resolves then make no design. Members are kept in the order of the sum of their costs, each scaled to the
+    extent of the front: the relation has no order of its own, since small steps may lead far.
+
+    Parameters
+    ----------
+    costs
+        `(points, objectives)`, less is better, all finite.
+    tolerance
+        Share of a value; 0 keeps the front as it is.
+
+    Returns
+    -------
+    array of bool, `(points,)`
+
+    >>> clear_front(np.array([[1.0, 125.0], [1.0006, 50.0], [2.0, 30.0], [3.0, 29.9]]), 0.005).tolist()
+    [False, True, True, False]
+    """
+    marked = non_dominated(costs)
+    if tolerance <= 0:
+        return marked
+    front = np.flatnonzero(marked)
+    members = costs[front]
+    extent = np.ptp(members, axis=0) if len(front) else np.ones(costs.shape[1])
+    scaled = ((members - members.min(axis=0, initial=np.inf)) / np.where(extent > 0, extent, 1.0)).sum(axis=1)
+    kept: list[int] = []
+    for i in np.argsort(scaled, kind="stable"):
+        margin = tolerance * np.abs(members[i])
+        others = members[kept]
+        superfluous = ((others <= members[i] + margin).all(axis=1) & (others < members[i] - margin).any(axis=1)).any()
+        if superfluous:
+            marked[front[i]] = False
+        else:
+            kept.append(int(i))
+    return marked
+
+
 def hypervolume(costs: Costs, reference: NDArray[np.float64]) -> float:
     """Volume between a set of points and a reference point that is worse than them.
 

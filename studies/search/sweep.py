@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from studies.families.evaluate import attempt
@@ -14,6 +14,7 @@ from studies.points.point import Json
 from studies.running.limits import Limits
 from studies.running.progress import Progress
 from studies.running.runner import Evaluate, OpenExecutor, open_processes, run_points
+from studies.search.idle_axes import idle_axes
 from studies.store.provenance import provenance
 from studies.store.store import Store
 from studies.study.question import Question
@@ -41,6 +42,8 @@ class SweepSummary:
         Share of value passes that were taken from an earlier point of this call; None if there were none.
     code
         Finished points of the study by the state of the code that computed them.
+    idle_axes
+        Axes that changed no metric anywhere, with the number of points that were compared.
     """
 
     study: str
@@ -54,6 +57,7 @@ class SweepSummary:
     points_per_s: float
     value_passes_reused: float | None
     code: dict[str, int]
+    idle_axes: dict[str, int] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Json]:
         """As plain JSON values."""
@@ -119,6 +123,7 @@ def run_sweep(
             )
         counts = Counter(store.statuses(study.name).values())
         code = store.commits(study.name)
+        idle = idle_axes(study, store.outcomes(list(before))) if counts["done"] == len(before) else {}
     wall_s = time.monotonic() - started
     return SweepSummary(
         study=study.name,
@@ -132,4 +137,5 @@ def run_sweep(
         points_per_s=progress.points_per_s,
         value_passes_reused=progress.value_passes_reused,
         code=code,
+        idle_axes=idle,
     )

@@ -5,7 +5,6 @@ What is in it is the business of `studies.store.store`.
 
 from __future__ import annotations
 
-import json
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from hwmodels.reading.errors import InputError, Problem
+from studies.store.cells import DamagedError
 
 APPLICATION_ID = 0x61747466  # "attf", so that `file` and this module know the format
 SCHEMA_VERSION = 2
@@ -85,6 +85,8 @@ def open_database(path: Path, *, write: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         hint = _recover(path) if getattr(error, "sqlite_errorname", "").startswith("SQLITE_CORRUPT") else None
         raise InputError(Problem(f"cannot be used as a store: {error}", name, hint=hint)) from None
+    except UnicodeDecodeError:  # SQLite quotes what it could not make sense of
+        raise InputError(Problem("cannot be used as a store: it is damaged", name, hint=_recover(path))) from None
     try:
         if write and (version, application, tables) == (0, 0, 0):
             _create(database, path)
@@ -108,6 +110,9 @@ def _connect(path: Path, *, write: bool) -> tuple[sqlite3.Connection, int, int, 
     database = sqlite3.connect(path, isolation_level=None, timeout=30)
     try:
         return database, *_read_head(database)
+    except UnicodeDecodeError:
+        database.close()
+        raise
     except sqlite3.Error as error:
         database.close()
         if write or getattr(error, "sqlite_errorname", "") not in ("SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY"):
@@ -120,7 +125,7 @@ def _connect(path: Path, *, write: bool) -> tuple[sqlite3.Connection, int, int, 
     database = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
     try:
         return database, *_read_head(database)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         database.close()
         raise
 
@@ -165,8 +170,11 @@ def told(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorname", "")
         advice = next((text for start, text in _ADVICE.items() if code.startswith(start)), _recover(path))
         raise InputError(Problem(f"{error}; {advice}", str(path))) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(Problem(f"a row holds what is not JSON ({error}); begin another store", str(path))) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(f"a row holds what is no text ({error}); begin another store", str(path))) from error
+    except DamagedError as damaged:
+        message = f"holds what no store holds: {damaged}; begin another store"
+        raise InputError(Problem(message, str(path))) from None
 
 
 def _recover(path: Path) -> str:

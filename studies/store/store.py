@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,9 +23,11 @@ from typing import Self
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.families.detail import MisreadError
 from studies.families.evaluate import read_detail
+from studies.finite import not_finite_in
 from studies.points.find import all_algorithm_names
 from studies.points.outcome import Detail, Outcome, Row, Status
 from studies.points.point import DesignPoint, Json
+from studies.store.cells import DamagedError, read_count, read_metrics, read_object, read_point, read_seconds, read_text
 from studies.store.file import lock_writer, open_database, told
 from studies.store.provenance import code_state
 
@@ -51,6 +54,8 @@ class Store:
         self._lock = lock_writer(self.path) if write else None
         try:
             self._database = open_database(self.path, write=write)
+            opened = self.path.stat()
+            self._identity = (opened.st_dev, opened.st_ino)
         except BaseException:
             self._unlock()
             raise
@@ -75,6 +80,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._refuse_removed()
         with told(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -84,6 +90,16 @@ class Store:
                 if self._database.in_transaction:  # SQLite itself has rolled back when the disk is full
                     self._database.execute("ROLLBACK")
                 raise
+
+    def _refuse_removed(self) -> None:
+        """Raise InputError if the file has been removed or replaced: what is written now would be lost."""
+        try:
+            there = self.path.stat()
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != self._identity:
+            message = "was removed or replaced while it was in use: points since then are lost"
+            raise InputError(Problem(message, str(self.path), hint="repeat the command"))
 
     def enter_grid(
         self, study: str, points: Sequence[DesignPoint], description: Mapping[str, Json] | None = None
@@ -137,7 +153,7 @@ class Store:
         """What `study` says of itself; empty when it is unknown."""
         with told(self.path):
             row = self._database.execute("SELECT description FROM studies WHERE study = ?", (study,)).fetchone()
-        return _load(row[0]) if row else {}
+            return read_object(row[0], f"the description of study {study!r}") if row else {}
 
     def outcomes(self, keys: Sequence[str]) -> dict[str, Outcome]:
         """What became of some points, those that are neither done nor failed left out; without their detail."""
@@ -149,7 +165,9 @@ class Store:
                 ).fetchone()
                 if row:
                     status, metrics, error, wall_s = row
-                    found[key] = Outcome(key, status, _load(metrics), None, error, wall_s=wall_s or 0.0)
+                    with _of_point(key):
+                        why = read_text(error, "error")
+                        found[key] = Outcome(key, status, read_metrics(metrics), None, why, wall_s=read_seconds(wall_s))
         return found
 
     def begin_run(self, provenance: dict[str, Json]) -> int:
@@ -161,22 +179,13 @@ class Store:
         return cursor.lastrowid
 
     def record(self, run: int, outcomes: Iterable[Outcome]) -> None:
-        """Write outcomes of points that are in a grid, all in one transaction."""
+        """Write outcomes of points that are in a grid, all in one transaction.
+
+        An outcome that no row can hold, of numbers that are not finite for example, becomes a failed point with that
+        reason: one point must not keep others from being stored.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        rows = [
-            (
-                o.status,
-                _dump(o.metrics),
-                _detail_text(o),
-                o.error,
-                o.traceback,
-                o.wall_s,
-                now,
-                run,
-                o.key,
-            )
-            for o in outcomes
-        ]
+        rows = [(*_cells(outcome), now, run, outcome.key) for outcome in outcomes]
         with self._transaction():
             self._database.executemany(
                 "UPDATE points SET status = ?, attempt = attempt + 1, metrics = ?, detail = ?, error = ?,"
@@ -202,7 +211,7 @@ class Store:
         counts: dict[str, int] = {}
         with told(self.path):
             for text, count in self._database.execute(query, (study,)):
-                state = code_state(json.loads(text))
+                state = code_state(read_object(text, "the provenance of a run"))
                 counts[state] = counts.get(state, 0) + count
         return counts
 
@@ -231,30 +240,38 @@ class Store:
         )
         known = frozenset(all_algorithm_names())
         with told(self.path):
-            runs = {run: json.loads(text) for run, text in self._database.execute("SELECT run, provenance FROM runs")}
+            runs = {
+                run: read_object(text, f"the provenance of run {run}")
+                for run, text in self._database.execute("SELECT run, provenance FROM runs")
+            }
             for name, position, key, point, status, attempt, metrics, detail, *rest in self._database.execute(
                 query, (study,)
             ):
                 error, traceback, wall_s, time_utc, run = rest
-                found = DesignPoint.from_description(json.loads(point))
-                kept = self._detail(key, found, detail) if found.algorithm in known else None
-                yield Row(
-                    study=name,
-                    position=position,
-                    point=found,
-                    outcome=Outcome(key, status, _load(metrics), kept, error, traceback, wall_s or 0.0),
-                    attempt=attempt,
-                    time_utc=time_utc,
-                    provenance=runs.get(run, {}),
-                )
+                with _of_point(key):
+                    found = read_point(point)
+                    kept = self._detail(key, found, detail) if found.algorithm in known else None
+                    why, trace = read_text(error, "error"), read_text(traceback, "traceback")
+                    row = Row(
+                        study=name,
+                        position=read_count(position, "position"),
+                        point=found,
+                        outcome=Outcome(key, status, read_metrics(metrics), kept, why, trace, read_seconds(wall_s)),
+                        attempt=read_count(attempt, "attempt"),
+                        time_utc=read_text(time_utc, "time_utc"),
+                        provenance=runs.get(run, {}),
+                    )
+                yield row
 
     def _detail(self, key: str, point: DesignPoint, text: str | None) -> Detail | None:
         """The detail of a point whose algorithm is there; None without one."""
-        document = _load(text)
+        document = read_object(text, "the result")
         if not document:
             return None
         try:
             return read_detail(point, document)
+        except RecursionError:
+            raise DamagedError("the result is nested too deeply") from None
         except MisreadError as misread:
             problem = misread.problem(document, str(self.path))
         except InputError as error:
@@ -262,16 +279,37 @@ class Store:
         raise InputError(dataclasses.replace(problem, message=f"point {key[:12]} cannot be read: {problem.message}"))
 
 
-def _detail_text(outcome: Outcome) -> str:
-    return _dump(outcome.detail.to_json() if outcome.detail else {})
+def _cells(outcome: Outcome) -> tuple[str, str, str, str | None, str | None, float]:
+    """What a row keeps of an outcome: status, metrics, detail, error, traceback and wall time."""
+    detail: Mapping[str, Json] = {}
+    try:
+        detail = outcome.detail.to_json() if outcome.detail else {}
+        metrics, kept = _dump(outcome.metrics), _dump(detail)
+    except (ValueError, TypeError, RecursionError) as error:
+        why = not_finite_in({"metrics": outcome.metrics, "result": detail}) or f"{type(error).__name__}: {error}"
+        reason = f"its result cannot be stored: {why}"
+        return "failed", "{}", "{}", reason, _writable(outcome.traceback), _seconds(outcome.wall_s)
+    told = _writable(outcome.error), _writable(outcome.traceback)
+    return outcome.status, metrics, kept, *told, _seconds(outcome.wall_s)
+
+
+def _writable(text: str | None) -> str | None:
+    """A text as a database takes it: what is no character, a byte of a file name for example, as its number."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _seconds(wall_s: float) -> float:
+    return wall_s if math.isfinite(wall_s) else 0.0
 
 
 def _dump(value: Mapping[str, Json]) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def _load(text: str | None) -> dict[str, Json]:
-    value = json.loads(text) if text else {}
-    if not isinstance(value, dict):
-        raise sqlite3.DatabaseError("a row holds JSON that is not an object")
-    return value
+@contextmanager
+def _of_point(key: object) -> Iterator[None]:
+    """Say of which point what is damaged."""
+    try:
+        yield
+    except DamagedError as damaged:
+        raise DamagedError(f"point {str(key)[:12]}: {damaged}") from None

@@ -20,6 +20,10 @@ COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
 _CONSTRAINT = re.compile(r"\s*([\w.]+)\s*(<=|>=|<|>)\s*(\S.*?)\s*")
 
 
+TOLERANCE = 0.005
+"""Share of a value within which designs are equally good where nobody says: no model here is that exact."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """A metric and which way is better."""
@@ -87,10 +91,13 @@ class Goals:
         Of all studies; empty when they want different things.
     constraints
         By study.
+    tolerance
+        Share of a value within which designs are equally good by it.
     """
 
     objectives: tuple[Objective, ...] = ()
     constraints: Mapping[str, tuple[Constraint, ...]] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
 
     @classmethod
     def of(cls, descriptions: Mapping[str, Mapping[str, Json]]) -> Goals:
@@ -99,11 +106,16 @@ class Goals:
         return cls(
             next(iter(wanted.values())) if len(set(wanted.values())) == 1 else (),
             {name: tuple(_constraints(told.get("constraints"))) for name, told in descriptions.items()},
+            max((_tolerance(told.get("tolerance")) for told in descriptions.values()), default=TOLERANCE),
         )
 
     def broken(self, study: str, metrics: Mapping[str, Json]) -> list[Constraint]:
         """Constraints of a study that a design does not keep."""
         return [constraint for constraint in self.constraints.get(study, ()) if not constraint.keeps(metrics)]
+
+
+def _tolerance(told: Json) -> float:
+    return float(told) if isinstance(told, int | float) and 0 <= told < 1 else TOLERANCE
 
 
 def _objectives(told: Json) -> Iterator[Objective]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from hwmodels.reading.errors import InputError
 from studies.points.point import DesignPoint, Json, Scalar
 from studies.study.axes import Choice, Space
-from studies.study.goals import Constraint, Objective, PacedBlock
+from studies.study.goals import TOLERANCE, Constraint, Objective, PacedBlock
 
 LARGEST_GRID = 200_000
 
@@ -41,6 +41,8 @@ class Question:
         What to look for; reports fall back on the metrics that have a direction.
     blocks
         Two that work side by side, for a search in two stages; none for most studies.
+    tolerance
+        Share of a value within which designs are equally good by it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Question:
     objectives: tuple[Objective, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     blocks: tuple[PacedBlock, ...] = ()
+    tolerance: float = TOLERANCE
 
     @cached_property
     def points(self) -> tuple[DesignPoint, ...]:
@@ -77,6 +80,7 @@ class Question:
     def describe(self) -> dict[str, Json]:
         """The question as plain JSON values, for provenance and ``config show``."""
         conditions = {axis.name: {name: list(values) for name, values in axis.when} for axis in self.space.axes}
+        chosen: dict[str, Json] = {} if self.tolerance == TOLERANCE else {"tolerance": self.tolerance}
         return {
             "name": self.name,
             "title": self.title,
@@ -87,4 +91,5 @@ class Question:
             "constraints": [str(constraint) for constraint in self.constraints],
             "blocks": [{"metric": block.metric, "axes": list(block.axes)} for block in self.blocks],
             "settings": {setting.name: {"value": setting.value, "origin": setting.origin} for setting in self.settings},
+            **chosen,
         }

@@ -87,6 +87,7 @@ class _Resolver:
             objectives=objectives,
             constraints=constraints,
             blocks=blocks,
+            tolerance=self.text.tolerance,
         )
 
     # --- values -----------------------------------------------------------------------------------------

@@ -51,14 +51,17 @@ from __future__ import annotations
 import math
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.figures import Goal
 from hwmodels.reading.quantity import Hertz
 from studies.points.point import Engine, Mapped, Scalar
+from studies.study.goals import TOLERANCE
 
 LONGEST_AXIS = 100_000
+LONGEST_NAME = 200
+MOST_AXES = 256
 LARGEST_NUMBER = 1e15
 
 
@@ -140,10 +143,17 @@ class BlockText(_Strict):
     axes: Annotated[list[str], Field(min_length=1)]
 
 
+def _few(axes: object) -> object:
+    """Refuse more axes than any study has, before each of them is read and looked up."""
+    if isinstance(axes, dict) and len(axes) > MOST_AXES:
+        raise ValueError(f"has {len(axes):,} axes, more than {MOST_AXES}")
+    return axes
+
+
 class StudyText(_Strict):
     """A study file as written."""
 
-    name: Annotated[str, Field(min_length=1)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)] | None = None
     title: str = ""
     algorithm: str | None = None
     workload: str | dict[str, Scalar] | None = None
@@ -152,9 +162,10 @@ class StudyText(_Strict):
     memory: MemoryFidelity = "peak"
     kernel: str | None = None
     parameters: dict[str, Scalar] = {}
-    axes: dict[str, AxisText] = {}
+    axes: Annotated[dict[str, AxisText], BeforeValidator(_few)] = {}
     objectives: list[str] | dict[str, Goal | None] = []
     constraints: list[str] = []
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = TOLERANCE
     blocks: Annotated[list[BlockText], Field(min_length=2, max_length=2)] = []
     seeds: Annotated[list[int], Field(min_length=1)] | None = None
     engine: Engine = "compiled"

@@ -273,3 +273,39 @@ class TestConstruction:
     def test_freezing_twice_gives_equal_graphs(self):
         graph = joined(Graph("g"), source(), sink())
         assert graph.freeze() == graph.freeze()
+
+
+@pytest.mark.parametrize("engine", ["compiled", "simpy"])
+@pytest.mark.parametrize("ii", [2**32, 2**33])
+def test_a_run_whose_cycles_might_not_fit_into_64_bits_is_refused_before_it_begins(engine, ii):
+    count = 2**32 + 5
+    graph = Graph("long")
+    source = graph.add(Unit("source", "source", uniform(count, (), (1,), ii=ii)))
+    sink = graph.add(Unit("sink", "sink", uniform(count, (1,), ())))
+    graph.connect(source, sink, depth=4)
+    with pytest.raises(GraphError, match=r"graph long: .* firings .* might not fit into 64 bits"):
+        simulate(graph, engine=engine, timing_only=True)
+
+
+@pytest.mark.parametrize("part", ["latency", "channel", "credit", "server"])
+def test_whatever_makes_a_run_long_counts(part):
+    long = 2**62
+    graph = Graph("long")
+    latency = long if part == "latency" else 1
+    table = FiringTable((Block((Segment(1, (), (1,), latency, request_bytes=8 * (part == "server")),)),))
+    if part == "server":
+        graph.add_server(Server("memory", latency_cycles=long))
+    source = graph.add(Unit("source", "source", table, server="memory" if part == "server" else None))
+    sink = graph.add(Unit("sink", "sink", uniform(1, (1,), ())))
+    channel = {"channel": {"latency_cycles": long}, "credit": {"credit_latency_cycles": long}}.get(part, {})
+    graph.connect(source, sink, **channel)
+    with pytest.raises(GraphError, match="64 bits"):
+        graph.freeze()
+
+
+def test_a_run_of_two_to_the_sixty_cycles_is_exact():
+    graph = Graph("long")
+    source = graph.add(Unit("source", "source", uniform(2**28, (), (1,), ii=2**32)))
+    sink = graph.add(Unit("sink", "sink", uniform(2**28, (1,), ())))
+    graph.connect(source, sink, depth=4)
+    assert simulate(graph, timing_only=True).cycles == 2**60

@@ -15,5 +15,7 @@ def check_tensors_fit(algorithm: str, capacity_bytes: int, chip: Accelerator, dt
         If they do not.
     """
     memory = chip.memory
-    capacity = Capacity(f"{memory.name} of {chip.name}", memory.capacity_bytes, memory.count)
+    # of one chip: its devices are no further chips
+    what = "stacks" if memory.technology.startswith("hbm") else "memory devices"
+    capacity = Capacity(f"{memory.name} of {chip.name}", memory.capacity_bytes, memory.count, devices=what)
     check_fits(capacity, [(f"tensors of {algorithm}", capacity_bytes)], dtype)

@@ -21,6 +21,7 @@ from simulator.engines.compiled.tiers_exchange import Tiers
 from simulator.engines.compiled.tiers_turns import run_with_tiers
 from simulator.engines.compiled.watch import BASE, JUMPS, SKIPPED_FIRINGS, Watch, build_watch
 from simulator.engines.outcome import Outcome
+from simulator.engines.progress import is_heard, report
 from simulator.errors import SimulatorError
 from simulator.firing import Segment, uniform
 from simulator.graph import FrozenGraph, Graph, Unit
@@ -69,6 +70,8 @@ def run_compiled(
             machine = enlarge_rings(machine, full_rings(machine))
             watch = build_watch(machine, enabled=skip, before=watch)
             scratch = scratch._replace(watch=watch)
+        if status != FINISHED and is_heard():
+            report("firings", int(machine.units["fired"].sum()), int(machine.units["firings"].sum()))
     finish_occupancy(machine.channels, machine.words)
     return _outcome(graph, machine, watch, recorded if trace else None, tiers)
 

@@ -52,6 +52,8 @@ class QueuePolicy:
         Words of a state row from ``layout.OWN`` on that are the policy's own.
     most_banks : int
         Banks that a channel may have.
+    least_drain_low : int
+        Smallest ``drain_low`` with which it always comes back from writes to reads.
     """
 
     name: str
@@ -60,6 +62,7 @@ class QueuePolicy:
     rules: Rules
     own_words: int = 0
     most_banks: int = MAX_BANKS
+    least_drain_low: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.own_words <= MOST_WORDS - OWN:

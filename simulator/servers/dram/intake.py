@@ -26,6 +26,7 @@ from simulator.servers.dram.layout import (
     H_NOW,
     H_READS,
     H_SEQUENCE,
+    H_SLICE_END,
     H_TAKEN,
     H_TICKED,
     H_WRITES,
@@ -39,8 +40,11 @@ from simulator.servers.dram.layout import (
     I_WRITE,
     INPUT_WORDS,
     N_LAST_WRITE,
+    N_READ_COMMANDS,
     N_READS,
     N_SUM_ACCEPT,
+    N_VISITS,
+    N_WRITE_COMMANDS,
     N_WRITES,
     P_OUTSTANDING,
     P_READ_DEPTH,
@@ -96,9 +100,14 @@ def next_arrival(p: Words, s: Words, inp: Words, mask: int) -> int:
 
 @inlined
 def goes_on(s: Words, end: int) -> bool:
-    """Whether a channel that is to run to ``end`` (a clock, UNTIL_ACCEPTED or UNTIL_RETURNED) has more to do."""
+    """Whether a channel that is to run to ``end`` (a clock, UNTIL_ACCEPTED or UNTIL_RETURNED) has more to do now.
+
+    Without a last clock a run may be long, or endless where commands starve: it ends with its slice, too.
+    """
     if end >= 0:
         return s[H_NOW] <= end
+    if s[N_VISITS] + s[N_READ_COMMANDS] + s[N_WRITE_COMMANDS] >= s[H_SLICE_END]:
+        return False
     if s[H_IN_HEAD] != s[H_IN_TAIL]:
         return True
     return end == UNTIL_RETURNED and s[H_IN_FLIGHT] > 0

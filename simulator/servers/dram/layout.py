@@ -185,6 +185,8 @@ H_IN_FLIGHT: Final = 19
 H_LOWER: Final = 20
 """No command can issue before this clock."""
 H_TAKEN: Final = 21
+H_SLICE_END: Final = 22
+"""Visits and column commands together after which a run without a last clock lets its caller look in between."""
 H_OWN: Final = 24
 """Sixteen words that belong to the controller of the channel."""
 
@@ -314,3 +316,16 @@ O_LEFT: Final = 2
 """Transactions that are not done yet."""
 O_LAST_ACCEPT: Final = 3
 OUTPUT_WORDS: Final = 4
+
+# ---- cursor: where a list of requests stands when its run is interrupted ---------------------------------------------
+AT_REQUEST: Final = 0
+AT_INDEX: Final = 1
+"""Transaction of that request that comes next."""
+AT_CLOCK: Final = 2
+"""Clock of the one source of all channels, and how many of its transactions were accepted then."""
+AT_ACCEPTED: Final = 3
+AT_OFFERED: Final = 4
+"""1 while that transaction waits in the ring of its channel."""
+CURSOR_WORDS: Final = 5
+RUNNING: Final = -2
+"""What a run of a list returns that is not over yet."""

@@ -141,6 +141,10 @@ def _controller_problems(description: DramDescription) -> list[str]:
         for name, value, low, high in bounds
         if not low <= value <= high
     ]
+    if controller.policy in known and controller.drain_low < description.policy.least_drain_low:
+        least = description.policy.least_drain_low
+        message = f"dram: policy {controller.policy} takes a drain_low of at least {least} (got {controller.drain_low})"
+        problems.append(f"{message}: it would never go back from writes to reads")
     banks = description.organisation.banks
     if controller.policy in known and banks > description.policy.most_banks:
         most = description.policy.most_banks

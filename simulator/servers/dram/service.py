@@ -9,6 +9,11 @@ from __future__ import annotations
 from simulator.firing import IntArray
 from simulator.servers.dram.controllers import call_advance
 from simulator.servers.dram.layout import (
+    AT_ACCEPTED,
+    AT_CLOCK,
+    AT_INDEX,
+    AT_OFFERED,
+    AT_REQUEST,
     B_READY,
     B_WAIT_READ,
     B_WAIT_WRITE,
@@ -32,6 +37,7 @@ from simulator.servers.dram.layout import (
     P_BANKS,
     P_CHANNELS,
     P_WIDTH,
+    RUNNING,
     SCRATCH,
     UNTIL_ACCEPTED,
     UNTIL_RETURNED,
@@ -147,13 +153,14 @@ def run_independent(
     state: IntArray,
     rings: IntArray,
     out: Words,
+    at: Words,
     address: Words,
     size: Words,
     stride: Words,
     write: Words,
     arrival: Words,
 ) -> int:
-    """Feed every channel its own part of the requests, in their order.
+    """Feed every channel its own part of the requests, in their order, until all are done or a slice is used up.
 
     The rings are filled until one is full and then emptied by all channels, which stop in the clock that takes the
     last segment, so that the rest of that clock is still open to what follows.
@@ -163,38 +170,59 @@ def run_independent(
     state : int array, shape ``(channels, state_words)``
     rings : int array, shape ``(channels, 2**k * INPUT_WORDS)``
     out : int array, shape ``(requests * OUTPUT_WORDS,)``
+    at : int array, shape ``(CURSOR_WORDS,)``
+        Where the list stands: 0 at its begin, and as the call before left it.
     address, size, stride, write, arrival : int array, shape ``(requests,)``
         In bytes and clocks; arrivals must not decrease.
 
     Returns
     -------
     int
-        Clock at which the last data came back or was taken.
+        Clock at which the last data came back or was taken; RUNNING when the slice of a channel was used up before.
     """
     slots = rings.shape[1] // INPUT_WORDS
     record = state[0, SCRATCH:]
     run = row_run(p)
-    for request in range(address.shape[0]):
+    request, index = at[AT_REQUEST], at[AT_INDEX]
+    while request < address.shape[0]:
         count, first = transactions_of(p, address[request], size[request], stride[request])
-        index = 0
         while index < count:
-            channel, index = next_segment(p, address[request], stride[request], first, index, count, run, record)
+            channel, after = next_segment(p, address[request], stride[request], first, index, count, run, record)
             s = state[channel]
-            if s[H_IN_TAIL] - s[H_IN_HEAD] == slots:
-                for other in range(p[P_CHANNELS]):
-                    call_advance(advance, p, state[other], rings[other], out, as_variable(UNTIL_ACCEPTED))
+            if s[H_IN_TAIL] - s[H_IN_HEAD] == slots and not _empty_rings(advance, p, state, rings, out):
+                at[AT_REQUEST], at[AT_INDEX] = request, index
+                return RUNNING
             write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, write[request], arrival[request], request)
             s[H_IN_TAIL] += 1
+            index = after
+        request, index = request + 1, 0
+    at[AT_REQUEST], at[AT_INDEX] = request, index
     return settle(advance, p, state, rings, out)
+
+
+@inlined
+def _empty_rings(advance: int, p: Words, state: IntArray, rings: IntArray, out: Words) -> bool:
+    """Let all channels accept what was offered to them; False when the slice of one was used up before."""
+    for channel in range(p[P_CHANNELS]):
+        s = state[channel]
+        call_advance(advance, p, s, rings[channel], out, as_variable(UNTIL_ACCEPTED))
+        if s[H_IN_HEAD] != s[H_IN_TAIL]:
+            return False
+    return True
 
 
 @kernel
 def settle(advance: int, p: Words, state: IntArray, rings: IntArray, out: Words) -> int:
-    """Let all channels finish, bring them to the clock at which the last of them was done, and return it."""
+    """Let all channels finish, bring them to the clock at which the last of them was done, and return it.
+
+    RUNNING when the slice of one of them was used up before.
+    """
     last = -1
     for channel in range(p[P_CHANNELS]):
         s = state[channel]
         call_advance(advance, p, s, rings[channel], out, as_variable(UNTIL_RETURNED))
+        if s[H_IN_HEAD] != s[H_IN_TAIL] or s[H_IN_FLIGHT] > 0:
+            return RUNNING
         last = max(last, max(s[N_LAST_RETURN], s[N_LAST_WRITE]))
     for channel in range(p[P_CHANNELS]):
         call_advance(advance, p, state[channel], rings[channel], out, last)
@@ -208,33 +236,45 @@ def run_shared(
     state: IntArray,
     rings: IntArray,
     out: Words,
+    at: Words,
     address: Words,
     size: Words,
     stride: Words,
     write: Words,
     arrival: Words,
 ) -> int:
-    """Feed all channels from one in-order source; return the clock of the last data, as `run_independent`.
+    """Feed all channels from one in-order source; parameters and what is returned are those of `run_independent`.
 
     A transaction that its channel cannot take holds back all that follow.
     """
     slots = rings.shape[1] // INPUT_WORDS
     record = state[0, SCRATCH:]
-    clock, accepted = 0, 0
-    for request in range(address.shape[0]):
+    request, index = at[AT_REQUEST], at[AT_INDEX]
+    clock, accepted = at[AT_CLOCK], at[AT_ACCEPTED]
+    while request < address.shape[0]:
         count, first = transactions_of(p, address[request], size[request], stride[request])
-        for index in range(count):
+        while index < count:
             channel, _ = next_segment(p, address[request], stride[request], first, index, count, as_variable(1), record)
             record[I_COUNT] = 1
-            if accepted == p[P_WIDTH]:
-                clock, accepted = clock + 1, 0
-            if arrival[request] > clock:
-                clock, accepted = arrival[request], 0
             s = state[channel]
-            write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, write[request], clock, request)
-            s[H_IN_TAIL] += 1
+            if at[AT_OFFERED] == 0:
+                if accepted == p[P_WIDTH]:
+                    clock, accepted = clock + 1, 0
+                if arrival[request] > clock:
+                    clock, accepted = arrival[request], 0
+                write_record(rings[channel], s[H_IN_TAIL] & (slots - 1), record, write[request], clock, request)
+                s[H_IN_TAIL] += 1
+                at[AT_OFFERED] = 1
             call_advance(advance, p, s, rings[channel], out, as_variable(UNTIL_ACCEPTED))
+            if s[H_IN_HEAD] != s[H_IN_TAIL]:
+                at[AT_REQUEST], at[AT_INDEX] = request, index
+                at[AT_CLOCK], at[AT_ACCEPTED] = clock, accepted
+                return RUNNING
+            at[AT_OFFERED] = 0
             if s[H_ACCEPT_CLOCK] > clock:
                 clock, accepted = s[H_ACCEPT_CLOCK], 0
             accepted += 1
+            index += 1
+        request, index = request + 1, 0
+    at[AT_REQUEST], at[AT_INDEX] = request, index
     return settle(advance, p, state, rings, out)

@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from simulator.errors import CapacityError, SimulatorError
+from simulator.engines.progress import report
+from simulator.errors import CapacityError, NoProgressError, SimulatorError
 from simulator.firing import IntArray
 from simulator.servers.dram import layout
 from simulator.servers.dram.parameters import DramDescription
@@ -40,6 +41,14 @@ LOSS_CAUSES: Final[tuple[LossCause, ...]] = (
 distance between column commands; read/write or rank turnaround; four-activation window; opening rows; refresh."""
 
 RING_SEGMENTS = 1024
+SLICE_WORK = 1 << 20
+"""Visits and column commands of all channels after which Python runs for a moment, so that Ctrl-C arrives."""
+LEAST_SLICE = 1 << 13
+PATIENCE_VISITS = 1 << 20
+"""Visits of a channel without an access or an acceptance, although it has work, after which it has no future.
+
+A visit is at least a clock, so that this is more than any wait for timings: a refresh takes some thousand clocks.
+"""
 
 
 @dataclass(frozen=True)
@@ -220,13 +229,57 @@ def run_dram(description: DramDescription, requests: Requests, channels: range |
     columns = (requests.address_bytes, requests.size_bytes, requests.stride_bytes)
     open_requests(p, tier.out, *columns)
     run = run_shared if description.controller.shared_source else run_independent
-    last = run(
-        tier.advance_address, p, tier.state, tier.rings, tier.out, *columns, requests.is_write, requests.arrival_clock
-    )
+    at = np.zeros(layout.CURSOR_WORDS, dtype=np.int64)
+    arrays = (tier.advance_address, p, tier.state, tier.rings, tier.out, at, *columns)
+    watchdog = _Watchdog(tier.state)
+    last = layout.RUNNING
+    while last == layout.RUNNING:
+        tier.begin_slice()
+        last = int(run(*arrays, requests.is_write, requests.arrival_clock))
+        watchdog.look()
+        report("requests", int(at[layout.AT_REQUEST]), requests.address_bytes.shape[0])
     out = tier.out.reshape(-1, layout.OUTPUT_WORDS)
     counted = tier.state if channels is None else tier.state[channels.start : channels.stop : channels.step]
     counters = DramCounters.from_state(p, counted, int(last) + 1)
     return DramRun(out[:, layout.O_ACCEPT].copy(), out[:, layout.O_DONE].copy(), counters)
+
+
+class _Watchdog:
+    """Looks between slices whether channels that have work do any.
+
+    Parameters
+    ----------
+    state : int array, shape ``(channels, state_words)``
+        State rows, looked at as they are.
+    """
+
+    def __init__(self, state: IntArray) -> None:
+        self._state = state
+        self._done = self._served()
+        self._since = state[:, layout.N_VISITS].copy()
+
+    def look(self) -> None:
+        """Raise NoProgressError if a channel has come to a state in which its requests wait for ever."""
+        state, visits, done = self._state, self._state[:, layout.N_VISITS], self._served()
+        waiting = (state[:, layout.H_IN_HEAD] != state[:, layout.H_IN_TAIL]) | (state[:, layout.H_IN_FLIGHT] > 0)
+        self._since = np.where((done != self._done) | ~waiting, visits, self._since)
+        self._done = done
+        stuck = waiting & ((visits - self._since >= PATIENCE_VISITS) | (state[:, layout.H_NOW] >= layout.FAR))
+        if np.any(stuck):
+            channel = int(np.flatnonzero(stuck)[0])
+            reads, writes = (int(state[channel, word]) for word in (layout.H_IN_FLIGHT, layout.H_WRITES))
+            looked = int(visits[channel] - self._since[channel])
+            raise NoProgressError(
+                f"channel {channel} of the memory makes no progress: {reads} reads and {writes} writes wait, and no "
+                f"access was possible in {looked:,} clocks that were looked at; refreshes may take all the time "
+                "(refi must be longer than rfc), or the queue policy waits for what never comes"
+            )
+
+    def _served(self) -> IntArray:
+        """Accesses and acceptances of every channel so far."""
+        words = [layout.N_READ_COMMANDS, layout.N_WRITE_COMMANDS, layout.H_TAKEN]
+        served: IntArray = self._state[:, words].sum(axis=1)
+        return served
 
 
 @dataclass
@@ -256,6 +309,12 @@ class RunningTier:
         self.rings = np.zeros((channels, RING_SEGMENTS * layout.INPUT_WORDS), dtype=np.int64)
         self.out = np.zeros(max(1, self.requests) * layout.OUTPUT_WORDS, dtype=np.int64)
         self.out[layout.O_LEFT :: layout.OUTPUT_WORDS] = -1
+
+    def begin_slice(self) -> None:
+        """Let runs without a last clock go on for another slice of work."""
+        state = self.state
+        words = [layout.N_VISITS, layout.N_READ_COMMANDS, layout.N_WRITE_COMMANDS]
+        state[:, layout.H_SLICE_END] = state[:, words].sum(axis=1) + max(SLICE_WORK // len(state), LEAST_SLICE)
 
     def offer(self, request: int, address: int, size: int, clock: int, stride: int = 0, is_write: bool = False) -> bool:
         """Hand over a request at ``clock``; False when the input rings have no room for it now.

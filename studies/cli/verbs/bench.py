@@ -21,6 +21,7 @@ def bench(
     quiet: QuietFlag = False,
 ) -> int:
     """Measure the engines on this computer; compilation is done before and not counted."""
+    from simulator.engines.progress import report
     from studies.benchmarks.register import benchmarks
     from studies.running.warm_up import compile_engine
 
@@ -28,7 +29,8 @@ def bench(
     compile_engine(quiet=quiet)
     figures: dict[str, Json] = {}
     rows, beyond = [], []
-    for entry in chosen:
+    for number, entry in enumerate(chosen):
+        report("benchmarks", number, len(chosen))
         note(f"{entry.name}: {entry.summary} ...", quiet=quiet)
         values = entry.run()
         figures[entry.name] = values

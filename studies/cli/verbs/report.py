@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,12 @@ def report(
     study: Annotated[
         str | None, typer.Option(help="One study; all in the store if not given.", show_default=False)
     ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Share within which designs are equally good; 0.005, or what the study says.", min=0, max=0.5
+        ),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Of the page.", show_default=False)] = None,
     validation: Annotated[
         list[Path] | None,
@@ -48,6 +55,8 @@ def report(
     from studies.study.goals import Goals
 
     goals = Goals.of(told)
+    if tolerance is not None:
+        goals = dataclasses.replace(goals, tolerance=tolerance)
     checks = [_read_validation(path) for path in validation or ()]
     try:
         if output.suffix in (".html", ".htm"):

@@ -19,6 +19,7 @@ from studies.cli.execution import (
 )
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note
 from studies.cli.verb import verb
+from studies.study.places import store_of
 
 if TYPE_CHECKING:
     from studies.search.sweep import SweepSummary
@@ -33,7 +34,7 @@ def store_path(store: Path | None, name: str) -> Path:
     """The store that was asked for, or the usual one of a study, its folder made if need be."""
     if store is not None:
         return store
-    path = Path("out") / f"{name}.sqlite"
+    path = store_of(name)
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
@@ -96,6 +97,8 @@ def sweep(
     if len(summary.code) > 1:
         states = ", ".join(f"{count} by {state}" for state, count in summary.code.items())
         note(f"points come from different states of the code: {states}", quiet=quiet)
+    for axis, compared in summary.idle_axes.items():
+        note(f"axis {axis} changed nothing in {compared} points: no metric depends on it here", quiet=quiet)
     if summary.failed and not quiet:
         note(f"the first that failed: {first_reason(path, summary.study)}", quiet=quiet)
         note("see all reasons in the report, or repeat with --retry-failed", quiet=quiet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studies.families.chip.evaluation import ChipDetail
-from studies.families.chip.explain import saturated
+from studies.families.chip.explain import LEAST_BINDING_SHARE, busy_cores, saturated
 from studies.families.path import PathPart, TracedPath
 from studies.words import percent, quantity
 
@@ -31,6 +31,10 @@ def what_binds(run: ChipDetail, path: TracedPath | None) -> str:
     if cache is not None:
         moves = f"the cache, which moves bytes in {percent(cache)} of the time and so sets the pace"
         return f"{moves} (the largest lower bound, {binding}, is {share} of the time)"
+    if least < LEAST_BINDING_SHARE * run.seconds:
+        busy = _busy_cores(run)
+        why = f"idle cores, {busy}" if busy else "no single unit"
+        return f"{why}: the largest lower bound, {binding}, is {share} of the time"
     return f"{binding}, which takes at least {quantity(least, 's')}: {share} of the time"
 
 
@@ -40,6 +44,12 @@ def saturated_cache(run: ChipDetail) -> float | None:
         return None
     share = sum(launch.busy.get("cache", 0.0) * launch.seconds for launch in run.launches) / run.seconds
     return saturated(share, run.bounds.seconds / run.seconds)
+
+
+def _busy_cores(run: ChipDetail) -> str:
+    """How many cores work in the longest launch, where not nearly all of them do."""
+    longest = max(run.launches, key=lambda launch: launch.seconds)
+    return busy_cores(longest.cores, run.point.on_chip.accelerator.cores)
 
 
 def _elsewhere(path: TracedPath | None, unit: str) -> str:

@@ -6,6 +6,8 @@ import dataclasses
 import math
 import time
 
+import numpy as np
+
 from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.plan.profile import KernelProfile, unfitted_for
 from algorithms.chip.timing.capacity import check_tensors_fit
@@ -95,4 +97,7 @@ def _deviation(
     algorithm = get_chip_algorithm(algorithm_name)
     parameters = made(algorithm.parameters, dict(decided))
     tensors = algorithm.prepared(workload, parameters, tensors_of(workload, file))
-    return deviation_of(algorithm.values(workload, parameters, tensors), oracle_on(workload, tensors))
+    # what overflows is not finite in the output, and refused there in a sentence
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        computed = algorithm.values(workload, parameters, tensors)
+    return deviation_of(computed, oracle_on(workload, tensors))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hwmodels.reading.errors import InputError
@@ -16,17 +16,21 @@ from studies.families.explanation import Explanation, Lever
 from studies.families.text import subject
 from studies.points.find import find_algorithm
 from studies.points.knobs import parameter_knobs
-from studies.points.point import DesignPoint, Json, Scalar
+from studies.points.point import ChipSetting, DesignPoint, Json, Scalar
 from studies.tables import table
-from studies.words import count, quantity
+from studies.words import count, number, quantity
 
 DOUBLED = 2
+CAPACITY_FACTORS = (2, 4)
+"""How much larger memories are tried: a tile twice as high and as wide takes four times the room of its scores."""
+ENOUGH_OF_GAIN = 0.9
+"""Share of what the largest capacity gains from which a smaller one is the lever."""
 IDLE_SHARE = 0.1
 """Share of idle cores from which they are worth a word."""
 SATURATED = 0.85
 """Share of the time from which a tier counts as busy all the time."""
-LEAST_BINDING_SHARE = 0.5
-"""Share of the time from which a bound is said to bind."""
+LEAST_BINDING_SHARE = 0.8
+"""Share of the time from which a bound explains it, and is said to bind."""
 LEAST_GAIN = 0.0005
 """Share of the time that a lever saves to be named as the best: what is not 0.0 %."""
 WAITS = {
@@ -54,6 +58,41 @@ def saturated(share: float, bound: float) -> float | None:
 
 
 @dataclass(frozen=True)
+class ChipLever(Lever):
+    """A change of a design on a chip, and what the algorithm makes of it.
+
+    Parameters
+    ----------
+    decided
+        Names of parameters that are decided otherwise with the change, with their values without and with it.
+    moved_bytes
+        Bytes that the main memory moves without and with it.
+    """
+
+    decided: tuple[tuple[str, Scalar, Scalar], ...] = ()
+    moved_bytes: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def then(self) -> str:
+        """What fits with the change, and what that saves, in words; empty where nothing is decided otherwise."""
+        if not self.decided:
+            return ""
+        chosen = (f"{name} {number(after)} instead of {number(before)}" for name, before, after in self.decided)
+        before, after = self.moved_bytes
+        fewer = f", and {before / after:.2g} times fewer bytes are moved" if after and before / after >= CLEARLY else ""
+        return f"then {', '.join(chosen)}{fewer}"
+
+
+CLEARLY = 1.05
+"""Factor between numbers of bytes from which it is worth a word."""
+
+
+def busy_cores(used: int, cores: int) -> str:
+    """How many cores work, where not nearly all of them do; else empty."""
+    return f"{used:,} of {cores:,} cores busy" if cores - used > IDLE_SHARE * cores else ""
+
+
+@dataclass(frozen=True)
 class ChipExplanation(Explanation):
     """A design on a chip, its bounds, and levers in descending order of what they gain.
 
@@ -64,8 +103,8 @@ class ChipExplanation(Explanation):
     """
 
     evaluation: ChipEvaluation
-    hardware: tuple[Lever, ...]
-    software: tuple[Lever, ...]
+    hardware: tuple[ChipLever, ...]
+    software: tuple[ChipLever, ...]
 
     @property
     def sentence(self) -> str:
@@ -77,14 +116,13 @@ class ChipExplanation(Explanation):
             text = f"the cache binds: it moves bytes in {100 * cache:.0f} % of the time"
             text += f" (largest bound: {bounds.binding}, {share:.0f} %)"
         elif bounds.seconds < LEAST_BINDING_SHARE * seconds:
-            text = (
-                f"no resource binds: the largest bound, {bounds.binding}, is {share:.0f} % of the time{self._waits()}"
-            )
+            busy = busy_cores(*self._cores)
+            text = f"no bound explains it{': ' if busy else ''}{busy}"
+            text += f"; the largest bound, {bounds.binding}, is {share:.0f} % of the time{self._waits()}"
         else:
             text = f"{bounds.binding} binds: its bound is {share:.0f} % of the time"
-        idle, cores = self.evaluation.idle_cores, self.evaluation.chip.accelerator.cores
-        if idle > IDLE_SHARE * cores:
-            text += f", but {idle:,} of {cores:,} cores have nothing to do"
+            if busy_cores(*self._cores):
+                text += f", but {self.evaluation.idle_cores:,} of {self._cores[1]:,} cores have nothing to do"
         for what, levers in (("of the algorithm", self.software), ("of the chip", self.hardware)):
             best = next((lever for lever in levers if lever.gain >= LEAST_GAIN), None)
             if best is None:
@@ -92,7 +130,14 @@ class ChipExplanation(Explanation):
             else:
                 change = f"{best.name} from {' to '.join(best.shown)}"
                 text += f". Best lever {what}: {change} saves {100 * best.gain:.1f} % of the time"
+                text += f" ({best.then})" if best.then else ""
         return text + "."
+
+    @property
+    def _cores(self) -> tuple[int, int]:
+        """Cores that have work in the longest launch, and cores."""
+        cores = self.evaluation.chip.accelerator.cores
+        return cores - self.evaluation.idle_cores, cores
 
     def _waits(self) -> str:
         """What score products of the longest launch wait for most, where they do."""
@@ -127,28 +172,31 @@ class ChipExplanation(Explanation):
                     *lever.shown,
                     quantity(lever.cost_after, "s"),
                     f"{round(-100 * lever.gain, 1) + 0.0:+.1f}%",
+                    lever.then,
                 )
                 for lever in levers
             ]
-            parts.append(table(("lever", "from", "to", "time", "change"), rows))
+            parts.append(table(("lever", "from", "to", "time", "change", ""), rows))
         return "\n\n".join([*parts, self.sentence])
 
 
-def _described(lever: Lever) -> dict[str, Json]:
-    """A lever in seconds."""
+def _described(lever: ChipLever) -> dict[str, Json]:
+    """A lever in seconds, and what is decided otherwise with it."""
     return {
         "name": lever.name,
         "before": lever.before,
         "after": lever.after,
         "seconds": lever.cost_after,
         "gain": lever.gain,
+        "then": {name: after for name, _, after in lever.decided},
     }
 
 
 def explain_on_chip(point: DesignPoint) -> ChipExplanation:
-    """Time `point`, then try each lever by itself: twice of each resource, and other parameters.
+    """Time `point`, then try each lever by itself: more of each resource, and other parameters.
 
-    Resources are tried with the parameters as decided for the chip that is explained.
+    Rates are tried with the parameters as decided for the chip that is explained, capacities with those that were asked
+    for: what a larger memory is good for is another tile.
 
     Raises
     ------
@@ -159,8 +207,11 @@ def explain_on_chip(point: DesignPoint) -> ChipExplanation:
     evaluation = evaluate_on_chip(point)
     decided = dataclasses.replace(point, parameters=tuple(sorted(evaluation.decided.items())))
     hardware, software = (
-        tuple(sorted(_tried(evaluation, candidates), key=lambda lever: -lever.gain))
-        for candidates in (_other_chips(decided), _other_parameters(decided, dict(point.parameters)))
+        tuple(sorted(levers, key=lambda lever: -lever.gain))
+        for levers in (
+            (*_tried(evaluation, _other_chips(decided)), *_capacity_levers(evaluation, point)),
+            _tried(evaluation, _other_parameters(decided, dict(point.parameters))),
+        )
     )
     both = tuple(sorted((*software, *hardware), key=lambda lever: -lever.gain))
     return ChipExplanation(point, both, evaluation, hardware, software)
@@ -169,14 +220,54 @@ def explain_on_chip(point: DesignPoint) -> ChipExplanation:
 Candidate = tuple[str, Scalar, Scalar, DesignPoint]
 
 
-def _tried(evaluation: ChipEvaluation, candidates: Iterator[Candidate]) -> Iterator[Lever]:
+def _tried(evaluation: ChipEvaluation, candidates: Iterable[Candidate]) -> Iterator[ChipLever]:
     """Levers that can be: what does not fit is left out."""
     for name, before, after, point in candidates:
         try:
-            seconds = evaluate_on_chip(point).seconds
+            tried = evaluate_on_chip(point)
         except (InputError, SimulatorError):
             continue
-        yield Lever(name, before, after, evaluation.seconds, seconds)
+        decided = tuple(
+            (knob, evaluation.decided[knob], value)
+            for knob, value in tried.decided.items()
+            if knob != name and evaluation.decided.get(knob) != value
+        )
+        moved = tuple(each.run.tier_bytes[each.chip.accelerator.memory.name] for each in (evaluation, tried))
+        yield ChipLever(name, before, after, evaluation.seconds, tried.seconds, decided, (moved[0], moved[1]))
+
+
+def _capacity_levers(evaluation: ChipEvaluation, point: DesignPoint) -> Iterator[ChipLever]:
+    """Each memory of the chip larger: the smallest that gains nearly what the largest one does."""
+    for candidates in _larger_memories(point):
+        levers = list(_tried(evaluation, candidates))
+        best = max((lever.gain for lever in levers), default=0.0)
+        yield from [lever for lever in levers if best <= 0 or lever.gain >= ENOUGH_OF_GAIN * best][:1]
+
+
+def _larger_memories(point: DesignPoint) -> Iterator[list[Candidate]]:
+    """The chip with one memory larger, by several factors each."""
+    setting = point.on_chip
+    chip = setting.accelerator
+    paths = ["core.sram_bytes", "core.register_bytes", "core.accumulator_bytes"]
+    paths += [f"{tier.name}.capacity_bytes" for tier in chip.caches]
+    values = chip.values()
+    for path in paths:
+        before = values.get(path)
+        if not isinstance(before, int | float) or before <= 0:
+            continue
+        yield [
+            (
+                f"chip.{path}",
+                before,
+                factor * before,
+                dataclasses.replace(point, chip=_with(setting, path, factor * before)),
+            )
+            for factor in CAPACITY_FACTORS
+        ]
+
+
+def _with(setting: ChipSetting, path: str, value: float) -> ChipSetting:
+    return dataclasses.replace(setting, accelerator=setting.accelerator.with_(**{path: value}))
 
 
 def _other_chips(point: DesignPoint) -> Iterator[Candidate]:
@@ -190,7 +281,7 @@ def _other_chips(point: DesignPoint) -> Iterator[Candidate]:
     for path in paths:
         before = values[path]
         if isinstance(before, int | float):
-            changed = dataclasses.replace(setting, accelerator=chip.with_(**{path: DOUBLED * before}))
+            changed = _with(setting, path, DOUBLED * before)
             yield f"chip.{path}", before, DOUBLED * before, dataclasses.replace(point, chip=changed)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from algorithms.chip.algorithm import TiledAlgorithm
 from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.costs.area import area_of
 from studies.families.chip.binding import what_binds
 from studies.families.chip.evaluate import evaluate_on_chip
 from studies.families.chip.evaluation import ChipDetail, ChipEvaluation
@@ -24,6 +25,10 @@ from studies.points.point import DesignPoint, Engine, Json
 
 REHEARSED = "flash.q_outer"
 REHEARSED_ON = "h100"
+
+
+OF_THE_DIE = ("area_mm2", "energy_j", "energy_per_token_j", "power_w", "power.idle_w")
+"""Metrics that follow from the area of the die: leakage is by its square millimetres."""
 
 
 @family
@@ -74,6 +79,10 @@ class ChipFamily(Family):
     def path(self, point: DesignPoint, starts: StartTimes) -> TracedPath:
         """Through the cores that stand for all, and the gaps between launches."""
         return path_of(evaluate_on_chip(point).run, starts)
+
+    def estimates(self, point: DesignPoint) -> Mapping[str, str]:
+        """Area, and what its leakage adds to energies, where the die is not published."""
+        return {} if area_of(point.on_chip.accelerator).published else dict.fromkeys(OF_THE_DIE, "estimated die")
 
     def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
         """What most of the path goes to, or the largest bound, or the cache."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hwmodels.tiers.dram_analytic import ERROR_REMARK
 from studies.families.chip.evaluation import ChipEvaluation
-from studies.families.chip.explain import IDLE_SHARE, cache_limit
+from studies.families.chip.explain import IDLE_SHARE, LEAST_BINDING_SHARE, busy_cores, cache_limit
 from studies.families.chip.tables import BOUNDS, bound_table, launch_table
 from studies.families.text import changed_parameters, subject
 from studies.tables import table
@@ -72,7 +72,12 @@ def _what_binds(evaluation: ChipEvaluation) -> str:
     if not evaluation.seconds:
         return "nothing: there is no work"
     least, share = quantity(bounds.seconds, "s"), percent(bounds.seconds / evaluation.seconds)
-    return f"{bounds.binding}: {BOUNDS[bounds.binding]} take at least {least}, {share} of the time"
+    largest = f"{bounds.binding}: {BOUNDS[bounds.binding]} take at least {least}, {share} of the time"
+    if bounds.seconds >= LEAST_BINDING_SHARE * evaluation.seconds or cache_limit(evaluation) is not None:
+        return largest
+    cores = evaluation.chip.accelerator.cores
+    busy = busy_cores(cores - evaluation.idle_cores, cores)
+    return f"no bound explains it{f': {busy}' if busy else ''}; the largest is {largest}"
 
 
 def _idle(evaluation: ChipEvaluation) -> Iterator[str]:

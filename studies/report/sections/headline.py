@@ -140,15 +140,52 @@ def answer(points: Points) -> Markup:
     workload = points.workload_labels[points.workload_of[best.point]]
     several = best.workloads > 1
     superlative = _superlative(best.objective)
-    design = points.label(best.point, "design") or str(points.rows[best.point].point.algorithm)
     binding = points.binding(best.point)
-    return Markup("{}<strong>{}</strong> {} {} with <strong>{}</strong>{}.").format(
+    extreme = Markup("{}<strong>{}</strong> {} {} with <strong>{}</strong>{}{}.").format(
         Markup("On the largest workload ({}), ").format(workload) if several else "",
         f"the {superlative}" if several else f"The {superlative}",
         "takes" if best.objective.name in _TIMES else "has",
         _value_in_words(points, best),
-        design,
+        _design(points, best.point),
         Markup("; it is bound by {}").format(binding) if binding else "",
+        Markup("; {}").format(published) if (published := _published(points, best)) else "",
+    )
+    return Markup(" ").join([*_compromise(points), extreme])
+
+
+def _design(points: Points, point: int) -> str:
+    return points.label(point, "design") or str(points.rows[point].point.algorithm)
+
+
+def _compromise(points: Points) -> Iterator[Markup]:
+    """A sentence about the knee of the front, which comes first: what it takes of every objective."""
+    knee = points.knee
+    if knee is None or any(best.point == knee for best in points.best):
+        return
+    values = listing([_value_of(points, column, knee) for column in points.objectives])
+    yield Markup("The design that gives up least is <strong>{}</strong>: {}.").format(_design(points, knee), values)
+
+
+def _value_of(points: Points, column: Column, point: int) -> str:
+    """A value of an objective with its name where its unit does not tell, and with what it rests on."""
+    value = column.values[point]
+    shown = quantity(value, column.unit) if isinstance(value, int | float) else number(value)
+    named = shown if column.unit in ("s", "cycle", "mm2", "J") else f"{column.name} {shown}"
+    estimate = points.estimate(point, column.name)
+    return f"{named} ({estimate})" if estimate else named
+
+
+def _published(points: Points, best: Best) -> str:
+    """What a value rests on, and the best one that rests on nothing like that; empty for a value that does not."""
+    estimate = points.estimate(best.point, best.objective.name)
+    if not estimate:
+        return ""
+    other = points.best_published(best)
+    if other is None:
+        return f"that rests on an {estimate}, as it does for all rivals"
+    return (
+        f"that rests on an {estimate}: without one the best is "
+        f"{_value_of(points, best.objective, other)} with {_design(points, other)}"
     )
 
 
@@ -224,7 +261,16 @@ def _error_tile(points: Points) -> Tile:
 
 
 def cards(points: Points) -> Iterator[Card]:
-    """One card per design that is best by some objective."""
+    """The knee of the front, then one card per design that is best by some objective."""
+    knee = points.knee
+    if knee is not None and not any(best.point == knee for best in points.best):
+        yield Card(
+            records=(Record("Gives up least", _knee_value(points, knee), "knee of the front"),),
+            design=_design(points, knee),
+            facts=tuple((term, text) for term, text in _point_facts(points, knee) if text),
+            point=knee,
+            command=points.commands[knee],
+        )
     by_point: dict[int, list[Best]] = {}
     for best in points.best:
         by_point.setdefault(best.point, []).append(best)
@@ -238,24 +284,37 @@ def cards(points: Points) -> Iterator[Card]:
         )
 
 
+def _knee_value(points: Points, point: int) -> str:
+    return ", ".join(_value_of(points, column, point) for column in points.objectives[:2])
+
+
 def _record(points: Points, best: Best) -> Record:
     extreme = "Highest" if best.objective.goal == "max" else "Lowest"
     title = _SUPERLATIVES.get(best.objective.name, f"{extreme} {best.objective.name}")
     value, _, aside = _value_in_words(points, best).partition(" (")
-    return Record(title, value, aside.rstrip(")"))
+    asides = [aside.rstrip(")"), points.estimate(best.point, best.objective.name)]
+    return Record(title, value, ", ".join(filter(None, asides)))
 
 
 def _facts(points: Points, point: int, wins: list[Best]) -> Iterator[tuple[str, str]]:
     if wins[0].workloads > 1:
         yield "Workload", f"{points.workload_labels[points.workload_of[point]]}, the largest of {wins[0].workloads:,}"
         yield "Best on", listing([f"{best.wins:,} of {best.workloads:,} workloads" + _by(best, wins) for best in wins])
+    yield from _point_facts(points, point)
+    published = [_published(points, best) for best in wins]
+    yield "Estimate", listing(list(filter(None, published)))
+    ties = [f"{count(best.ties - 1, 'other point')}" + _by(best, wins) for best in wins if best.ties > 1]
+    within = f" within {percent(points.goals.tolerance)}" if points.goals.tolerance else ""
+    yield "Ties", f"{listing(ties)}{within}; shown is the best otherwise" if ties else ""
+
+
+def _point_facts(points: Points, point: int) -> Iterator[tuple[str, str]]:
+    """What is told of any design."""
     path = points.paths.get(point)
     yield "Bound by", points.binding(point)
     yield "Critical path", path.sentence.rstrip(".") if path and path.parts else ""
     yield from points.facts(point)
     yield "Error", _error(points, point)
-    ties = [f"{count(best.ties - 1, 'other point')}" + _by(best, wins) for best in wins if best.ties > 1]
-    yield "Ties", f"{listing(ties)}; shown is the best otherwise" if ties else ""
 
 
 def _by(best: Best, wins: list[Best]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import zipfile
 
 import numpy as np
 import pytest
@@ -291,3 +293,48 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     for name in ("noise.npz", "text.npz", "single.npy", "pickle.npz"):
         with pytest.raises(InputError, match=name):
             load_tensors(tmp_path / name)
+
+
+def write_zeros(path, shape, dtype):
+    """An archive of three arrays of zeros that takes little room: they are written a piece at a time, compressed."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in ("q", "k", "v"):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+                    "fortran_order": False,
+                    "shape": shape,
+                }
+                np.lib.format.write_array_header_2_0(file, header)
+                file.write(bytes(4096))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "told"),
+    [
+        ((1, 1, 400_000, 1000), "int8", "has 400,000,000 elements, at most 268,435,456 are read"),
+        ((1, 1, 8, 8), "complex128", "must hold real numbers (got complex128)"),
+        ((1, 1, 8, 8), "S1000000000", "must hold real numbers (got |S1000000000)"),
+    ],
+)
+def test_an_archive_is_judged_by_its_headers_before_any_array_is_read(tmp_path, monkeypatch, shape, dtype, told):
+    def refuse(*_, **__):
+        raise AssertionError("an array was read")
+
+    write_zeros(tmp_path / "t.npz", shape, dtype)
+    monkeypatch.setattr(np.lib.format, "read_array", refuse)
+    with pytest.raises(InputError) as caught:
+        load_tensors(tmp_path / "t.npz")
+    assert [problem.message for problem in caught.value.problems] == [told] * 3
+
+
+@pytest.mark.parametrize("byte", range(0, 400, 7))
+def test_a_damaged_archive_is_one_line(tmp_path, byte):
+    path = tmp_path / "t.npz"
+    array = np.ones((1, 1, 8, 8))
+    np.savez_compressed(path, q=array, k=array, v=array)
+    content = bytearray(path.read_bytes())
+    content[byte % len(content)] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with contextlib.suppress(InputError):
+        load_tensors(path)

@@ -124,7 +124,11 @@ UNKNOWN_FIDELITY = "--memory: must be 'peak', 'analytic' or 'cycle' (got 'cycl')
         ),
         (
             ["sdpa.memory_free", "--seq-len", "10000000000", "--timing-only"],
-            ["too large: a number of firings, cycles or bytes does not fit into 64 bits"],
+            [
+                "graph sdpa.memory_free: 800,000,000,030,000,000,000 firings that take up to "
+                "3,300,000,000,110,000,000,000 cycles one after another are too large: "
+                "a number of cycles might not fit into 64 bits"
+            ],
         ),
         (["sdpa.naive", "--set", "fifo_depth=0"], ["--set fifo_depth: must be at least 1 (got 0)"]),
     ],

@@ -160,8 +160,8 @@ def test_large_values_are_not_checked_and_the_reason_is_told():
 
 
 def test_tensors_must_fit_into_the_memory():
-    room = r"hbm of h100_sxm5_80g: .* MB for tensors of flash.q_outer does not fit into 1 MB of 5 devices, by .* MB"
-    advice = r"; it would fit with \d+ devices instead of 5"
+    room = r"hbm of h100_sxm5_80g: .* MB for tensors of flash.q_outer does not fit into 1 MB of 5 stacks, by .* MB"
+    advice = r"; it would fit with \d+ stacks instead of 5"
     with pytest.raises(CapacityError, match=room + advice):
         evaluate(point_on(workload=SMALL.with_(kv_len=8192, batch=8), changes={"hbm.capacity_bytes": 1_000_000}))
 
@@ -267,7 +267,7 @@ def test_an_explanation_tries_levers_before_it_names_them(capsys, json_of):
     assert best["gain"] == pytest.approx(1 - again["seconds"] / told["seconds"], rel=1e-9)
     told = json_of("explain", "decode.split_kv", *design, "--context", "8192", "--set", "splits=1")
     assert told["levers"]["algorithm"][0]["name"] == "splits"
-    assert "124 of 132 cores have nothing to do" in told["sentence"]
+    assert told["sentence"].startswith("no bound explains it: 8 of 132 cores busy; the largest bound, memory, is ")
     gains = [lever["gain"] for lever in told["levers"]["chip"]]
     assert gains == sorted(gains, reverse=True)
     assert "chip.hbm.bytes_per_second" in [lever["name"] for lever in told["levers"]["chip"]]
@@ -279,7 +279,9 @@ def test_an_explanation_tries_levers_before_it_names_them(capsys, json_of):
 def test_shares_are_the_same_in_sentence_and_table_and_the_peak_has_its_format(capsys):
     assert main(["run", "flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--timing-only"]) == 0
     lines = {line.split()[0]: line for line in reversed(capsys.readouterr().out.splitlines()) if line.strip()}
-    binding = lines["bound"].split()[2].rstrip(":")
+    binding = (
+        lines["bound"].removeprefix("bound by").replace("no bound explains it; the largest is", "").split()[0][:-1]
+    )
     said = lines["bound"].rsplit(", ", 1)[1].removesuffix(" % of the time")
     assert f" {said}% " in lines[binding]
     assert lines["rate"].endswith("of the peak in bfloat16")
@@ -365,7 +367,7 @@ def test_levers_that_save_next_to_nothing_are_not_named(json_of):
 def test_a_small_bound_is_not_said_to_bind(json_of):
     design = ("--chip", "tpu_v5e", "--workload", "llama3-8b", "--context", "8192", "--set", "stages=1")
     sentence = json_of("explain", "decode.split_kv", *design)["sentence"]
-    assert sentence.startswith("no resource binds: the largest bound, memory, is ")
+    assert sentence.startswith("no bound explains it; the largest bound, memory, is ")
     assert "; its products wait for loads under way in " in sentence
 
 
@@ -459,7 +461,12 @@ def test_a_sweep_over_chips_is_stored_reported_and_compared(capsys, json_of, tmp
     assert (again["evaluated"], again["skipped"]) == (0, 4)
     json_of("report", str(store), "-o", str(page))
     text = page.read_text(encoding="utf-8")
-    for words in ("it is bound by matrix", "What the units of the chip do", "Lower bounds", "--set chip.cores=100"):
+    for words in (
+        "it is bound by no single unit: the largest lower bound, matrix, is ",
+        "What the units of the chip do",
+        "Lower bounds",
+        "--set chip.cores=100",
+    ):
         assert words in text
     keys = [point.key for point in resolve(read_text(path.read_text(), "s.yaml"), tmp_path).points]
     assert main(["compare", f"{store}:{keys[0]}", f"{store}:{keys[1]}", "--json"]) == 1

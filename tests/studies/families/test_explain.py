@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pathlib
 
 import pytest
 
@@ -94,3 +95,74 @@ def test_a_deadlock_is_explained_with_exit_code_3(capsys: pytest.CaptureFixture[
     code = run_command_line(["explain", "sdpa.naive", "--seq-len", "48", "--set", "long_depth=47"])
     assert code == 3
     assert "weights_fifo = 48" in capsys.readouterr().out
+
+
+CHIP = """
+name: my_chip
+kind: custom
+summary: Sixteen 32 x 32 arrays on LPDDR5
+node_nm: 7
+clock_hz: 1 GHz
+cores: 16
+core:
+  matrix_flops_per_cycle: {bfloat16: 2048}
+  matrix_rows: 1
+  matrix_columns: 32
+  matrix_depth: 32
+  vector_flops_per_cycle: 64
+  exp_per_cycle: 16
+  sram_bytes: 256 KiB
+  sram_bytes_per_cycle: 256
+  register_bytes: 4 KiB
+tiers:
+  lpddr:
+    level: memory
+    technology: lpddr5
+    capacity_bytes: 16 GB
+    bytes_per_second: {value: 51.2 GB/s, source: "JESD209-5, four x16 channels at 6400 MT/s"}
+    latency_s: 100 ns
+"""
+LATENT = ["mla.seq", "--workload", "deepseek-v3", "--context", "65536", "--batch", "32", "--timing-only"]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert run_command_line([*arguments, "--json"]) == 0
+    document: dict[str, object] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_local_memory_is_tried_with_the_tile_that_would_then_fit(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The chip of a user whose best lever is no rate: with twice the memory the latent is read a third as often."""
+    (tmp_path / "my_chip.yaml").write_text(CHIP)
+    chip = ["--chip", str(tmp_path / "my_chip.yaml")]
+    told = printed(capsys, "explain", *LATENT, *chip)
+    levers = told["levers"]
+    assert isinstance(levers, dict)
+    best = levers["chip"][0]
+    assert (best["name"], best["before"], best["after"]) == ("chip.core.sram_bytes", 256 * 1024, 512 * 1024)
+    assert best["then"]["tile_rows"] == 128
+    assert 0.7 < best["gain"] < 0.75
+    larger = printed(capsys, "run", *LATENT, *chip, "--set", "chip.core.sram_bytes=512 KiB")
+    assert larger["seconds"] == best["seconds"]
+    sentence = str(told["sentence"])
+    assert "Best lever of the chip: chip.core.sram_bytes from 256 KiB to 512 KiB saves 71.7 % of the time" in sentence
+    assert "then tile_rows 128 instead of 32" in sentence
+    assert "3.5 times fewer bytes are moved" in sentence
+
+
+def test_every_memory_of_a_chip_is_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    told = printed(capsys, "explain", "flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--seq-len", "2048")
+    levers = told["levers"]
+    assert isinstance(levers, dict)
+    names = {lever["name"] for lever in levers["chip"]}
+    assert {"chip.core.sram_bytes", "chip.core.register_bytes", "chip.l2.capacity_bytes"} <= names
+
+
+def test_where_cores_are_idle_no_bound_is_said_to_bind(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["decode.split_kv", "--chip", "h100", "--workload", "llama3-8b", "--context", "8192", "--set", "splits=1"]
+    told = str(printed(capsys, "explain", *few)["sentence"])
+    assert told.startswith("no bound explains it: 8 of 132 cores busy; the largest bound, memory, is ")
+    assert run_command_line(["run", *few]) == 0
+    assert "bound by  no bound explains it: 8 of 132 cores busy; the largest is memory: " in capsys.readouterr().out

@@ -154,7 +154,7 @@ def test_a_saturated_cache_binds_although_a_bound_of_the_arrays_is_larger():
 
 
 def test_what_a_path_goes_to_comes_before_a_bound_of_something_else():
-    row = row_of("flash.q_outer", chip="h100", workload="llama3-8b", seq_len=1024)
+    row = row_of("flash.q_outer", chip="h100", workload="llama3-8b", seq_len=4096)
     bound = what_binds(row.outcome.detail, None)
     assert bound.startswith("matrix, which takes at least")
     same = TracedPath((PathPart("compute", "matrix", 60), PathPart("bandwidth", "memory", 40)))

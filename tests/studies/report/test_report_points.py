@@ -7,8 +7,15 @@ import importlib
 import pytest
 
 from algorithms.workload.shape import Workload
+from hwmodels.chips.accelerator import load_accelerator
+from studies.families.evaluate import attempt
+from studies.points.find import find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.outcome import Row
+from studies.points.point import ChipSetting, DesignPoint
 from studies.report.points import Points
-from studies.study.goals import Constraint, Goals
+from studies.report.sections.headline import answer, cards
+from studies.study.goals import Constraint, Goals, Objective
 
 SHORT = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 LONG = SHORT.with_(q_len=16, kv_len=16)
@@ -93,6 +100,19 @@ def test_best_slowest_and_ties(make_row):
     assert points.slowest == 0
     assert points.front == (False, False, True, True, False, False)
     assert points.selected_first == (2, 3, 0, 4), "the best, and for contrast the slowest and a deadlock"
+
+
+def test_designs_within_the_tolerance_are_equally_good_and_the_cheapest_is_named(make_row):
+    """Ten designs within 0.064 % in time, from 50 to 125 in area: the small one is the answer."""
+    rows = [make_row(i, cycles=1_000_000 + 64 * (9 - i), depth=50 + 8 * i) for i in range(10)]
+    points = Points.of([*rows, make_row(10, cycles=2_000_000, depth=30), make_row(11, cycles=1_500_000, depth=36)])
+    by_cycles, by_bytes = points.best
+    assert (by_cycles.point, by_cycles.ties) == (0, 10)
+    assert by_bytes.point == 10
+    assert [i for i, on_it in enumerate(points.front) if on_it] == [0, 10, 11]
+    exact = dataclasses.replace(points, goals=Goals(tolerance=0.0))
+    assert (exact.best[0].point, exact.best[0].ties) == (9, 1)
+    assert sum(exact.front) == 12
 
 
 def test_the_knee_gives_up_least_in_all_objectives(make_row):
@@ -200,3 +220,54 @@ def test_layers_that_follow_from_the_workload_are_no_mixture(make_row):
     points = Points.of([of_layers(make_row(0), 12), of_layers(make_row(1, workload=LONG), 32)])
     assert points.mixed_layers == {}
     assert points.workload_labels == ("seq_len 8", "seq_len 16")
+
+
+# --- estimates --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dies():
+    """A published die, one that is not published, and one whose published die no longer holds."""
+    names = ("h100", "tpu_v5p")
+    workload = Workload(name="w", phase="decode", heads=32, kv_heads=8, q_len=1, kv_len=4096, head_dim=128)
+    found = []
+    for position, chip in enumerate([*map(load_accelerator, names), load_accelerator("h100").with_(cores=64)]):
+        parameters = complete_parameters(find_algorithm("decode.split_kv"), {})
+        point = DesignPoint("decode.split_kv", workload, parameters, timing_only=True, chip=ChipSetting(chip))
+        found.append(Row("s", position, point, attempt(point), 1, None, {}))
+    return found
+
+
+def test_what_rests_on_an_estimated_die_is_marked(dies):
+    points = Points.of(dies)
+    assert [points.estimate(i, "energy_j") for i in range(3)] == ["", "estimated die", "estimated die"]
+    assert [points.estimate(i, "area_mm2") for i in range(3)] == ["", "estimated die", "estimated die"]
+    assert {points.estimate(i, "seconds") for i in range(3)} == {""}
+
+
+def test_an_estimate_is_never_ranked_silently_against_published_values(dies):
+    objectives = (Objective("energy_j", "min", "J"),)
+    points = Points.of(dies, Goals(objectives))
+    (best,) = points.best
+    assert points.estimate(best.point, "energy_j")
+    assert points.best_published(best) == 0
+    told = str(answer(points))
+    assert "that rests on an estimated die: without one the best is " in told
+    assert "h100" in told
+    (card,) = cards(points)
+    assert "estimated die" in card.records[0].aside
+    assert dict(card.facts)["Estimate"].startswith("that rests on an estimated die")
+    published = Points.of(dies[:1], Goals(objectives))
+    assert published.best_published(published.best[0]) is None
+    assert "estimated" not in str(answer(published))
+
+
+def test_the_knee_comes_first(make_row):
+    front = ((1000, 22), (1100, 10), (1500, 6), (2000, 2))
+    points = Points.of([make_row(i, cycles=cycles, depth=depth) for i, (cycles, depth) in enumerate(front)])
+    assert str(answer(points)).startswith(
+        "The design that gives up least is <strong>fifo_depth 10</strong>: 1,100 cycles"
+    )
+    first, *others = cards(points)
+    assert (first.point, first.records[0].title) == (1, "Gives up least")
+    assert [card.point for card in others] == [0, 3]

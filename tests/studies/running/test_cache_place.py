@@ -63,6 +63,21 @@ def test_a_folder_that_others_can_write_is_not_trusted(temporary, tmp_path, monk
     assert Path(os.environ[VARIABLE]).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", VARIABLE])
+def test_a_cache_that_others_could_have_filled_is_not_used_and_that_is_told(
+    temporary, tmp_path, monkeypatch, capsys, variable
+):
+    planted = tmp_path / "cache" / "attnflow"
+    planted.mkdir(parents=True)
+    planted.chmod(0o777)
+    monkeypatch.setenv(variable, str(planted.parent))
+    settle_cache()
+    assert Path(os.environ[VARIABLE]).parent == temporary
+    told = capsys.readouterr().err
+    assert f"{planted} is not this user's alone" in told
+    assert told.count("\n") == 1
+
+
 def test_a_place_that_was_asked_for_and_does_not_work_is_told(tmp_path):
     place = nowhere(tmp_path)
     command = [sys.executable, "-m", "studies", "list", "algorithms", "--json"]

@@ -14,6 +14,7 @@ from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
+from studies.running import runner
 from studies.running.limits import Limits, TimeLimitError
 from studies.running.runner import ExecutorLostError, InlineExecutor, Runner, open_inline, open_processes, run_points
 
@@ -143,6 +144,62 @@ def test_a_point_that_takes_too_long_is_a_row_with_that_reason(slow):
     assert len(recorded) == 8
     errors = [by_key[point.key].error or "" for point in points(8)]
     assert ["took longer than its time limit of 2 s" in error for error in errors] == [i == 3 for i in range(8)]
+
+
+def stop_on_three(point):
+    """What a disk that is gone, or memory on a slow one, does to a process: it uses nothing, and hears nothing."""
+    if point.workload.seed == 3:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return square(point)
+
+
+def test_a_worker_that_uses_no_processor_time_is_ended_by_the_clock(monkeypatch):
+    monkeypatch.setattr(runner, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(runner, "_START_S", 30.0)
+    by_key, recorded = collect(8, stop_on_three, workers=2, limits=Limits(time_s=1.0))
+    assert len(recorded) == 8
+    errors = [by_key[point.key].error or "" for point in points(8)]
+    assert ["took longer than its time limit of 1 s" in error for error in errors] == [i == 3 for i in range(8)]
+
+
+ORPHANS = """
+import os, sys, time
+from studies.running.runner import open_processes
+
+def busy():
+    sum(range(10**13))  # holds the interpreter
+
+if __name__ == "__main__":
+    pool = open_processes(2)
+    waiting = pool.submit(os.getpid)
+    pool.submit(busy)
+    waiting.result()
+    print(*pool._processes, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system ends workers on Linux only")
+def test_no_worker_outlives_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "orphans.py").write_text(ORPHANS)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, str(tmp_path / "orphans.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        workers = [int(word) for word in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + HANG_S
+    while time.monotonic() < deadline and any(map(is_running, workers)):
+        time.sleep(0.05)
+    assert not any(map(is_running, workers))
+
+
+def is_running(process):
+    """Whether a process is there and is no zombie, which waits for whoever adopts it."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def take_memory_on_three(point):

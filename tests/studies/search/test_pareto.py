@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.search.pareto import hypervolume, hypervolume_share, non_dominated
+from studies.search.pareto import clear_front, hypervolume, hypervolume_share, non_dominated
 
 COSTS = st.integers(1, 3).flatmap(
     lambda width: st.lists(st.lists(st.integers(0, 4), min_size=width, max_size=width), min_size=1, max_size=8)
@@ -48,3 +48,26 @@ def test_the_whole_front_has_all_of_the_volume_and_a_part_of_it_less():
     assert hypervolume_share(np.array([[3.0, 3.0]]), np.array([[3.0, 3.0]])) == 1.0
     with pytest.raises(ValueError, match="nothing to compare"):
         hypervolume_share(known, np.empty((0, 2)))
+
+
+POSITIVE = st.lists(st.lists(st.floats(1.0, 1.1), min_size=3, max_size=3), min_size=1, max_size=30)
+
+
+@given(POSITIVE, st.sampled_from([0.001, 0.005, 0.03]))
+def test_a_clear_front_leaves_out_what_a_kept_member_makes_superfluous_and_nothing_else(rows, tolerance):
+    costs = np.array(rows)
+    exact, kept = non_dominated(costs), clear_front(costs, tolerance)
+    assert kept.any()
+    assert not (kept & ~exact).any()
+    for dropped in np.flatnonzero(exact & ~kept):
+        margin = tolerance * costs[dropped]
+        assert any(
+            (costs[i] <= costs[dropped] + margin).all() and (costs[i] < costs[dropped] - margin).any()
+            for i in np.flatnonzero(kept)
+        )
+
+
+@given(COSTS)
+def test_without_a_tolerance_a_clear_front_is_the_front(rows):
+    costs = np.array(rows, dtype=float)
+    assert np.array_equal(clear_front(costs, 0.0), non_dominated(costs))

@@ -91,9 +91,22 @@ def test_a_failed_transaction_leaves_nothing_behind(tmp_path):
         run = store.begin_run({})
         with pytest.raises(sqlite3.IntegrityError):
             store.record(run, [done(two[0]), Outcome(two[1].key, "perhaps", {})])
-        with pytest.raises(ValueError, match="JSON"):
-            store.record(run, [done(two[0], cycles=float("nan"))])
         assert set(store.statuses("study").values()) == {"pending"}
+
+
+def test_an_outcome_that_no_row_can_hold_is_a_failed_point_and_costs_no_other_one(tmp_path):
+    four = points(4)
+    with Store(tmp_path / "s.sqlite", write=True) as store:
+        store.enter_grid("study", four)
+        wrong = [done(four[0], cycles=float("nan")), done(four[1], cycles=object())]
+        odd = Outcome(four[2].key, "failed", {}, None, "no such file: \udcff", wall_s=float("nan"))
+        store.record(store.begin_run({}), [*wrong, odd, done(four[3], cycles=7)])
+        rows = list(store.rows("study"))
+    assert [row.outcome.status for row in rows] == ["failed", "failed", "failed", "done"]
+    assert rows[0].outcome.error == "its result cannot be stored: metrics.cycles is nan"
+    assert "not JSON serializable" in rows[1].outcome.error
+    assert (rows[2].outcome.error, rows[2].outcome.wall_s) == ("no such file: \\udcff", 0)
+    assert rows[3].outcome == done(four[3], cycles=7)
 
 
 def test_there_is_one_writer_and_any_number_of_readers(tmp_path):
@@ -289,3 +302,17 @@ def test_nothing_in_a_store_is_executed(tmp_path):
 class Bomb:
     def __reduce__(self):
         return (pytest.fail, ("a pickle was loaded",))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_store_that_is_removed_while_it_is_written_is_told_at_once(tmp_path, replaced):
+    path = tmp_path / "s.sqlite"
+    with Store(path, write=True) as store:
+        two = points(2)
+        store.enter_grid("study", two)
+        run = store.begin_run({})
+        path.unlink()
+        if replaced:
+            path.write_bytes(b"")
+        with pytest.raises(InputError, match="was removed or replaced while it was in use"):
+            store.record(run, [done(two[0])])

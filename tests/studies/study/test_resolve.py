@@ -10,6 +10,7 @@ import pytest
 from algorithms import registry
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
+from studies.study.goals import Goals
 from studies.study.resolve import resolve
 
 
@@ -199,3 +200,21 @@ def test_goals_have_directions_and_units():
     kept = {"seconds": 0.002, "fifo.capacity_bytes": 65536, "cycles": 999}
     assert [constraint.keeps(kept) for constraint in result.constraints] == [False, True, False]
     assert not result.constraints[0].keeps({})
+
+
+def test_more_axes_than_any_study_has_are_refused_at_once():
+    text = "algorithm: test.pipe\naxes:\n" + "".join(f"  axis{i}: [1]\n" for i in range(300))
+    with pytest.raises(InputError) as caught:
+        resolve(read_text(text, "s.yaml"), Path())
+    assert str(caught.value) == "s.yaml:2: axes: has 300 axes, more than 256"
+
+
+def test_a_study_says_how_near_designs_are_equally_good():
+    text = "algorithm: test.pipe\nworkload: {seq_len: 8, head_dim: 4}\n"
+    assert "tolerance" not in resolve(read_text(text, "s.yaml"), Path()).describe()
+    chosen = resolve(read_text(f"{text}tolerance: 0.02\n", "s.yaml"), Path())
+    assert chosen.describe()["tolerance"] == 0.02
+    assert Goals.of({"s": chosen.describe()}).tolerance == 0.02
+    for wrong in ("-0.1", "1", "x"):
+        with pytest.raises(InputError, match=r"s\.yaml:3: tolerance: "):
+            resolve(read_text(f"{text}tolerance: {wrong}\n", "s.yaml"), Path())

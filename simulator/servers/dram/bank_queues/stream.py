@@ -91,6 +91,8 @@ from simulator.servers.dram.timing import (
 )
 from simulator.servers.kernel import Words, inlined, kernel
 
+MOST_CLOCKS = 1 << 20
+"""Clocks after which a stretch ends where no last clock does, so that the caller gets to look in between."""
 PATIENCE = 6
 """Bursts to wait before looking for whole rounds of reads again."""
 
@@ -110,7 +112,7 @@ def stream_reads(p: Words, s: Words, inp: Words, mask: int, out: Words, end: int
     step = inp[head + I_STEP]
     key = inp[head + I_KEY] + s[H_IN_TAKEN] * step
     reads = s[H_READS]
-    horizon = s[H_REFRESH_NEXT] if end < 0 else min(s[H_REFRESH_NEXT], end + 1)
+    horizon = min(s[H_REFRESH_NEXT], clock + MOST_CLOCKS if end < 0 else end + 1)
     due, bank, hits, soon = _next_read(p, s, clock, 0, 0)
     before, retry = left, 0
     while clock < horizon:

@@ -102,6 +102,17 @@ def column_time(p: Words, s: Words, bank: int, is_write: int, clock: int) -> int
 
 
 @inlined
+def hit_time(p: Words, s: Words, bank: int, is_write: int, clock: int) -> int:
+    """Earliest clock of an access to the open row of ``bank`` by a request that does not own it.
+
+    An access that closes the row would take it from its owner, which nobody may do.
+    """
+    if p[P_CLOSE_PAGE] and s[B_ACTIVE + bank] >= 0:
+        return FAR
+    return column_time(p, s, bank, is_write, clock)
+
+
+@inlined
 def row_time(p: Words, s: Words, bank: int, is_write: int, clock: int) -> int:
     """Earliest clock of the row command that the oldest miss of ``bank`` needs; FAR while it must not have it."""
     if s[B_ROW + bank] < 0:

@@ -7,4 +7,4 @@ from simulator.servers.dram.pool.layout import OWN_WORDS
 from simulator.servers.dram.pool.policy import advance, reset
 from simulator.servers.dram.pool.rules import rules
 
-CONTROLLERS.add(QueuePolicy("ramulator2", advance, reset, rules, OWN_WORDS))
+CONTROLLERS.add(QueuePolicy("ramulator2", advance, reset, rules, OWN_WORDS, least_drain_low=1))

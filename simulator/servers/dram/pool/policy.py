@@ -38,6 +38,7 @@ from simulator.servers.dram.pool.commands import (
     ROW_COMMAND,
     SERVE_HIT,
     column_time,
+    hit_time,
     issue,
     refresh_step,
     refresh_time,
@@ -200,7 +201,7 @@ def _serve_pool(p: Words, s: Words, out: Words, clock: int, buses: int) -> bool:
                 continue
             if buses & COLUMN_BUS and s[hits + bank] >= 0:
                 age = age_of_head(s, hits, bank)
-                if age < oldest and column_time(p, s, bank, is_write, clock) <= clock:
+                if age < oldest and hit_time(p, s, bank, is_write, clock) <= clock:
                     oldest, chosen, is_access = age, bank, True
             if buses & ROW_BUS and s[rest + bank] >= 0:
                 age = age_of_head(s, rest, bank)
@@ -239,7 +240,7 @@ def _next_command(p: Words, s: Words, clock: int) -> int:
             if ready <= clock:
                 ready = FAR
                 if s[hits + bank] >= 0:
-                    ready = column_time(p, s, bank, is_write, clock)
+                    ready = hit_time(p, s, bank, is_write, clock)
                 if s[rest + bank] >= 0:
                     ready = min(ready, row_time(p, s, bank, is_write, clock))
                 s[B_READY + bank] = ready

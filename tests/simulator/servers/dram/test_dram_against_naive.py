@@ -131,6 +131,9 @@ class NaiveDevice:
                 "RDPRE": t.rtp,
                 "WRPRE": t.cwl + t.burst + t.wr,
                 "REFACT": t.rfc,
+                # accesses that close their row themselves
+                "RDAACT": t.rtp + t.rp,
+                "WRAACT": t.cwl + t.burst + t.wr + t.rp,
             }
             return own.get(pair)
         return None
@@ -159,6 +162,8 @@ class NaiveDevice:
             limits = [("PRE", self.t.rp), ("REF", self.t.rfc if self.policy == "dramsim3" else 0)]
             if self.policy == "ramulator2":
                 limits.append(("ACT", self.t.rc + self.clocks("ACT") - 1))
+                limits.append(("RDA", self.t.rtp + self.t.rp))
+                limits.append(("WRA", self.t.cwl + self.t.burst + self.t.wr + self.t.rp))
             for before, distance in limits:
                 if clock < self.last.get((before, bank), -(10**9)) + distance:
                     return False
@@ -394,7 +399,8 @@ class NaivePool(Naive):
         chosen = None
         for t in pool:
             command = self.command_for(t)
-            owned = command == "PRE" and any(o.bank == t.bank for o in self.owners)
+            closes = command == "PRE" or (self.c.page == "close" and pool is not self.owners)
+            owned = closes and any(o.bank == t.bank for o in self.owners)
             kept = self.c.protect_hits and command == "PRE" and hit_since.get(t.bank, 10**9) <= t.accepted
             if owned or kept or not self.allowed(command, t.bank, clock, slot):
                 continue
@@ -412,6 +418,9 @@ class NaivePool(Naive):
             pool.remove(t)
             if not t.is_write:
                 self.done[t.number] = clock + self.d.timing.cl + self.d.timing.burst
+            if self.c.page == "close":
+                self.device.last[(f"{command}A", t.bank)] = clock
+                self.device.rows[t.bank] = -1
         return command, t.bank
 
     def refresh(self, clock, slot):
@@ -480,6 +489,8 @@ MACHINES = {
     "bank_queues_one_at_a_time": (small(), TIMING, replace(BANK_QUEUES, bank_depth=1, width=1, hit_cap=1)),
     "pool": (small(bank_groups=4), TIMING, POOL),
     "pool_two_ranks": (small(ranks=2), TIMING, POOL),
+    "pool_closed_pages": (small(), TIMING, replace(POOL, page="close")),
+    "pool_closed_pages_two_ranks": (small(ranks=2, rows=4), TIMING, replace(POOL, page="close", refresh="none")),
     "pool_protected_hits": (small(), TIMING, replace(POOL, protect_hits=True)),
     "pool_long_commands": (small(), replace(TIMING, act_clocks=2, cas_clocks=2, ppd=2), POOL),
     "pool_pseudo_channels": (

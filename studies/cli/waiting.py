@@ -1,0 +1,102 @@
+"""What people see of a verb that takes long: how far it is and how long it will still take, on stderr."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from studies.cli.printing import tell
+from studies.words import span
+
+LOOK_EVERY_S = 0.5
+SILENT_S = 2.0
+"""A terminal hears nothing from verbs that are faster."""
+LINE_EVERY_S = 10.0
+"""Where lines stay, one comes so often, and only if it says how far a run is."""
+OWN_PROGRESS = frozenset({"sweep", "search", "measure"})
+"""Verbs that show what they do themselves."""
+_CLEAR = "\r\x1b[K"
+
+
+class Waiting:
+    """Shows how far the body is, as it reports it (`simulator.engines.progress`); use as a context manager.
+
+    Parameters
+    ----------
+    words
+        The command line.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._verb = words[0] if words else ""
+        wanted = self._verb and not self._verb.startswith("-") and self._verb not in OWN_PROGRESS
+        quiet = any(word in ("--quiet", "-q", "--help") for word in words)
+        self._shown = bool(wanted) and not quiet and sys.stderr is not None
+        self._live = self._shown and sys.stderr.isatty()
+        self._reports: dict[str, tuple[int, int, float]] = {}
+        self._started = time.monotonic()
+        self._ended = threading.Event()
+        self._drawn = False
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="waiting")
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._shown:
+            self._thread.join()
+            self._listen("leave")
+
+    def note(self, what: str, done: int, total: int) -> None:
+        """This much is done; what is reported first holds everything that is reported later."""
+        since = self._reports[what][2] if what in self._reports and self._reports[what][0] <= done else time.monotonic()
+        self._reports[what] = (done, total, since)
+
+    def line(self) -> str:
+        """How far it is: the outermost report with its time left, then where the innermost stands."""
+        reports = [(what, *told) for what, told in self._reports.copy().items() if told[1] > 0]
+        parts = [f"{self._verb}: {span(time.monotonic() - self._started)} so far"]
+        for place, (what, done, total, since) in enumerate(reports):
+            part = f"{done:,} of {total:,} {what}"
+            if place == 0 and done > 0 and (rate := done / max(time.monotonic() - since, 1e-9)) > 0:
+                part += f", about {span((total - done) / rate)} left"
+            parts.append(part)
+        return "; ".join(parts)
+
+    def _listen(self, how: str = "listen") -> bool:
+        """Listen to the simulator as soon as the verb has imported it, which takes too long to do it here."""
+        act = getattr(sys.modules.get("simulator.engines.progress"), how, None)
+        if act is not None:
+            act(self.note)
+        return act is not None
+
+    def _watch(self) -> None:
+        shown_at = self._started
+        listening = False
+        while not self._ended.wait(LOOK_EVERY_S):
+            listening = listening or self._listen()
+            now = time.monotonic()
+            if self._live and now - self._started >= SILENT_S:
+                sys.stderr.write(f"{_CLEAR}{self.line()[: _columns() - 1]}")
+                sys.stderr.flush()
+                self._drawn = True
+            elif not self._live and self._reports and now - shown_at >= LINE_EVERY_S:
+                shown_at = now
+                tell(f"{self.line()}\n")
+        if self._drawn:
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns

@@ -1,0 +1,96 @@
+"""What is shown of a verb that takes long: on a terminal always, elsewhere only how far it is; nothing when quiet."""
+
+import io
+import sys
+import time
+
+import pytest
+
+from simulator import Graph, Unit, uniform
+from simulator.engines import progress
+from simulator.engines.compiled import engine
+from simulator.explain.depths import advise_depths
+from studies.cli import waiting as module
+from studies.cli.waiting import Waiting
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for name in ("LOOK_EVERY_S", "SILENT_S", "LINE_EVERY_S"):
+        monkeypatch.setattr(module, name, 0.001)
+
+
+def shown(monkeypatch, words, stream, body):
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Waiting(words) as waiting:
+        body(waiting)
+    return stream.getvalue()
+
+
+def report_until_shown(stream):
+    def body(_):
+        done = 0
+        while "10 firings" not in stream.getvalue() and done < 100_000:
+            done += 1
+            progress.report("firings", min(done, 10), 10)
+            time.sleep(0.001)
+
+    return body
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+def test_what_a_run_reports_is_shown_and_a_terminal_is_cleared_afterwards(quick, monkeypatch, kind):
+    stream = kind()
+    text = shown(monkeypatch, ["run", "x"], stream, report_until_shown(stream))
+    assert "run: 0 s so far; " in text
+    assert "of 10 firings" in text
+    assert text.endswith("\r\x1b[K" if kind is Terminal else "\n")
+    assert not progress.is_heard()
+
+
+@pytest.mark.parametrize("words", [[], ["run", "x", "-q"], ["run", "--quiet"], ["sweep", "s.yaml"], ["--help"]])
+def test_nothing_is_shown_where_nobody_asked_or_another_shows_it(quick, monkeypatch, words):
+    stream = Terminal()
+    assert shown(monkeypatch, words, stream, lambda _: time.sleep(0.05)) == ""
+
+
+def test_time_left_is_that_of_the_outermost_report():
+    waiting = Waiting(["advise"])
+    waiting.note("searches", 0, 8)
+    waiting.note("firings", 5, 10)
+    assert waiting.line() == "advise: 0 s so far; 0 of 8 searches; 5 of 10 firings"
+    waiting.note("searches", 4, 8)
+    assert "4 of 8 searches, about 0 s left; 5 of 10 firings" in waiting.line()
+
+
+@pytest.fixture
+def heard():
+    told = []
+
+    def listener(*report):
+        told.append(report)
+
+    progress.listen(listener)
+    yield told
+    progress.leave(listener)
+
+
+def test_engines_memories_and_searches_report(heard, monkeypatch):
+    graph = Graph("chain")
+    source = graph.add(Unit("source", "source", uniform(200, (), (1,))))
+    sink = graph.add(Unit("sink", "sink", uniform(200, (1,), ())))
+    graph.connect(source, sink)
+    monkeypatch.setattr(engine, "VISITS_PER_SLICE", 5)
+    engine.run_compiled(graph.freeze(), skip=False)
+    assert heard
+    assert all(what == "firings" and 0 < done < total == 400 for what, done, total in heard)
+    assert [done for _, done, _ in heard] == sorted(done for _, done, _ in heard)
+    heard.clear()
+    advise_depths(graph.freeze())
+    searches = [each for each in heard if each[0] == "searches"]
+    assert searches == [("searches", 0, 2), ("searches", 1, 2), ("searches", 2, 2)]
