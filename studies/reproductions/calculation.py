@@ -56,7 +56,7 @@ class Calculation:
             Unknown parameters and values of another type, all at once.
         """
         kinds = typing.get_type_hints(self.compute)
-        known = [name for name in inspect.signature(self.compute).parameters]
+        known = list(inspect.signature(self.compute).parameters)
         problems, read = [], {}
         for name, value in values.items():
             if name not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,14 @@ class JudgedClaim:
         """Ours against the published value; None without ours."""
         return None if self.ours is None else error_pct(self.ours, self.claim.published)
 
+    @property
+    def tolerance_pct(self) -> float | None:
+        """Room in percent; that of the widest that is judged for bounds and bands, None for what is only quoted."""
+        text = self.claim.text
+        if text.compare is None:
+            return None
+        return 0.0 if text.compare == "exact" else text.tolerance_pct or WIDE_PCT
+
     def describe(self) -> dict[str, Json]:
         """As plain JSON values."""
         text = self.claim.text
@@ -52,7 +60,7 @@ class JudgedClaim:
             "ours": None if self.ours is None else _plain(self.ours),
             "unit": text.unit,
             "compare": text.compare,
-            "tolerance": _tolerance(self.claim),
+            "tolerance": self.tolerance_pct,
             "error_pct": self.error_pct,
             "verdict": self.verdict,
             "kind": text.kind,
@@ -165,25 +173,5 @@ def figures_of(formula: Formula, system: System, ran: Mapping[str, Ran]) -> dict
     return found
 
 
-def counts(systems: Iterable[JudgedSystem]) -> Iterator[tuple[str, int]]:
-    """How many systems have each verdict, arithmetic apart."""
-    found: dict[str, int] = {}
-    for each in systems:
-        name = f"{each.verdict} (arithmetic)" if each.kind == "arithmetic" else each.verdict
-        found[name] = found.get(name, 0) + 1
-    order = ("reproduced", "in band", "reproduced (arithmetic)", "in band (arithmetic)", "not judged", "missed")
-    yield from sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
-
-
 def _plain(value: Range) -> Json:
     return value[0] if value[0] == value[1] else list(value)
-
-
-def _tolerance(claim: Claim) -> float | None:
-    """Room in percent; None for what is only quoted, and for bounds and bands that of the widest that is judged."""
-    text = claim.text
-    if text.compare is None:
-        return None
-    if text.compare == "exact":
-        return 0.0
-    return text.tolerance_pct or WIDE_PCT

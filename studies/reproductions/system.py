@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,11 @@ class Calculated:
 
     calculation: Calculation
     parameters: tuple[tuple[str, Scalar], ...]
+
+    @property
+    def key(self) -> str:
+        """The same for the same calculation with the same parameters."""
+        return json.dumps([self.calculation.name, *self.parameters])
 
 
 Run = DesignPoint | Calculated
@@ -183,7 +189,9 @@ class _Reader:
             return own
         earlier = list(self.text.runs)[: list(self.text.runs).index(name)]
         if like not in earlier:
-            self._complain(("runs", name, "like"), f"no earlier run is called {like!r}", did_you_mean(str(like), earlier))
+            self._complain(
+                ("runs", name, "like"), f"no earlier run is called {like!r}", did_you_mean(str(like), earlier)
+            )
             return own
         return _over(self._merged(str(like)), own)
 
@@ -211,9 +219,11 @@ class _Reader:
             raise InputError([Problem("does not apply to a calculation", field=key) for key in strange])
         found = get_calculation(str(said["calculation"]))
         given = said.get("parameters")
-        values = {key: value for key, value in given.items() if not isinstance(value, list | dict)} if isinstance(
-            given, dict
-        ) else {}
+        values = (
+            {key: value for key, value in given.items() if not isinstance(value, list | dict)}
+            if isinstance(given, dict)
+            else {}
+        )
         return Calculated(found, tuple(sorted(found.read(values).items())))
 
     def _designed(self, path: FieldPath, said: dict[str, Value]) -> DesignPoint:

@@ -129,7 +129,9 @@ class ClaimText(_Strict):
         if self.compare is None:
             raise ValueError("needs 'compare': how ours is held against the published value")
         if (self.compare in ("tolerance", "ratio")) != (self.tolerance_pct is not None) and self.compare != "band":
-            raise ValueError("'tolerance_pct' goes with the comparisons tolerance and ratio, which need it, and with band")
+            raise ValueError(
+                "'tolerance_pct' goes with the comparisons tolerance and ratio, which need it, and with band"
+            )
         if (self.compare == "band") != isinstance(self.ours, list):
             raise ValueError("'ours' is a list of formulas for the comparison 'band', else one formula")
         return self

@@ -14,7 +14,7 @@ from studies.words import number
 
 if TYPE_CHECKING:
     from studies.points.point import Json
-    from studies.reproductions.judging import JudgedClaim, JudgedSystem
+    from studies.reproductions.judging import JudgedSystem
 
 Name = Annotated[
     str | None, typer.Argument(metavar="NAME", help="A system, or the YAML file of one; all if not given.")
@@ -22,13 +22,12 @@ Name = Annotated[
 StorePath = Annotated[
     Path | None,
     typer.Option(
-        "--store", help="SQLite file of the designs that are run; out/reproductions.sqlite if not given.",
+        "--store",
+        help="SQLite file of the designs that are run; out/reproductions.sqlite if not given.",
         show_default=False,
     ),
 ]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="HTML page to write, too.", show_default=False)
-]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="HTML page to write, too.", show_default=False)]
 Jobs = Annotated[
     int | None, typer.Option(help="Worker processes; all processors if not given, 0 for none.", show_default=False)
 ]
@@ -44,9 +43,10 @@ def reproduce(
     quiet: QuietFlag = False,
 ) -> int:
     """Published systems beside this project's figures: reproduced, in band, missed or quoted, claim by claim."""
-    from studies.reproductions.judging import counts, judge_systems
+    from studies.reproductions.judging import judge_systems
     from studies.reproductions.running import DEFAULT_STORE
     from studies.reproductions.system import load_system, system_names
+    from studies.reproductions.table import counts
     from studies.running.warm_up import announce_compilation
 
     if output is not None and output.suffix not in (".html", ".htm"):
@@ -63,44 +63,33 @@ def reproduce(
         except OSError as error:
             raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
     listed: list[Json] = [each.describe() for each in found]
-    document: dict[str, Json] = {"systems": listed, "counts": dict(counts(found))}
+    document: dict[str, Json] = {"systems": listed, "counts": counts(found)}
     emit(document, lambda: _system(found[0]) if name else _all(found), as_json=as_json)
     return EXIT_OK
 
 
 def _all(found: list[JudgedSystem]) -> str:
     """All systems by group."""
-    from studies.reproductions.judging import counts
+    from studies.reproductions.table import counts, tally, verdict_words
 
     parts = []
     for family in dict.fromkeys(each.system.family for each in found):
         lines = [
-            (each.system.name, _verdict(each), _tally(each), f"{each.wall_s:.1f} s", each.system.title)
+            (each.system.name, verdict_words(each), tally(each), f"{each.wall_s:.1f} s", each.system.title)
             for each in found
             if each.system.family == family
         ]
         parts.append(f"{family}\n" + table(("system", "verdict", "claims", "time", "what"), lines))
-    parts.append(", ".join(f"{count} {verdict}" for verdict, count in counts(found)) + f"; {len(found)} systems")
+    parts.append(", ".join(f"{count} {verdict}" for verdict, count in counts(found).items()))
     return "\n\n".join(parts)
 
 
-def _verdict(found: JudgedSystem) -> str:
-    return f"{found.verdict} (arithmetic)" if found.kind == "arithmetic" else found.verdict
-
-
-def _tally(found: JudgedSystem) -> str:
-    """Claims that hold of those that are judged, and the quoted ones."""
-    held = sum(each.verdict in ("reproduced", "in band") for each in found.claims)
-    judged = held + sum(each.verdict == "missed" for each in found.claims)
-    rest = len(found.claims) - judged
-    return f"{held} of {judged} hold" + (f", {rest} more" if rest else "")
-
-
 def _system(found: JudgedSystem) -> str:
-    """Claims of one system."""
+    """Setting and claims of one system."""
+    from studies.reproductions.table import claim_cells, tally, verdict_words
+
     system = found.system
-    header = ("metric", "unit", "published", "ours", "error", "may be", "verdict", "kind", "source")
-    lines = [_line(each) for each in found.claims]
+    header = ("claim", "published", "ours", "unit", "error", "may be", "verdict", "made", "source")
     setting = [
         (name, f"{number(each.value)} {each.unit}".strip(), each.mark, each.source)
         for name, each in system.setting.items()
@@ -110,32 +99,8 @@ def _system(found: JudgedSystem) -> str:
         f"{system.title} ({system.paper})",
         system.mechanism,
         table(("setting", "value", "mark", "source"), setting) if setting else "",
-        table(header, lines),
+        table(header, [claim_cells(each) for each in found.claims]),
         "\n".join(notes),
-        f"{_verdict(found)}: {_tally(found)}; {found.wall_s:.1f} s",
+        f"{verdict_words(found)}: {tally(found)}; {found.wall_s:.1f} s",
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _line(found: JudgedClaim) -> tuple[str, ...]:
-    document = found.describe()
-    text = found.claim.text
-    error = found.error_pct
-    room = document["tolerance"]
-    return (
-        text.metric,
-        text.unit,
-        _value(document["published"]),
-        _value(document["ours"]),
-        "-" if error is None else f"{error:+.1f}%",
-        "-" if room is None or text.compare is None else f"{text.compare} {number(room)}%",
-        found.verdict,
-        text.kind,
-        f"[{text.mark}] {text.source}",
-    )
-
-
-def _value(value: Json) -> str:
-    if isinstance(value, list):
-        return " to ".join(map(_value, value))
-    return number(value) if isinstance(value, int | float) else "-"

@@ -22,10 +22,8 @@ from studies.reproductions.calculation import Figures, calculation
 from studies.reproductions.calculations.kv import cache_shape
 
 DECODING_ROWS = 16
-"""Rows of the matrix instruction that decoding takes for a few queries (PTX mma.m16n8k16): the wide one of Hopper has 64,
-nearly all of them empty then. Both pools and the GPUs they are held against take it."""
-
-
+"""Rows of the matrix instruction that decoding takes for a few queries (PTX mma.m16n8k16). The wide one of Hopper has
+64, nearly all of them empty then; both pools and the GPUs they are held against take the narrow one."""
 ROOMY_BYTES = 1e15
 
 
@@ -62,12 +60,11 @@ def attention_offload(
     usable: float = 0.9,
     link_bytes_per_second: float = 0.0,
 ) -> Figures:
-    """Decoding with attention on a pool of its own, against the same money's worth of like GPUs, each at its full batch.
+    """Decoding with attention on a pool of its own, against GPUs for the same money, each at its full batch.
 
-    Two half batches alternate between the pools (arXiv:2405.01814, section 4), so a step takes twice the slower pool, or
-    what one half batch takes from end to end. The GPUs hold weights and caches together; theirs is a batch as large as
-    fits. A request's cache is at its mean length,
-    prompt and half of the output.
+    Two half batches alternate between the pools (arXiv:2405.01814, section 4), so a step takes twice the slower pool,
+    or what one half batch takes from end to end; exchanges are not hidden behind work of the same half batch. The GPUs
+    hold weights and caches together. A request's cache is at its mean length, prompt and half of the output.
     """
     pair = load_system(system)
     tokens = round(prompt_tokens + output_tokens / 2)
@@ -102,9 +99,7 @@ def attention_offload(
     }
 
 
-def _split(
-    model: str, pair: System, within: tuple[System, System], batch: int, tokens: int, link_rate: float
-) -> Split:
+def _split(model: str, pair: System, within: tuple[System, System], batch: int, tokens: int, link_rate: float) -> Split:
     """A step of a batch; ``within`` are systems that join the chips of each pool."""
     compute, memory = pair.pools
     linear = _step(model, within[0], compute.count, batch, tokens)

@@ -18,7 +18,11 @@ from studies.validate.mla.formulas import absorption_crossover
 
 @calculation("latent_orders")
 def latent_orders(
-    first: str = "mla.rc", second: str = "mla.ru", batch: int = 1, context_tokens: int = 4096, chip: str = "h100_sxm5_80g"
+    first: str = "mla.rc",
+    second: str = "mla.ru",
+    batch: int = 1,
+    context_tokens: int = 4096,
+    chip: str = "h100_sxm5_80g",
 ) -> Figures:
     """Two orders on all chips of the study: on how many the first is faster, and their intensities on one chip."""
     workload = decode_step(batch, context_tokens)

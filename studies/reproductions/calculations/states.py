@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+import inspect
 
 from algorithms.state.rule import Shape, rule_class
 from hwmodels.reading.errors import InputError, Problem
@@ -26,11 +26,11 @@ def state_size(
     ``memories``, ``top`` and ``depth`` are parameters of rules that have them; 0 takes a rule's own.
     """
     given = {name: value for name, value in (("memories", memories), ("top", top), ("depth", depth)) if value}
-    known = {each.name for each in fields(rule_class(rule))} if is_dataclass(rule_class(rule)) else set()
-    strange = [name for name in given if name not in known]
+    kind = rule_class(rule)
+    strange = [name for name in given if name not in inspect.signature(kind).parameters]
     if strange:
         raise InputError([Problem(f"the rule {rule} has no {name}", field=name) for name in strange])
-    chosen = made(rule_class(rule), given)
+    chosen = made(kind, given)
     shape = Shape(kv_heads, 1, key_dim, value_dim)
     work = chosen.step_work(shape)
     return {
