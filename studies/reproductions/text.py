@@ -80,6 +80,7 @@ class DesignText(_Strict):
     memory: MemoryFidelity | None = None
     kernel: str | None = None
     engine: Engine | None = None
+    clock: Scalar = None
     timing_only: bool | None = None
     parameters: dict[str, Scalar] = {}
 
