@@ -128,15 +128,22 @@ def judge_systems(
     return [judged(system, done) for system in known]
 
 
-def reproduce(name: str | Path, store: Path | str = DEFAULT_STORE) -> JudgedSystem:
+def reproduce(name: str | Path, store: Path | str = DEFAULT_STORE, *, jobs: int | None = 0) -> JudgedSystem:
     """A published system beside ours: what ``attnflow reproduce NAME`` prints.
+
+    Parameters
+    ----------
+    name
+        A system, or the YAML file of one.
+    store, jobs
+        As of `judge_systems`; no worker processes unless some are asked for.
 
     Raises
     ------
     InputError
         An unknown name, a bad file, or a store that cannot be used.
     """
-    return judge_systems([load_system(name)], store)[0]
+    return judge_systems([load_system(name)], store, jobs=jobs)[0]
 
 
 def judged(system: System, done: Done) -> JudgedSystem:
