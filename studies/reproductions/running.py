@@ -99,6 +99,15 @@ def evaluate_runs(
         return Done(opened.outcomes(list(points)), calculated)
 
 
+def of_other_code(store: Path | str) -> int:
+    """How many designs of the last call were evaluated by other code than this, of which a store may have results."""
+    if not Path(store).exists():
+        return 0
+    with Store(store) as opened:
+        made = opened.commits(STUDY)
+    return sum(made.values()) - made.get(code_state(provenance(STUDY)), 0)
+
+
 def runs_of(systems: Iterable[System]) -> list[Run]:
     """Runs of systems, in order."""
     return [run for system in systems for run in system.runs.values()]

@@ -44,7 +44,7 @@ def reproduce(
 ) -> int:
     """Published systems beside this project's figures: reproduced, in band, missed or quoted, claim by claim."""
     from studies.reproductions.judging import judge_systems
-    from studies.reproductions.running import DEFAULT_STORE
+    from studies.reproductions.running import DEFAULT_STORE, of_other_code
     from studies.reproductions.system import load_system, system_names
     from studies.reproductions.table import counts
     from studies.running.warm_up import announce_compilation
@@ -55,6 +55,12 @@ def reproduce(
     announce_compilation("compiled", quiet=quiet)
     note(f"{len(systems)} systems ...", quiet=quiet)
     found = judge_systems(systems, store or DEFAULT_STORE, jobs=jobs, quiet=quiet)
+    older = of_other_code(store or DEFAULT_STORE)
+    if older:
+        note(
+            f"{older} designs are from the store and were evaluated by other code; another --store has all made anew",
+            quiet=quiet,
+        )
     if output is not None:
         from studies.reproductions.page import write_reproductions
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from studies.cli.app import run_command_line
-from studies.reproductions.judging import SECOND_HAND
+from studies.reproductions.judging import SECOND_HAND, judge_systems
+from studies.reproductions.system import load_system, system_names
+from studies.reproductions.table import counts
 
 QUICK = "relay-attention"
 
@@ -68,6 +71,28 @@ def test_a_page_opens_offline_with_every_claim(tmp_path, capsys, store):
     assert "attnflow run prefix.relay" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "b (s + c)" in capsys.readouterr().out
+
+
+def test_results_of_other_code_are_said_to_be(capsys, store, monkeypatch):
+    arguments = ["reproduce", QUICK, "--store", store, "--jobs", "0"]
+    assert run_command_line(arguments) == 0
+    assert "other code" not in capsys.readouterr().err
+    monkeypatch.setattr("studies.reproductions.running.code_state", lambda _: "later")
+    assert run_command_line(arguments) == 0
+    assert "4 designs are from the store and were evaluated by other code" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_readme_counts_what_the_table_says(store):
+    found = counts(judge_systems([load_system(name) for name in system_names()], store))
+    held = found["reproduced"] + found["in band"]
+    unjudged = found["not judged"] + found["not judged (arithmetic)"]
+    words = (
+        f"{held} hold from mechanism and three by arithmetic, {found['missed']} miss, {unjudged} cannot be judged and "
+        f"{found['quoted']} are quoted"
+    )
+    assert found["reproduced (arithmetic)"] == 3
+    assert words in " ".join((Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8").split())
 
 
 def test_bad_names_and_pages_are_one_line(capsys, store):

@@ -13,6 +13,7 @@ from studies.reproductions.judging import figures_of, judge_systems
 from studies.reproductions.running import Done, evaluate_runs, runs_of
 from studies.reproductions.system import System, load_system, read_system, system_names
 
+FOLDER = Path(__file__).parents[3] / "studies" / "reproductions" / "systems"
 NAMES = system_names()
 EXPECTED = {
     "hardware, kernels, serving, training": 19,
@@ -64,7 +65,7 @@ def test_a_file_says_what_a_reader_needs(name):
     # two sentences, and no more than a paragraph
     assert system.mechanism.endswith(".")
     assert 1 <= system.mechanism.count(". ") <= 2
-    lines = Path(f"studies/reproductions/systems/{name}.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 60
     for claim in system.claims:
         assert claim.text.source
@@ -78,7 +79,7 @@ def test_what_a_file_sets_is_used(name):
     """A run or a number that no claim refers to is left over from something."""
     system = load_system(name)
     used = {part.partition(".")[0] for claim in system.claims for formula in claim.formulas for part in formula.names}
-    written = Path(f"studies/reproductions/systems/{name}.yaml").read_text(encoding="utf-8")
+    written = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert {run for run in system.runs if f"like: {run}," not in written} <= used
 
 
