@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from studies.families.metrics import metric as metric
     from studies.points.find import all_algorithm_names
     from studies.report.registry import section as section
-    from studies.reproductions.register import reproduction as reproduction
+    from studies.reproductions.calculation import calculation as calculation
+    from studies.reproductions.judging import reproduce as reproduce
 
     algorithms = all_algorithm_names
     chips = accelerator_names
@@ -62,6 +63,7 @@ _HOMES = {
     "algorithm": "algorithms.registry:algorithm",
     "algorithms": "studies.points.find:all_algorithm_names",
     "attention": "reference.truth.oracle:attention",
+    "calculation": "studies.reproductions.calculation:calculation",
     "chip_algorithm": "algorithms.chip.algorithm:chip_algorithm",
     "chips": "hwmodels.chips.accelerator:accelerator_names",
     "design": "studies.design:design",
@@ -76,7 +78,7 @@ _HOMES = {
     "operators": "simulator:operators",
     "parse_policy": "algorithms.kv.text:parse_policy",
     "policies": "algorithms.kv.registry:policy_names",
-    "reproduction": "studies.reproductions.register:reproduction",
+    "reproduce": "studies.reproductions.judging:reproduce",
     "run": "studies.design:run",
     "section": "studies.report.registry:section",
     "simulate": "simulator:simulate",

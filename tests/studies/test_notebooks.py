@@ -27,6 +27,17 @@ assert cycles.loc[4, 8] < 1.02 * cycles.loc[4, 16], "the exponential sets the ra
 assert cycles.loc[8, 8] > cycles.loc[8, 16]
 assert report.stat().st_size > 1e6
 """,
+    "published_systems": """
+assert sdpa.verdict == "reproduced" and not any(claim.verdict == "missed" for claim in sdpa.claims)
+assert sum(claim.verdict == "missed" for claim in latent.claims) == 2
+assert duo.verdict == "reproduced"
+assert saved.is_monotonic_decreasing and saved[1.0] == 1
+assert {claim.verdict for claim in lamina.claims if claim.claim.text.kind == "arithmetic"} == {"reproduced"}
+assert lamina.verdict == "missed"
+assert vlm.claims[0].verdict == "reproduced"
+assert (load.xs("h100", level="chip") < 0.3).all()
+assert load["qwen2.5-vl-7b", "jetson_agx_orin_64g"] > 1
+""",
     "design_space": """
 assert (table["state"].isin(["done", "infeasible"])).all() and len(table) == study.space.size
 assert effect.index[0] == "chip.hbm.bytes_per_second", "decoding is bound by the memory"

@@ -1,103 +1,112 @@
-"""``attnflow reproduce``: published results beside ours, each marked as reproduced or quoted."""
+"""``attnflow reproduce``: published systems beside ours, every claim with a verdict."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwmodels.reading.errors import InputError, Problem
 from studies.cli.output import EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb
+from studies.words import number
 
 if TYPE_CHECKING:
     from studies.points.point import Json
-    from studies.reproductions.register import Reproduction, Row
+    from studies.reproductions.judging import JudgedSystem
 
-Name = Annotated[str | None, typer.Argument(metavar="NAME", help="What to reproduce; all names if not given.")]
+Name = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="A system, or the YAML file of one; all if not given.")
+]
+StorePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="SQLite file of the designs that are run; out/reproductions.sqlite if not given.",
+        show_default=False,
+    ),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="HTML page to write, too.", show_default=False)]
+Jobs = Annotated[
+    int | None, typer.Option(help="Worker processes; all processors if not given, 0 for none.", show_default=False)
+]
 
 
 @verb("reproduce", order=90)
-def reproduce(name: Name = None, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
-    """Published results beside this project's, each row reproduced from mechanism or quoted."""
-    from studies.reproductions.register import get_reproduction, reproductions
+def reproduce(
+    name: Name = None,
+    store: StorePath = None,
+    output: Output = None,
+    jobs: Jobs = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Published systems beside this project's figures: reproduced, in band, missed or quoted, claim by claim."""
+    from studies.reproductions.judging import judge_systems
+    from studies.reproductions.running import DEFAULT_STORE, of_other_code
+    from studies.reproductions.system import load_system, system_names
+    from studies.reproductions.table import counts
     from studies.running.warm_up import announce_compilation
 
-    if name is None:
-        known = reproductions()
-        listed: list[Json] = [{"name": entry.name, "title": entry.title, "summary": entry.summary} for entry in known]
-        emit(
-            {"reproductions": listed},
-            lambda: table(("name", "what"), [(entry.name, entry.title) for entry in known]),
-            as_json=as_json,
-        )
-        return EXIT_OK
-    found = get_reproduction(name)
+    if output is not None and output.suffix not in (".html", ".htm"):
+        raise InputError(Problem("must end in .html", field="--output"))
+    systems = [load_system(each) for each in ([name] if name else system_names())]
     announce_compilation("compiled", quiet=quiet)
-    note(f"{found.title} ...", quiet=quiet)
-    rows = found.rows()
-    emit(_document(found, rows), lambda: _text(found, rows), as_json=as_json)
+    note(f"{len(systems)} systems ...", quiet=quiet)
+    found = judge_systems(systems, store or DEFAULT_STORE, jobs=jobs, quiet=quiet)
+    older = of_other_code(store or DEFAULT_STORE)
+    if older:
+        note(
+            f"{older} designs are from the store and were evaluated by other code; another --store has all made anew",
+            quiet=quiet,
+        )
+    if output is not None:
+        from studies.reproductions.page import write_reproductions
+
+        try:
+            write_reproductions(found, output)
+        except OSError as error:
+            raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
+    listed: list[Json] = [each.describe() for each in found]
+    document: dict[str, Json] = {"systems": listed, "counts": counts(found)}
+    emit(document, lambda: _system(found[0]) if name else _all(found), as_json=as_json)
     return EXIT_OK
 
 
-def _document(found: Reproduction, rows: tuple[Row, ...]) -> dict[str, Json]:
-    return {
-        "name": found.name,
-        "title": found.title,
-        "summary": found.summary,
-        "reproduced": sum(row.mark == "reproduced" for row in rows),
-        "quoted": sum(row.mark == "quoted" for row in rows),
-        "missed": sum(row.agrees is False for row in rows),
-        "rows": [_row(row) for row in rows],
-    }
+def _all(found: list[JudgedSystem]) -> str:
+    """All systems by group."""
+    from studies.reproductions.table import counts, tally, verdict_words
 
-
-def _row(row: Row) -> Json:
-    error = row.error_pct
-    return {
-        "quantity": row.quantity,
-        "unit": row.unit,
-        "published": list(row.published) if isinstance(row.published, tuple) else row.published,
-        "ours": list(row.ours) if isinstance(row.ours, tuple) else row.ours,
-        "error_pct": error if error is None or math.isfinite(error) else None,
-        "mark": row.mark,
-        "within_pct": row.within_pct,
-        "agrees": row.agrees,
-        "source": row.source,
-        "note": row.note,
-    }
-
-
-def _text(found: Reproduction, rows: tuple[Row, ...]) -> str:
-    lines = [
-        (
-            row.quantity,
-            row.unit,
-            "-" if row.published is None else _number(row.published),
-            "-" if row.ours is None else _number(row.ours),
-            "-" if row.error_pct is None else f"{row.error_pct:+.1f}%",
-            _verdict(row),
-            row.mark,
-            row.source,
-        )
-        for row in rows
-    ]
-    header = ("quantity", "unit", "published", "ours", "error", "", "mark", "source")
-    notes = [f"{row.quantity}: {row.note}" for row in rows if row.note]
-    totals = _document(found, rows)
-    counts = f"{totals['reproduced']} reproduced, {totals['quoted']} quoted, {totals['missed']} miss their limit"
-    parts = [found.title, found.summary, table(header, lines), *(["\n".join(notes)] if notes else []), counts]
+    parts = []
+    for family in dict.fromkeys(each.system.family for each in found):
+        lines = [
+            (each.system.name, verdict_words(each), tally(each), f"{each.wall_s:.1f} s", each.system.title)
+            for each in found
+            if each.system.family == family
+        ]
+        parts.append(f"{family}\n" + table(("system", "verdict", "claims", "time", "what"), lines))
+    parts.append(", ".join(f"{count} {verdict}" for verdict, count in counts(found).items()))
     return "\n\n".join(parts)
 
 
-def _verdict(row: Row) -> str:
-    if row.agrees is None:
-        return "-"
-    agrees = "overlaps" if isinstance(row.ours, tuple) else "agrees"
-    return agrees if row.agrees else "misses"
+def _system(found: JudgedSystem) -> str:
+    """Setting and claims of one system."""
+    from studies.reproductions.table import claim_cells, tally, verdict_words
 
-
-def _number(value: float | tuple[float, float]) -> str:
-    if isinstance(value, tuple):
-        return f"{_number(value[0])} to {_number(value[1])}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    system = found.system
+    header = ("claim", "published", "ours", "unit", "error", "may be", "verdict", "made", "source")
+    setting = [
+        (name, f"{number(each.value)} {each.unit}".strip(), each.mark, each.source)
+        for name, each in system.setting.items()
+    ]
+    notes = [f"{each.claim.text.metric}: {each.why}" for each in found.claims if each.why]
+    parts = [
+        f"{system.title} ({system.paper})",
+        system.mechanism,
+        table(("setting", "value", "mark", "source"), setting) if setting else "",
+        table(header, [claim_cells(each) for each in found.claims]),
+        "\n".join(notes),
+        f"{verdict_words(found)}: {tally(found)}; {found.wall_s:.1f} s",
+    ]
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""Calculations that published systems share: one module per mechanism."""
