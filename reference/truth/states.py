@@ -116,6 +116,36 @@ def routed_memories(
     return out
 
 
+def three_memories(
+    q: ArrayLike, k: ArrayLike, v: ArrayLike, decay: ArrayLike, sizes: tuple[int, int, int, int], threshold: float
+) -> FloatArray:
+    """B'MOJO (arXiv:2407.06324): softmax over a window, eidetic tokens and fading summaries, listed anew per query.
+
+    `sizes` are the window, the eidetic tokens, the tokens of a segment and the fading tokens.
+    """
+    q, k, v, decay = (np.asarray(x, dtype=np.float64) for x in (q, k, v, decay))
+    window, eidetic, segment, fading = sizes
+
+    def recalled(key: FloatArray, at: int, upto: int) -> FloatArray:
+        """What the fading memory returns at token `at` of the tokens before `upto`."""
+        total = np.zeros(v.shape[1])
+        for j in range(upto):
+            total += math.prod(decay[j + 1 : at + 1]) * (key @ k[j]) * v[j]
+        return total
+
+    missed = [v[j] - recalled(k[j], j, j) for j in range(len(k))]
+    surprising = [j for j in range(len(k)) if missed[j] @ missed[j] > threshold * (v[j] @ v[j])]
+    out = np.zeros((len(q), v.shape[1]))
+    for i in range(len(q)):
+        summaries = [e for e in range(i + 1) if (e + 1) % segment == 0][-fading:]
+        stored = [j for j in surprising if j <= i - window][-eidetic:] + list(range(max(0, i - window + 1), i + 1))
+        keys = np.array([k[j] for j in summaries + stored])
+        values = np.array([recalled(k[e], e, e + 1) for e in summaries] + [v[j] for j in stored])
+        weights = np.exp(keys @ q[i] / math.sqrt(q.shape[1]))
+        out[i] = weights @ values / weights.sum()
+    return out
+
+
 def legendre_window(u: ArrayLike, order: int, window: float) -> FloatArray:
     """Coefficients `(n, order)` of a signal that is held during each step (Voelker et al. 2019).
 
