@@ -99,7 +99,8 @@ def test_a_state_that_no_core_holds_is_refused_with_both_sizes():
     ("given", "field"),
     [
         ({"rule": "gated_deltas"}, "rule"),
-        ({"chunk": 0}, "chunk"),
+        ({"chunk": -1}, "chunk"),
+        ({"chunk": 4097}, "chunk"),
         ({"state_dtype": "float3"}, "state_dtype"),
         ({"rule": "titans", "column_parts": 2}, "column_parts"),
         ({"column_parts": 4096}, "column_parts"),
