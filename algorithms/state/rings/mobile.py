@@ -63,7 +63,7 @@ class MobileBlock(RingLayer):
     Parameters
     ----------
     shape
-        Sizes.
+        Channels, kernel and stride.
     seed
         Seed of its weights, normal with the variance of one over the inputs of a sum.
     """

@@ -1,7 +1,7 @@
 """The contract of layers over time: frames enter in any number, outputs leave, and what is kept does not grow.
 
 A layer with a receptive field of r frames and a stride of s keeps at most the last ``r - s`` frames, and those that
-wait for a stride to be full. Its outputs equal those of the offline network on the whole sequence, whatever came together.
+wait for a stride to be full. Its outputs equal those of the offline network, whatever frames came together.
 Frames are `(batch, frames, *space, channels)`.
 """
 
