@@ -3,8 +3,8 @@
     dW = H^T dZ = sum of outer products of rows i,     p_i ~ |H_i| |dZ_i|
 
 (Liu et al. 2023, arXiv:2305.15265.) Rows of the greatest p are taken as they are; from the rest so many are drawn that
-k rows are kept, each weighted by the inverse of its chance, so that the mean is exact. The forward pass, and the gradient
-of the rows, stay exact.
+k rows are kept, each weighted by the inverse of its chance, so that the mean is exact. The forward pass, and the
+gradient of the rows, stay exact.
 """
 
 from __future__ import annotations
