@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -106,7 +107,7 @@ def ordered_labels(items: Items, clusters: int) -> NDArray[np.int64]:
     """
     count = len(items)
     clusters = min(clusters, count)
-    flat, weights = items.features.reshape(count, -1), items.weights
+    flat, weights = items.features.reshape(count, math.prod(items.features.shape[1:])), items.weights
     sums = np.concatenate([np.zeros((1, flat.shape[1])), np.cumsum(weights[:, None] * flat, axis=0)])
     squares = np.concatenate([[0.0], np.cumsum(weights * (flat * flat).sum(axis=1))])
     totals = np.concatenate([[0.0], np.cumsum(weights)])

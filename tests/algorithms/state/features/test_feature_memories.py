@@ -197,12 +197,14 @@ def test_a_voxel_keeps_its_newest_token():
 
 def small(branch: Branch) -> int:
     """Frames that fill what a small test can fill."""
-    return 12 if branch.tokens * branch.width > 100_000 else 40
+    return 8 if branch.tokens * branch.width > 100_000 else 40
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in SYSTEMS if name not in ("xmem", "videostreaming", "dense_captioning")]
-)
+SLOW = ("xmem", "videostreaming", "videollamb", "dense_captioning")
+"""Systems that a computer is busy with for seconds per frame."""
+
+
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in SLOW])
 def test_systems_take_frames_and_stay_within_their_size(name):
     found = system(name)
     for branch in found.branches:
