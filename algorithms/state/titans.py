@@ -176,8 +176,8 @@ class NeuralMemory(StateRule):
         return self._parameters(shape) * (2 + (self.batch > 1))
 
     def moved_elements(self, shape: Shape) -> float:
-        """Weights and momentum are read and written once per batch."""
-        return 4.0 * self._parameters(shape) / self.batch
+        """Weights and momentum are read for every token, which they answer, and written once per batch."""
+        return (2.0 + 2.0 / self.batch) * self._parameters(shape)
 
     def step_work(self, shape: Shape) -> Work:
         work = self.chunk_work(shape, 1)
