@@ -15,7 +15,7 @@ from studies.benchmarks.register import Figures, benchmark
 
 STEPS = 1 << 20
 WINDOW = 2048
-"""Steps that are timed one by one at the beginning and at the end; Infini-attention's segment, which is a cycle of it."""
+"""Steps that are timed one by one at the beginning and at the end: a whole segment of Infini-attention."""
 WIDTH = 8
 RANGES: dict[Gate, tuple[float, float]] = {
     "decay": (0.9, 1.0),
