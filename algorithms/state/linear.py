@@ -140,6 +140,14 @@ class LinearAttention(StateRule):
         )
 
 
+@state_rule("based")
+class Based(LinearAttention):
+    """Based (Arora et al. 2024, arXiv:2402.18668): linear attention whose features are a second-order Taylor series."""
+
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = ({"normalised": False},)
+    features: Features = "taylor"
+
+
 @state_rule("prefix_linear")
 class PrefixLinear(LinearAttention):
     """Prefix-linear attention (JRT-RNN, Arora et al. 2024, arXiv:2407.05483): a prefix is read in both directions.

@@ -28,7 +28,7 @@ from simulator import CapacityError
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator
 
-SPLITTABLE = ("linear", "prefix_linear", "ssd", "delta", "gated_delta")
+SPLITTABLE = ("linear", "based", "prefix_linear", "ssd", "delta", "gated_delta")
 """Rules whose value columns need nothing of each other."""
 _CHUNK = 64
 """Tokens of a chunk when nobody says."""

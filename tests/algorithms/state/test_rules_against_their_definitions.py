@@ -52,7 +52,7 @@ def definition(rule: StateRule, tokens: Tokens, stream: int, head: int) -> np.nd
     gates = {name: gate[stream] for name, gate in tokens.gates.items()}
     ones = np.ones(len(q))
     match rule.name:
-        case "linear" | "prefix_linear":
+        case "linear" | "based" | "prefix_linear":
             similarity = {
                 "elu": states.elu_similarity,
                 "taylor": states.taylor_similarity,
