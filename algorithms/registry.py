@@ -141,6 +141,8 @@ class Algorithm(Entry[P]):
         Makes the graph.
     own
         Figures of this algorithm alone.
+    oracle
+        Name of what it computes: values are held against the float64 definition of that name.
     """
 
     what: ClassVar[str] = "is a graph of FIFOs"
@@ -150,6 +152,7 @@ class Algorithm(Entry[P]):
 
     builder: Build[P]
     own: OwnFigures[P] | None = None
+    oracle: str = "attention"
 
     @property
     def figure_kinds(self) -> tuple[Figure, ...]:
@@ -174,9 +177,22 @@ class Algorithm(Entry[P]):
 
 
 def algorithm(
-    name: str, parameters: type[P], *, has_values: bool = True, figures: OwnFigures[P] | None = None
+    name: str,
+    parameters: type[P],
+    *,
+    has_values: bool = True,
+    figures: OwnFigures[P] | None = None,
+    oracle: str = "attention",
+    kind: type[Algorithm[P]] | None = None,
 ) -> Callable[[Build[P]], Build[P]]:
     """Register the decorated builder; the first line of its docstring is its summary.
+
+    Parameters
+    ----------
+    has_values, figures, oracle
+        Fields of the entry, which `Algorithm` explains.
+    kind
+        Class of the entry where it is more than a graph.
 
     Raises
     ------
@@ -185,7 +201,8 @@ def algorithm(
     """
 
     def register(builder: Build[P]) -> Build[P]:
-        make = partial(Algorithm[P], builder=builder, has_values=has_values, own=figures)
+        made = kind or Algorithm[P]
+        make = partial(made, builder=builder, has_values=has_values, own=figures, oracle=oracle)
         register_algorithm(name, parameters, builder, make)
         return builder
 

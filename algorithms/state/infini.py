@@ -9,11 +9,24 @@ the segment is full, the delta form all at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from algorithms.state.linear import divided, elu_features
-from algorithms.state.rule import Array, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import (
+    Array,
+    Memory,
+    Parameter,
+    Product,
+    Shape,
+    StateRule,
+    Tokens,
+    Work,
+    at_least,
+    state_rule,
+)
 
 
 @state_rule("infini")
@@ -30,6 +43,11 @@ class InfiniAttention(StateRule):
         Whether only that enters which the memory does not return yet.
     """
 
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = (
+        {"segment": 5},
+        {"segment": 5, "delta": True, "gate": 0.7},
+        {"segment": 1},
+    )
     segment: int = 2048
     gate: float = 0.0
     delta: bool = False

@@ -9,11 +9,24 @@ value column is a signal; the query of a token weighs the coefficients, keys pla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
-from algorithms.state.rule import Array, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import (
+    Array,
+    Memory,
+    Parameter,
+    Product,
+    Shape,
+    StateRule,
+    Tokens,
+    Work,
+    at_least,
+    state_rule,
+)
 
 
 @lru_cache(maxsize=32)
@@ -56,6 +69,7 @@ class LegendreMemory(StateRule):
         Tokens that the coefficients describe. Their number is the width of the queries.
     """
 
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = ({"window": 6.0},)
     window: float = 128.0
 
     def __post_init__(self) -> None:

@@ -6,12 +6,13 @@ arXiv:2006.16236). Chunked, every query reads the sums before its chunk and the 
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from algorithms.kv.parts.memory import feature
-from algorithms.state.rule import Array, Memory, Product, Shape, StateRule, Tokens, Work, state_rule
+from algorithms.state.rule import Array, Memory, Parameter, Product, Shape, StateRule, Tokens, Work, state_rule
 from hwmodels.reading.errors import InputError, Problem
 
 Features = Literal["elu", "taylor", "identity"]
@@ -70,6 +71,10 @@ class LinearAttention(StateRule):
         Whether reads are divided by their weights.
     """
 
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = (
+        {"features": "taylor"},
+        {"features": "identity", "normalised": False},
+    )
     features: Features = "elu"
     normalised: bool = True
 
@@ -133,6 +138,14 @@ class LinearAttention(StateRule):
             vector_flops=2.0 * rows * width * values + rows * mapped + division,
             exps=float(rows * shape.key_dim) if self.features == "elu" else 0.0,
         )
+
+
+@state_rule("based")
+class Based(LinearAttention):
+    """Based (Arora et al. 2024, arXiv:2402.18668): linear attention whose features are a second-order Taylor series."""
+
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = ({"normalised": False},)
+    features: Features = "taylor"
 
 
 @state_rule("prefix_linear")

@@ -7,13 +7,26 @@ it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from algorithms.state.delta import GatedDelta
-from algorithms.state.rule import Array, Gate, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import (
+    Array,
+    Gate,
+    Memory,
+    Parameter,
+    Product,
+    Shape,
+    StateRule,
+    Tokens,
+    Work,
+    at_least,
+    state_rule,
+)
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -33,6 +46,7 @@ class MixtureOfMemories(StateRule):
     """
 
     gates: ClassVar[tuple[Gate, ...]] = ("decay", "strength", "route")
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = ({"memories": 3, "top": 1},)
     memories: int = 4
     top: int = 2
 

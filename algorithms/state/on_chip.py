@@ -28,8 +28,10 @@ from simulator import CapacityError
 if TYPE_CHECKING:
     from hwmodels.chips.accelerator import Accelerator
 
-SPLITTABLE = ("linear", "prefix_linear", "ssd", "delta", "gated_delta")
+SPLITTABLE = ("linear", "based", "prefix_linear", "ssd", "delta", "gated_delta")
 """Rules whose value columns need nothing of each other."""
+_CHUNK = 64
+"""Tokens of a chunk when nobody says."""
 GATE_VALUES: Mapping[Gate, float] = {"decay": 0.98, "strength": 0.1, "momentum": 0.9}
 """Gates of all tokens where values are computed, as tensors bring none."""
 
@@ -40,7 +42,10 @@ class StateParameters:
 
     rule: str = field(default="gated_delta", metadata=knob("rule by which tokens enter and leave the state"))
     state_dtype: str = field(default="float32", metadata=knob("number format in which the state is kept"))
-    chunk: int = field(default=64, metadata=knob("tokens of a chunk in prefill", "token"))
+    chunk: int = field(
+        default=0,
+        metadata=knob("tokens of a chunk in prefill; 0: 64, or the whole sequence where it is shorter", "token"),
+    )
     column_parts: int = field(
         default=0, metadata=knob("parts into which the value columns of a head are split; 0: as many as fill the cores")
     )
@@ -49,7 +54,7 @@ class StateParameters:
         problems = []
         if self.state_dtype not in DTYPE_BYTES:
             problems.append(Problem(f"unknown number format {self.state_dtype!r}", field="state_dtype"))
-        for name, low in (("chunk", 1), ("column_parts", 0)):
+        for name, low in (("chunk", 0), ("column_parts", 0)):
             if getattr(self, name) < low:
                 problems.append(Problem(f"must be at least {low} (got {getattr(self, name)})", field=name))
         try:
@@ -62,6 +67,14 @@ class StateParameters:
     def made(self) -> StateRule:
         """The rule with its own defaults."""
         return rule_class(self.rule)()
+
+    def chunk_of(self, tokens: int) -> int:
+        """Tokens of a chunk of a sequence of so many; raises InputError for a chunk that is longer."""
+        if self.chunk > tokens:
+            raise InputError(
+                Problem(f"must be at most the {tokens:,} tokens of a sequence (got {self.chunk:,})", field="chunk")
+            )
+        return self.chunk or min(_CHUNK, tokens)
 
 
 class _OnChip(TiledAlgorithm[StateParameters]):
@@ -90,7 +103,7 @@ class _OnChip(TiledAlgorithm[StateParameters]):
         q, k, v = tensors
         queries = q.reshape(streams, work.group_size, work.q_len, work.head_dim)
         state = State(rule, streams, work.head_dim, work.v_head_dim)
-        out = state.advance(Tokens(queries, laid_out(k), laid_out(v), gates), chunk=parameters.chunk)
+        out = state.advance(Tokens(queries, laid_out(k), laid_out(v), gates), chunk=parameters.chunk or _CHUNK)
         return out.reshape(work.batch, work.heads, work.q_len, work.v_head_dim)
 
     def _plan(
@@ -180,7 +193,7 @@ class StatePrefill(_OnChip):
         parts = column_parts(parameters, workload, chip, heads)
         one = Shape(1, workload.group_size, workload.head_dim, ceil_div(workload.v_head_dim, parts))
         state = rule.carried_elements(one) * DTYPE_BYTES[parameters.state_dtype]
-        chunk = min(parameters.chunk, workload.q_len)
+        chunk = parameters.chunk_of(workload.q_len)
         held = chip.core.sram_bytes + chip.core.register_bytes
         if state > held:
             what = "the state of a head" if parts == 1 else f"one of {parts} parts of the state of a head"

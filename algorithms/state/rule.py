@@ -22,6 +22,8 @@ from hwmodels.reading.errors import InputError, Problem
 Array = NDArray[np.float64]
 Gate = Literal["decay", "strength", "momentum", "route"]
 Form = Literal["chunked", "recurrent"]
+Parameter = int | float | str | bool
+"""Value of a parameter of a rule."""
 ENTRY_POINTS = "attnflow.state_rules"
 
 
@@ -129,6 +131,10 @@ class StateRule(ABC):
     name: ClassVar[str] = ""
     gates: ClassVar[tuple[Gate, ...]] = ()
     """Gates that the tokens of this rule bring."""
+    counters: ClassVar[tuple[str, ...]] = ()
+    """Arrays of the memory that only count or mark tokens, and are no numbers that it is made of."""
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = ()
+    """Parameters beside the defaults that a stream of twenty tokens feels; every member is checked with them."""
 
     @abstractmethod
     def start(self, streams: int, key_dim: int, value_dim: int) -> Memory:
@@ -172,7 +178,7 @@ class StateRule(ABC):
     def held_elements(self, shape: Shape) -> int:
         """Numbers that one sequence keeps in one layer: those of the memory, whatever the length."""
         memory = self.start(1, shape.key_dim, shape.value_dim)
-        return shape.kv_heads * sum(array.size for array in memory.values())
+        return shape.kv_heads * sum(array.size for name, array in memory.items() if name not in self.counters)
 
     def moved_elements(self, shape: Shape) -> float:
         """Numbers that a step reads and writes of what is kept: all of it once each way, unless the rule says less."""
@@ -239,7 +245,7 @@ class State:
     @property
     def elements(self) -> int:
         """Numbers that are kept for all streams."""
-        return sum(array.size for array in self.memory.values())
+        return sum(array.size for name, array in self.memory.items() if name not in self.rule.counters)
 
     def update(self, tokens: Tokens) -> None:
         """Take in tokens, without the answers to their queries."""

@@ -13,25 +13,31 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
+from algorithms.registry import UNNAMED, Algorithm, P, Tensors, algorithm
 from algorithms.state.delta import DeltaRule
 from algorithms.state.legendre import LegendreMemory
 from algorithms.state.linear import LinearAttention, elu_features
 from algorithms.state.rule import Array, Gate, State, StateRule, Tokens
 from algorithms.workload.levers import knob
+from algorithms.workload.one_head import ONE_HEAD_CAUSAL
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Graph, TokenBlock, Unit, operators
 from simulator.operators import Span
 
-if TYPE_CHECKING:
-    from algorithms.registry import Tensors
-
 _CHUNK = 64
 """Tokens that values are computed of at a time; results do not depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateGraph(Algorithm[P]):
+    """A graph of FIFOs around a constant state: what attends by default is causal, as a state knows no future."""
+
+    default_workload: ClassVar[Workload | None] = ONE_HEAD_CAUSAL
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class StateStreamParameters:
     InputError
         For values out of range, all at once.
     """
+
+    value_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters that change what is computed; all others only change when."""
 
     fifo_depth: int = field(default=16, metadata=knob("depth of every FIFO, in tokens", depth=True))
     mac_lanes: int = field(
@@ -80,6 +89,8 @@ class StateStreamParameters:
 class DeltaStreamParameters(StateStreamParameters):
     """Parameters of a stream through a constant state, and how strongly the delta rule writes."""
 
+    value_parameters: ClassVar[tuple[str, ...]] = ("strength",)
+
     strength: float = field(default=0.5, metadata=knob("share of the difference that a write corrects, 0 to 1"))
 
     def __post_init__(self) -> None:
@@ -92,7 +103,14 @@ class DeltaStreamParameters(StateStreamParameters):
 class LegendreStreamParameters(StateStreamParameters):
     """Parameters of a stream through a constant state, and the window that the coefficients describe."""
 
+    value_parameters: ClassVar[tuple[str, ...]] = ("window",)
+
     window: float = field(default=128.0, metadata=knob("tokens that the coefficients describe", "token"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.window >= 1.0:
+            raise InputError(Problem(f"must be at least 1 (got {self.window:g})", field="window"))
 
 
 @dataclass
@@ -124,7 +142,7 @@ class StateStream:
         if problems:
             raise InputError(problems)
         self.tokens = Span(work.kv_len, work.batch * work.kv_heads)
-        self.graph = Graph("unnamed", rows_per_group=1)
+        self.graph = Graph(UNNAMED, rows_per_group=1)
 
     @property
     def streams(self) -> int:
@@ -205,6 +223,7 @@ def memory_interval(name: str, workload: Workload, parameters: StateStreamParame
     return max(busy, chain)
 
 
+@algorithm("state.linear", StateStreamParameters, oracle="linear", kind=StateGraph)
 def linear_stream(workload: Workload, parameters: StateStreamParameters, tensors: Tensors | None) -> Graph:
     """Linear attention as a stream: one matrix per KV head, FIFOs of O(1) (Katharopoulos et al., arXiv:2006.16236)."""
     stream = StateStream(workload, parameters, tensors)
@@ -240,6 +259,7 @@ def _weights(q: Array, k: Array) -> Array:
     return total
 
 
+@algorithm("state.delta", DeltaStreamParameters, oracle="delta", kind=StateGraph)
 def delta_stream(workload: Workload, parameters: DeltaStreamParameters, tensors: Tensors | None) -> Graph:
     """The delta rule as a stream: keys of length one, a memory that corrects itself (arXiv:2406.06484)."""
     stream = StateStream(workload, parameters, tensors)
@@ -257,6 +277,7 @@ def unit_rows(rows: Array) -> Array:
     return scaled
 
 
+@algorithm("state.legendre", LegendreStreamParameters, oracle="legendre", kind=StateGraph)
 def legendre_stream(workload: Workload, parameters: LegendreStreamParameters, tensors: Tensors | None) -> Graph:
     """The Legendre memory as a stream: a window in `head_dim` coefficients per value (LMUFormer, arXiv:2402.04882)."""
     stream = StateStream(workload, parameters, tensors)

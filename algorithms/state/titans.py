@@ -10,11 +10,24 @@ those of a batch are products of matrices; momentum and forgetting go on from to
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
-from algorithms.state.rule import Array, Gate, Memory, Product, Shape, StateRule, Tokens, Work, at_least, state_rule
+from algorithms.state.rule import (
+    Array,
+    Gate,
+    Memory,
+    Parameter,
+    Product,
+    Shape,
+    StateRule,
+    Tokens,
+    Work,
+    at_least,
+    state_rule,
+)
 
 _EXPS_PER_SILU = 1
 
@@ -50,6 +63,12 @@ class NeuralMemory(StateRule):
     """
 
     gates: ClassVar[tuple[Gate, ...]] = ("decay", "strength", "momentum")
+    counters: ClassVar[tuple[str, ...]] = ("passed",)
+    examples: ClassVar[tuple[Mapping[str, Parameter], ...]] = (
+        {"depth": 1, "batch": 5},
+        {"depth": 3, "hidden": 5, "batch": 4},
+        {"batch": 1},
+    )
     depth: int = 2
     hidden: int = 0
     batch: int = 16
@@ -157,8 +176,8 @@ class NeuralMemory(StateRule):
         return self._parameters(shape) * (2 + (self.batch > 1))
 
     def moved_elements(self, shape: Shape) -> float:
-        """Weights and momentum are read and written once per batch."""
-        return 4.0 * self._parameters(shape) / self.batch
+        """Weights and momentum are read for every token, which they answer, and written once per batch."""
+        return (2.0 + 2.0 / self.batch) * self._parameters(shape)
 
     def step_work(self, shape: Shape) -> Work:
         work = self.chunk_work(shape, 1)

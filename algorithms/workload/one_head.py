@@ -18,5 +18,8 @@ ONE_HEAD = Workload(
 )
 """One head in float64: graphs of FIFOs compute in whatever their units are given."""
 
+ONE_HEAD_CAUSAL = ONE_HEAD.with_(mask="causal")
+"""The same head where a query can only know what has passed before it."""
+
 ONE_HEAD_ON_CHIP = ONE_HEAD.with_(dtype="float16")
 """The same head for chips, whose arrays have no float64."""

@@ -34,6 +34,21 @@ def kernel_attention(
     return out
 
 
+def linear_attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, rows: int = 512) -> FloatArray:
+    """`kernel_attention` with the dot product of `elu + 1` features, normalised: all pairs, by rows of queries.
+
+    For sequences too long for a loop over pairs in Python; no sum is carried from one query to the next.
+    """
+    q, k, v = (np.asarray(x, dtype=np.float64) for x in (q, k, v))
+    features = [np.where(x > 0.0, x + 1.0, np.exp(np.minimum(x, 0.0))) for x in (q, k)]
+    out = np.zeros((len(q), v.shape[1]))
+    for start in range(0, len(q), rows):
+        weights = features[0][start : start + rows] @ features[1].T
+        weights = weights * (np.arange(len(k)) <= np.arange(start, start + len(weights))[:, None])
+        out[start : start + rows] = (weights / weights.sum(axis=1, keepdims=True)) @ v
+    return out
+
+
 def elu_similarity(x: FloatArray, y: FloatArray) -> float:
     """Dot product of `elu + 1` features."""
 
@@ -101,24 +116,70 @@ def routed_memories(
     return out
 
 
+def three_memories(
+    q: ArrayLike, k: ArrayLike, v: ArrayLike, decay: ArrayLike, sizes: tuple[int, int, int, int], threshold: float
+) -> FloatArray:
+    """B'MOJO (arXiv:2407.06324): softmax over a window, eidetic tokens and fading summaries, listed anew per query.
+
+    `sizes` are the window, the eidetic tokens, the tokens of a segment and the fading tokens.
+    """
+    q, k, v, decay = (np.asarray(x, dtype=np.float64) for x in (q, k, v, decay))
+    window, eidetic, segment, fading = sizes
+
+    def recalled(key: FloatArray, at: int, upto: int) -> FloatArray:
+        """What the fading memory returns at token `at` of the tokens before `upto`."""
+        total = np.zeros(v.shape[1])
+        for j in range(upto):
+            total += math.prod(decay[j + 1 : at + 1]) * (key @ k[j]) * v[j]
+        return total
+
+    missed = [v[j] - recalled(k[j], j, j) for j in range(len(k))]
+    surprising = [j for j in range(len(k)) if missed[j] @ missed[j] > threshold * (v[j] @ v[j])]
+    out = np.zeros((len(q), v.shape[1]))
+    for i in range(len(q)):
+        summaries = [e for e in range(i + 1) if (e + 1) % segment == 0][-fading:]
+        stored = [j for j in surprising if j <= i - window][-eidetic:] + list(range(max(0, i - window + 1), i + 1))
+        keys = np.array([k[j] for j in summaries + stored])
+        values = np.array([recalled(k[e], e, e + 1) for e in summaries] + [v[j] for j in stored])
+        weights = np.exp(keys @ q[i] / math.sqrt(q.shape[1]))
+        out[i] = weights @ values / weights.sum()
+    return out
+
+
 def legendre_window(u: ArrayLike, order: int, window: float) -> FloatArray:
     """Coefficients `(n, order)` of a signal that is held during each step (Voelker et al. 2019).
 
-    The linear system is solved exactly in the basis of its eigenvectors.
+    A step is a rational function of the continuous system, exact to rounding: the eigenvectors of high orders are too
+    close to each other to be a basis.
     """
     u = np.asarray(u, dtype=np.float64)
     a = np.array(
         [[(2 * i + 1) * (-1.0 if i < j else (-1.0) ** (i - j + 1)) for j in range(order)] for i in range(order)]
     )
     b = np.array([(2 * i + 1) * (-1.0) ** i for i in range(order)])
-    rates, vectors = np.linalg.eig(a / window)
-    inputs = np.linalg.solve(vectors, b / window)
-    state = np.zeros(order, dtype=np.complex128)
+    keep = _rational_exponential(a / window)
+    enter = np.linalg.solve(a, (keep - np.eye(order)) @ b)
+    state = np.zeros(order)
     out = np.zeros((len(u), order))
     for i, value in enumerate(u):
-        state = np.exp(rates) * state + (np.exp(rates) - 1.0) / rates * inputs * value
-        out[i] = (vectors @ state).real
+        state = keep @ state + enter * value
+        out[i] = state
     return out
+
+
+def _rational_exponential(matrix: FloatArray) -> FloatArray:
+    """`exp(matrix)` as the diagonal Pade quotient of degree 13, of a part of the matrix, squared (Higham 2005)."""
+    degree = 13
+    halvings = max(0, math.ceil(math.log2(max(float(np.abs(matrix).sum(axis=0).max()) / 4.0, 1.0))))
+    part = matrix / 2.0**halvings
+    above, below, power = np.zeros_like(part), np.zeros_like(part), np.eye(len(part))
+    for j in range(degree + 1):
+        share = math.comb(degree, j) * math.factorial(2 * degree - j) / math.factorial(2 * degree)
+        above, below, power = above + share * power, below + (-1) ** j * share * power, power @ part
+    found: FloatArray = np.linalg.solve(below, above).astype(np.float64, copy=False)
+    for _ in range(halvings):
+        found = found @ found
+    return found
 
 
 def neural_memory(

@@ -75,12 +75,6 @@ def tensors_of(workload: Workload, file: TensorFile | None) -> Tensors:
     return tensors.q, tensors.k, tensors.v
 
 
-@lru_cache(maxsize=2)
-def oracle_of(workload: Workload, file: TensorFile | None) -> FloatArray:
-    """Exact attention over `tensors_of`; neighbours in a grid share it."""
-    return oracle_on(workload, tensors_of(workload, file))
-
-
 def oracle_on(workload: Workload, tensors: Tensors) -> FloatArray:
     """Exact attention in float64, `(batch, heads, q_len, v_head_dim)`.
 

@@ -17,7 +17,7 @@ import numpy as np
 from simulator import Graph
 from simulator.values import ValuePass, evaluate
 from studies.points.find import find_algorithm
-from studies.points.point import DesignPoint
+from studies.points.point import DesignPoint, Scalar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,10 +82,14 @@ def values_of(point: DesignPoint, graph: Graph) -> ValuePass:
 
 def content_of(point: DesignPoint) -> Hashable:
     """Everything that decides the values of a point."""
-    named = getattr(find_algorithm(point.algorithm).parameters, "value_parameters", None)
-    chosen = tuple(pair for pair in point.parameters if named is None or pair[0] in named)
     tensors = point.tensors.sha256 if point.tensors else None
-    return point.algorithm, point.workload, chosen, tensors
+    return point.algorithm, point.workload, value_parameters(point), tensors
+
+
+def value_parameters(point: DesignPoint) -> tuple[tuple[str, Scalar], ...]:
+    """Parameters of a point that decide what is computed, with their values."""
+    named = getattr(find_algorithm(point.algorithm).parameters, "value_parameters", None)
+    return tuple(pair for pair in point.parameters if named is None or pair[0] in named)
 
 
 def _size(values: ValuePass) -> int:

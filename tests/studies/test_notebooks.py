@@ -146,6 +146,17 @@ assert list(prefill["mean"].round().astype(int)) == [8, 6, 5, 3, 3, 4]
 assert prefill["mean"].iloc[:5].is_monotonic_decreasing
 assert {point.shape["D"] for point in points if lengths.get(point.id) == 16384} == {64}
 """,
+    "constant_state": """
+assert found[["memory_bytes", "seconds", "energy_j"]].notna().all(axis=None)
+plain = tables["memory_bytes"].loc[["linear", "ssd", "gated_delta", "legendre"]]
+assert plain.min(axis=None) >= 256 and plain.max(axis=None) < 270, "bytes hardly ask for the chip"
+assert tables["memory_bytes"].loc["mixture"].between(3 * 256, 3 * 260).all()
+assert (tables["memory_bytes"].loc[["bmojo", "infini"]] > 1000).all(axis=None)
+ratios = tables["seconds"] / tables["memory_bytes"]
+assert (ratios.loc["legendre"] > 1.5).all(), "vector work binds everywhere"
+assert ratios.loc[["linear", "ssd", "gated_delta"]].median(axis=None) < 1.2
+assert result.cycles == closed and deepest <= 8
+""",
     "kv_policies": """
 dropping = ["snapkv", "h2o", "tova", "streaming_llm"]
 looking = ["quest", "snapkv", "h2o", "tova"]

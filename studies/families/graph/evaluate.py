@@ -10,9 +10,10 @@ from algorithms.streaming.parameters import StreamingParameters
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
 from simulator import Graph, Result, simulate
-from studies.families.deviation import Deviation, deviation_of, oracle_of, tensors_of
+from studies.families.deviation import Deviation, deviation_of, tensors_of
 from studies.families.family import parameters_of
 from studies.families.graph.evaluation import GraphEvaluation
+from studies.families.graph.oracles import expected_of
 from studies.families.value_pass import values_of
 from studies.points.point import DesignPoint
 
@@ -95,5 +96,5 @@ def _deviation(point: DesignPoint, result: Result) -> Deviation | None:
     out = result.outputs.get("out")
     if out is None or result.deadlock is not None:
         return None
-    # the sink sees rows, or single elements, in the order of the oracle's output
-    return deviation_of(out, oracle_of(point.attending, point.tensors))
+    # an oracle answers in the order in which the sink sees rows, or single elements
+    return deviation_of(out, expected_of(point))

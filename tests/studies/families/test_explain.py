@@ -79,7 +79,7 @@ def test_why_there_is_no_lever_is_said(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize("name", algorithm_names())
 def test_levers_name_units_and_values_that_exist(name: str) -> None:
     algorithm = get_algorithm(name)
-    graph = algorithm.build(SMALL, algorithm.parameters())
+    graph = algorithm.build(SMALL.with_(mask=algorithm.default_workload.mask), algorithm.parameters())
     units = {unit.name for unit in graph.units}
     found = 0
     for field in dataclasses.fields(algorithm.parameters):

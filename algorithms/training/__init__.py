@@ -1,0 +1,1 @@
+"""Gradients of layers, whole and in chunks, and what training holds in memory."""
