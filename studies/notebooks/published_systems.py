@@ -31,11 +31,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 import attnflow
+from studies.reproductions.judging import JudgedSystem
 
 store = Path(mkdtemp()) / "systems.sqlite"
 
 
-def claims(system):
+def claims(system: JudgedSystem) -> pd.DataFrame:
     """The claims of a judged system as a table."""
     columns = ["metric", "published", "ours", "unit", "tolerance", "verdict", "kind"]
     return pd.DataFrame(system.describe()["claims"])[columns].set_index("metric")

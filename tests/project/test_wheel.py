@@ -45,7 +45,7 @@ def test_has_the_command(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     points = configparser.ConfigParser()
     points.read_string(wheel.read(name).decode())
-    assert dict(points["console_scripts"]) == {"attnflow": "studies.cli:main"}
+    assert dict(points["console_scripts"]) == {"attnflow": "studies.cli:entry"}
 
 
 @pytest.fixture(scope="module")
