@@ -39,7 +39,8 @@ store = Path(mkdtemp()) / "systems.sqlite"
 def claims(system: JudgedSystem) -> pd.DataFrame:
     """The claims of a judged system as a table."""
     columns = ["metric", "published", "ours", "unit", "tolerance", "verdict", "kind"]
-    return pd.DataFrame(system.describe()["claims"])[columns].set_index("metric")
+    rows = [claim.describe() for claim in system.claims]
+    return pd.DataFrame(rows)[columns].set_index("metric")
 
 
 # %% [markdown]
