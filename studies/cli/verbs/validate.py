@@ -97,6 +97,39 @@ def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) 
     return show(validate_kv(cases), as_json=as_json)
 
 
+@validate.command("measured")
+def measured(
+    tables: Annotated[Path, typer.Option("--tables", metavar="FOLDER_OR_FILE", help="CSV or Parquet.")],
+    only: Annotated[str, typer.Option(help="Tables, with commas between; all that are scored if empty.")] = "",
+    gpu: Annotated[str, typer.Option(help="As the tables call it; all if empty.")] = "",
+    split: Annotated[str, typer.Option(help="validate (all but calibrate), calibrate, or all.")] = "validate",
+    sample: Annotated[int | None, typer.Option(min=1, help="About so many rows, of every group its share.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Also write a page.")] = None,
+    errors: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write errors by group as CSV.")] = None,
+    source: Annotated[str, typer.Option(help="Collection and commit of the tables, for that file.")] = "not given",
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Times of kernels of serving stacks, by GPU, stack, version and kernel: how far predictions are off, and where."""
+    from studies.validate.measured.command import measured_report
+
+    note(f"reading {tables} ...", quiet=quiet)
+    report = measured_report(
+        tables,
+        only=only,
+        gpu=gpu,
+        split=split,
+        sample=sample,
+        seed=seed,
+        page=output,
+        errors=errors,
+        source=source,
+    )
+    emit(report.to_json(), report.text, as_json=as_json)
+    return EXIT_OK
+
+
 @validate.command("mla")
 def mla(
     cases: CasesOption,

@@ -1,0 +1,107 @@
+"""Predicts rows of attention: prompts, one new token per sequence, and encoders without a cache."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import numpy as np
+
+from algorithms.chip.attention.serving import AttentionCall, ServedAttention
+from algorithms.chip.plan.served import ServedProfile, find_served
+from algorithms.workload.shape import Mask, Phase, Workload
+from studies.validate.measured.prediction import (
+    Binned,
+    GroupKey,
+    RowPrediction,
+    RowPredictor,
+    UnsupportedRowError,
+    predicts,
+)
+from studies.validate.measured.table import MeasuredTable, Numbers
+
+FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp8": "float8_e4m3"}
+Table = Literal["attention_prefill", "attention_decode", "attention_encoder"]
+
+LENGTHS = {"attention_prefill": "q_len", "attention_decode": "kv_len", "attention_encoder": "len"}
+"""The column of lengths of each table."""
+BIN_EDGES = {"batch": (1.5, 4.5, 16.5, 64.5), "length": (256.5, 1024.5, 4096.5, 16384.5)}
+
+
+def _bins(table: Table) -> tuple[Binned, ...]:
+    return (
+        Binned("batch", "batch", BIN_EDGES["batch"]),
+        Binned("length", LENGTHS[table], BIN_EDGES["length"]),
+        Binned("head_dim", "head_dim"),
+    )
+
+
+@predicts("attention_prefill", bins=_bins("attention_prefill"))
+@predicts("attention_decode", bins=_bins("attention_decode"))
+@predicts("attention_encoder", bins=_bins("attention_encoder"))
+class AttentionRows(RowPredictor):
+    """Attention by the profile of the stack that called it."""
+
+    def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
+        super().__init__(key, table)
+        self.chip = key.chip()
+        kernels = find_served(key.table, key.stack, key.stack_version, key.kernel, self.chip)
+        self.served = tuple(ServedAttention(kernel, self.chip) for kernel in kernels)
+        self.lengths: Numbers = table.numbers[LENGTHS[key.table]]
+        self.heads = table.numbers["heads"]
+        self.kv_heads = table.numbers.get("kv_heads", self.heads)
+        self.window = table.numbers.get("window", np.zeros(len(table), dtype=np.int64))
+        self.formats = table.words["attn_dtype"]
+        self.cache_formats = table.words.get("kv_dtype")
+
+    def by(self, kernel: str, profile: ServedProfile) -> AttentionRows:
+        """The same rows with other fitted numbers of one ``kernel``."""
+        other = copy.copy(self)
+        other.served = tuple(
+            served.with_profile(profile) if served.kernel.name == kernel else served for served in self.served
+        )
+        return other
+
+    def served_by(self, call: AttentionCall) -> ServedAttention:
+        """The kernel that takes ``call``; raises UnsupportedRowError without one."""
+        for served in self.served:
+            if served.kernel.takes(call.number_format, call.workload.group_size):
+                return served
+        key = self.key
+        if not self.served:
+            raise UnsupportedRowError(f"there is no profile of {key.kernel!r} in {key.stack} on {self.chip.name}")
+        what = f"{call.number_format}, {call.workload.group_size} query heads per KV head"
+        raise UnsupportedRowError(f"no profile of {key.kernel!r} in {key.stack} on {self.chip.name} takes {what}")
+
+    def call(self, row: int) -> AttentionCall:
+        """What the row measured; raises UnsupportedRowError for a format that is not known."""
+        length = int(self.lengths[row])
+        decode = self.key.table == "attention_decode"
+        mask: Mask = "full" if self.key.table == "attention_encoder" else "causal"
+        phase: Phase = "decode" if decode else "prefill"
+        cached = "" if self.cache_formats is None else _format(str(self.cache_formats[row]))
+        workload = Workload(
+            name="",
+            phase=phase,
+            heads=int(self.heads[row]),
+            kv_heads=int(self.kv_heads[row]),
+            q_len=1 if decode else length,
+            kv_len=length,
+            head_dim=int(self.table.numbers["head_dim"][row]),
+            mask=mask,
+            dtype=_format(str(self.formats[row])),
+            batch=int(self.table.numbers["batch"][row]),
+        )
+        return AttentionCall(workload, cached, int(self.window[row]))
+
+    def _predict(self, row: int) -> RowPrediction:
+        call = self.call(row)
+        served = self.served_by(call)
+        found = served.estimate(call)
+        return RowPrediction(found.seconds * 1e6, served.kernel.name, found.dominating)
+
+
+def _format(name: str) -> str:
+    if name not in FORMATS:
+        raise UnsupportedRowError(f"number format {name!r} is not modelled")
+    return FORMATS[name]
