@@ -41,8 +41,8 @@ class CallText(_Strict):
 
     before: Before = "nothing"
     products: Products = "stored"
-    window_tiles: int = Field(0, description="tiles beyond those a window fills that one token loads for it")
-    write_threads: int = Field(512, description="most threads that write the keys or values of a token")
+    window_tiles: int = Field(default=0, description="tiles beyond those a window fills that one token loads for it")
+    write_threads: int = Field(default=512, description="most threads that write the keys or values of a token")
 
 
 class OriginText(_Strict):

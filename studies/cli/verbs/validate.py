@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from studies.cli.verb import verb_group
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from studies.validate.measured.validate import MeasuredReport
     from studies.validate.models.score import ModelsReport
     from studies.validate.records import ValidationReport
 
@@ -122,12 +124,34 @@ def measured(
         split=split,
         sample=sample,
         seed=seed,
-        page=output,
         errors=errors,
         source=source,
     )
-    emit(report.to_json(), report.text, as_json=as_json)
+    if output is not None:
+        from studies.report.measured import write_measured
+
+        try:
+            write_measured(report, output)
+        except OSError as error:
+            raise InputError(Problem(error.strerror or "cannot be written", str(output))) from None
+        note(f"{output}: {report.rows:,} rows", quiet=quiet)
+    emit(report.to_json(), lambda: _measured_text(report), as_json=as_json)
     return EXIT_OK
+
+
+def _measured_text(report: MeasuredReport) -> str:
+    """A line per group, then why rows have no prediction."""
+    from studies.validate.measured.score import GROUP_HEADINGS
+
+    head = f"validate measured: {report.rows:,} rows in {report.seconds:.0f} s, split {report.asked.split}"
+    lines = [(*vars(group.key).values(), *group.row()) for group in report.groups]
+    parts = [head, table(("table", "gpu", "stack", "version", "kernel", *GROUP_HEADINGS), lines)]
+    reasons = Counter[str]()
+    for group in report.groups:
+        reasons.update(group.reasons)
+    if reasons:
+        parts.append(table(("rows", "why they have no prediction"), [(n, why) for why, n in reasons.most_common()]))
+    return "\n\n".join(parts)
 
 
 @validate.command("mla")

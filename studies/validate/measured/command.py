@@ -20,7 +20,6 @@ def measured_report(
     split: str = "validate",
     sample: int | None = None,
     seed: int = 0,
-    page: Path | None = None,
     errors: Path | None = None,
     source: str = "not given",
 ) -> MeasuredReport:
@@ -41,13 +40,6 @@ def measured_report(
     report = validate_tables(found.tables, asked, found.others)
     if not report.rows:
         raise InputError(Problem(f"has no row of split {split!r}", str(place)))
-    if page is not None:
-        from studies.report.measured import write_measured
-
-        try:
-            write_measured(report, page)
-        except OSError as error:
-            raise InputError(Problem(error.strerror or "cannot be written", str(page))) from None
     if errors is not None:
         write_error_table(report, errors, source)
     return report

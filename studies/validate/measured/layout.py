@@ -50,10 +50,6 @@ class TableLayout:
     cached: str = ""
     timed: str = TIME_COLUMN
 
-    def kind_of(self, column: str) -> Kind:
-        """Kind of a column of this table; raises KeyError for another."""
-        return dict(self.columns)[column]
-
 
 _WHO: tuple[tuple[str, Kind], ...] = tuple((name, "text") for name in GROUP_COLUMNS)
 _HEADS: tuple[tuple[str, Kind], ...] = (

@@ -94,7 +94,8 @@ class RowPredictor:
             raise UnsupportedRowError("; ".join(str(error).splitlines())) from None
 
     def _predict(self, row: int) -> RowPrediction:
-        raise NotImplementedError
+        del row
+        raise UnsupportedRowError(f"nothing predicts rows of table {self.key.table!r}")
 
 
 PredictorMaker = Callable[[GroupKey, MeasuredTable], RowPredictor]
@@ -102,6 +103,11 @@ PREDICTORS: dict[str, PredictorMaker] = {}
 """By table."""
 BINS: dict[str, tuple[Binned, ...]] = {}
 """By table."""
+
+
+def predictor_of(key: GroupKey, table: MeasuredTable) -> RowPredictor:
+    """What predicts the rows of a group; one that predicts none where nobody registered for the table."""
+    return PREDICTORS.get(table.name, RowPredictor)(key, table)
 
 
 def predicts(*tables: str, bins: tuple[Binned, ...]) -> Callable[[type[RowPredictor]], type[RowPredictor]]:

@@ -14,12 +14,11 @@ from typing import Literal
 import numpy as np
 
 import studies.validate.measured.attention  # noqa: F401  registers its predictor
-from studies.cli.output import table as lines_of
 from studies.points.point import Json
 from studies.validate.measured.noise import noise_floor_pct
-from studies.validate.measured.prediction import BINS, PREDICTORS, GroupKey, RowPrediction, UnsupportedRowError
+from studies.validate.measured.prediction import BINS, GroupKey, RowPrediction, UnsupportedRowError, predictor_of
 from studies.validate.measured.sampling import sampled_rows
-from studies.validate.measured.score import GROUP_HEADINGS, TIME_BINS, GroupScore, bin_scores, summary
+from studies.validate.measured.score import TIME_BINS, GroupScore, bin_scores, summary
 from studies.validate.measured.table import MeasuredTable, Times
 
 Split = Literal["validate", "calibrate", "all"]
@@ -119,20 +118,6 @@ class MeasuredReport:
             "not_scored": list(self.others),
         }
 
-    def text(self) -> str:
-        """For people: a line per group, then why rows have no prediction."""
-        head = f"validate measured: {self.rows:,} rows in {self.seconds:.0f} s, split {self.asked.split}"
-        lines = [(*vars(group.key).values(), *group.row()) for group in self.groups]
-        parts = [head, lines_of([*GroupKey.__annotations__, *GROUP_HEADINGS], lines)]
-        reasons = Counter[str]()
-        for group in self.groups:
-            reasons.update(group.reasons)
-        if reasons:
-            parts.append(
-                lines_of(("rows", "why they have no prediction"), [(n, why) for why, n in reasons.most_common()])
-            )
-        return "\n\n".join(parts)
-
 
 def validate_tables(
     tables: tuple[MeasuredTable, ...],
@@ -174,7 +159,7 @@ def score_table(table: MeasuredTable) -> ScoredRows:
     scores = []
     for number, key in enumerate(keys):
         rows = np.flatnonzero(group == number)
-        predictor = PREDICTORS[table.name](key, table)
+        predictor = predictor_of(key, table)
         kernels, reasons = Counter[str](), Counter[str]()
         for row in map(int, rows):
             try:
@@ -200,6 +185,6 @@ def _scored(
     some = rows[~np.isnan(predicted)]
     errors = predicted[~np.isnan(predicted)] / table.time_us[some] - 1
     bins = {TIME_BINS.name: bin_scores(table.time_us[some], errors, TIME_BINS)}
-    for binned in BINS[table.name]:
+    for binned in BINS.get(table.name, ()):
         bins[binned.name] = bin_scores(table.numbers[binned.column][some].astype(np.float64), errors, binned)
     return GroupScore(key, len(rows), reasons, errors, noise_floor_pct(key), kernels, bins)

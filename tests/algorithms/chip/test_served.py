@@ -6,7 +6,7 @@ import pytest
 
 from algorithms.chip.attention.serving import AttentionCall, ServedAttention, windowed_launch
 from algorithms.chip.plan.profile import MOST_FITTED
-from algorithms.chip.plan.served import find_served, load_served, served_names
+from algorithms.chip.plan.served import find_served, load_served, served_names, served_path
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
@@ -67,8 +67,6 @@ class TestProfiles:
         assert taking("bfloat16", 64) == ["trtllm_mmha_hopper"]
 
     def test_of_the_launch_before_take_no_number_of_the_kernel(self, tmp_path):
-        from algorithms.chip.plan.served import served_path
-
         text = served_path("vllm_fa3_prefill_hopper").read_text()
         bad = tmp_path / "bad.yaml"
         bad.write_text(text.replace("write_fitted: {", "write_fitted: {item_gap_s: 1.0e-6, "))

@@ -125,3 +125,11 @@ def test_errors_by_group_are_written_with_where_the_tables_come_from(write_table
         ["vllm_flash_attn_fa3", "1", "0"],
     ]
     assert float(lines[4].split(",")[7]) == report.groups[1].mean_abs_error_pct
+
+
+def test_a_table_that_nothing_predicts_is_unsupported_row_by_row(write_table):
+    row = {name: PREFILL[name] for name in ("gpu", "stack", "stack_version", "kernel", "time_us")}
+    path = write_table("gemm.csv", [row | {"dtype": "bf16", "m": 1, "n": 256, "k": 256}])
+    (group,) = measured_report(path).groups
+    assert (group.n, group.unsupported) == (1, 1)
+    assert list(group.reasons) == ["nothing predicts rows of table 'gemm'"]
