@@ -9,6 +9,7 @@ All heads do the same, so that one KV head is planned and the others are copies 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from algorithms.chip.attention.flash import launch_of
@@ -17,19 +18,13 @@ from algorithms.chip.plan.parameters import TileParameters, tiling_of
 from algorithms.chip.plan.plan import Launch, TileStep, WorkItem, run_lengths
 from algorithms.chip.plan.served import ServedKernel, ServedProfile
 from algorithms.chip.plan.steps import Steps
-from algorithms.chip.timing.closed_form import LaunchEstimate, estimate_launch
+from algorithms.chip.timing.calls import CallEstimate, Part, estimate_call
 from algorithms.chip.timing.launch_work import LaunchWork
 from algorithms.rounding import round_up
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError, Problem
 
-GRAPH_EDGE_S = 1.1e-6
-"""From the end of a launch to the start of the next in a replayed graph; a model choice, of the order of what graphs of
-empty kernels take per node."""
-REFERENCE_CLOCK_HZ = 1.83e9
-"""That gaps of profiles and of graphs hold for, an H100's. What passes between launches is work of the chip's front end
-and of the first and last instructions of a kernel, so many cycles of its clock."""
 WRITE_BYTES = 32768
 """Of new keys and values that a work item of the launch before the attention handles."""
 _WRITES = OperatorParameters(elementwise_bytes=WRITE_BYTES)
@@ -37,6 +32,9 @@ ROTATION_OPS = 6
 """Per element that is rotated: two products and an addition, an angle's sine and cosine looked up, and a conversion."""
 CONVERSION_OPS = 1
 """Per element of a cache in a format that products do not take (cvt.rn.f16x2.e4m3x2 converts two at half rate)."""
+
+FLOPS_PER_OP = 2
+"""Of a multiply-add, which a lane does in a cycle."""
 
 
 @dataclass(frozen=True)
@@ -67,52 +65,6 @@ class AttentionCall:
         """Of keys and values that the call adds to the cache."""
         work = self.workload
         return work.batch * work.q_len * work.kv_heads * (work.head_dim + work.v_head_dim)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A launch of a call.
-
-    Parameters
-    ----------
-    work
-        Of one copy.
-    copies
-        Beside each other.
-    """
-
-    work: LaunchWork
-    copies: int
-
-
-@dataclass(frozen=True)
-class CallEstimate:
-    """How long a call takes in closed form.
-
-    Parameters
-    ----------
-    seconds
-        Of all launches, with the gap before the call and those between them.
-    launches
-        In order.
-    gap_s, edge_s
-        Before the call, and between its launches.
-    warm
-        Whether the caches hold everything from the call before.
-    """
-
-    seconds: float
-    launches: tuple[LaunchEstimate, ...]
-    gap_s: float
-    edge_s: float
-    warm: bool
-
-    @property
-    def dominating(self) -> str:
-        """What takes the longest: a launch by what binds it, or the gaps."""
-        parts = {f"{part.name}: {part.binding}": part.seconds for part in self.launches}
-        parts["launch gaps"] = self.gap_s + self.edge_s * (len(self.launches) - 1)
-        return max(parts, key=lambda name: parts[name])
 
 
 class ServedAttention:
@@ -157,13 +109,7 @@ class ServedAttention:
         return self._estimates[call]
 
     def _estimate(self, call: AttentionCall, warm: bool) -> CallEstimate:
-        used = self.profile
-        parts = self.parts(call)
-        launches = tuple(estimate_launch(part.work, self.chip, used, part.copies, warm) for part in parts)
-        slower = REFERENCE_CLOCK_HZ / self.chip.clock_hz
-        gap_s, edge_s = slower * used.launch_gap_s, slower * GRAPH_EDGE_S
-        seconds = gap_s + edge_s * (len(launches) - 1) + sum(part.seconds for part in launches)
-        return CallEstimate(seconds, launches, gap_s, edge_s, warm)
+        return estimate_call(self.parts(call), self.chip, self.profile, warm=warm)
 
     def parts(self, call: AttentionCall) -> tuple[Part, ...]:
         """The launches of ``call``; raises what `estimate` raises."""
@@ -197,6 +143,8 @@ class ServedAttention:
             launches: tuple[Launch, ...] = (windowed_launch(one, parameters, window),)
         else:
             launches = self.kernel.algorithm.plan(one, parameters, self.chip).launches
+        if self.kernel.text.call.products == "lanes":
+            return tuple(_on_lanes(launch, one) for launch in launches)
         return tuple(_converted(launch, one) for launch in launches) if converted else launches
 
 
@@ -268,11 +216,26 @@ def _converted(launch: Launch, workload: Workload) -> Launch:
     def step(old: TileStep) -> TileStep:
         return dataclasses.replace(old, vector_ops=old.vector_ops + round(per_byte * old.load_bytes))
 
+    return dataclasses.replace(_with_steps(launch, step), matrix_format="bfloat16")
+
+
+def _on_lanes(launch: Launch, workload: Workload) -> Launch:
+    """``launch`` without the matrix array: what is loaded is converted to 32 bits, a multiply-add is an operation."""
+    per_byte = CONVERSION_OPS / DTYPE_BYTES[workload.dtype]
+
+    def step(old: TileStep) -> TileStep:
+        ops = old.flops / FLOPS_PER_OP + per_byte * old.load_bytes
+        return dataclasses.replace(old, scores=(), values=(), vector_ops=old.vector_ops + round(ops))
+
+    return _with_steps(launch, step)
+
+
+def _with_steps(launch: Launch, change: Callable[[TileStep], TileStep]) -> Launch:
+    """``launch`` with all of its steps changed; itself if it has no products, which is no attention."""
+
     def item(old: WorkItem) -> WorkItem:
-        return dataclasses.replace(old, steps=tuple((step(each), times) for each, times in old.steps))
+        return dataclasses.replace(old, steps=tuple((change(each), times) for each, times in old.steps))
 
     if not any(each.scores for old, _ in launch.items for each, _ in old.steps):
         return launch
-    return dataclasses.replace(
-        launch, items=tuple((item(old), times) for old, times in launch.items), matrix_format="bfloat16"
-    )
+    return dataclasses.replace(launch, items=tuple((item(old), times) for old, times in launch.items))

@@ -2,12 +2,15 @@
 
 A kernel's name is not a kernel: two releases of a stack may differ by a third under one name. A file therefore says
 which stack, which versions and which chips it stands for, what the stack launches around the kernel, and on which rows
-of which table its numbers were fitted. ``structure`` and ``tiles`` come from source code; ``fitted`` holds at most four
-numbers, written by ``attnflow calibrate`` from rows marked ``calibrate``.
+of which table its numbers were fitted. ``structure`` and ``tiles`` come from source code; ``fitted`` and
+``write_fitted`` together hold at most four numbers, each of which stands for the mechanism that `MECHANISMS` names,
+written by ``attnflow calibrate`` from rows marked ``calibrate``. A kernel without such rows takes the numbers of
+another one by name and says why (``numbers_of``, ``numbers_because``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,16 +19,32 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from algorithms.chip.plan.kernels import Kernel, KernelText, StructureText, profile_of
-from algorithms.chip.plan.profile import FITTABLE, KernelProfile
+from algorithms.chip.plan.profile import FITTABLE, MOST_FITTED, KernelProfile
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.documents import read_document
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.shipped import Shipped, is_path
 
-WRITE_NUMBERS = ("write_element_ops", "write_thread_ops")
+WRITE_NUMBERS = ("write_element_ops",)
 """Of `ServedProfile`: those of the launch before the kernel, which is another kernel."""
+WRITE_THREAD_OPS = 20.0
+"""Of a thread that writes a cache, on addresses: a page is looked up (two divisions of integers, of about eight
+instructions each) and four multiply-adds follow; a model choice."""
+MECHANISMS = {
+    "launch_gap_s": "front end of the chip, first and last instructions of the launches of a call, replayed in a graph",
+    "item_gap_s": "a thread block is retired and the next one launched, or a persistent one fetches its next item",
+    "clock_fraction": "clock sustained under the power limit",
+    "matrix_fraction": "issue of products by the warps that also load their operands from local memory (mma.sync)",
+    "bandwidth_fraction": "refresh, bank conflicts and turnaround of the main memory under scattered pages",
+    "exposed_softmax": "waits between row groups that hand the matrix array to each other",
+    "rearrange_fraction": "bank conflicts of operands that are transposed on their way through local memory",
+    "bubble_cycles": "latency of dependent instructions in a tile step that nothing else of its item hides",
+    "write_element_ops": "instructions and scattered stores of the launch that writes the cache, per element",
+}
+"""What each number that may be fitted stands for. Those of the matrix arrays' issue, of the softmax's waits and of
+conflicts in local memory could be worked out from instruction schedules, which are not modelled."""
 Before = Literal["nothing", "cache_write", "rotate_and_write"]
-Products = Literal["stored", "converted", "fresh"]
+Products = Literal["stored", "converted", "fresh", "lanes"]
 
 
 class _Strict(BaseModel):
@@ -36,7 +55,8 @@ class CallText(_Strict):
     """Section ``call``: what a stack launches before the kernel, and what the kernel makes of formats.
 
     ``products`` multiplies in the format of the cache as ``stored``, or in that of the queries after keys and values
-    are ``converted``, or attends the ``fresh`` keys in the queries' format while the cache is only written.
+    are ``converted``, or attends the ``fresh`` keys in the queries' format while the cache is only written, or
+    multiplies converted keys and values on the vector ``lanes``.
     """
 
     before: Before = "nothing"
@@ -74,7 +94,7 @@ class ServedProfile(KernelProfile):
     rearrange_fraction: float = 1.0
     bubble_cycles: float = 0.0
     write_element_ops: float = 1.0
-    write_thread_ops: float = 0.0
+    write_thread_ops: float = WRITE_THREAD_OPS
 
     @property
     def fittable(self) -> tuple[str, ...]:
@@ -101,6 +121,8 @@ class ServedText(KernelText):
     formats: tuple[str, ...] = Field((), description="of the cache, or of the queries without one; empty for all")
     group_sizes: tuple[int, int] = Field((1, 1 << 20), description="fewest and most query heads of a KV head")
     write_fitted: dict[str, float] = Field({}, description="numbers of the launch before that were fitted")
+    numbers_of: str = Field("", description="kernel whose fitted numbers it takes, having no rows of its own to fit to")
+    numbers_because: str = Field("", description="mechanism that both share")
     origin: OriginText | None = None
 
 
@@ -110,6 +132,11 @@ class ServedKernel(Kernel):
 
     text: ServedText
     profile: ServedProfile
+
+    @property
+    def fitted_numbers(self) -> dict[str, float]:
+        """Those fitted to rows of its own, of the launch before included."""
+        return {**self.text.fitted, **self.text.write_fitted}
 
     def takes(self, number_format: str, group_size: int) -> bool:
         """Whether it is the kernel for a format and so many query heads of a KV head; a name may stand for several."""
@@ -164,10 +191,32 @@ def _shipped(name: str) -> ServedKernel:
 
 
 def _served(text: ServedText) -> ServedKernel:
-    foreign = [name for name in text.write_fitted if name not in WRITE_NUMBERS]
-    if foreign:
-        hint = f"those are {', '.join(WRITE_NUMBERS)}"
-        raise InputError(
-            [Problem("is no number of it", text.name, field=f"write_fitted.{name}", hint=hint) for name in foreign]
-        )
-    return ServedKernel(text, profile_of(text, ServedProfile).fitted_to(**text.write_fitted))
+    problems = list(_problems(text))
+    if problems:
+        raise InputError(problems)
+    profile = profile_of(text, ServedProfile).fitted_to(**text.write_fitted)
+    return ServedKernel(text, profile.fitted_to(**inherited) if (inherited := _inherited(text)) else profile)
+
+
+def _problems(text: ServedText) -> Iterator[Problem]:
+    hint = f"those are {', '.join(WRITE_NUMBERS)}"
+    for name in text.write_fitted:
+        if name not in WRITE_NUMBERS:
+            yield Problem("is no number of it", text.name, field=f"write_fitted.{name}", hint=hint)
+    count = len(text.fitted) + len(text.write_fitted)
+    if count > MOST_FITTED:
+        message = f"at most {MOST_FITTED} numbers may be fitted, those of the launch before included (got {count})"
+        yield Problem(message, text.name, field="fitted")
+    if text.numbers_of and count:
+        yield Problem("has numbers of its own besides", text.name, field="numbers_of")
+    if bool(text.numbers_of) != bool(text.numbers_because):
+        yield Problem("needs both a kernel and a reason", text.name, field="numbers_of")
+
+
+def _inherited(text: ServedText) -> dict[str, float]:
+    """Fitted numbers of the kernel whose numbers this one takes, but for those that its own structure gives."""
+    if not text.numbers_of:
+        return {}
+    other = load_served(text.numbers_of)
+    given = {name for name, value in text.structure.model_dump().items() if value is not None}
+    return {name: value for name, value in other.fitted_numbers.items() if name not in given}

@@ -97,7 +97,7 @@ class _Cores:
         self.places = chip.cores * profile.items_per_core
         self.count = work.item_count * copies
         self.sharing = min(profile.items_per_core, -(-self.count // chip.cores))
-        self.latency_s = chip.memory.latency_s + sum(tier.latency_s for tier in chip.caches)
+        self.latency_s = (0.0 if warm else chip.memory.latency_s) + sum(tier.latency_s for tier in chip.caches)
         self.moved = self._moved(warm)
         self.load_s_per_byte = self._seconds_per_byte(self.moved.memory_share)
         self.store_s_per_byte = self._seconds_per_byte(self.moved.stored_share)
@@ -156,8 +156,9 @@ class _Cores:
         return lengths
 
     def _feed_s(self, step: TileStep) -> float:
-        """Until what a step loads and stores has moved."""
-        return step.load_bytes * self.load_s_per_byte + step.store_bytes * self.store_s_per_byte
+        """Until what a step loads and stores has moved; of loads only so many are on their way (Little's law)."""
+        moving = step.load_bytes * self.load_s_per_byte + step.store_bytes * self.store_s_per_byte
+        return max(moving, self.latency_s / self.profile.tiles_in_flight) if step.load_bytes else moving
 
     def _busy_s(self, step: TileStep) -> float:
         """A step in the steady state, by its busiest unit, with its operands there."""

@@ -13,27 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from algorithms.chip.plan.served import (
-    WRITE_NUMBERS,
-    ServedKernel,
-    find_served,
-    load_served,
-    served_names,
-    served_path,
-)
-from hwmodels.reading.errors import InputError, Problem
-from studies.validate.measured.attention import AttentionRows
-from studies.validate.measured.layout import layout_called
-from studies.validate.measured.prediction import GroupKey, UnsupportedRowError
-from studies.validate.measured.read import read_tables
+from algorithms.chip.layers.served import ServedProduct, load_product, product_names, product_path
+from algorithms.chip.plan.served import WRITE_NUMBERS, ServedKernel, load_served, served_names, served_path
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from studies.validate.measured.rows.prediction import FittedRows, GroupKey, UnsupportedRowError, predictor_of
 from studies.validate.measured.sampling import sampled_rows
-from studies.validate.measured.table import MeasuredTable, Times
-from studies.validate.measured.validate import CALIBRATE
+from studies.validate.measured.tables.layout import layout_called
+from studies.validate.measured.tables.read import read_tables
+from studies.validate.measured.tables.table import MeasuredTable, Times
+from studies.validate.measured.validate import CALIBRATE  # which also registers the predictors
 
+Served = ServedKernel | ServedProduct
+"""What is fitted."""
 BOUNDS = {
-    "launch_gap_s": (1e-7, 5e-5),
+    "launch_gap_s": (1e-7, 5e-4),
     "item_gap_s": (1e-8, 2e-5),
     "clock_fraction": (0.4, 1.25),
     "matrix_fraction": (0.02, 1.0),
@@ -42,7 +36,7 @@ BOUNDS = {
     "rearrange_fraction": (0.005, 1.0),
     "bubble_cycles": (1.0, 20000.0),
     "write_element_ops": (1.0, 400.0),
-    "write_thread_ops": (1.0, 1000.0),
+    "quantise_element_ops": (1.0, 400.0),
 }
 """Within which each number is sought."""
 FIRST_STEP = 0.8
@@ -72,7 +66,7 @@ class Fit:
         Mean of |error| on them, with the numbers of the file and with those found.
     """
 
-    kernel: ServedKernel
+    kernel: Served
     numbers: dict[str, float]
     groups: tuple[str, ...]
     rows: int
@@ -84,15 +78,15 @@ class Fit:
 class _Rows:
     """Rows of a group that a kernel is fitted to."""
 
-    predictor: AttentionRows
+    predictor: FittedRows
     rows: tuple[int, ...]
     label: str
 
 
-def fit_served(kernel: ServedKernel, tables: Sequence[MeasuredTable], seed: int = 0) -> Fit | None:
+def fit_served(kernel: Served, tables: Sequence[MeasuredTable], seed: int = 0) -> Fit | None:
     """The fitted numbers of ``kernel``; None if no row marked ``calibrate`` is one of its own."""
     chosen = [part for table in tables for part in _rows_of(kernel, table, seed)]
-    names = (*kernel.profile.fitted, *kernel.text.write_fitted)
+    names = tuple(kernel.fitted_numbers)
     if not chosen or not names:
         return None
     start = {name: float(getattr(kernel.profile, name)) for name in names}
@@ -121,7 +115,7 @@ def fit_all(place: Path, names: Sequence[str], seed: int = 0) -> Iterator[Fit]:
     InputError
         Tables that cannot be read, an unknown kernel, or one that is named and has no rows.
     """
-    kernels = [load_served(name) for name in names or served_names()]
+    kernels: list[Served] = [_loaded(name) for name in names or (*served_names(), *product_names())]
     kinds = {kind for kernel in kernels for kind in kernel.text.kinds}
     tables = read_tables(place, [layout_called(kind) for kind in sorted(kinds)]).tables
     for kernel in kernels:
@@ -132,6 +126,21 @@ def fit_all(place: Path, names: Sequence[str], seed: int = 0) -> Iterator[Fit]:
             raise InputError(Problem(f"no row is marked {CALIBRATE!r} for {kernel.name}", str(place)))
 
 
+def _loaded(name: str) -> Served:
+    """A served kernel or product; raises InputError for a name that is neither, with the nearest."""
+    if name in product_names():
+        return load_product(name)
+    if name not in served_names():
+        hint = did_you_mean(name, (*served_names(), *product_names()))
+        raise InputError(Problem(f"there is no served kernel {name!r}", "--kernel", hint=hint))
+    return load_served(name)
+
+
+def profile_path(kernel: Served) -> Path:
+    """Where its file lies."""
+    return product_path(kernel.name) if isinstance(kernel, ServedProduct) else served_path(kernel.name)
+
+
 def write_fit(fit: Fit, folder: Path, source: str) -> Path:
     """Write the kernel's file with its fitted numbers and where they come from into ``folder``; returns where.
 
@@ -140,10 +149,11 @@ def write_fit(fit: Fit, folder: Path, source: str) -> Path:
     InputError
         If it cannot be written.
     """
-    target = folder / served_path(fit.kernel.name).name
-    text = with_fit(served_path(fit.kernel.name).read_text(encoding="utf-8"), fit, source)
+    path = profile_path(fit.kernel)
+    target = folder / path.parent.name / path.name
+    text = with_fit(path.read_text(encoding="utf-8"), fit, source)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(Problem(error.strerror or "cannot be written", str(target))) from None
@@ -203,70 +213,61 @@ def _within(numbers: Numbers) -> Numbers:
     return {name: min(max(value, BOUNDS[name][0]), BOUNDS[name][1]) for name, value in numbers.items()}
 
 
-def _rows_of(kernel: ServedKernel, table: MeasuredTable, seed: int) -> list[_Rows]:
+def _rows_of(kernel: Served, table: MeasuredTable, seed: int) -> list[_Rows]:
     """Rows of ``table`` marked ``calibrate`` that ``kernel`` stands for and can predict, by group; a sample of them."""
     if table.name not in kernel.text.kinds:
         return []
     kept = table.rows(table.split == CALIBRATE)
-    keys, group = kept.groups()
-    own = [number for number, key in enumerate(keys) if _stands_for(kernel, GroupKey(table.name, *key))]
-    kept = kept.rows(np.isin(group, own))
-    if not len(kept):
-        return []
-    keys, group = kept.groups()
-    own_rows = [
-        row
-        for number, key in enumerate(keys)
-        for row in _rows_taken(AttentionRows(GroupKey(table.name, *key), kept), np.flatnonzero(group == number), kernel)
-    ]
-    kept = kept.rows(np.sort(np.array(own_rows, dtype=np.int64)))
+    kept = kept.rows(np.isin(kept.words["stack"], list(kernel.text.stacks)))
+    kept = kept.rows(np.isin(kept.words["kernel"], list(kernel.text.kernels)))
+    if len(kept):
+        kept = kept.rows(np.array(sorted(row for part in _by_group(kernel, kept) for row in part.rows), dtype=np.int64))
     if not len(kept):
         return []
     kept = kept.rows(sampled_rows([kept], MOST_ROWS, seed)[0])
-    keys, group = kept.groups()
+    parts = _by_group(kernel, kept)
+    return [_Rows(part.predictor, tuple(row for row in part.rows if _can(part, row)), part.label) for part in parts]
+
+
+def _by_group(kernel: Served, table: MeasuredTable) -> list[_Rows]:
+    """Rows that ``kernel`` is chosen for, by group."""
+    keys, group = table.groups()
     found = []
     for number, key in enumerate(keys):
-        predictor = AttentionRows(GroupKey(table.name, *key), kept)
-        rows = tuple(row for row in map(int, np.flatnonzero(group == number)) if _own(predictor, row, kernel.name))
-        found.append(_Rows(predictor, rows, "/".join(key)))
-    return found
-
-
-def _stands_for(kernel: ServedKernel, key: GroupKey) -> bool:
-    found = find_served(key.table, key.stack, key.stack_version, key.kernel, key.chip())
-    return kernel.name in [other.name for other in found]
-
-
-def _rows_taken(predictor: AttentionRows, rows: NDArray[np.int64], kernel: ServedKernel) -> list[int]:
-    """Those of ``rows`` whose calls this kernel takes."""
-    found = []
-    for row in map(int, rows):
-        try:
-            served = predictor.served_by(predictor.call(row))
-        except UnsupportedRowError:
+        predictor = predictor_of(GroupKey(table.name, *key), table)
+        if not isinstance(predictor, FittedRows):
             continue
-        if served.kernel.name == kernel.name:
-            found.append(row)
+        rows = tuple(row for row in map(int, np.flatnonzero(group == number)) if _own(predictor, row, kernel.name))
+        if rows:
+            found.append(_Rows(predictor, rows, "/".join(key)))
     return found
 
 
-def _own(predictor: AttentionRows, row: int, kernel: str) -> bool:
-    """Whether a row can be predicted, and by this kernel."""
+def _own(predictor: FittedRows, row: int, kernel: str) -> bool:
+    """Whether it is this kernel that a row is predicted by."""
     try:
-        return predictor.predict(row).kernel == kernel
+        return predictor.kernel_of(row) == kernel
     except UnsupportedRowError:
         return False
 
 
-def _mean_error(kernel: ServedKernel, chosen: Sequence[_Rows], numbers: dict[str, float]) -> float:
+def _can(part: _Rows, row: int) -> bool:
+    """Whether a row can be predicted."""
+    try:
+        part.predictor.predict(row)
+    except UnsupportedRowError:
+        return False
+    return True
+
+
+def _mean_error(kernel: Served, chosen: Sequence[_Rows], numbers: dict[str, float]) -> float:
     return float(np.mean(np.abs(_errors(kernel, chosen, numbers))))
 
 
-def _errors(kernel: ServedKernel, chosen: Sequence[_Rows], numbers: dict[str, float]) -> Times:
+def _errors(kernel: Served, chosen: Sequence[_Rows], numbers: dict[str, float]) -> Times:
     """``predicted / measured - 1`` of every row."""
-    profile = kernel.profile.fitted_to(**numbers)
     ratios = []
     for part in chosen:
-        predictor = part.predictor.by(kernel.name, profile)
+        predictor = part.predictor.by(kernel.name, numbers)
         ratios += [predictor.predict(row).microseconds / float(predictor.table.time_us[row]) for row in part.rows]
     return np.array(ratios) - 1

@@ -7,8 +7,8 @@ from typing import get_args
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.validate.measured.error_table import write_error_table
-from studies.validate.measured.layout import LAYOUTS, layout_called
-from studies.validate.measured.read import read_tables
+from studies.validate.measured.tables.layout import LAYOUTS, layout_called
+from studies.validate.measured.tables.read import read_tables
 from studies.validate.measured.validate import Asked, MeasuredReport, Split, validate_tables
 
 

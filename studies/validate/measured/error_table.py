@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.validate.measured.prediction import GroupKey
+from studies.validate.measured.rows.prediction import GroupKey
 from studies.validate.measured.score import GROUP_COLUMNS_OF_TABLE, GroupScore
 from studies.validate.measured.validate import MeasuredReport
 

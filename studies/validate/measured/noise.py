@@ -8,7 +8,7 @@ from importlib import resources
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from hwmodels.reading.documents import read_text
-from studies.validate.measured.prediction import GroupKey
+from studies.validate.measured.rows.prediction import GroupKey
 
 _FILE = "noise.yaml"
 

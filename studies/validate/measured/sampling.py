@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.validate.measured.table import MeasuredTable
+from studies.validate.measured.tables.table import MeasuredTable
 
 Rows = NDArray[np.int64]
 

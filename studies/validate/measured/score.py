@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from studies.points.point import Json
-from studies.validate.measured.prediction import Binned, GroupKey
-from studies.validate.measured.table import Times
+from studies.validate.measured.rows.prediction import Binned, GroupKey
+from studies.validate.measured.tables.table import Times
 from studies.validate.records import Scalar
 
 TIME_BINS = Binned("time", "time_us", (10, 100, 1000, 10000))

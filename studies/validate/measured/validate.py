@@ -13,13 +13,14 @@ from typing import Literal
 
 import numpy as np
 
-import studies.validate.measured.attention  # noqa: F401  registers its predictor
+import studies.validate.measured.rows.attention
+import studies.validate.measured.rows.products  # noqa: F401  registers its predictors, as the one above
 from studies.points.point import Json
 from studies.validate.measured.noise import noise_floor_pct
-from studies.validate.measured.prediction import BINS, GroupKey, RowPrediction, UnsupportedRowError, predictor_of
+from studies.validate.measured.rows.prediction import BINS, GroupKey, RowPrediction, UnsupportedRowError, predictor_of
 from studies.validate.measured.sampling import sampled_rows
 from studies.validate.measured.score import TIME_BINS, GroupScore, bin_scores, summary
-from studies.validate.measured.table import MeasuredTable, Times
+from studies.validate.measured.tables.table import MeasuredTable, Times
 
 Split = Literal["validate", "calibrate", "all"]
 CALIBRATE = "calibrate"

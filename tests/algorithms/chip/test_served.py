@@ -6,7 +6,7 @@ import pytest
 
 from algorithms.chip.attention.serving import AttentionCall, ServedAttention, windowed_launch
 from algorithms.chip.plan.profile import MOST_FITTED
-from algorithms.chip.plan.served import find_served, load_served, served_names, served_path
+from algorithms.chip.plan.served import MECHANISMS, find_served, load_served, served_names, served_path
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
@@ -34,8 +34,10 @@ class TestProfiles:
         assert kernel.name == name
         assert kernel.algorithm.name == kernel.text.algorithm
         assert [load_accelerator(chip).name for chip in kernel.text.chips] == list(kernel.text.chips)
-        assert len(kernel.text.fitted) <= MOST_FITTED
         assert kernel.text.stacks
+        assert len(kernel.fitted_numbers) <= MOST_FITTED
+        assert set(kernel.fitted_numbers) <= set(MECHANISMS)
+        assert bool(kernel.fitted_numbers) != bool(kernel.text.numbers_of)  # its own, or another's with a reason
 
     @pytest.mark.parametrize("name", [name for name in served_names() if load_served(name).text.fitted])
     def test_say_what_their_numbers_were_fitted_on(self, name):
@@ -65,6 +67,27 @@ class TestProfiles:
         assert taking("bfloat16", 4) == ["trtllm_decode_hopper"]
         assert taking("float8_e4m3", 4) == ["trtllm_decode_fp8_hopper"]
         assert taking("bfloat16", 64) == ["trtllm_mmha_hopper"]
+
+    def test_without_rows_take_the_numbers_of_another_and_keep_their_own_structure(self):
+        kernel, other = load_served("flashinfer_prefill_sm12"), load_served("vllm_fa2_prefill")
+        assert kernel.text.numbers_of == other.name
+        assert {name: getattr(kernel.profile, name) for name in other.fitted_numbers} == other.fitted_numbers
+        assert kernel.profile.items_per_core == kernel.text.structure.items_per_core
+
+    def test_have_at_most_four_numbers_those_of_the_launch_before_included(self, tmp_path):
+        text = served_path("trtllm_prefill_blackwell").read_text()
+        bad = tmp_path / "bad.yaml"
+        bad.write_text(text.replace("fitted: {", "fitted: {clock_fraction: 0.9, ", 1))
+        with pytest.raises(InputError, match=r"at most 4 numbers may be fitted.*\(got 5\)"):
+            load_served(bad)
+
+    def test_with_numbers_of_another_have_none_of_their_own_and_a_reason(self, tmp_path):
+        text = served_path("flashinfer_prefill_sm12").read_text()
+        bad = tmp_path / "bad.yaml"
+        bad.write_text(text.replace("fitted: {}", "fitted: {item_gap_s: 1.0e-6}").replace("numbers_because", "#"))
+        with pytest.raises(InputError, match="has numbers of its own besides") as found:
+            load_served(bad)
+        assert "needs both a kernel and a reason" in str(found.value)
 
     def test_of_the_launch_before_take_no_number_of_the_kernel(self, tmp_path):
         text = served_path("vllm_fa3_prefill_hopper").read_text()
@@ -108,6 +131,15 @@ class TestCalls:
         plain = next(part.work for part in same if part.work.launch.name == "attention")
         more = attention.steps[0].vector_ops - plain.steps[0].vector_ops
         assert more == attention.steps[0].load_bytes  # one per element of one byte
+
+    def test_products_on_lanes_are_an_operation_per_multiply_add_and_leave_the_matrix_array_alone(self):
+        kernel = load_served("trtllm_mmha_hopper")
+        parts = ServedAttention(kernel, H100).parts(call(heads=64, kv_heads=1, batch=1))
+        attention = next(part.work for part in parts if part.work.launch.name == "attention")
+        assert not any(step.flops for step in attention.steps)
+        for step, times in attention.launch.items[0][0].steps:
+            assert step.vector_ops > step.load_bytes / 2 * 2  # a conversion and a multiply-add per element at least
+            assert times
 
     def test_one_token_loads_no_more_than_its_window(self):
         near, far = (

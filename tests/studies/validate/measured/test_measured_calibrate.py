@@ -6,10 +6,10 @@ import pytest
 
 from algorithms.chip.plan.served import load_served
 from hwmodels.reading.errors import InputError
-from studies.validate.measured.attention import AttentionRows
 from studies.validate.measured.calibrate import fit_all, fit_served, with_fit, write_fit
-from studies.validate.measured.prediction import GroupKey
-from studies.validate.measured.read import read_tables
+from studies.validate.measured.rows.attention import AttentionRows
+from studies.validate.measured.rows.prediction import GroupKey
+from studies.validate.measured.tables.read import read_tables
 from tests.studies.validate.measured.conftest import PREFILL
 
 KERNEL = "vllm_fa3_prefill_hopper"
@@ -27,10 +27,8 @@ def rows(split="calibrate", time_us=100.0):
 def explained(write_table):
     """Rows whose times are those of another number than the file's."""
     (table,) = read_tables(write_table("attention_prefill.csv", rows())).tables
-    kernel = load_served(KERNEL)
-    truth = kernel.profile.fitted_to(launch_gap_s=2e-5)
     keys, _ = table.groups()
-    predictor = AttentionRows(GroupKey(table.name, *keys[0]), table).by(KERNEL, truth)
+    predictor = AttentionRows(GroupKey(table.name, *keys[0]), table).by(KERNEL, {"launch_gap_s": 2e-5})
     times = [predictor.predict(number).microseconds for number in range(len(table))]
     return [row | {"time_us": time} for row, time in zip(rows(), times, strict=True)]
 
@@ -72,7 +70,7 @@ def test_the_file_written_holds_numbers_and_origin_and_can_be_read(write_table, 
     fit = fit_served(load_served(KERNEL), tables)
     assert fit is not None
     text = write_fit(fit, tmp_path / "out", "made up @ 1").read_text()
-    kernel = load_served(tmp_path / "out" / f"{KERNEL}.yaml")
+    kernel = load_served(tmp_path / "out" / "served_profiles" / f"{KERNEL}.yaml")
     assert {name: getattr(kernel.profile, name) for name in fit.numbers} == pytest.approx(fit.numbers)
     assert kernel.text.origin is not None
     assert kernel.text.origin.tables == "made up @ 1"

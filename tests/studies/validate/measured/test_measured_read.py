@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 from hwmodels.reading.errors import InputError
-from studies.validate.measured import published
-from studies.validate.measured.layout import layout_called
-from studies.validate.measured.read import read_tables
+from studies.validate.measured.tables import published
+from studies.validate.measured.tables.layout import layout_called
+from studies.validate.measured.tables.read import read_tables
 from tests.studies.validate.measured.conftest import PREFILL
 
 
@@ -38,6 +38,15 @@ def test_a_folder_names_what_is_not_scored(write_table, tmp_path):
     found = read_tables(tmp_path)
     assert [table.name for table in found.tables] == ["attention_prefill"]
     assert found.others == (str(other),)
+
+
+def test_a_folder_passes_by_tables_of_the_same_name_of_another_collection(write_table, tmp_path):
+    write_table("attention_prefill.csv", [PREFILL])
+    other = write_table("gemm.csv", [{"m": 16, "k": 2048, "n": 6144, "latency_us": 10.63, "gpu": "h20"}])
+    found = read_tables(tmp_path)
+    assert found.others == (str(other),)
+    with pytest.raises(InputError, match=r"gemm.csv:1: stack: table gemm needs this column"):
+        read_tables(other)  # named by itself it has to be what its name says
 
 
 def test_rows_without_a_split_are_of_an_unknown_one(write_table):

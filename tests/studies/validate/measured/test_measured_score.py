@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hwmodels.chips.accelerator import load_accelerator
 from studies.cli import main
 from studies.validate.measured.command import measured_report
-from studies.validate.measured.prediction import Binned
-from studies.validate.measured.read import read_tables
+from studies.validate.measured.rows.prediction import Binned
 from studies.validate.measured.sampling import sampled_rows
 from studies.validate.measured.score import bin_scores
+from studies.validate.measured.tables.read import read_tables
 from tests.studies.validate.measured.conftest import PREFILL
 
 
@@ -127,9 +128,32 @@ def test_errors_by_group_are_written_with_where_the_tables_come_from(write_table
     assert float(lines[4].split(",")[7]) == report.groups[1].mean_abs_error_pct
 
 
-def test_a_table_that_nothing_predicts_is_unsupported_row_by_row(write_table):
-    row = {name: PREFILL[name] for name in ("gpu", "stack", "stack_version", "kernel", "time_us")}
-    path = write_table("gemm.csv", [row | {"dtype": "bf16", "m": 1, "n": 256, "k": 256}])
-    (group,) = measured_report(path).groups
-    assert (group.n, group.unsupported) == (1, 1)
-    assert list(group.reasons) == ["nothing predicts rows of table 'gemm'"]
+GEMM = {name: PREFILL[name] for name in ("gpu", "stack", "stack_version", "time_us", "split")} | {
+    "kernel": "torch.nn.functional.linear",
+    "dtype": "bf16",
+    "m": 4096,
+    "n": 4096,
+    "k": 4096,
+}
+
+
+def test_products_are_predicted_by_the_profile_of_their_format(write_table):
+    rows = [GEMM, GEMM | {"kernel": "CutlassFP8ScaledMMLinearKernel", "dtype": "fp8"}]
+    report = measured_report(write_table("gemm.csv", rows))
+    assert [group.kernels for group in report.groups] == [("vllm_fp8_hopper",), ("vllm_bf16_hopper",)]
+    assert set(report.groups[0].bins) == {"time", "m", "n", "k"}
+
+
+def test_products_of_a_format_without_a_profile_say_so(write_table):
+    (group,) = measured_report(write_table("gemm.csv", [GEMM | {"dtype": "int3"}])).groups
+    why = "there is no profile of 'torch.nn.functional.linear' for int3 in vllm on h100_sxm5_80g"
+    assert (group.n, list(group.reasons)) == (1, [why])
+
+
+def test_weights_whose_copies_do_not_fit_the_caches_come_from_the_main_memory(write_table):
+    small, large = (GEMM | {"m": 1, "n": size, "k": size} for size in (1024, 4096))
+    report = measured_report(write_table("gemm.csv", [small, large]))
+    times = report.tables[0].predicted_us
+    chip = load_accelerator("h100")
+    beyond = (times[1] - times[0]) * 1e-6
+    assert beyond > (4096**2 - 1024**2) * 2 / chip.memory.bytes_per_second  # 6 x 33 MB against 50 MB of cache

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.validate.measured.checking import FileOfRows
-from studies.validate.measured.layout import TIME_COLUMN, TableLayout
-from studies.validate.measured.table import MeasuredTable
+from studies.validate.measured.tables.checking import FileOfRows
+from studies.validate.measured.tables.layout import TIME_COLUMN, TableLayout
+from studies.validate.measured.tables.table import MeasuredTable
 
 PARQUET = ".parquet"
 DATA_FOLDER = "data"

@@ -9,8 +9,8 @@ import numpy as np
 
 from hwmodels.chips.accelerator import accelerator_aliases, accelerator_names
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
-from studies.validate.measured.layout import SPLIT_COLUMN, UNITS, Kind, TableLayout
-from studies.validate.measured.table import MeasuredTable, Numbers, Times, Words
+from studies.validate.measured.tables.layout import SPLIT_COLUMN, UNITS, Kind, TableLayout
+from studies.validate.measured.tables.table import MeasuredTable, Numbers, Times, Words
 
 MOST_PROBLEMS = 8
 """That are told of one file; a wrong unit would else be told once a row."""

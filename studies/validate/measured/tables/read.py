@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.validate.measured.checking import FileOfRows
-from studies.validate.measured.layout import LAYOUTS, TableLayout
-from studies.validate.measured.published import PARQUET, published_file, read_published
-from studies.validate.measured.table import MeasuredTable, joined
+from studies.validate.measured.tables.checking import FileOfRows
+from studies.validate.measured.tables.layout import LAYOUTS, TableLayout
+from studies.validate.measured.tables.published import PARQUET, published_file, read_published
+from studies.validate.measured.tables.table import MeasuredTable, joined
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 
@@ -48,7 +48,7 @@ def read_tables(place: Path, only: Sequence[TableLayout] = LAYOUTS) -> Found:
     problems: list[Problem] = []
     for path in _files(place):
         layout = layout_of(path)
-        if layout is None:
+        if layout is None or (place.is_dir() and _of_another_collection(path)):
             others.append(str(path))
         elif layout in only:
             try:
@@ -72,6 +72,19 @@ def layout_of(path: Path) -> TableLayout | None:
         if suffix in CSV_SUFFIXES and layout.name == stem:
             return layout
     return None
+
+
+def _of_another_collection(path: Path) -> bool:
+    """Whether a CSV file says nothing of stacks and kernels: another collection's table of the same name."""
+    if path.name.endswith(PARQUET):
+        return False
+    try:
+        opener = gzip.open if path.name.endswith(".gz") else open
+        with opener(path, "rt", encoding="utf-8", newline="") as text:
+            heading = next(csv.reader(text), [])
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error):
+        return False  # which reading it tells
+    return bool(heading) and not set(heading) & {"stack", "stack_version", "kernel"}
 
 
 def _split_name(path: Path) -> tuple[str, str]:

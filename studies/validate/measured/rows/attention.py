@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
 from algorithms.chip.attention.serving import AttentionCall, ServedAttention
-from algorithms.chip.plan.served import ServedProfile, find_served
+from algorithms.chip.plan.served import find_served
 from algorithms.workload.shape import Mask, Phase, Workload
-from studies.validate.measured.prediction import (
+from studies.validate.measured.rows.prediction import (
     Binned,
+    FittedRows,
     GroupKey,
     RowPrediction,
-    RowPredictor,
     UnsupportedRowError,
     predicts,
 )
-from studies.validate.measured.table import MeasuredTable, Numbers
+from studies.validate.measured.tables.table import MeasuredTable, Numbers
 
 FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp8": "float8_e4m3"}
 Table = Literal["attention_prefill", "attention_decode", "attention_encoder"]
@@ -39,7 +39,7 @@ def _bins(table: Table) -> tuple[Binned, ...]:
 @predicts("attention_prefill", bins=_bins("attention_prefill"))
 @predicts("attention_decode", bins=_bins("attention_decode"))
 @predicts("attention_encoder", bins=_bins("attention_encoder"))
-class AttentionRows(RowPredictor):
+class AttentionRows(FittedRows):
     """Attention by the profile of the stack that called it."""
 
     def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
@@ -54,11 +54,12 @@ class AttentionRows(RowPredictor):
         self.formats = table.words["attn_dtype"]
         self.cache_formats = table.words.get("kv_dtype")
 
-    def by(self, kernel: str, profile: ServedProfile) -> AttentionRows:
+    def by(self, kernel: str, numbers: dict[str, float]) -> Self:
         """The same rows with other fitted numbers of one ``kernel``."""
         other = copy.copy(self)
         other.served = tuple(
-            served.with_profile(profile) if served.kernel.name == kernel else served for served in self.served
+            served.with_profile(served.profile.fitted_to(**numbers)) if served.kernel.name == kernel else served
+            for served in self.served
         )
         return other
 
@@ -72,6 +73,10 @@ class AttentionRows(RowPredictor):
             raise UnsupportedRowError(f"there is no profile of {key.kernel!r} in {key.stack} on {self.chip.name}")
         what = f"{call.number_format}, {call.workload.group_size} query heads per KV head"
         raise UnsupportedRowError(f"no profile of {key.kernel!r} in {key.stack} on {self.chip.name} takes {what}")
+
+    def kernel_of(self, row: int) -> str:
+        """Name of the profile that predicts a row; raises UnsupportedRowError without one."""
+        return self.served_by(self.call(row)).kernel.name
 
     def call(self, row: int) -> AttentionCall:
         """What the row measured; raises UnsupportedRowError for a format that is not known."""

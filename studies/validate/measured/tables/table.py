@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.validate.measured.layout import GROUP_COLUMNS, TableLayout
+from studies.validate.measured.tables.layout import GROUP_COLUMNS, TableLayout
 
 Column = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.str_]
 Mask = NDArray[np.bool_]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError
-from studies.validate.measured.table import MeasuredTable
+from studies.validate.measured.tables.table import MeasuredTable
 
 
 class UnsupportedRowError(Exception):
@@ -96,6 +97,18 @@ class RowPredictor:
     def _predict(self, row: int) -> RowPrediction:
         del row
         raise UnsupportedRowError(f"nothing predicts rows of table {self.key.table!r}")
+
+
+class FittedRows(RowPredictor):
+    """Rows whose profiles have numbers that can be fitted."""
+
+    def by(self, kernel: str, numbers: dict[str, float]) -> Self:
+        """The same rows with other fitted numbers of one ``kernel``."""
+        raise NotImplementedError
+
+    def kernel_of(self, row: int) -> str:
+        """Name of the profile that predicts a row; raises UnsupportedRowError without one."""
+        raise NotImplementedError
 
 
 PredictorMaker = Callable[[GroupKey, MeasuredTable], RowPredictor]
