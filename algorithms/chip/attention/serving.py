@@ -105,11 +105,20 @@ class ServedAttention:
             A call that the kernel does not take.
         """
         if call not in self._estimates:
-            self._estimates[call] = self._estimate(call, replayed and _footprint(call) <= self._cache_bytes)
+            self._estimates[call] = self._estimate(call, replayed and self._footprint(call) <= self._cache_bytes)
         return self._estimates[call]
 
     def _estimate(self, call: AttentionCall, warm: bool) -> CallEstimate:
-        return estimate_call(self.parts(call), self.chip, self.profile, warm=warm)
+        launching = self.kernel.text.call.launching
+        return estimate_call(self.parts(call), self.chip, self.profile, warm=warm, launching=launching)
+
+    def _footprint(self, call: AttentionCall) -> int:
+        """Bytes of all tensors of a call: inputs, cache and result."""
+        work = call.workload
+        cached = work.k_bytes + (0 if self.kernel.text.call.shared_values else work.v_bytes)
+        if call.cache_format:
+            cached = cached * DTYPE_BYTES[call.cache_format] // work.dtype_bytes + call.new_elements * work.dtype_bytes
+        return work.q_bytes + cached + work.out_bytes
 
     def parts(self, call: AttentionCall) -> tuple[Part, ...]:
         """The launches of ``call``; raises what `estimate` raises."""
@@ -143,6 +152,8 @@ class ServedAttention:
             launches: tuple[Launch, ...] = (windowed_launch(one, parameters, window),)
         else:
             launches = self.kernel.algorithm.plan(one, parameters, self.chip).launches
+        if self.kernel.text.call.shared_values:
+            launches = tuple(_with_shared_values(launch, one) for launch in launches)
         if self.kernel.text.call.products == "lanes":
             return tuple(_on_lanes(launch, one) for launch in launches)
         return tuple(_converted(launch, one) for launch in launches) if converted else launches
@@ -154,15 +165,6 @@ def _tiles(kernel: ServedKernel, workload: Workload, chip: Accelerator) -> TileP
     if not isinstance(parameters, TileParameters):
         raise InputError(Problem(f"{kernel.text.algorithm} does not attend in tiles", kernel.name, field="algorithm"))
     return parameters
-
-
-def _footprint(call: AttentionCall) -> int:
-    """Bytes of all tensors of a call: inputs, cache and result."""
-    work = call.workload
-    cached = work.k_bytes + work.v_bytes
-    if call.cache_format:
-        cached = cached * DTYPE_BYTES[call.cache_format] // work.dtype_bytes + call.new_elements * work.dtype_bytes
-    return work.q_bytes + cached + work.out_bytes
 
 
 def _before(kernel: ServedKernel, profile: ServedProfile, call: AttentionCall) -> tuple[Part, ...]:
@@ -217,6 +219,19 @@ def _converted(launch: Launch, workload: Workload) -> Launch:
         return dataclasses.replace(old, vector_ops=old.vector_ops + round(per_byte * old.load_bytes))
 
     return dataclasses.replace(_with_steps(launch, step), matrix_format="bfloat16")
+
+
+def _with_shared_values(launch: Launch, workload: Workload) -> Launch:
+    """``launch`` that loads keys alone, of which values are a part."""
+    share = workload.head_dim / (workload.head_dim + workload.v_head_dim)
+
+    def step(old: TileStep) -> TileStep:
+        return dataclasses.replace(old, load_bytes=round(share * old.load_bytes))
+
+    if not any(each.scores for old, _ in launch.items for each, _ in old.steps):
+        return launch
+    values = min(workload.v_bytes, launch.unique_load_bytes)
+    return dataclasses.replace(_with_steps(launch, step), unique_load_bytes=launch.unique_load_bytes - values)
 
 
 def _on_lanes(launch: Launch, workload: Workload) -> Launch:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from algorithms.chip.layers.formats import BITS, OPERAND_BITS, weight_format
 from algorithms.chip.layers.gemm import STAGES, Gemm, chosen_tile
-from algorithms.chip.layers.grouped import GroupedGemm
+from algorithms.chip.layers.grouped import GroupedGemm, Routing
 from algorithms.chip.layers.passes import Pass
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES
-from algorithms.chip.plan.plan import Launch
 from algorithms.chip.plan.profile import FITTABLE, MOST_FITTED, KernelProfile
 from algorithms.chip.plan.served import MECHANISMS, OriginText
 from algorithms.chip.timing.calls import CallEstimate, Launching, Part, estimate_call
@@ -37,6 +36,8 @@ PRODUCT_MECHANISMS = MECHANISMS | {
 """What each number that may be fitted stands for."""
 UNQUANTISED = "bfloat16"
 """Format in which activations come."""
+GATE_OPS = 4.0
+"""Per element of a gated activation: a negation for the exponential, an addition and a reciprocal of it, a product."""
 
 
 class _Strict(BaseModel):
@@ -117,24 +118,46 @@ class ServedProduct:
         weights = weight_format(text.weights)
         return Gemm(name, rows, columns, depth, weights, text.activations, count, results=UNQUANTISED)
 
+    def experts(self, name: str, routing: Routing, columns: int, depth: int) -> GroupedGemm:
+        """One product in its formats for each expert."""
+        text = self.text
+        weights = weight_format(text.weights)
+        return GroupedGemm(name, routing, columns, depth, weights, text.activations, results=UNQUANTISED)
+
+    def expert_parts(
+        self, routing: Routing, hidden: int, inner: int, tokens: int, chip: Accelerator
+    ) -> tuple[Part, ...]:
+        """A layer of gated experts: up and gate, what the gate leaves, down, and the sum over a token's experts."""
+        rows, size = routing.rows, DTYPE_BYTES[UNQUANTISED]
+        up, down = self.experts("up", routing, 2 * inner, hidden), self.experts("down", routing, hidden, inner)
+        gate = Pass("gate", rows * inner, 2 * size, size, GATE_OPS, exps=1.0)
+        total = Pass("sum of experts", rows * hidden, size, size * tokens / rows, 1.0)
+        fits = _fits(rows * max(2 * inner, hidden) * size, chip)
+        return (
+            *self.parts((up,), chip, fits),
+            Part(_work(gate, chip), warm=fits),
+            *self.parts((down,), chip, fits),
+            Part(_work(total, chip), warm=fits),
+        )
+
     def parts(self, products: Sequence[Gemm | GroupedGemm], chip: Accelerator, warm_inputs: bool) -> tuple[Part, ...]:
         """Launches of products that share their left operand, quantised once before the first of them."""
         first = products[0]
         rows = first.rows if isinstance(first, Gemm) else first.routing.rows
-        found = [_part(launch, chip, warm_inputs) for launch in self._quantising(rows, first.depth, chip)]
+        found = [Part(_work(each, chip), warm=warm_inputs) for each in self._quantising(rows, first.depth)]
         for product in products:
-            found.append(Part(LaunchWork.of(product.launch(chip))))
+            found.append(Part(_work(product, chip)))
             if self.text.reduction and isinstance(product, Gemm):
                 found += _reduction(product, chip)
         return tuple(found)
 
-    def _quantising(self, rows: int, depth: int, chip: Accelerator) -> Iterator[Launch]:
+    def _quantising(self, rows: int, depth: int) -> Iterator[Pass]:
         """Passes over the activations as they come; all but the last only read (the largest magnitude of a tensor)."""
         elements, ops = rows * depth, self.profile.quantise_element_ops
         size, to = DTYPE_BYTES[UNQUANTISED], OPERAND_BITS[self.text.activations] / BITS
         for number in range(self.text.quantise_passes):
             last = number == self.text.quantise_passes - 1
-            yield Pass("quantise", elements, size, to if last else 0.0, ops).launch(chip)
+            yield Pass("quantise", elements, size, to if last else 0.0, ops)
 
     def estimate(
         self, products: Sequence[Gemm | GroupedGemm], chip: Accelerator, *, warm: bool = False
@@ -146,8 +169,11 @@ class ServedProduct:
         warm
             Whether weights are in the caches; activations are where they fit.
         """
-        fits = _input_bytes(products[0]) <= sum(tier.capacity_bytes for tier in chip.caches) / 2
-        parts = self.parts(products, chip, warm or fits)
+        parts = self.parts(products, chip, warm or _fits(_input_bytes(products[0]), chip))
+        return self.estimate_parts(parts, chip, warm=warm)
+
+    def estimate_parts(self, parts: Sequence[Part], chip: Accelerator, *, warm: bool = False) -> CallEstimate:
+        """Time of a call of such launches."""
         return estimate_call(parts, chip, self.profile, warm=warm, launching=self.text.launching)
 
     def with_profile(self, profile: ProductProfile) -> ServedProduct:
@@ -166,8 +192,15 @@ class ServedProduct:
         )
 
 
-def _part(launch: Launch, chip: Accelerator, warm: bool) -> Part:
-    return Part(LaunchWork.of(launch), warm=warm)
+@lru_cache(maxsize=1 << 15)
+def _work(made: Gemm | GroupedGemm | Pass, chip: Accelerator) -> LaunchWork:
+    """What a launch is made of, kept since it depends on no number that is fitted but for quantisation."""
+    return LaunchWork.of(made.launch(chip))
+
+
+def _fits(count: int, chip: Accelerator) -> bool:
+    """Whether so many bytes stay in the caches, the other half of which is what passes through."""
+    return count <= sum(tier.capacity_bytes for tier in chip.caches) / 2
 
 
 def _reduction(product: Gemm, chip: Accelerator) -> list[Part]:
@@ -178,7 +211,7 @@ def _reduction(product: Gemm, chip: Accelerator) -> list[Part]:
     outputs = product.count * product.rows * product.columns
     size = DTYPE_BYTES[UNQUANTISED]
     added = Pass("add up parts", outputs, splits * ACCUMULATOR_BYTES, size, float(splits))
-    return [Part(LaunchWork.of(added.launch(chip)), warm=True)]
+    return [Part(_work(added, chip), warm=True)]
 
 
 def _input_bytes(product: Gemm | GroupedGemm) -> int:

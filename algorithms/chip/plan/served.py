@@ -61,6 +61,8 @@ class CallText(_Strict):
 
     before: Before = "nothing"
     products: Products = "stored"
+    launching: Literal["graph", "eager"] = "graph"
+    shared_values: bool = Field(default=False, description="values are a part of the keys and loaded with them (MLA)")
     window_tiles: int = Field(default=0, description="tiles beyond those a window fills that one token loads for it")
     write_threads: int = Field(default=512, description="most threads that write the keys or values of a token")
 

@@ -21,9 +21,11 @@ from studies.validate.measured.rows.prediction import (
 from studies.validate.measured.tables.table import MeasuredTable, Numbers
 
 FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp8": "float8_e4m3"}
-Table = Literal["attention_prefill", "attention_decode", "attention_encoder"]
+Table = Literal["attention_prefill", "attention_decode", "attention_encoder", "mla_prefill", "mla_decode"]
 
-LENGTHS = {"attention_prefill": "q_len", "attention_decode": "kv_len", "attention_encoder": "len"}
+LENGTHS = {"attention_prefill": "q_len", "attention_decode": "kv_len", "attention_encoder": "len"} | dict.fromkeys(
+    ("mla_prefill", "mla_decode"), "kv_len"
+)
 """The column of lengths of each table."""
 BIN_EDGES = {"batch": (1.5, 4.5, 16.5, 64.5), "length": (256.5, 1024.5, 4096.5, 16384.5)}
 
@@ -32,27 +34,18 @@ def _bins(table: Table) -> tuple[Binned, ...]:
     return (
         Binned("batch", "batch", BIN_EDGES["batch"]),
         Binned("length", LENGTHS[table], BIN_EDGES["length"]),
-        Binned("head_dim", "head_dim"),
+        Binned("heads", "heads") if table.startswith("mla") else Binned("head_dim", "head_dim"),
     )
 
 
-@predicts("attention_prefill", bins=_bins("attention_prefill"))
-@predicts("attention_decode", bins=_bins("attention_decode"))
-@predicts("attention_encoder", bins=_bins("attention_encoder"))
-class AttentionRows(FittedRows):
-    """Attention by the profile of the stack that called it."""
+class ServedRows(FittedRows):
+    """Rows of attention by the profile of the stack that called it."""
 
     def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
         super().__init__(key, table)
         self.chip = key.chip()
         kernels = find_served(key.table, key.stack, key.stack_version, key.kernel, self.chip)
         self.served = tuple(ServedAttention(kernel, self.chip) for kernel in kernels)
-        self.lengths: Numbers = table.numbers[LENGTHS[key.table]]
-        self.heads = table.numbers["heads"]
-        self.kv_heads = table.numbers.get("kv_heads", self.heads)
-        self.window = table.numbers.get("window", np.zeros(len(table), dtype=np.int64))
-        self.formats = table.words["attn_dtype"]
-        self.cache_formats = table.words.get("kv_dtype")
 
     def by(self, kernel: str, numbers: dict[str, float]) -> Self:
         """The same rows with other fitted numbers of one ``kernel``."""
@@ -80,6 +73,32 @@ class AttentionRows(FittedRows):
 
     def call(self, row: int) -> AttentionCall:
         """What the row measured; raises UnsupportedRowError for a format that is not known."""
+        raise NotImplementedError
+
+    def _predict(self, row: int) -> RowPrediction:
+        call = self.call(row)
+        served = self.served_by(call)
+        found = served.estimate(call)
+        return RowPrediction(found.seconds * 1e6, served.kernel.name, found.dominating)
+
+
+@predicts("attention_prefill", bins=_bins("attention_prefill"))
+@predicts("attention_decode", bins=_bins("attention_decode"))
+@predicts("attention_encoder", bins=_bins("attention_encoder"))
+class AttentionRows(ServedRows):
+    """Prompts, one new token per sequence, and encoders."""
+
+    def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
+        super().__init__(key, table)
+        self.lengths: Numbers = table.numbers[LENGTHS[key.table]]
+        self.heads = table.numbers["heads"]
+        self.kv_heads = table.numbers.get("kv_heads", self.heads)
+        self.window = table.numbers.get("window", np.zeros(len(table), dtype=np.int64))
+        self.formats = table.words["attn_dtype"]
+        self.cache_formats = table.words.get("kv_dtype")
+
+    def call(self, row: int) -> AttentionCall:
+        """What the row measured; raises UnsupportedRowError for a format that is not known."""
         length = int(self.lengths[row])
         decode = self.key.table == "attention_decode"
         mask: Mask = "full" if self.key.table == "attention_encoder" else "causal"
@@ -99,11 +118,36 @@ class AttentionRows(FittedRows):
         )
         return AttentionCall(workload, cached, int(self.window[row]))
 
-    def _predict(self, row: int) -> RowPrediction:
-        call = self.call(row)
-        served = self.served_by(call)
-        found = served.estimate(call)
-        return RowPrediction(found.seconds * 1e6, served.kernel.name, found.dominating)
+
+EXPANDED, LATENT = (192, 128), (576, 512)
+"""Widths of keys and values of a head in prompts, and of the cached latent (DeepSeek-V3, arXiv:2412.19437, 4.2)."""
+
+
+@predicts("mla_prefill", bins=_bins("mla_prefill"))
+@predicts("mla_decode", bins=_bins("mla_decode"))
+class LatentRows(ServedRows):
+    """Kernels of latent attention: on expanded heads, or on the latent that all heads share, as the kernel's file says."""
+
+    def call(self, row: int) -> AttentionCall:
+        """What the row measured; raises UnsupportedRowError for a format that is not known."""
+        numbers = {name: int(column[row]) for name, column in self.table.numbers.items()}
+        decode = self.key.table == "mla_decode"
+        absorbed = any(served.kernel.text.call.shared_values for served in self.served)
+        keys, values = LATENT if absorbed else EXPANDED
+        workload = Workload(
+            name="",
+            phase="decode" if decode else "prefill",
+            heads=numbers["heads"],
+            kv_heads=1 if absorbed else numbers["heads"],
+            q_len=numbers["q_len"],
+            kv_len=numbers["kv_len"],
+            head_dim=keys,
+            v_head_dim=values,
+            mask="causal",
+            dtype=_format(str(self.table.words["mla_dtype"][row])),
+            batch=numbers["batch"],
+        )
+        return AttentionCall(workload, _format(str(self.table.words["kv_dtype"][row])))
 
 
 def _format(name: str) -> str:

@@ -96,11 +96,56 @@ LAYOUTS: tuple[TableLayout, ...] = (
         "encoder_attention_perf",
         (("kernel", "kernel_source"), ("batch", "batch_size"), ("len", "isl"), ("heads", "num_heads")),
     ),
+    *(
+        TableLayout(
+            name,
+            (
+                *_WHO,
+                *((column, "count") for column in ("heads", "batch", "q_len", "kv_len")),
+                ("mla_dtype", "text"),
+                ("kv_dtype", "text"),
+            ),
+            published,
+            (
+                ("kernel", "kernel_source"),
+                ("batch", "batch_size"),
+                ("heads", "num_heads"),
+                ("kv_dtype", "kv_cache_dtype"),
+                ("q_len", "isl"),
+            ),
+            cached="kv_len",
+        )
+        for name, published in (("mla_prefill", "context_mla_perf"), ("mla_decode", "generation_mla_perf"))
+    ),
     TableLayout(
         "gemm",
         (*_WHO, ("dtype", "text"), ("m", "count"), ("n", "count"), ("k", "count")),
         "gemm_perf",
         (("kernel", "kernel_source"), ("dtype", "gemm_dtype")),
+    ),
+    TableLayout(
+        "moe",
+        (
+            *_WHO,
+            *((name, "count") for name in ("hidden", "inter", "topk", "experts", "tp", "ep")),
+            ("moe_dtype", "text"),
+            ("distribution", "text"),
+            ("tokens", "count"),
+        ),
+        "moe_perf",
+        (
+            ("kernel", "kernel_source"),
+            ("hidden", "hidden_size"),
+            ("inter", "inter_size"),
+            ("experts", "num_experts"),
+            ("tp", "moe_tp_size"),
+            ("ep", "moe_ep_size"),
+            ("tokens", "num_tokens"),
+        ),
+    ),
+    TableLayout(
+        "collectives",
+        (*_WHO, ("collective", "text"), ("dtype", "text"), ("num_gpus", "count"), ("bytes", "count")),
     ),
 )
 """Tables that are scored."""
