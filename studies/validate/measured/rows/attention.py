@@ -126,7 +126,7 @@ EXPANDED, LATENT = (192, 128), (576, 512)
 @predicts("mla_prefill", bins=_bins("mla_prefill"))
 @predicts("mla_decode", bins=_bins("mla_decode"))
 class LatentRows(ServedRows):
-    """Kernels of latent attention: on expanded heads, or on the latent that all heads share, as the kernel's file says."""
+    """Kernels of latent attention: on expanded heads, or on the latent that all heads share; the profile says which."""
 
     def call(self, row: int) -> AttentionCall:
         """What the row measured; raises UnsupportedRowError for a format that is not known."""
