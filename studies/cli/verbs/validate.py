@@ -139,6 +139,38 @@ def measured(
     return EXIT_OK
 
 
+@validate.command("host")
+def host(
+    record: Annotated[Path, typer.Option("--record", metavar="FILE", help="Of `measure --device`.")],
+    chip: Annotated[str, typer.Option(help="Chip or chip file; that of the record's ceilings if empty.")] = "",
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """A computer's own record: kernels predicted on a chip made of its ceilings, beside the times measured."""
+    import tempfile
+
+    from hwmodels.chips.accelerator import load_accelerator
+    from studies.validate.host.chip import host_chip
+    from studies.validate.host.record import read_host_record
+    from studies.validate.host.score import score_host, summary
+
+    read = read_host_record(record)
+    with tempfile.TemporaryDirectory() as folder:
+        used = load_accelerator(chip) if chip else host_chip(read, Path(folder), f"measured, {record.name}")
+    scores = score_host(read, used)
+    note(f"{len(scores)} cases on {used.name}", quiet=quiet)
+    document = {
+        "kind": "host",
+        "chip": used.name,
+        "summary": summary(scores),
+        "rows": [each.to_json() for each in scores],
+    }
+    lines = [(each.point.id, each.point.time_us, each.predicted_us, each.error_pct, each.bound) for each in scores]
+    headings = ("case", "measured us", "predicted us", "error %", "longest")
+    emit(document, lambda: table(headings, lines), as_json=as_json)
+    return EXIT_OK if not summary(scores)["wrong_values"] else EXIT_CHECK_FAILED
+
+
 def _measured_text(report: MeasuredReport) -> str:
     """A line per group, then why rows have no prediction."""
     from studies.validate.measured.score import GROUP_HEADINGS

@@ -64,12 +64,14 @@ def _busiest(tokens: int, experts: int, chosen: int, ranks: int, exponent: float
 
 
 def _counted(counts: Counts) -> Routing:
-    """Experts with tokens, few different numbers of them: neighbours in order share their mean."""
+    """Experts with tokens, few different numbers of them: where there are more, neighbours share their mean."""
     ordered = np.sort(counts[counts >= 0.5])[::-1]
     if not len(ordered):
         return Routing(((1, 1),))
+    different = len(np.unique(ordered))
+    parts = np.split(ordered, np.flatnonzero(np.diff(ordered)) + 1) if different <= MOST_SIZES else None
     sizes: dict[int, int] = {}
-    for part in np.array_split(ordered, min(MOST_SIZES, len(ordered))):
+    for part in parts or np.array_split(ordered, MOST_SIZES):
         size = max(round(float(part.mean())), 1)
         sizes[size] = sizes.get(size, 0) + len(part)
     return Routing(tuple(sorted(sizes.items(), reverse=True)))

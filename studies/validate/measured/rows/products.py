@@ -11,8 +11,10 @@ import copy
 from functools import cache
 from typing import Self
 
+from algorithms.chip.layers.gemm import Gemm
 from algorithms.chip.layers.served import ProductProfile, ServedProduct, find_product, load_product
 from algorithms.chip.timing.calls import CallEstimate
+from algorithms.rounding import ceil_div
 from hwmodels.chips.accelerator import Accelerator
 from studies.validate.measured.rows.prediction import (
     Binned,
@@ -24,10 +26,10 @@ from studies.validate.measured.rows.prediction import (
 )
 from studies.validate.measured.tables.table import MeasuredTable
 
-WEIGHT_COPIES = {"trtllm": 5}
-"""Copies of the weights that a graph goes through, by stack."""
 MOST_COPIES = 6
-"""Of the other stacks."""
+"""Copies of the weights that a graph goes through."""
+FILLING, MOST_FILLING = "trtllm", 5
+"""The stack whose copies are as many as fill the cache, up to so many."""
 EDGES = (1.5, 16.5, 128.5, 1024.5, 8192.5)
 
 
@@ -37,7 +39,7 @@ class ProductRows(FittedRows):
     def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
         super().__init__(key, table)
         self.chip: Accelerator = key.chip()
-        self.cache_bytes = sum(tier.capacity_bytes for tier in self.chip.caches)
+        self.cache_bytes = round(sum(tier.capacity_bytes for tier in self.chip.caches))
         self.replaced: dict[str, ProductProfile] = {}
 
     def by(self, kernel: str, numbers: dict[str, float]) -> Self:
@@ -85,8 +87,17 @@ class GemmRows(ProductRows):
 
     def estimate(self, product: ServedProduct, row: int) -> CallEstimate:
         """Time of a row by a profile."""
+        gemm, warm = self.gemm(product, row)
+        return product.estimate((gemm,), self.chip, warm=warm)
+
+    def gemm(self, product: ServedProduct, row: int) -> tuple[Gemm, bool]:
+        """What a row multiplies, and whether its weights are in the caches."""
         numbers = self.table.numbers
         gemm = product.gemm("product", *(int(numbers[name][row]) for name in ("m", "n", "k")))
-        copies = WEIGHT_COPIES.get(self.key.stack, MOST_COPIES)
-        warm = copies * gemm.weight_bytes + gemm.input_bytes <= self.cache_bytes
-        return product.estimate((gemm,), self.chip, warm=warm)
+        return gemm, self.copies(gemm) * gemm.weight_bytes + gemm.input_bytes <= self.cache_bytes
+
+    def copies(self, gemm: Gemm) -> int:
+        """Of the weights in the graph that was timed."""
+        if self.key.stack != FILLING:
+            return MOST_COPIES
+        return max(1, min(MOST_FILLING, ceil_div(self.cache_bytes, gemm.weight_bytes)))
