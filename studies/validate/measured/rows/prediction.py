@@ -96,7 +96,7 @@ class RowPredictor:
 
     def _predict(self, row: int) -> RowPrediction:
         del row
-        raise UnsupportedRowError(f"nothing predicts rows of table {self.key.table!r}")
+        raise UnsupportedRowError(f"rows of table {self.key.table!r} are read and not modelled")
 
 
 class FittedRows(RowPredictor):

@@ -101,3 +101,21 @@ class GemmRows(ProductRows):
         if self.key.stack != FILLING:
             return MOST_COPIES
         return max(1, min(MOST_FILLING, ceil_div(self.cache_bytes, gemm.weight_bytes)))
+
+
+LATENT_SIZES = {"mla_gen_pre": (512, 128), "mla_gen_post": (128, 512)}
+"""Outputs and inputs of a head's products around latent attention (DeepSeek-V3): queries to the latent, and back."""
+
+
+@predicts("mla_bmm", bins=(Binned("tokens", "tokens", EDGES), Binned("heads", "heads")))
+class HeadProductRows(ProductRows):
+    """One product for each head, with weights of its own."""
+
+    def estimate(self, product: ServedProduct, row: int) -> CallEstimate:
+        """Time of a row by a profile."""
+        name = str(self.table.words["op_name"][row])
+        if name not in LATENT_SIZES:
+            raise UnsupportedRowError(f"operation {name!r} is not modelled")
+        heads, tokens = (int(self.table.numbers[column][row]) for column in ("heads", "tokens"))
+        gemm = product.gemm("product", tokens, *LATENT_SIZES[name], count=heads)
+        return product.estimate((gemm,), self.chip, warm=gemm.weight_bytes + gemm.input_bytes <= self.cache_bytes)

@@ -144,6 +144,38 @@ LAYOUTS: tuple[TableLayout, ...] = (
         ),
     ),
     TableLayout(
+        "mla_bmm",
+        (*_WHO, ("op_name", "text"), ("dtype", "text"), ("heads", "count"), ("tokens", "count")),
+    ),
+    *(
+        TableLayout(
+            name,
+            (
+                *_WHO,
+                ("model", "text"),
+                *((column, "count") for column in ("heads", "batch", "q_len", "kv_len")),
+                *((column, "text") for column in (*formats, "kv_dtype", "gemm_type")),
+            ),
+        )
+        for name, formats in (
+            ("mla_module_prefill", ("attn_dtype",)),
+            ("mla_module_decode", ("attn_dtype",)),
+            ("dsa_module_prefill", ()),
+            ("dsa_module_decode", ()),
+        )
+    ),
+    TableLayout(
+        "gated_delta_net",
+        (
+            *_WHO,
+            ("op_name", "text"),
+            ("phase", "text"),
+            ("model_name", "text"),
+            *((column, "count") for column in ("batch", "seq_len", "num_tokens", "d_model")),
+            *((column, "count") for column in ("num_k_heads", "head_k_dim", "num_v_heads", "head_v_dim")),
+        ),
+    ),
+    TableLayout(
         "collectives",
         (*_WHO, ("collective", "text"), ("dtype", "text"), ("num_gpus", "count"), ("bytes", "count")),
     ),

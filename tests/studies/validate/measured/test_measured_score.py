@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from algorithms.chip.plan.served import load_served
 from hwmodels.chips.accelerator import load_accelerator
 from studies.cli import main
 from studies.validate.measured.command import measured_report
 from studies.validate.measured.rows.prediction import Binned
 from studies.validate.measured.sampling import sampled_rows
 from studies.validate.measured.score import bin_scores
+from studies.validate.measured.seen import is_blind, seen_choices
 from studies.validate.measured.tables.read import read_tables
 from tests.studies.validate.measured.conftest import PREFILL
 
@@ -120,12 +122,21 @@ def test_errors_by_group_are_written_with_where_the_tables_come_from(write_table
     report = measured_report(path, errors=tmp_path / "errors.csv", source="made up @ 1")
     lines = (tmp_path / "errors.csv").read_text().splitlines()
     assert lines[1] == "# Tables: made up @ 1"
-    assert lines[2].startswith("table,gpu,stack,stack_version,kernel,n,unsupported,mean_abs_error_pct")
-    assert [line.split(",")[4:7] for line in lines[3:]] == [
+    said, lines = [line for line in lines if line.startswith("#")], [line for line in lines if line[0] != "#"]
+    assert any("rtx_pro_6000_server" in line and "flashinfer_prefill_sm12" in line for line in said)  # not blind
+    assert lines[0].startswith("table,gpu,stack,stack_version,kernel,n,unsupported,mean_abs_error_pct")
+    assert [line.split(",")[4:7] for line in lines[1:]] == [
         ["unheard_of", "1", "1"],
         ["vllm_flash_attn_fa3", "1", "0"],
     ]
-    assert float(lines[4].split(",")[7]) == report.groups[1].mean_abs_error_pct
+    assert float(lines[2].split(",")[7]) == report.groups[1].mean_abs_error_pct
+
+
+def test_profiles_whose_structure_saw_scored_rows_exist_and_are_not_called_blind():
+    for line in seen_choices():
+        assert {load_served(name).name for name in line.profiles} == set(line.profiles)
+        assert not is_blind(line.gpus[0], line.profiles)
+    assert is_blind("h100_sxm", ("vllm_fa3_prefill_hopper",))
 
 
 GEMM = {name: PREFILL[name] for name in ("gpu", "stack", "stack_version", "time_us", "split")} | {
