@@ -16,6 +16,7 @@ import numpy as np
 import studies.validate.measured.rows.attention
 import studies.validate.measured.rows.collectives
 import studies.validate.measured.rows.experts
+import studies.validate.measured.rows.modules
 import studies.validate.measured.rows.products  # noqa: F401  registers its predictors, as the one above
 from studies.points.point import Json
 from studies.validate.measured.noise import noise_floor_pct

@@ -103,7 +103,7 @@ class AttentionRows(ServedRows):
         decode = self.key.table == "attention_decode"
         mask: Mask = "full" if self.key.table == "attention_encoder" else "causal"
         phase: Phase = "decode" if decode else "prefill"
-        cached = "" if self.cache_formats is None else _format(str(self.cache_formats[row]))
+        cached = "" if self.cache_formats is None else number_format(str(self.cache_formats[row]))
         workload = Workload(
             name="",
             phase=phase,
@@ -113,7 +113,7 @@ class AttentionRows(ServedRows):
             kv_len=length,
             head_dim=int(self.table.numbers["head_dim"][row]),
             mask=mask,
-            dtype=_format(str(self.formats[row])),
+            dtype=number_format(str(self.formats[row])),
             batch=int(self.table.numbers["batch"][row]),
         )
         return AttentionCall(workload, cached, int(self.window[row]))
@@ -144,13 +144,14 @@ class LatentRows(ServedRows):
             head_dim=keys,
             v_head_dim=values,
             mask="causal",
-            dtype=_format(str(self.table.words["mla_dtype"][row])),
+            dtype=number_format(str(self.table.words["mla_dtype"][row])),
             batch=numbers["batch"],
         )
-        return AttentionCall(workload, _format(str(self.table.words["kv_dtype"][row])))
+        return AttentionCall(workload, number_format(str(self.table.words["kv_dtype"][row])))
 
 
-def _format(name: str) -> str:
+def number_format(name: str) -> str:
+    """The format that a table calls ``name``; raises UnsupportedRowError for one that is not modelled."""
     if name not in FORMATS:
         raise UnsupportedRowError(f"number format {name!r} is not modelled")
     return FORMATS[name]

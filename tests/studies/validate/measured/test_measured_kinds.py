@@ -122,3 +122,43 @@ def test_latent_rows_load_the_latent_once_for_all_heads(write_table):
     loaded = 256 * 16384 * 576 * 2
     assert first * 1e-6 > loaded / 3.352e12
     assert second < 1.5 * first
+
+
+MODULE = (
+    WHO
+    | {"kernel": "default", "stack": "trtllm", "stack_version": "1.3.0rc20", "heads": 128, "batch": 8}
+    | {
+        "model": "deepseek-ai/DeepSeek-V3",
+        "q_len": 1,
+        "kv_len": 4096,
+        "attn_dtype": "bf16",
+        "kv_dtype": "bf16",
+        "gemm_type": "bf16",
+    }
+)
+
+
+def test_blocks_take_at_least_their_weights_and_their_cache(write_table):
+    group, time = only(measured_report(write_table("mla_module_decode.csv", [MODULE])))
+    weights = 2 * (7168 * (1536 + 576) + 1536 * 128 * 192 + 2 * 128 * 128 * 512 + 7168 * 128 * 128)
+    assert group.kernels == ("trtllm_mla_decode_hopper",)
+    assert time * 1e-6 > (weights + 8 * 4096 * 576 * 2) / 3.352e12
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"kernel": "UNHEARD"}, "no core is known for blocks by 'UNHEARD' on h100_sxm5_80g"),
+        ({"model": "other"}, "the widths of 'other' are not known"),
+        ({"gemm_type": "fp3"}, "there is no profile of products in fp3 of trtllm on h100_sxm5_80g"),
+    ],
+)
+def test_blocks_that_are_not_known_say_why(write_table, change, why):
+    group, _ = only(measured_report(write_table("mla_module_decode.csv", [MODULE | change])))
+    assert list(group.reasons) == [why]
+
+
+def test_tables_that_nothing_models_are_read_and_named_row_by_row(write_table):
+    row = {name: value for name, value in MODULE.items() if name != "attn_dtype"}
+    group, _ = only(measured_report(write_table("dsa_module_decode.csv", [row])))
+    assert (group.n, list(group.reasons)) == (1, ["rows of table 'dsa_module_decode' are read and not modelled"])
