@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,8 +52,6 @@ def calibrate(
 
 def _chip_of(record: Path, output: Path | None, *, as_json: bool, quiet: bool) -> int:
     """A chip file from a record, and what of it was measured."""
-    from dataclasses import asdict
-
     from studies.validate.host.chip import ceilings_of, chip_text, host_name, write_chip
     from studies.validate.host.record import read_host_record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,8 +83,6 @@ def _measure_host(
     quiet: bool,
 ) -> int:
     """Ceilings and kernels on whatever PyTorch, or NumPy without it, runs on."""
-    import json
-
     from reference.measuring.host import Clock, backend_on, host_cases, measure_host
 
     cases = tuple(case for case in host_cases() if not only or any(text in case.id for text in only))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -147,8 +148,6 @@ def host(
     quiet: QuietFlag = False,
 ) -> int:
     """A computer's own record: kernels predicted on a chip made of its ceilings, beside the times measured."""
-    import tempfile
-
     from hwmodels.chips.accelerator import load_accelerator
     from studies.validate.host.chip import host_chip
     from studies.validate.host.record import read_host_record
