@@ -33,6 +33,16 @@ def test_holds_every_file_of_the_packages(wheel, packages, tracked_files):
     assert sorted(expected - set(wheel.namelist())) == []
 
 
+@pytest.mark.parametrize(
+    "folder",
+    ["algorithms/chip/plan/served_profiles", "algorithms/chip/layers/served_products", "studies/validate/measured"],
+)
+def test_holds_the_data_of_measured_kernels(wheel, root, folder):
+    files = {path.relative_to(root).as_posix() for path in (root / folder).glob("*.yaml")}
+    assert files
+    assert sorted(files - set(wheel.namelist())) == []
+
+
 def test_holds_nothing_else(wheel, packages):
     tops = {name.split("/")[0] for name in wheel.namelist()}
     (info,) = tops - {*packages, "attnflow.py"}

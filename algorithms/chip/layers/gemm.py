@@ -16,11 +16,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from algorithms.chip.layers.formats import WeightFormat, weight_format
+from algorithms.chip.layers.formats import BITS, OPERAND_BITS, WeightFormat, operand_bytes, weight_format
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem, joined_runs
 from algorithms.rounding import ceil_div, round_up, spans
-from algorithms.workload.shape import DTYPE_BYTES, FloatArray
+from algorithms.workload.shape import FloatArray
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError, Problem
 
@@ -84,7 +84,7 @@ class Gemm:
     weights
         Format in which the right operand lies in memory.
     activations
-        Format of the left operand and of the result.
+        Format of the left operand, and of the result where ``results`` says nothing.
     count
         Products of that size with weights of their own.
     ops_per_output
@@ -93,6 +93,8 @@ class Gemm:
         Elements stored for a column: 1, or a half where a gate and what it gates meet in the epilogue, or none.
     passing
         Whether the left operand comes from the launch before and may still be in the caches.
+    results
+        Format of the result; empty for that of the left operand.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Gemm:
     ops_per_output: int = 1
     outputs_per_column: float = 1.0
     passing: bool = True
+    results: str = ""
 
     def __post_init__(self) -> None:
         wrong = [
@@ -128,13 +131,13 @@ class Gemm:
     @property
     def input_bytes(self) -> int:
         """Of all left operands."""
-        return self.count * self.rows * self.depth * DTYPE_BYTES[self.activations]
+        return self.count * operand_bytes(self.rows * self.depth, self.activations)
 
     @property
     def output_bytes(self) -> int:
         """Of all results."""
         stored = round(self.rows * self.columns * self.outputs_per_column)
-        return self.count * stored * DTYPE_BYTES[self.activations]
+        return self.count * operand_bytes(stored, self.results or self.activations)
 
     def launch(self, chip: Accelerator, tile: GemmTile | None = None) -> Launch:
         """The launch, with a tile chosen for ``chip`` where none is given.
@@ -198,12 +201,12 @@ def _issued(rows: int, columns: int, depth: int, chip: Accelerator) -> Matmul:
 def step_depth(gemm: Gemm, columns: int) -> int:
     """Elements of the depth in a step: a line of shared memory, and more where tiles are so narrow that the steps on
     their way would not keep the main memory busy."""
-    line = STEP_BYTES // DTYPE_BYTES[gemm.activations]
+    line = STEP_BYTES * BITS // OPERAND_BITS[gemm.activations]
     lines = ceil_div(STEP_WEIGHT_BYTES * 10 * 8, columns * line * gemm.weights.tenth_bits)
     return min(line * lines, gemm.depth)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 15)
 def chosen_tile(gemm: Gemm, chip: Accelerator) -> GemmTile:
     """The tile with which the busiest core is done first, by a closed form; of equals the largest.
 
@@ -219,11 +222,10 @@ def chosen_tile(gemm: Gemm, chip: Accelerator) -> GemmTile:
             whole = GemmTile(rows, columns, step_depth(gemm, columns), cluster=shared)
             if _excess(whole, gemm, chip) > 0:
                 continue
-            for splits in _splits(gemm, whole, chip):
-                tile = GemmTile(rows, columns, whole.depth, splits, shared)
-                key = estimate_s(gemm, tile, chip)
+            numbers = _splits(gemm, whole, chip)
+            for splits, key in zip(numbers, _estimates_s(gemm, whole, chip, numbers), strict=True):
                 if best is None or key < best[0] * (1 - 1e-9):
-                    best = key, tile
+                    best = key, GemmTile(rows, columns, whole.depth, splits, shared)
     if best is None:
         return GemmTile(core.matrix_rows, core.matrix_columns, step_depth(gemm, core.matrix_columns))
     return best[1]
@@ -257,18 +259,21 @@ def _splits(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> list[int]:
 
 
 def _excess(tile: GemmTile, gemm: Gemm, chip: Accelerator) -> float:
-    size = DTYPE_BYTES[gemm.activations]
-    operands = STAGES * (tile.rows + tile.columns) * tile.depth * size
+    operands = operand_bytes(STAGES * (tile.rows + tile.columns) * tile.depth, gemm.activations)
     return excess_bytes(chip.core, operands, tile.rows * tile.columns * ACCUMULATOR_BYTES)
 
 
 def estimate_s(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> float:
     """Seconds that a product takes with a tile, by the closed form that tiles are compared with."""
+    return _estimates_s(gemm, tile, chip, [tile.splits])[0]
+
+
+def _estimates_s(gemm: Gemm, tile: GemmTile, chip: Accelerator, splits: list[int]) -> list[float]:
+    """Seconds with the depth in so many parts, for each of ``splits``; ``tile.splits`` is not looked at."""
     row_tiles, column_tiles = ceil_div(gemm.rows, tile.rows), ceil_div(gemm.columns, tile.columns)
-    items = gemm.count * row_tiles * column_tiles * tile.splits
-    steps = ceil_div(ceil_div(gemm.depth, tile.depth), tile.splits)
+    all_steps = ceil_div(gemm.depth, tile.depth)
     operand, converted = gemm.weights.runs_as(gemm.activations, chip)
-    core, clock = chip.core, chip.clock_hz
+    core, clock, cores = chip.core, chip.clock_hz, chip.cores
     product = _issued(tile.rows, tile.columns, tile.depth, chip)
     issued = (
         2
@@ -276,25 +281,30 @@ def estimate_s(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> float:
         * round_up(product.columns, core.matrix_columns)
         * round_up(product.depth, core.matrix_depth)
     )
-    near = min((chip.caches or (chip.memory,)), key=lambda tier: tier.bytes_per_second)
-    busy = min(items, chip.cores)
+    near = min((chip.caches or (chip.memory,)), key=lambda tier: tier.bytes_per_second).bytes_per_second
     load = _step_bytes(gemm, min(tile.rows, gemm.rows), min(tile.columns, gemm.columns), tile.depth, tile)
-    loading = max(load * busy / near.bytes_per_second, load / (core.sram_bytes_per_cycle * clock))
+    local = load / (core.sram_bytes_per_cycle * clock)
     elements = tile.columns * tile.depth if converted else 0
     vector = elements * gemm.weights.operations / (core.vector_flops_per_cycle / 2)
     convert = (vector + elements * gemm.weights.lookups / core.exp_per_cycle) / clock
-    step = max(issued / core.matrix_rate(operand) / clock, loading, convert)
-    of_core = ceil_div(items, chip.cores) * (steps + SPLIT_STEPS) * step
+    busy_s = issued / core.matrix_rate(operand) / clock
     memory = memory_load_bytes(gemm, tile, chip) + gemm.output_bytes
-    partial = 2 * gemm.count * gemm.rows * gemm.columns * ACCUMULATOR_BYTES * (tile.splits if tile.splits > 1 else 0)
-    # every core has its share of the main memory's rate: one with an item more than others takes that much longer
-    uneven = ceil_div(items, chip.cores) * chip.cores / items
-    return max(of_core + partial / near.bytes_per_second, memory * uneven / chip.memory.bytes_per_second)
+    found = []
+    for parts in splits:
+        items = gemm.count * row_tiles * column_tiles * parts
+        turns = ceil_div(items, cores)
+        step = max(busy_s, load * min(items, cores) / near, local, convert)
+        of_core = turns * (ceil_div(all_steps, parts) + SPLIT_STEPS) * step
+        partial = 2 * gemm.count * gemm.rows * gemm.columns * ACCUMULATOR_BYTES * (parts if parts > 1 else 0)
+        # every core has its share of the main memory's rate: one with an item more than others takes that much longer
+        uneven = turns * cores / items
+        found.append(max(of_core + partial / near, memory * uneven / chip.memory.bytes_per_second))
+    return found
 
 
 def _step_bytes(gemm: Gemm, rows: int, columns: int, depth: int, tile: GemmTile) -> int:
     """Loaded by an item for a step."""
-    left = rows * depth * DTYPE_BYTES[gemm.activations]
+    left = operand_bytes(rows * depth, gemm.activations)
     right = ceil_div(columns * depth * gemm.weights.tenth_bits, 10 * 8)
     return left + ceil_div(right, tile.cluster)
 
@@ -319,7 +329,7 @@ def memory_load_bytes(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> int:
         left_times = 1 if left <= kept else ceil_div(column_tiles, wave_columns)
         right_times = 1 if right <= kept else ceil_div(row_tiles, wave_rows)
         # rows outermost: a band of rows stays while all columns go by, so its own part is read once
-        if wave_rows * tile.rows * gemm.depth * DTYPE_BYTES[gemm.activations] <= kept:
+        if operand_bytes(wave_rows * tile.rows * gemm.depth, gemm.activations) <= kept:
             left_times = 1
         total = left * left_times + right * right_times
         fewest = total if fewest is None else min(fewest, total)
@@ -369,7 +379,9 @@ def _item(
     whole, rest = divmod(depth, tile.depth)
     steps = tuple((step(of), times) for of, times in ((tile.depth, whole), (rest, 1)) if of and times)
     split = tile.splits > 1
-    size = ACCUMULATOR_BYTES if split else DTYPE_BYTES[gemm.activations] * gemm.outputs_per_column
+    size = (
+        ACCUMULATOR_BYTES if split else OPERAND_BITS[gemm.results or gemm.activations] / BITS * gemm.outputs_per_column
+    )
     return WorkItem(
         steps=steps,
         last_vector_ops=rows * columns * (1 if split else gemm.ops_per_output),

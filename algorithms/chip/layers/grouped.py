@@ -70,6 +70,8 @@ class GroupedGemm:
         Number formats of weights and of activations.
     ops_per_output, outputs_per_column
         Elementwise work behind the product, counted like that of `Gemm`.
+    results
+        Format of the results; empty for that of the activations.
     """
 
     name: str
@@ -80,6 +82,7 @@ class GroupedGemm:
     activations: str = "bfloat16"
     ops_per_output: int = 1
     outputs_per_column: float = 1.0
+    results: str = ""
 
     def products(self) -> tuple[Gemm, ...]:
         """One for every number of tokens."""
@@ -94,6 +97,7 @@ class GroupedGemm:
                 count=experts,
                 ops_per_output=self.ops_per_output,
                 outputs_per_column=self.outputs_per_column,
+                results=self.results,
             )
             for tokens, experts in self.routing.counts
         )

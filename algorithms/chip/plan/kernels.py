@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +23,8 @@ from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.documents import read_document
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.shipped import Shipped, is_path
+
+Profile = TypeVar("Profile", bound=KernelProfile)
 
 
 class _Strict(BaseModel):
@@ -165,7 +168,7 @@ def load_kernel(name_or_path: str | Path) -> Kernel:
         An unknown name (with the nearest one), or every problem of the file with its line.
     """
     if is_path(name_or_path):
-        return _kernel(read_document(Path(name_or_path)).validate(KernelText))
+        return kernel_of(read_document(Path(name_or_path)).validate(KernelText))
     return _shipped(_SHIPPED.known(str(name_or_path)))
 
 
@@ -185,13 +188,18 @@ def profile_path(name: str) -> Path:
 
 @cache
 def _shipped(name: str) -> Kernel:
-    return _kernel(_SHIPPED.document(name).validate(KernelText))
+    return kernel_of(_SHIPPED.document(name).validate(KernelText))
 
 
-def _kernel(text: KernelText) -> Kernel:
+def kernel_of(text: KernelText) -> Kernel:
+    """The kernel of a file; raises InputError for a number that is both structure and fitted."""
+    return Kernel(text, profile_of(text, KernelProfile))
+
+
+def profile_of(text: KernelText, kind: type[Profile]) -> Profile:
+    """Structure and fitted numbers of a file together; raises InputError for a number that is both."""
     given = {name: value for name, value in text.structure.model_dump().items() if value is not None}
     twice = sorted(set(given) & set(text.fitted))
     if twice:
         raise InputError([Problem("stands in structure and in fitted", text.name, field=name) for name in twice])
-    profile = KernelProfile(name=text.name, **given, fitted=tuple(text.fitted))
-    return Kernel(text, profile.fitted_to(**text.fitted))
+    return kind(name=text.name, **given, fitted=tuple(text.fitted)).fitted_to(**text.fitted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from algorithms.workload.changes import changed
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
@@ -85,7 +85,7 @@ class KernelProfile:
             *_bad_shares(self),
             *_too_small(self, ("launch_gap_s", "item_gap_s", "exposed_softmax", "barrier_cycles"), 0),
             *_too_small(self, ("tiles_in_flight", "items_per_core"), 1),
-            *_bad_fit(self.fitted),
+            *_bad_fit(self.fitted, self.fittable),
         ]
         if self.next_item not in get_args(NextItem):
             choices = ", ".join(get_args(NextItem))
@@ -94,16 +94,32 @@ class KernelProfile:
             raise InputError(problems)
 
     @property
+    def rearrange_fraction(self) -> float:
+        """Share of the local memory's rate that loading warps reach where they write operands again, transposed."""
+        return 1.0
+
+    @property
     def items_at_a_time(self) -> int:
         """Items that a place on a core has loaded for and not finished; tiles bound them, too."""
         return max(2, self.tiles_in_flight) if self.next_item == "ahead" else 1
 
-    def fitted_to(self, **numbers: float) -> KernelProfile:
+    @property
+    def bubble_cycles(self) -> float:
+        """Of every tile step in which nothing of its own item is issued, because results are waited for."""
+        return 0.0
+
+    @property
+    def fittable(self) -> tuple[str, ...]:
+        """Numbers that may be fitted."""
+        return FITTABLE
+
+    def fitted_to(self, **numbers: float) -> Self:
         """A copy with other fitted numbers; raises InputError for what cannot be."""
-        unknown = [name for name in numbers if name not in FITTABLE]
+        fittable = self.fittable
+        unknown = [name for name in numbers if name not in fittable]
         if unknown:
             raise InputError(
-                [Problem(f"{name!r} cannot be fitted", hint=did_you_mean(name, FITTABLE)) for name in unknown]
+                [Problem(f"{name!r} cannot be fitted", hint=did_you_mean(name, fittable)) for name in unknown]
             )
         return changed(self, numbers)
 
@@ -125,11 +141,11 @@ def _too_small(profile: KernelProfile, names: tuple[str, ...], least: int) -> li
     ]
 
 
-def _bad_fit(fitted: tuple[str, ...]) -> list[Problem]:
+def _bad_fit(fitted: tuple[str, ...], fittable: tuple[str, ...]) -> list[Problem]:
     problems = [
-        Problem(f"{name!r} cannot be fitted", field="fitted", hint=did_you_mean(name, FITTABLE))
+        Problem(f"{name!r} cannot be fitted", field="fitted", hint=did_you_mean(name, fittable))
         for name in fitted
-        if name not in FITTABLE
+        if name not in fittable
     ]
     if len(fitted) > MOST_FITTED:
         problems.append(Problem(f"at most {MOST_FITTED} numbers may be fitted (got {len(fitted)})", field="fitted"))

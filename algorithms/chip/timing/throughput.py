@@ -133,7 +133,7 @@ class Throughput:
             store_bytes=step.store_bytes,
             exchange=self.local_ticks(step.exchange_bytes / self.groups),
             exchange_wait=self.wait_ticks(step.exchanges),
-            rearrange=self.local_ticks(step.rearranged_bytes),
+            rearrange=self.local_ticks(step.rearranged_bytes / self.profile.rearrange_fraction),
         )
 
     def step_estimate(self, step: TileStep, memory_bytes_per_tick: float) -> float:

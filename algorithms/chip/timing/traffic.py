@@ -41,17 +41,24 @@ class Traffic:
         return self.memory_load_bytes + self.memory_store_bytes
 
 
-def traffic(launch: Launch, chip: Accelerator, active_items: int) -> Traffic:
+def traffic(
+    launch: Launch, chip: Accelerator, active_items: int, counted: tuple[int, int, int] | None = None
+) -> Traffic:
     """Bytes of `launch` by tier, when `active_items` of its items are worked on at the same time.
 
     What the active items read between them is assumed to be their share of the launch's distinct bytes. If the part
     that is read more than once fits into the caches, each distinct byte comes from the main memory once; if it does
     not, what fits is reused. Items that read the same bytes at the same time share them in any case.
+
+    Parameters
+    ----------
+    counted
+        Bytes that all items load and store, and the number of items, where they are known already.
     """
-    loads, stores = launch.total("load_bytes"), launch.total("store_bytes")
+    loads, stores, items = counted or (launch.total("load_bytes"), launch.total("store_bytes"), launch.item_count)
     unique = min(launch.unique_load_bytes, loads)
     reused = unique if launch.reused_bytes is None else launch.reused_bytes
-    footprint = reused * min(1.0, active_items / max(launch.item_count, 1))
+    footprint = reused * min(1.0, active_items / max(items, 1))
     capacity = sum(tier.capacity_bytes for tier in chip.caches)
     hits = min(1.0, capacity / footprint) if footprint else 1.0
     together = max(min(launch.shared_by, active_items), 1) if chip.caches else 1

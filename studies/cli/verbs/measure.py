@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -25,13 +26,23 @@ def measure(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be measured; needs no GPU.")] = False,
     only: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Only cases whose id contains it.")] = None,
     budget_seconds: Annotated[float | None, typer.Option(min=1.0, help="Start no case beyond this time.")] = None,
+    device: Annotated[
+        str, typer.Option(help="cuda: the standard cases; cpu, xpu, mps...: ceilings and kernels of PyTorch or NumPy.")
+    ] = "cuda",
+    clock: Annotated[
+        str, typer.Option(help="With --device cpu: wall, or process on a computer that others use.")
+    ] = "wall",
     out: Annotated[Path | None, typer.Option(help="Record file; reference/records/GPU-DATE.json if not given.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Complete the record that --out names.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="With --resume: also what failed or was wrong.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Measure kernels and ceilings of this GPU; the exit code is 1 when a kernel failed or gave wrong values."""
+    """Measure kernels and ceilings of this GPU or processor; exit code 1 when a kernel failed or gave wrong values."""
+    if device.split(":")[0] != "cuda":
+        return _measure_host(
+            device, clock, only or [], budget_seconds, out, dry_run=dry_run, as_json=as_json, quiet=quiet
+        )
     from reference.measuring.measure import plan
     from reference.measuring.timing import TimingProtocol
 
@@ -58,6 +69,51 @@ def measure(
     )
     emit(_result_document(path, record), lambda: _result_text(path, record), as_json=as_json)
     return EXIT_CHECK_FAILED if record.faults else EXIT_OK
+
+
+def _measure_host(
+    device: str,
+    clock: str,
+    only: list[str],
+    budget_seconds: float | None,
+    out: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Ceilings and kernels on whatever PyTorch, or NumPy without it, runs on."""
+    from reference.measuring.host import Clock, backend_on, host_cases, measure_host
+
+    cases = tuple(case for case in host_cases() if not only or any(text in case.id for text in only))
+    if not cases:
+        raise InputError(Problem("no case id contains any of them; see --dry-run", field="--only"))
+    if dry_run:
+        plan: dict[str, Json] = {"device": device, "cases": [{"id": case.id, "split": case.split} for case in cases]}
+        rows = [(case.id, case.split, case.flops, case.bytes) for case in cases]
+        emit(plan, lambda: table(("case", "split", "flop", "bytes"), rows), as_json=as_json)
+        return EXIT_OK
+    try:
+        backend = backend_on(device)
+    except RuntimeError as error:
+        raise InputError(Problem(f"cannot be used: {error}", field="--device")) from None
+    if clock not in get_args(Clock):
+        raise InputError(Problem(f"must be one of {', '.join(get_args(Clock))} (got {clock!r})", field="--clock"))
+    try:
+        record = measure_host(
+            backend, cases, budget_seconds, lambda line: note(line, quiet=quiet), cast("Clock", clock)
+        )
+    except ValueError as error:
+        raise InputError(Problem(str(error), field="--clock", hint="OMP_NUM_THREADS=1")) from None
+    document = record.to_json()
+    if out is not None:
+        try:
+            out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(Problem(error.strerror or "cannot be written", str(out))) from None
+    lines = [(point["id"], point["split"], point["time_us"], point["relative_error"]) for point in record.points]
+    emit(document, lambda: table(("case", "split", "us", "relative error"), lines), as_json=as_json)
+    return EXIT_OK if all(point["passed"] for point in record.points) else EXIT_CHECK_FAILED
 
 
 def _chosen(texts: list[str]) -> list[Case]:

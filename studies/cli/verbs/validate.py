@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from studies.cli.verb import verb_group
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from studies.validate.measured.validate import MeasuredReport
     from studies.validate.models.score import ModelsReport
     from studies.validate.records import ValidationReport
 
@@ -95,6 +98,91 @@ def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) 
     from studies.validate.kv.validate import validate_kv
 
     return show(validate_kv(cases), as_json=as_json)
+
+
+@validate.command("measured")
+def measured(
+    tables: Annotated[Path, typer.Option("--tables", metavar="FOLDER_OR_FILE", help="CSV or Parquet.")],
+    only: Annotated[str, typer.Option(help="Tables, with commas between; all that are scored if empty.")] = "",
+    gpu: Annotated[str, typer.Option(help="As the tables call it; all if empty.")] = "",
+    split: Annotated[str, typer.Option(help="validate (all but calibrate), calibrate, or all.")] = "validate",
+    sample: Annotated[int | None, typer.Option(min=1, help="About so many rows, of every group its share.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Also write a page.")] = None,
+    errors: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write errors by group as CSV.")] = None,
+    source: Annotated[str, typer.Option(help="Collection and commit of the tables, for that file.")] = "not given",
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Times of kernels of serving stacks, by GPU, stack, version and kernel: how far predictions are off, and where."""
+    from studies.validate.measured.command import measured_report
+
+    note(f"reading {tables} ...", quiet=quiet)
+    report = measured_report(
+        tables,
+        only=only,
+        gpu=gpu,
+        split=split,
+        sample=sample,
+        seed=seed,
+        errors=errors,
+        source=source,
+    )
+    if output is not None:
+        from studies.report.measured import write_measured
+
+        try:
+            write_measured(report, output)
+        except OSError as error:
+            raise InputError(Problem(error.strerror or "cannot be written", str(output))) from None
+        note(f"{output}: {report.rows:,} rows", quiet=quiet)
+    emit(report.to_json(), lambda: _measured_text(report), as_json=as_json)
+    return EXIT_OK
+
+
+@validate.command("host")
+def host(
+    record: Annotated[Path, typer.Option("--record", metavar="FILE", help="Of `measure --device`.")],
+    chip: Annotated[str, typer.Option(help="Chip or chip file; that of the record's ceilings if empty.")] = "",
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """A computer's own record: kernels predicted on a chip made of its ceilings, beside the times measured."""
+    from hwmodels.chips.accelerator import load_accelerator
+    from studies.validate.host.chip import host_chip
+    from studies.validate.host.record import read_host_record
+    from studies.validate.host.score import score_host, summary
+
+    read = read_host_record(record)
+    with tempfile.TemporaryDirectory() as folder:
+        used = load_accelerator(chip) if chip else host_chip(read, Path(folder), f"measured, {record.name}")
+    scores = score_host(read, used)
+    note(f"{len(scores)} cases on {used.name}", quiet=quiet)
+    document = {
+        "kind": "host",
+        "chip": used.name,
+        "summary": summary(scores),
+        "rows": [each.to_json() for each in scores],
+    }
+    lines = [(each.point.id, each.point.time_us, each.predicted_us, each.error_pct, each.bound) for each in scores]
+    headings = ("case", "measured us", "predicted us", "error %", "longest")
+    emit(document, lambda: table(headings, lines), as_json=as_json)
+    return EXIT_OK if not summary(scores)["wrong_values"] else EXIT_CHECK_FAILED
+
+
+def _measured_text(report: MeasuredReport) -> str:
+    """A line per group, then why rows have no prediction."""
+    from studies.validate.measured.score import GROUP_HEADINGS
+
+    head = f"validate measured: {report.rows:,} rows in {report.seconds:.0f} s, split {report.asked.split}"
+    lines = [(*vars(group.key).values(), *group.row()) for group in report.groups]
+    parts = [head, table(("table", "gpu", "stack", "version", "kernel", *GROUP_HEADINGS), lines)]
+    reasons = Counter[str]()
+    for group in report.groups:
+        reasons.update(group.reasons)
+    if reasons:
+        parts.append(table(("rows", "why they have no prediction"), [(n, why) for why, n in reasons.most_common()]))
+    return "\n\n".join(parts)
 
 
 @validate.command("mla")

@@ -1,0 +1,279 @@
+"""Products as serving stacks call them: profiles keyed by stack and version, one YAML file of ``served_products`` each.
+
+A call quantises its activations where the format asks for it, multiplies, and adds up parts of the depth in a launch of
+its own where a library does (cuBLAS' split-K). At most four numbers are fitted, by ``attnflow calibrate`` from rows
+marked ``calibrate``, each for the mechanism that `MECHANISMS` of `algorithms.chip.plan.served` or `PRODUCT_MECHANISMS`
+names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from algorithms.chip.layers.formats import BITS, OPERAND_BITS, weight_format
+from algorithms.chip.layers.gemm import STAGES, Gemm, chosen_tile
+from algorithms.chip.layers.grouped import GroupedGemm, Routing
+from algorithms.chip.layers.passes import Pass
+from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES
+from algorithms.chip.plan.profile import FITTABLE, MOST_FITTED, KernelProfile
+from algorithms.chip.plan.served import MECHANISMS, OriginText
+from algorithms.chip.timing.calls import CallEstimate, Launching, Part, estimate_call
+from algorithms.chip.timing.launch_work import LaunchWork
+from algorithms.workload.shape import DTYPE_BYTES
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.reading.documents import read_document
+from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.shipped import Shipped, is_path
+
+PRODUCT_MECHANISMS = MECHANISMS | {
+    "quantise_element_ops": "instructions of the launches that quantise activations, per element",
+}
+"""What each number that may be fitted stands for."""
+UNQUANTISED = "bfloat16"
+"""Format in which activations come."""
+GATE_OPS = 4.0
+"""Per element of a gated activation: a negation for the exponential, an addition and a reciprocal of it, a product."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProductText(_Strict):
+    """A file of ``served_products``."""
+
+    name: str
+    summary: str
+    source: str
+    kinds: tuple[str, ...] = Field(description="tables whose rows it stands for")
+    kernels: tuple[str, ...]
+    chips: tuple[str, ...] = Field(description="chips it stands for; empty for all")
+    stacks: dict[str, tuple[str, ...]] = Field(description="stacks that call it, each with the versions it stands for")
+    formats: tuple[str, ...] = Field(description="as tables name them")
+    weights: str = Field(description="format of weights")
+    activations: str = Field(description="format that products take of the other operand")
+    quantise_passes: int = Field(0, description="launches that go through activations first; the last one writes them")
+    reduction: bool = Field(False, description="whether parts of the depth are added up by a launch of its own")
+    launching: Launching = "graph"
+    fitted: dict[str, float] = {}
+    numbers_of: str = Field("", description="profile whose fitted numbers it takes, having no rows of its own")
+    numbers_because: str = Field("", description="mechanism that both share")
+    not_modelled: str = ""
+    origin: OriginText | None = None
+
+
+@dataclass(frozen=True)
+class ProductProfile(KernelProfile):
+    """`KernelProfile`, and what quantising costs.
+
+    Parameters
+    ----------
+    quantise_element_ops
+        Vector operations for each element of every pass over activations.
+    """
+
+    tiles_in_flight: int = STAGES
+    next_item: str = "ahead"  # type: ignore[assignment]
+    quantise_element_ops: float = 1.0
+
+    @property
+    def fittable(self) -> tuple[str, ...]:
+        """Numbers that may be fitted."""
+        return (*FITTABLE, "quantise_element_ops")
+
+
+@dataclass(frozen=True)
+class ServedProduct:
+    """A product as a stack calls it.
+
+    Parameters
+    ----------
+    text
+        Of its file.
+    profile
+        Its numbers.
+    """
+
+    text: ProductText
+    profile: ProductProfile
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return self.text.name
+
+    @property
+    def fitted_numbers(self) -> dict[str, float]:
+        """Those fitted to rows of its own."""
+        return dict(self.text.fitted)
+
+    def gemm(self, name: str, rows: int, columns: int, depth: int, count: int = 1) -> Gemm:
+        """A product in its formats."""
+        text = self.text
+        weights = weight_format(text.weights)
+        return Gemm(name, rows, columns, depth, weights, text.activations, count, results=UNQUANTISED)
+
+    def experts(self, name: str, routing: Routing, columns: int, depth: int) -> GroupedGemm:
+        """One product in its formats for each expert."""
+        text = self.text
+        weights = weight_format(text.weights)
+        return GroupedGemm(name, routing, columns, depth, weights, text.activations, results=UNQUANTISED)
+
+    def expert_parts(
+        self, routing: Routing, hidden: int, inner: int, tokens: int, chip: Accelerator
+    ) -> tuple[Part, ...]:
+        """A layer of gated experts: up and gate, what the gate leaves, down, and the sum over a token's experts."""
+        rows, size = routing.rows, DTYPE_BYTES[UNQUANTISED]
+        up, down = self.experts("up", routing, 2 * inner, hidden), self.experts("down", routing, hidden, inner)
+        gate = Pass("gate", rows * inner, 2 * size, size, GATE_OPS, exps=1.0)
+        total = Pass("sum of experts", rows * hidden, size, size * tokens / rows, 1.0)
+        fits = _fits(rows * max(2 * inner, hidden) * size, chip)
+        return (
+            *self.parts((up,), chip, fits),
+            Part(_work(gate, chip), warm=fits),
+            *self.parts((down,), chip, fits),
+            Part(_work(total, chip), warm=fits),
+        )
+
+    def parts(self, products: Sequence[Gemm | GroupedGemm], chip: Accelerator, warm_inputs: bool) -> tuple[Part, ...]:
+        """Launches of products that share their left operand, quantised once before the first of them."""
+        first = products[0]
+        rows = first.rows if isinstance(first, Gemm) else first.routing.rows
+        found = [Part(_work(each, chip), warm=warm_inputs) for each in self._quantising(rows, first.depth)]
+        for product in products:
+            found.append(Part(_work(product, chip)))
+            if self.text.reduction and isinstance(product, Gemm):
+                found += _reduction(product, chip)
+        return tuple(found)
+
+    def _quantising(self, rows: int, depth: int) -> Iterator[Pass]:
+        """Passes over the activations as they come; all but the last only read (the largest magnitude of a tensor)."""
+        elements, ops = rows * depth, self.profile.quantise_element_ops
+        size, to = DTYPE_BYTES[UNQUANTISED], OPERAND_BITS[self.text.activations] / BITS
+        for number in range(self.text.quantise_passes):
+            last = number == self.text.quantise_passes - 1
+            yield Pass("quantise", elements, size, to if last else 0.0, ops)
+
+    def estimate(
+        self, products: Sequence[Gemm | GroupedGemm], chip: Accelerator, *, warm: bool = False
+    ) -> CallEstimate:
+        """Time of a call.
+
+        Parameters
+        ----------
+        warm
+            Whether weights are in the caches; activations are where they fit.
+        """
+        parts = self.parts(products, chip, warm or _fits(_input_bytes(products[0]), chip))
+        return self.estimate_parts(parts, chip, warm=warm)
+
+    def estimate_parts(self, parts: Sequence[Part], chip: Accelerator, *, warm: bool = False) -> CallEstimate:
+        """Time of a call of such launches."""
+        return estimate_call(parts, chip, self.profile, warm=warm, launching=self.text.launching)
+
+    def with_profile(self, profile: ProductProfile) -> ServedProduct:
+        """The same with other numbers."""
+        return replace(self, profile=profile)
+
+    def called_by(self, kind: str, stack: str, kernel: str, number_format: str, chip: Accelerator) -> bool:
+        """Whether it stands for what ``stack`` calls ``kernel`` in calls of ``kind`` in a format on ``chip``."""
+        text = self.text
+        return (
+            kind in text.kinds
+            and stack in text.stacks
+            and kernel in text.kernels
+            and number_format in text.formats
+            and (not text.chips or chip.name in text.chips)
+        )
+
+
+@lru_cache(maxsize=1 << 15)
+def _work(made: Gemm | GroupedGemm | Pass, chip: Accelerator) -> LaunchWork:
+    """What a launch is made of, kept since it depends on no number that is fitted but for quantisation."""
+    return LaunchWork.of(made.launch(chip))
+
+
+def _fits(count: int, chip: Accelerator) -> bool:
+    """Whether so many bytes stay in the caches, the other half of which is what passes through."""
+    return count <= sum(tier.capacity_bytes for tier in chip.caches) / 2
+
+
+def _reduction(product: Gemm, chip: Accelerator) -> list[Part]:
+    """The launch that adds up the parts of a depth that the chooser has cut; none where it has not."""
+    splits = chosen_tile(product, chip).splits
+    if splits == 1:
+        return []
+    outputs = product.count * product.rows * product.columns
+    size = DTYPE_BYTES[UNQUANTISED]
+    added = Pass("add up parts", outputs, splits * ACCUMULATOR_BYTES, size, float(splits))
+    return [Part(_work(added, chip), warm=True)]
+
+
+def _input_bytes(product: Gemm | GroupedGemm) -> int:
+    rows = product.rows if isinstance(product, Gemm) else product.routing.rows
+    return rows * product.depth * DTYPE_BYTES[UNQUANTISED]
+
+
+_SHIPPED = Shipped("algorithms.chip.layers", "served_products", "served product")
+
+
+def product_names() -> tuple[str, ...]:
+    """Names of all that are shipped, sorted."""
+    return _SHIPPED.names()
+
+
+def product_path(name: str) -> Path:
+    """Where the file of ``name`` lies, for the command that fits it."""
+    return Path(str(_SHIPPED.path(name)))
+
+
+def load_product(name_or_path: str | Path) -> ServedProduct:
+    """A shipped one by name, or one from a file by path.
+
+    Raises
+    ------
+    InputError
+        An unknown name (with the nearest one), or every problem of the file with its line.
+    """
+    if is_path(name_or_path):
+        return _product(read_document(Path(name_or_path)).validate(ProductText))
+    return _shipped(_SHIPPED.known(str(name_or_path)))
+
+
+def find_product(
+    kind: str, stack: str, version: str, kernel: str, number_format: str, chip: Accelerator
+) -> ServedProduct | None:
+    """The product behind a name as a version of a stack calls it, else as other versions do; None if no file does."""
+    found = [
+        known
+        for name in product_names()
+        if (known := _shipped(name)).called_by(kind, stack, kernel, number_format, chip)
+    ]
+    exact = [known for known in found if version in known.text.stacks[stack]]
+    return next(iter(exact or found), None)
+
+
+@cache
+def _shipped(name: str) -> ServedProduct:
+    return _product(_SHIPPED.document(name).validate(ProductText))
+
+
+def _product(text: ProductText) -> ServedProduct:
+    problems = []
+    if len(text.fitted) > MOST_FITTED:
+        message = f"at most {MOST_FITTED} numbers may be fitted (got {len(text.fitted)})"
+        problems.append(Problem(message, text.name, field="fitted"))
+    if text.numbers_of and text.fitted:
+        problems.append(Problem("has numbers of its own besides", text.name, field="numbers_of"))
+    if bool(text.numbers_of) != bool(text.numbers_because):
+        problems.append(Problem("needs both a profile and a reason", text.name, field="numbers_of"))
+    if problems:
+        raise InputError(problems)
+    numbers = load_product(text.numbers_of).fitted_numbers if text.numbers_of else dict(text.fitted)
+    profile = ProductProfile(name=text.name, fitted=tuple(text.fitted)).fitted_to(**numbers)
+    return ServedProduct(text, profile)

@@ -1,0 +1,1 @@
+"""Predicts rows of measured tables, one module for each kind of operation."""

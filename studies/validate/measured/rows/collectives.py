@@ -1,0 +1,66 @@
+"""Predicts rows of collectives on the links of the systems that have the GPU.
+
+``bytes`` is the whole vector: what a rank reduces, or has when everything is gathered (nccl-tests' size).
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from hwmodels.systems.collectives import Collective, exchange_on
+from hwmodels.systems.text import load_system
+from studies.validate.measured.rows.prediction import (
+    Binned,
+    GroupKey,
+    RowPrediction,
+    RowPredictor,
+    UnsupportedRowError,
+    predicts,
+)
+from studies.validate.measured.tables.table import MeasuredTable
+
+SYSTEMS = {
+    "a100_sxm4_80g": "dgx_a100",
+    "h100_sxm5_80g": "dgx_h100",
+    "h200_sxm_141g": "dgx_h200",
+    "b200": "dgx_b200",
+    "gb200": "nvl72",
+}
+"""Whose links are taken, by chip."""
+NAMES = {"alltoall": "all_to_all"}
+LIBRARY = ("nccl",)
+"""Kernels of a general library, whose latency is one of the whole collective."""
+HOST_S = {"SGLang_CustomAllReduce_eager": 31e-6, "vLLM_custom_eager": 22e-6}
+"""What a host needs to call a collective that is launched by itself, which runs beside the links: medians of the rows
+of h100_sxm marked calibrate of 1 MiB and less (ai-dynamo/aiconfigurator @ 095f58a, comm)."""
+
+
+@predicts("collectives", bins=(Binned("bytes", "bytes", (2**14, 2**20, 2**26)), Binned("num_gpus", "num_gpus")))
+class CollectiveRows(RowPredictor):
+    """All-reduce, all-gather, reduce-scatter and all-to-all of 2 to 8 GPUs."""
+
+    def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
+        super().__init__(key, table)
+        self.chip = key.chip()
+        self.library = key.kernel in LIBRARY
+        name = SYSTEMS.get(self.chip.name)
+        self.system = load_system(name) if name else None
+
+    def _predict(self, row: int) -> RowPrediction:
+        if self.system is None:
+            raise UnsupportedRowError(f"no system is known that joins chips of {self.chip.name}")
+        asked = str(self.table.words["collective"][row])
+        collective = _collective(NAMES.get(asked, asked))
+        chips, size = (int(self.table.numbers[name][row]) for name in ("num_gpus", "bytes"))
+        made = exchange_on(self.system.of(chips), collective, chips, float(size), self.library)
+        host_s = HOST_S.get(self.key.kernel, 0.0)
+        seconds = max(made.seconds, host_s)
+        return RowPrediction(seconds * 1e6, self.system.name, "host" if host_s > made.seconds else made.algorithm)
+
+
+def _collective(name: str) -> Collective:
+    known: tuple[Collective, ...] = get_args(Collective)
+    for collective in known:
+        if collective == name:
+            return collective
+    raise UnsupportedRowError(f"collective {name!r} is not modelled")

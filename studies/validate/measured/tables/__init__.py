@@ -1,0 +1,1 @@
+"""Reads tables of measured kernels: what columns they have, both layouts, and what is wrong with a file."""
