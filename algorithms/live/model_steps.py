@@ -132,6 +132,13 @@ class ModelSteps:
             )
         return blocks
 
+    @property
+    def longest_tokens(self) -> int | None:
+        """Tokens of a sequence that the model knows positions of; None for any number."""
+        decoder = self.model.decoder
+        tables = decoder.inputs if decoder else ()
+        return next((each.rows for each in tables if each.kind == "table" and each.name == "positions"), None)
+
     # parts of a step
 
     def _setting(self, *parts: Part) -> Setting:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import simpy
 
+from algorithms.live.blocks import BlockPool
 from algorithms.live.replica import Replica, Scheduler, StepLog
 from algorithms.live.requests import Request, Served
 from algorithms.live.steps import StepTimes
@@ -25,11 +26,14 @@ class ServedRun:
         Steps of each replica.
     end_ns
         When the last token was there.
+    pools
+        KV memory of each replica, as it was left.
     """
 
     requests: tuple[Served, ...]
     logs: tuple[StepLog, ...]
     end_ns: int
+    pools: tuple[BlockPool, ...]
 
 
 def serve(
@@ -81,7 +85,8 @@ def serve(
     environment.process(arrive())
     environment.run()
     end = max((each.last_token_ns or 0 for each in served), default=0)
-    return ServedRun(tuple(served), tuple(replica.log for replica in fleet), end)
+    pools = tuple(replica.scheduler.pool for replica in fleet)
+    return ServedRun(tuple(served), tuple(replica.log for replica in fleet), end, pools)
 
 
 def load(replica: Replica) -> int:

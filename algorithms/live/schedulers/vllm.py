@@ -11,6 +11,7 @@ from __future__ import annotations
 from algorithms.live.blocks import BlockPool
 from algorithms.live.replica import Batch, Scheduler
 from algorithms.live.requests import Request
+from algorithms.live.schedulers.register import Limits, scheduler
 from algorithms.live.steps import Part, Prefill, Sequence
 from hwmodels.reading.errors import InputError, Problem
 
@@ -148,3 +149,9 @@ class ContinuousBatching(Scheduler):
         full = min(sequence.computed + new, sequence.request.prompt_tokens) // self.pool.block_tokens
         for place in range(before, min(full, len(prefix))):
             self.pool.remember(sequence.blocks[place], prefix[place])
+
+
+@scheduler("vllm")
+def continuous_batching(pool: BlockPool, limits: Limits) -> Scheduler:
+    """Continuous batching with a token budget, chunked prompts and preemption by recomputation (vLLM, version 1)."""
+    return ContinuousBatching(pool, limits.most_sequences, limits.most_tokens)

@@ -1,0 +1,117 @@
+"""A deployment: replicas of a model on chips, how they form batches, and what memory they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from algorithms.live.blocks import BlockPool
+from algorithms.live.model_steps import ModelSteps
+from algorithms.live.replica import Scheduler
+from algorithms.live.schedulers.register import Limits, get_scheduler
+from algorithms.live.table import Grids, TableTimes
+from algorithms.models.mapping import SINGLE, Mapping
+from algorithms.models.model import Model
+from algorithms.models.options import StepOptions
+from hwmodels.reading.errors import InputError, Problem
+from hwmodels.systems.system import System
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Equal replicas of a model.
+
+    Parameters
+    ----------
+    model, system
+        What runs on which chips.
+    mapping, options
+        How one replica is spread over chips and carried out; groups with sequences of their own (``dp``) are replicas
+        of their own.
+    replicas
+        How many such mappings there are.
+    scheduler, limits
+        Registered name of the scheduler of a replica, and what bounds its batches.
+    block_tokens, blocks
+        Tokens of a KV block; blocks of a replica, None: as many as fit.
+    prefix_cache
+        Whether prompts that begin alike share blocks.
+    overhead_s
+        Time of a step beside its launches.
+    grids, exact
+        How finely step times are tabled; or every composition computed.
+
+    Raises
+    ------
+    InputError
+        More chips than the system has, or what cannot be.
+    """
+
+    model: Model
+    system: System
+    mapping: Mapping = SINGLE
+    options: StepOptions = field(default_factory=StepOptions)
+    replicas: int = 1
+    scheduler: str = "vllm"
+    limits: Limits = field(default_factory=Limits)
+    block_tokens: int = 16
+    blocks: int | None = None
+    prefix_cache: bool = True
+    overhead_s: float = 0.0
+    grids: Grids = field(default_factory=Grids)
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.replicas < 1:
+            problems.append(Problem(f"must be at least 1 (got {self.replicas})", field="replicas"))
+        if not self.overhead_s >= 0:
+            problems.append(Problem(f"must not be negative (got {self.overhead_s:g})", field="overhead"))
+        chips = self.replicas * self.mapping.chips
+        if self.replicas >= 1 and chips > self.system.count:
+            message = f"{self.replicas} replicas on {self.mapping.chips} chips each need {chips} chips"
+            problems.append(Problem(f"{message}, {self.system.name} has {self.system.count}", field="replicas"))
+        if problems:
+            raise InputError(problems)
+
+    @cached_property
+    def steps(self) -> ModelSteps:
+        """Where step times come from."""
+        return ModelSteps(self.model, self.system, self.mapping, self.options)
+
+    @cached_property
+    def pool_blocks(self) -> int:
+        """KV blocks of a replica.
+
+        Raises
+        ------
+        simulator.errors.CapacityError
+            If none fits beside the weights.
+        """
+        return self.blocks if self.blocks is not None else self.steps.blocks(self.block_tokens, self.limits.most_tokens)
+
+    @property
+    def groups(self) -> int:
+        """Replicas with sequences of their own."""
+        return self.replicas * self.mapping.dp
+
+    @property
+    def chips(self) -> int:
+        """All that work."""
+        return self.replicas * self.mapping.chips
+
+    def times(self) -> TableTimes:
+        """A table of step times, still empty."""
+        return TableTimes(self.steps, self.grids, self.overhead_s, exact=self.exact)
+
+    def maker(self) -> Callable[[], Scheduler]:
+        """Makes the scheduler of a replica, with its own memory."""
+        make, longest = get_scheduler(self.scheduler).make, self.steps.longest_tokens
+
+        def made() -> Scheduler:
+            scheduler = make(BlockPool(self.pool_blocks, self.block_tokens, self.prefix_cache), self.limits)
+            scheduler.longest_tokens = longest
+            return scheduler
+
+        return made
