@@ -30,7 +30,7 @@ class Deployment:
         How one replica is spread over chips and carried out; groups with sequences of their own (``dp``) are replicas
         of their own.
     replicas
-        How many such mappings there are.
+        How many such mappings there are; of a chip by itself, so many such chips.
     scheduler, limits
         Registered name of the scheduler of a replica, and what bounds its batches.
     block_tokens, blocks
@@ -69,7 +69,7 @@ class Deployment:
         if not self.overhead_s >= 0:
             problems.append(Problem(f"must not be negative (got {self.overhead_s:g})", field="overhead"))
         chips = self.replicas * self.mapping.chips
-        if self.replicas >= 1 and chips > self.system.count:
+        if self.system.levels and chips > self.system.count:
             message = f"{self.replicas} replicas on {self.mapping.chips} chips each need {chips} chips"
             problems.append(Problem(f"{message}, {self.system.name} has {self.system.count}", field="replicas"))
         if problems:
