@@ -68,6 +68,7 @@ class LiveAlgorithm(Entry[P]):
     what: ClassVar[str] = "serves a scenario over time"
     takes: ClassVar[frozenset[Given]] = frozenset({"chip", "timing_only"})
     keyed: ClassVar[frozenset[Given]] = frozenset({"chip"})
+    chip_parameter: ClassVar[str] = "scenario"
 
     served: Served[P]
 
@@ -79,9 +80,9 @@ class LiveAlgorithm(Entry[P]):
         found = trace_of(name, read_scenario(name))
         return {} if found is None else {"trace": f"{found.parent}/{found.name}"}
 
-    def own_chip(self, chosen: Mapping[str, Setting | None]) -> Accelerator | None:
-        """The chip of the scenario."""
-        deployment = read_scenario(str(chosen.get("scenario") or DEFAULT_SCENARIO)).deployment
+    def chip_of(self, named: str) -> Accelerator | None:
+        """The chip of a scenario."""
+        deployment = read_scenario(named).deployment
         if deployment.system is not None:
             return load_system(deployment.system).chip
         return None if deployment.chip is None else load_accelerator(deployment.chip)

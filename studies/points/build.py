@@ -124,7 +124,7 @@ class PointBuilder:
     def brought_chip(self, algorithm: AnyAlgorithm, values: Values) -> Accelerator | None:
         """The chip that a parameter brings, None if none does; raises InputError for a value that cannot."""
         name = algorithm.chip_parameter
-        value = str(values.get(name) or "")
+        value = str(values.get(name) or (parameter_knobs(algorithm)[name].default if name else ""))
         if not value:
             return None
         key = (algorithm.name, value)
