@@ -12,12 +12,12 @@ from studies.cli.verb import verb
 def explain(
     algorithm: AlgorithmName,
     design: DesignOptions,
-    scenario: ScenarioName = None,
+    served: ScenarioName = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
     """Stalls and the critical path, or on a chip the bounds; what binds; and levers that were tried."""
-    point = design_point(algorithm, design.of_scenario(scenario))
+    point = design_point(algorithm, design.of_scenario(served))
     from studies.families.evaluate import explain as explain_point
     from studies.running.warm_up import announce_kernels
 

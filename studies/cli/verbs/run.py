@@ -12,12 +12,12 @@ from studies.cli.verb import verb
 def run(
     algorithm: AlgorithmName,
     design: DesignOptions,
-    scenario: ScenarioName = None,
+    served: ScenarioName = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
     """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""
-    point = design_point(algorithm, design.of_scenario(scenario))
+    point = design_point(algorithm, design.of_scenario(served))
     from studies.families.evaluate import evaluate
     from studies.running.warm_up import announce_kernels
 

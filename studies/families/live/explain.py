@@ -89,7 +89,7 @@ def _levers(point: DesignPoint, evaluation: LiveEvaluation, cost: float) -> Iter
 
 
 def _of_chip(point: DesignPoint) -> Iterator[tuple[str, Scalar, Scalar, DesignPoint]]:
-    """Twice the rate of the memory, the cores, and the memory's capacity, where the scenario's system is not replaced."""
+    """Twice the memory's rate, the cores, and the memory's capacity, where the scenario's system is not replaced."""
     if dict(point.parameters).get("system"):
         return
     setting = point.on_chip
@@ -103,9 +103,7 @@ def _of_chip(point: DesignPoint) -> Iterator[tuple[str, Scalar, Scalar, DesignPo
             yield f"chip.{path}", before, after, dataclasses.replace(point, chip=changed)
 
 
-def _of_deployment(
-    point: DesignPoint, evaluation: LiveEvaluation
-) -> Iterator[tuple[str, Scalar, Scalar, DesignPoint]]:
+def _of_deployment(point: DesignPoint, evaluation: LiveEvaluation) -> Iterator[tuple[str, Scalar, Scalar, DesignPoint]]:
     """Twice the replicas, places, tokens of a step and chips of a replica, and narrower formats."""
     values = dict(point.parameters)
     deployment = evaluation.found.scenario.deployment

@@ -68,4 +68,7 @@ class LiveFamily(Family):
         """Where requests are from, and how far off the table is."""
         found = of_kind(LiveDetail, detail)
         yield "Requests", found.origin
-        yield "Step times", f"{found.simulated_steps:,} simulated, others off by {percent(found.mean_error)} in the mean"
+        yield (
+            "Step times",
+            f"{found.simulated_steps:,} simulated, others off by {percent(found.mean_error)} in the mean",
+        )

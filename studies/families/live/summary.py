@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from algorithms.live.algorithm import LiveRun
-from algorithms.live.metrics import tpot_s, ttft_s
+from algorithms.live.metrics import FloatArray, tpot_s, ttft_s
 from algorithms.live.replica import StepLog
 from algorithms.live.requests import NANOSECONDS
 
@@ -106,7 +106,7 @@ def timeline(found: LiveRun) -> tuple[Moment, ...]:
     )
 
 
-def _add(sums: np.ndarray[tuple[int, int], np.dtype[np.float64]], log: StepLog, edges: np.ndarray) -> None:  # type: ignore[type-arg]
+def _add(sums: FloatArray, log: StepLog, edges: FloatArray) -> None:
     """Add a replica: values times seconds, entry by entry, spread evenly over the slices that each entry touches."""
     if not log.durations:
         return

@@ -73,8 +73,8 @@ def _figures(found: LiveRun) -> Iterator[tuple[str, str]]:
     yield "preemptions", f"{metrics.preemptions:,}"
     looked_for = sum(pool.count.looked_for for pool in found.run.pools)
     if found.scenario.asked.prefix_tokens and looked_for:
-        share = sum(pool.count.found for pool in found.run.pools) / looked_for
-        yield "blocks of prompts found in the cache", percent(share)
+        hits = sum(pool.count.found for pool in found.run.pools)
+        yield "blocks of prompts found in the cache", percent(hits / looked_for)
 
 
 def _memory(found: LiveRun) -> Iterator[tuple[str, str]]:
