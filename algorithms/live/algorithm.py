@@ -7,10 +7,12 @@ parameter that is set takes the place of what it says.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
+from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.chip.timing.mapping import Mode
 from algorithms.live.metrics import ServingMetrics, serving_metrics
 from algorithms.live.scenario import Scenario, load_scenario, read_scenario, trace_of
 from algorithms.live.serve import ServedRun, serve
@@ -50,9 +52,9 @@ class LiveRun:
 
 
 class Served(Protocol[P_contra]):
-    """Serves a scenario, on a chip in the place of its own."""
+    """Serves a scenario, on a chip in the place of its own; its launches are timed in a mode and with a memory."""
 
-    def __call__(self, parameters: P_contra, chip: Accelerator) -> LiveRun: ...
+    def __call__(self, parameters: P_contra, chip: Accelerator, mode: Mode, memory: MemoryFidelity) -> LiveRun: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +68,8 @@ class LiveAlgorithm(Entry[P]):
     """
 
     what: ClassVar[str] = "serves a scenario over time"
-    takes: ClassVar[frozenset[Given]] = frozenset({"chip", "timing_only"})
-    keyed: ClassVar[frozenset[Given]] = frozenset({"chip"})
+    takes: ClassVar[frozenset[Given]] = frozenset({"chip", "mapping", "memory", "timing_only"})
+    keyed: ClassVar[frozenset[Given]] = frozenset({"chip", "mapping", "memory"})
     chip_parameter: ClassVar[str] = "scenario"
 
     served: Served[P]
@@ -170,11 +172,12 @@ def get_live_algorithm(name: str) -> LiveAlgorithm[Parameters]:
 
 
 @live_algorithm("live.serve", ServeParameters)
-def serve_requests(parameters: ServeParameters, chip: Accelerator) -> LiveRun:
+def serve_requests(parameters: ServeParameters, chip: Accelerator, mode: Mode, memory: MemoryFidelity) -> LiveRun:
     """Requests arrive, wait, run in batches on replicas of a model, and leave: latencies, rates, memory."""
     own = None if parameters.system else chip
     scenario = load_scenario(parameters.scenario, parameters.changes(), parameters.trace or None, own)
-    return serve_scenario(scenario, skip=parameters.skip)
+    timed = replace(scenario.deployment, mode=mode, memory=memory)
+    return serve_scenario(replace(scenario, deployment=timed), skip=parameters.skip)
 
 
 def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip: bool = True) -> LiveRun:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.chip.timing.mapping import Mode
 from algorithms.live.blocks import BlockPool
 from algorithms.live.model_steps import ModelSteps
 from algorithms.live.replica import Scheduler
@@ -41,6 +43,8 @@ class Deployment:
         Time of a step beside its launches.
     grids, exact
         How finely step times are tabled; or every composition computed.
+    mode, memory
+        How launches are timed, as in `algorithms.models.steps.step.model_step`.
 
     Raises
     ------
@@ -61,6 +65,8 @@ class Deployment:
     overhead_s: float = 0.0
     grids: Grids = field(default_factory=Grids)
     exact: bool = False
+    mode: Mode = "symmetric"
+    memory: MemoryFidelity = "peak"
 
     def __post_init__(self) -> None:
         problems = []
@@ -78,7 +84,7 @@ class Deployment:
     @cached_property
     def steps(self) -> ModelSteps:
         """Where step times come from."""
-        return ModelSteps(self.model, self.system, self.mapping, self.options)
+        return ModelSteps(self.model, self.system, self.mapping, self.options, self.mode, self.memory)
 
     @cached_property
     def pool_blocks(self) -> int:

@@ -21,7 +21,7 @@ def evaluate_live(point: DesignPoint) -> LiveEvaluation:
         If no KV block fits beside the weights.
     """
     algorithm = get_live_algorithm(point.algorithm)
-    parameters = parameters_of(algorithm, point)
+    parameters, setting = parameters_of(algorithm, point), point.on_chip
     started = time.perf_counter()
-    found = algorithm.served(parameters, point.on_chip.accelerator)
+    found = algorithm.served(parameters, setting.accelerator, setting.mapping, setting.memory)
     return LiveEvaluation(point, None, time.perf_counter() - started, found)

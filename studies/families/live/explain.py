@@ -33,6 +33,8 @@ class LiveExplanation(Explanation):
         """What binds and the lever that gains most."""
         found = self.evaluation.found
         mean = found.metrics.latency.mean_s
+        if not found.metrics.finished:
+            return "no request has all of its tokens."
         text = f"most of the mean latency of {quantity(mean, 's')} goes into {waits_for(found)}"
         gains = [lever for lever in self.levers if lever.gain > LEAST_GAIN]
         if not gains:
@@ -51,7 +53,7 @@ class LiveExplanation(Explanation):
         found = self.evaluation.found
         return {
             "algorithm": self.point.algorithm,
-            "mean_latency_s": found.metrics.latency.mean_s,
+            "mean_latency_s": found.metrics.latency.mean_s if found.metrics.finished else None,
             "binding": waits_for(found),
             "levers": [
                 {
@@ -72,7 +74,7 @@ def explain_live(point: DesignPoint) -> LiveExplanation:
     """Serve `point`, and every lever beside it; raises as `evaluate_live`."""
     evaluation = evaluate_live(point)
     cost = evaluation.found.metrics.latency.mean_s
-    levers = sorted(_levers(point, evaluation, cost), key=lambda lever: -lever.gain)
+    levers = sorted(_levers(point, evaluation, cost), key=lambda lever: -lever.gain) if cost > 0 else []
     return LiveExplanation(point, tuple(levers), evaluation)
 
 

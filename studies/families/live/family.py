@@ -20,7 +20,7 @@ from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint, Engine, Json, Scalar
 from studies.words import percent
 
-REHEARSED: tuple[str, Mapping[str, Scalar]] = ("live.serve", {"model": "gpt2", "requests": 2, "rate": 1000.0})
+REHEARSED: tuple[str, Mapping[str, Scalar]] = ("live.serve", {"model": "qwen3-0.6b", "requests": 2, "rate": 1000.0})
 REHEARSED_ON = "h100"
 
 

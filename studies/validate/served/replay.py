@@ -161,7 +161,9 @@ def replay(run: Run) -> Replayed:
 def _figures(ttft: Sequence[float], requests: Sequence[Logged]) -> dict[str, Figures]:
     tpot = [time for each in requests if (time := each.tpot_s) is not None]
     found = {"ttft_s": Figures.of(ttft), "latency_s": Figures.of([each.latency_s for each in requests])}
-    return found if not tpot else {"ttft_s": found["ttft_s"], "tpot_s": Figures.of(tpot), "latency_s": found["latency_s"]}
+    return (
+        found if not tpot else {"ttft_s": found["ttft_s"], "tpot_s": Figures.of(tpot), "latency_s": found["latency_s"]}
+    )
 
 
 def _simulated(found: ServedRun) -> dict[str, Figures]:
