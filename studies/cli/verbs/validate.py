@@ -180,7 +180,7 @@ def served(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Logged runs of a serving engine, replayed request by request: latencies measured and simulated, nothing fitted."""
+    """Logged runs of a serving engine, replayed request by request: latencies measured and simulated."""
     from studies.validate.served.error_table import served_text, write_errors
     from studies.validate.served.replay import replay_all
     from studies.validate.served.runs import read_runs

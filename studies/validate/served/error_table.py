@@ -22,9 +22,8 @@ def served_text(report: ServedReport) -> str:
 
 
 def _run_text(run: Replayed) -> str:
-    title = (
-        f"{run.run.name}: {len(run.run.requests)} requests, vLLM {run.run.text.vllm_version or 'of unknown version'}"
-    )
+    version = run.run.text.vllm_version or "of unknown version"
+    title = f"{run.run.name}: {len(run.run.requests)} requests, vLLM {version}"
     if not run.simulated:
         return f"{title}\nnot replayed: {run.why}"
     rows = [

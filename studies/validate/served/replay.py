@@ -100,6 +100,7 @@ class Replayed:
         return all(
             abs(self.error_pct(what, "mean")) <= limit or (what == "ttft_s" and off_s <= TTFT_LIMIT_S)
             for what, limit in MEAN_LIMIT_PCT.items()
+            if what in self.simulated
         )
 
     def to_json(self) -> dict[str, Json]:
@@ -160,19 +161,18 @@ def replay(run: Run) -> Replayed:
 
 def _figures(ttft: Sequence[float], requests: Sequence[Logged]) -> dict[str, Figures]:
     tpot = [time for each in requests if (time := each.tpot_s) is not None]
-    found = {"ttft_s": Figures.of(ttft), "latency_s": Figures.of([each.latency_s for each in requests])}
-    return (
-        found if not tpot else {"ttft_s": found["ttft_s"], "tpot_s": Figures.of(tpot), "latency_s": found["latency_s"]}
-    )
+    return _of(ttft, tpot, [each.latency_s for each in requests])
 
 
 def _simulated(found: ServedRun) -> dict[str, Figures]:
     tpot = [time for each in found.requests if (time := tpot_s(each)) is not None]
-    figures = {
-        "ttft_s": Figures.of([ttft_s(each) for each in found.requests]),
-        "latency_s": Figures.of([each.since_arrival_s(each.last_token_ns) for each in found.requests]),
-    }
-    return figures | ({"tpot_s": Figures.of(tpot)} if tpot else {})
+    latency = [each.since_arrival_s(each.last_token_ns) for each in found.requests]
+    return _of([ttft_s(each) for each in found.requests], tpot, latency)
+
+
+def _of(ttft: Sequence[float], tpot: Sequence[float], latency: Sequence[float]) -> dict[str, Figures]:
+    times = {"ttft_s": ttft, "tpot_s": tpot, "latency_s": latency}
+    return {name: Figures.of(values) for name, values in times.items() if values}
 
 
 def deployment_of(run: Run) -> Deployment:

@@ -1,4 +1,4 @@
-"""Reads logged runs: requests with their time stamps (CSV), and what they ran on (JSON, as vLLM's own benchmark logs)."""
+"""Reads logged runs: requests with their time stamps (CSV), and what each run ran on (JSON)."""
 
 from __future__ import annotations
 
