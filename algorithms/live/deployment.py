@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
@@ -12,7 +12,7 @@ from algorithms.live.blocks import BlockPool
 from algorithms.live.model_steps import ModelSteps
 from algorithms.live.replica import Scheduler
 from algorithms.live.schedulers.register import Limits, get_scheduler
-from algorithms.live.table import Grids, TableTimes
+from algorithms.live.table import Grids, Remembered, TableTimes
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
@@ -109,7 +109,7 @@ class Deployment:
 
     def times(self) -> TableTimes:
         """A table of step times, still empty."""
-        return TableTimes(self.steps, self.grids, self.overhead_s, exact=self.exact)
+        return TableTimes(_remembered(self.steps), self.grids, self.overhead_s, exact=self.exact)
 
     def maker(self) -> Callable[[], Scheduler]:
         """Makes the scheduler of a replica, with its own memory."""
@@ -121,3 +121,9 @@ class Deployment:
             return scheduler
 
         return made
+
+
+@lru_cache(maxsize=64)
+def _remembered(steps: ModelSteps) -> Remembered:
+    """Terms of steps that runs of the same model on the same chips have in common."""
+    return Remembered(steps)

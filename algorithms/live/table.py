@@ -48,6 +48,34 @@ class StepSource(Protocol):
         """The least time of a step whose attention is of so many parts; what the host takes to launch it."""
 
 
+class Remembered:
+    """A source that computes every term once, for all tables that read it; a `StepSource`."""
+
+    def __init__(self, source: StepSource) -> None:
+        self.source = source
+        self._known: dict[tuple[str, int, int], float] = {}
+
+    def tokens_s(self, tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("tokens", tokens, 0), lambda key: self.source.tokens_s(key[1]))
+
+    def made_s(self, sequences: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("made", sequences, 0), lambda key: self.source.made_s(key[1]))
+
+    def decode_s(self, sequences: int, context_tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("decode", sequences, context_tokens), lambda key: self.source.decode_s(*key[1:]))
+
+    def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("prefill", new_tokens, cached_tokens), lambda key: self.source.prefill_s(*key[1:]))
+
+    def host_s(self, parts: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("host", parts, 0), lambda key: self.source.host_s(key[1]))
+
+
 def grid(largest: int, steps_per_octave: int) -> list[int]:
     """Whole numbers from 1 to at least ``largest``: all of the small ones, then so many per doubling."""
     points = list(range(1, FINEST + 1))
