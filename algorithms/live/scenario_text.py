@@ -28,11 +28,13 @@ Share = Annotated[float, Field(gt=0, le=1), NO_TRUTH_VALUE]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A section: no keys beside those that it knows, nothing changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ArrivalsText(_Strict):
+class ArrivalsText(Strict):
     """Section ``arrivals``: a trace, a process, or clients that wait for their answers."""
 
     trace: str | None = None
@@ -47,7 +49,7 @@ class ArrivalsText(_Strict):
     think: Duration = 0.0
 
 
-class LengthText(_Strict):
+class LengthText(Strict):
     """Lengths of prompts or outputs: all alike, from least to most, log-normal, or of a published distribution."""
 
     value: Count | None = None
@@ -79,7 +81,7 @@ def _plain_length(value: object) -> object:
 Length = Annotated[LengthText, BeforeValidator(_plain_length), PlainSerializer(lambda text: text.model_dump())]
 
 
-class SharedText(_Strict):
+class SharedText(Strict):
     """What prompts have in common."""
 
     share: NotNegative
@@ -87,7 +89,7 @@ class SharedText(_Strict):
     block_tokens: Count = 16
 
 
-class LengthsText(_Strict):
+class LengthsText(Strict):
     """Section ``lengths``."""
 
     prompt: Length
@@ -95,7 +97,7 @@ class LengthsText(_Strict):
     shared: SharedText | None = None
 
 
-class DeploymentText(_Strict):
+class DeploymentText(Strict):
     """Section ``deployment``: chips, how a replica is spread over them, formats and launches."""
 
     chip: str | None = None
@@ -112,7 +114,7 @@ class DeploymentText(_Strict):
     workspace: Bytes = 0.0
 
 
-class SchedulerText(_Strict):
+class SchedulerText(Strict):
     """Section ``scheduler``: who is in a step, and with what memory."""
 
     kind: str = "vllm"
@@ -125,7 +127,7 @@ class SchedulerText(_Strict):
     exact: bool = False
 
 
-class ServiceText(_Strict):
+class ServiceText(Strict):
     """Section ``service``: limits that a request must meet to count."""
 
     ttft: Duration | None = None
@@ -152,7 +154,7 @@ _SECTION = {
 """Sections of fields that problems name; all others stand in ``deployment``."""
 
 
-class ScenarioText(_Strict):
+class ScenarioText(Strict):
     """A scenario file."""
 
     name: str

@@ -74,7 +74,7 @@ def test_the_same_bytes_come_twice_and_without_skipping(capsys, scenario):
         found = served(capsys, scenario, *words)
         metrics = {name: value for name, value in found["metrics"].items() if name.startswith("live.")}
         errors = metrics.pop("live.table_error"), found["mean_error"], found["largest_error"], found["compared_steps"]
-        same = ("latencies", "course", "memory", "seconds", "waits_for", "refused", "simulated_steps")
+        same = ("latencies", "memory", "seconds", "refused", "simulated_steps")
         return {name: found[name] for name in same} | {"metrics": metrics}, errors
 
     first = kept()
