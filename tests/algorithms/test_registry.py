@@ -142,6 +142,7 @@ def test_algorithms_of_every_kind_are_registered():
         "measures a memory tier",
         "steps a whole model",
         "serves a scenario over time",
+        "watches a stream of frames",
     }
 
 

@@ -154,11 +154,12 @@ def _cache_shape(scenario: StreamScenario) -> CacheShape:
     first = next((block for block, _ in blocks if isinstance(block, Attention)), None)
     alike = first is not None and all(
         isinstance(block, Attention)
+        and not (block.window or block.block or block.context)
         and (block.heads, block.groups, block.head_dim) == (first.heads, first.groups, first.head_dim)
         for block, _ in blocks
     )
     if first is None or not alike:
-        message = f"{scenario.steps.model.name} has layers that attend in different ways; a policy bounds like ones"
+        message = f"{scenario.steps.model.name} has layers that attend in different ways; a policy bounds layers that see everything"
         raise InputError(Problem(message, field="model"))
     return CacheShape(
         max(first.heads // tp, 1),
