@@ -159,7 +159,8 @@ def _cache_shape(scenario: StreamScenario) -> CacheShape:
         for block, _ in blocks
     )
     if first is None or not alike:
-        message = f"{scenario.steps.model.name} has layers that attend in different ways; a policy bounds layers that see everything"
+        name = scenario.steps.model.name
+        message = f"{name} has layers that attend in different ways; a policy bounds layers that see everything"
         raise InputError(Problem(message, field="model"))
     return CacheShape(
         max(first.heads // tp, 1),
