@@ -33,11 +33,11 @@ class LiveRun:
     Parameters
     ----------
     scenario
-        What was served.
+        The scenario that was served.
     run
         Requests, steps and memory.
     metrics
-        What it is judged by.
+        Figures that the run is judged by.
     error
         How far step times read from the table are from computed ones, on steps of this run.
     filled
@@ -140,7 +140,7 @@ class ServeParameters:
     most_tokens: int = field(default=0, metadata=knob("new tokens of a step"))
     blocks: int = field(default=0, metadata=knob("KV blocks of a replica"))
     prefix_cache: str = field(default="", metadata=knob("whether prompts that begin alike share blocks: true or false"))
-    seed: int = field(default=0, metadata=knob("of what is drawn"))
+    seed: int = field(default=0, metadata=knob("seed of whatever is drawn"))
     exact: bool = field(default=False, metadata=knob("compute every composition of a step instead of reading a table"))
     skip: bool = field(default=True, metadata=knob("stretches of like steps as one event; results are the same"))
 

@@ -224,7 +224,7 @@ class Drawn:
     prompt, output
         How long they are.
     prefixes
-        What their prompts have in common; None: nothing.
+        Beginnings that prompts have in common; None: no such thing.
     """
 
     count: int

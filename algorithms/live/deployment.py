@@ -27,7 +27,7 @@ class Deployment:
     Parameters
     ----------
     model, system
-        What runs on which chips.
+        The model, and the chips that it runs on.
     mapping, options
         How one replica is spread over chips and carried out; groups with sequences of their own (``dp``) are replicas
         of their own.

@@ -33,10 +33,10 @@ class ModelSteps:
     Parameters
     ----------
     model, system, mapping, options
-        What runs on what, how it is spread and carried out. Groups of chips with sequences of their own (``dp``) are
+        The model, its chips, how it is spread and carried out. Groups of chips with sequences of their own (``dp``) are
         replicas that work in step: each term holds as many tokens of every group.
     mode, memory
-        As in `algorithms.models.steps.step.model_step`.
+        Mode and memory as in `algorithms.models.steps.step.model_step`.
 
     Raises
     ------

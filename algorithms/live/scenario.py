@@ -27,7 +27,7 @@ class Asked:
     Parameters
     ----------
     requests
-        In the order of their arrival.
+        Requests in the order of their arrival.
     origin
         The trace that was read, or what they were drawn from.
     prefix_tokens
@@ -46,7 +46,7 @@ class Scenario:
     Parameters
     ----------
     name, summary
-        For people.
+        Name and one line for people.
     asked
         Who asks for what.
     deployment

@@ -38,7 +38,7 @@ class SchedulerEntry:
     Parameters
     ----------
     name, summary, source
-        What it is called, one line for people, and the module that registered it.
+        Its name, one line for people, and the module that registered it.
     make
         Makes one for a replica, with its memory and limits; raises InputError for limits that cannot be.
     """

@@ -36,7 +36,7 @@ class Trend:
     per_frame
         Slope of the straight line that fits best; NaN for too few frames.
     change
-        What that makes over the half, as a share of the mean.
+        Slope times the frames of the half, as a share of the mean.
     """
 
     per_frame: float
@@ -65,15 +65,15 @@ class StreamMetrics:
     Parameters
     ----------
     frames_per_second, came, taken_in, dropped, left, most_waiting
-        Of frames.
+        Frames by what became of them, and how many of them a second are taken in.
     latency, work
-        From its arrival, and from the beginning of work on it, until a frame is taken in.
+        Time from its arrival, and from the beginning of work on it, until a frame is taken in.
     first_token, answer
-        From a question to the first and to the last token of its answer.
+        Time from a question to the first and to the last token of its answer.
     peak_bytes
         Weights, activations and what the policy keeps, in the memory of a chip.
     kept_tokens, kept_bytes, far_bytes
-        After the last frame.
+        Keys and bytes that are kept after the last frame.
     busy_share
         Share of the time in which the model works.
     work_trend, memory_trend

@@ -42,11 +42,11 @@ class StreamRun:
     Parameters
     ----------
     scenario
-        What was watched.
+        The stream that was watched.
     came, dropped
         Frames that came, and those that nobody looked at.
     frames, answers
-        What was done, in order.
+        Frames and answers that are done, in order.
     left
         Frames that still waited when the camera stopped.
     most_waiting

@@ -79,11 +79,11 @@ class StreamScenario:
     Parameters
     ----------
     text
-        As it is written.
+        The scenario as it is written.
     steps
         Where times of steps come from.
     encode
-        What the encoder does with a frame; None where frames come as tokens.
+        Work of the encoder on a frame; None where frames come as tokens.
     """
 
     text: StreamText

@@ -31,7 +31,7 @@ class Watched:
     Parameters
     ----------
     seconds
-        All of it.
+        Time of the step.
     kept_tokens
         Keys that attention read per KV head, mean over heads and layers.
     near_bytes, far_bytes
@@ -50,7 +50,7 @@ class Watcher:
     Parameters
     ----------
     scenario
-        What it watches on which chip.
+        The stream, the model and its chip.
 
     Raises
     ------
