@@ -99,6 +99,7 @@ OVERRIDES: Mapping[str, str] = {
     "model": "model",
     "system": "deployment.system",
     "replicas": "deployment.replicas",
+    "prefill": "deployment.prefill",
     "tp": "deployment.tp",
     "dp": "deployment.dp",
     "weights": "deployment.weights",
@@ -131,6 +132,7 @@ class ServeParameters:
     model: str = field(default="", metadata=knob("another model"))
     system: str = field(default="", metadata=knob("another system"))
     replicas: int = field(default=0, metadata=knob("replicas of the model"))
+    prefill: int = field(default=0, metadata=knob("replicas that compute prompts alone"))
     tp: int = field(default=0, metadata=knob("chips that share every layer"))
     dp: int = field(default=0, metadata=knob("groups of chips with sequences of their own that share experts"))
     weights: str = field(default="", metadata=knob("format of matrices"))
@@ -207,6 +209,7 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
         skip=skip,
         clients=scenario.clients,
         think_s=scenario.think_s,
+        split=deployment.split(),
     )
     filled = table.filled
     steps = [each for log in run.logs for each in zip(log.sequences, log.contexts, log.parts, strict=True)]

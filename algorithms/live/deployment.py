@@ -11,7 +11,9 @@ from algorithms.chip.timing.mapping import Mode
 from algorithms.live.blocks import BlockPool
 from algorithms.live.model_steps import ModelSteps
 from algorithms.live.replica import Scheduler
+from algorithms.live.requests import nanoseconds
 from algorithms.live.schedulers.register import Limits, get_scheduler
+from algorithms.live.serve import Split
 from algorithms.live.table import Grids, Remembered, TableTimes
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
@@ -33,6 +35,9 @@ class Deployment:
         of their own.
     replicas
         How many such mappings there are; of a chip by itself, so many such chips.
+    prefill
+        How many of them compute prompts alone, and hand keys and values to the others over the links of the system;
+        0: all do everything.
     scheduler, limits
         Registered name of the scheduler of a replica, and what bounds its batches.
     block_tokens, blocks
@@ -57,6 +62,7 @@ class Deployment:
     mapping: Mapping = SINGLE
     options: StepOptions = field(default_factory=StepOptions)
     replicas: int = 1
+    prefill: int = 0
     scheduler: str = "vllm"
     limits: Limits = field(default_factory=Limits)
     block_tokens: int = 16
@@ -78,6 +84,13 @@ class Deployment:
         if self.system.levels and chips > self.system.count:
             message = f"{self.replicas} replicas on {self.mapping.chips} chips each need {chips} chips"
             problems.append(Problem(f"{message}, {self.system.name} has {self.system.count}", field="replicas"))
+        if self.prefill and not 0 < self.prefill < self.replicas:
+            message = f"must leave replicas for prompts and for tokens, of {self.replicas} in all (got {self.prefill})"
+            problems.append(Problem(message, field="prefill"))
+        elif self.prefill and not self.system.levels:
+            problems.append(Problem(f"{self.system.name} has no links to hand keys over", field="prefill"))
+        elif self.prefill and self.scheduler != "vllm":
+            problems.append(Problem(f"needs the scheduler vllm (got {self.scheduler})", field="prefill"))
         if problems:
             raise InputError(problems)
 
@@ -106,6 +119,18 @@ class Deployment:
     def chips(self) -> int:
         """All that work."""
         return self.replicas * self.mapping.chips
+
+    def split(self) -> Split | None:
+        """Which replicas compute prompts, and how long keys and values are under way: every chip sends its own part."""
+        if not self.prefill:
+            return None
+        link = self.system.levels[-1]
+
+        def transfer_ns(tokens: int) -> int:
+            size = self.steps.cached_bytes(tokens)
+            return nanoseconds(link.latency_s + size / link.payload_bytes_per_second)
+
+        return Split(self.prefill * self.mapping.dp, transfer_ns)
 
     def times(self) -> TableTimes:
         """A table of step times, still empty."""

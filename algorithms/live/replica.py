@@ -131,6 +131,13 @@ class Replica:
                 self._wake.succeed()
         return served
 
+    def receive(self, sequence: Sequence) -> None:
+        """A sequence whose prompt was computed elsewhere arrives now, with its keys and values."""
+        self.served.append(sequence.served)
+        self.scheduler.waiting.append(sequence)
+        if not self._wake.triggered:
+            self._wake.succeed()
+
     def _work(self) -> Generator[simpy.Event, object, None]:
         while True:
             if self.scheduler.idle:

@@ -103,6 +103,7 @@ class DeploymentText(Strict):
     chip: str | None = None
     system: str | None = None
     replicas: Count = 1
+    prefill: Annotated[int, Field(ge=0), NO_TRUTH_VALUE] = 0
     tp: Count = 1
     dp: Count = 1
     ep: Annotated[int, Field(ge=0), NO_TRUTH_VALUE] = 1
@@ -223,6 +224,7 @@ class ScenarioText(Strict):
                 usable=text.usable,
             ),
             replicas=text.replicas,
+            prefill=text.prefill,
             scheduler=scheduler.kind,
             limits=Limits(scheduler.most_sequences, scheduler.most_tokens),
             block_tokens=scheduler.block_tokens or DEFAULT_BLOCK_TOKENS,

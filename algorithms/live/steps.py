@@ -45,6 +45,8 @@ class Sequence:
         Output tokens so far.
     computed
         Tokens whose keys and values are there, while it is no member of a `DecodeGroup`.
+    received
+        Tokens whose keys and values come with it from where its prompt was computed, when it enters.
     blocks
         KV blocks in the order of its tokens.
     """
@@ -52,6 +54,7 @@ class Sequence:
     served: Served
     generated: int = 0
     computed: int = 0
+    received: int = 0
     blocks: list[int] = field(default_factory=list)
     joined: int = 0
     last_token_ns: int = 0

@@ -11,7 +11,7 @@ from algorithms.live.blocks import BlockPool
 from algorithms.live.metrics import serving_metrics
 from algorithms.live.requests import Request
 from algorithms.live.schedulers.register import SCHEDULERS, Limits, get_scheduler
-from algorithms.live.serve import serve
+from algorithms.live.serve import Split, serve
 from hwmodels.reading.errors import InputError
 
 
@@ -120,3 +120,43 @@ def test_continuous_batches_answer_sooner_than_those_that_stay_together():
 def test_an_unknown_scheduler_is_told_the_nearest():
     with pytest.raises(InputError, match="did you mean 'orca'"):
         get_scheduler("orka")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scenario=scenarios(), prompts=st.integers(1, 2), more=st.integers(1, 2), per_token=st.integers(0, 400))
+def test_prompts_on_replicas_of_their_own(scenario, prompts, more, per_token):
+    requests, (blocks, block_tokens), limits = scenario
+
+    def run(skip):
+        make = get_scheduler("vllm").make
+        split = Split(prompts, lambda tokens: 50 + per_token * tokens)
+        return serve(
+            requests,
+            lambda: make(BlockPool(blocks, block_tokens), limits),
+            Times(),
+            replicas=prompts + more,
+            skip=skip,
+            split=split,
+        )
+
+    quick, single = run(True), run(False)
+    told = [
+        [(each.scheduled_ns, each.first_token_ns, each.last_token_ns, each.preemptions) for each in one.requests]
+        for one in (quick, single)
+    ]
+    assert told[0] == told[1]
+    assert all(pool.used == 0 for pool in quick.pools)
+    gaps, counts = (np.concatenate(part) for part in zip(*(log.token_gaps() for log in quick.logs), strict=True))
+    assert counts.sum() == sum(each.output_tokens - 1 for each in requests)
+    for each in quick.requests:
+        assert each.finished
+        if each.request.output_tokens > 1:
+            sent = 50 + per_token * each.request.prompt_tokens
+            assert each.last_token_ns >= each.first_token_ns + sent, "keys and values are under way first"
+    assert int((gaps * counts).sum()) == sum(each.last_token_ns - each.first_token_ns for each in quick.requests)
+    assert all(log.sequences == [0] * len(log.sequences) for log in quick.logs[:prompts]), "prompts alone"
+
+
+def test_a_split_needs_replicas_on_both_sides():
+    with pytest.raises(InputError, match="prefill: must leave replicas"):
+        serve([], lambda: get_scheduler("vllm").make(BlockPool(4), Limits()), Times(), split=Split(1, lambda _: 1))
