@@ -6,7 +6,7 @@ has those that run on a chip, and `algorithms.memory.algorithm` the measurements
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -89,6 +89,11 @@ class Entry(Generic[P_co]):
     def figure_kinds(self) -> tuple[Figure, ...]:
         """Figures beside those that all of its kind have, without values."""
         return ()
+
+    def implied(self, chosen: Mapping[str, Setting | None]) -> Mapping[str, Setting]:
+        """Parameters that what is chosen implies, such as files that it names, unless they are chosen, too."""
+        del chosen
+        return {}
 
     def chip_of(self, named: str) -> Accelerator | None:
         """The chip that a value of `chip_parameter` brings, None if it brings none; raises InputError for a bad one."""

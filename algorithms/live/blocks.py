@@ -116,16 +116,15 @@ class BlockPool:
         """
         if not self.has(count):
             raise MemoryError(f"{count} blocks of {self.free} free ones")
-        taken = []
-        for _ in range(count):
-            if self.blocks is None or self._fresh < self.blocks:
-                block = self._fresh
-                self._fresh += 1
-            else:
-                block, _ = self._idle.popitem(last=False)
+        fresh = count if self.blocks is None else min(count, self.blocks - self._fresh)
+        taken = list(range(self._fresh, self._fresh + fresh))
+        self._fresh += fresh
+        oldest = self._idle.popitem
+        taken += [oldest(last=False)[0] for _ in range(count - fresh)]
+        if self._hash_of:
+            for block in taken[fresh:]:
                 self._forget(block)
-            self._users[block] = 1
-            taken.append(block)
+        self._users.update(dict.fromkeys(taken, 1))
         self.used += count
         self.most_used = max(self.most_used, self.used)
         return taken
@@ -138,12 +137,14 @@ class BlockPool:
 
     def release(self, blocks: Sequence[int]) -> None:
         """One owner less of each; the last block of a sequence becomes the next to be reused."""
+        users, idle = self._users, self._idle
         for block in reversed(blocks):
-            self._users[block] -= 1
-            if self._users[block] == 0:
-                del self._users[block]
+            left = users.pop(block) - 1
+            if left:
+                users[block] = left
+            else:
+                idle[block] = None
                 self.used -= 1
-                self._idle[block] = None
 
     def _forget(self, block: int) -> None:
         name = self._hash_of.pop(block, None)

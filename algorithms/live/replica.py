@@ -18,7 +18,7 @@ from simpy.events import EventPriority
 
 from algorithms.live.blocks import BlockPool
 from algorithms.live.requests import Request, Served
-from algorithms.live.steps import DecodeGroup, IntArray, Prefill, Sequence, StepTimes
+from algorithms.live.steps import DecodeGroup, IntArray, Part, Prefill, Sequence, StepTimes
 from hwmodels.reading.errors import InputError, Problem
 
 _AFTER_ARRIVALS = EventPriority(2)
@@ -50,6 +50,9 @@ class Scheduler(ABC):
         KV memory.
     """
 
+    longest_tokens: int | None = None
+    """Tokens that the model knows positions of; None for any number."""
+
     def __init__(self, pool: BlockPool) -> None:
         self.pool = pool
         self.waiting: deque[Sequence] = deque()
@@ -63,6 +66,13 @@ class Scheduler(ABC):
     @abstractmethod
     def why_never(self, request: Request) -> str:
         """Why a request can never be served; empty if it can."""
+
+    def refusal(self, request: Request) -> str:
+        """Why a request can be served neither by the model nor in this memory; empty if it can."""
+        tokens = request.prompt_tokens + request.output_tokens - 1  # the last token is made, but never computed
+        if self.longest_tokens is not None and tokens > self.longest_tokens:
+            return f"its {tokens + 1:,} tokens exceed the {self.longest_tokens:,} positions that the model knows"
+        return self.why_never(request)
 
     def release(self, sequence: Sequence) -> None:
         """A sequence has all of its tokens: its blocks can be used again."""
@@ -113,13 +123,20 @@ class Replica:
 
     def submit(self, request: Request) -> Served:
         """A request arrives now."""
-        served = Served(request, refused=self.scheduler.why_never(request))
+        served = Served(request, refused=self.scheduler.refusal(request))
         self.served.append(served)
         if not served.refused:
             self.scheduler.waiting.append(Sequence(served))
             if not self._wake.triggered:
                 self._wake.succeed()
         return served
+
+    def receive(self, sequence: Sequence) -> None:
+        """A sequence whose prompt was computed elsewhere arrives now, with its keys and values."""
+        self.served.append(sequence.served)
+        self.scheduler.waiting.append(sequence)
+        if not self._wake.triggered:
+            self._wake.succeed()
 
     def _work(self) -> Generator[simpy.Event, object, None]:
         while True:
@@ -134,8 +151,9 @@ class Replica:
             for prefill in batch.prefills:
                 if prefill.sequence.served.scheduled_ns is None:
                     prefill.sequence.served.scheduled_ns = int(self.environment.now)
+            parts = tuple(prefill.part for prefill in batch.prefills)
+            self.log.begin(int(self.environment.now), self.scheduler, parts)
             if batch.prefills:
-                parts = tuple(prefill.part for prefill in batch.prefills)
                 context = group.context_tokens if len(group) else 0
                 duration = self.times.mixed(len(group), context, parts)
                 yield self._until(int(self.environment.now) + duration)
@@ -199,7 +217,7 @@ class Replica:
     def _advance(self, durations: IntArray, batch: Batch) -> None:
         """Everything that the end of steps changes."""
         now, group = int(self.environment.now), self.scheduler.group
-        self.log.add(len(group), durations, sum(prefill.part.new_tokens for prefill in batch.prefills))
+        self.log.end(durations)
         group.steps += len(durations)
         for member in list(group.ended()):
             self._finish(member, now)
@@ -239,20 +257,38 @@ class Replica:
 
 @dataclass
 class StepLog:
-    """Times of all steps with the number of sequences that made a token in each: every gap between two tokens."""
+    """Times of all steps with the number of sequences that made a token in each: every gap between two tokens.
+
+    Entry by entry, each a step or a stretch of them: durations, sequences that decode, when it began, tokens that its
+    first step reads, parts of prompts, and who waits and how many blocks are owned when it has begun.
+    """
 
     durations: list[IntArray] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
+    starts_ns: list[int] = field(default_factory=list)
+    contexts: list[int] = field(default_factory=list)
+    parts: list[tuple[Part, ...]] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)
     gaps: list[int] = field(default_factory=list)
     prefill_tokens: int = 0
     busy_ns: int = 0
     steps: int = 0
 
-    def add(self, sequences: int, durations: IntArray, prefill_tokens: int) -> None:
-        """Steps of a group, and new prompt tokens beside them."""
+    def begin(self, now_ns: int, scheduler: Scheduler, parts: tuple[Part, ...]) -> None:
+        """A step, or a stretch of them, begins."""
+        group = scheduler.group
+        self.starts_ns.append(now_ns)
+        self.sequences.append(len(group))
+        self.contexts.append(group.context_tokens if len(group) else 0)
+        self.parts.append(parts)
+        self.waiting.append(len(scheduler.waiting))
+        self.blocks.append(scheduler.pool.used)
+
+    def end(self, durations: IntArray) -> None:
+        """What began last has taken so long."""
         self.durations.append(durations)
-        self.sequences.append(sequences)
-        self.prefill_tokens += prefill_tokens
+        self.prefill_tokens += sum(part.new_tokens for part in self.parts[-1])
         self.busy_ns += int(durations.sum())
         self.steps += len(durations)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import simpy
 
+from algorithms.live.blocks import BlockPool
 from algorithms.live.replica import Replica, Scheduler, StepLog
-from algorithms.live.requests import Request, Served
-from algorithms.live.steps import StepTimes
+from algorithms.live.requests import Request, Served, nanoseconds
+from algorithms.live.steps import Sequence, StepTimes
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -25,11 +28,41 @@ class ServedRun:
         Steps of each replica.
     end_ns
         When the last token was there.
+    pools
+        KV memory of each replica, as it was left.
     """
 
     requests: tuple[Served, ...]
     logs: tuple[StepLog, ...]
     end_ns: int
+    pools: tuple[BlockPool, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Prompts on replicas of their own.
+
+    Parameters
+    ----------
+    prompts
+        How many of all replicas compute prompts.
+    transfer_ns
+        Time in which keys and values of so many tokens get from one replica to another; a replica sends one after the
+        other, and its blocks are free again when it begins.
+    """
+
+    prompts: int
+    transfer_ns: Callable[[int], int]
+
+
+class Door(Protocol):
+    """Where requests come in."""
+
+    def submit(self, request: Request) -> Served:
+        """A request arrives now."""
+
+    def tell(self, answered: Callable[[Served], None]) -> None:
+        """Have somebody called with each request that has all of its tokens."""
 
 
 def serve(
@@ -39,6 +72,9 @@ def serve(
     *,
     replicas: int = 1,
     skip: bool = True,
+    clients: int | None = None,
+    think_s: float = 0.0,
+    split: Split | None = None,
 ) -> ServedRun:
     """Replay requests on equal replicas.
 
@@ -54,6 +90,11 @@ def serve(
         Each request goes to the one with the fewest sequences, the first of equals.
     skip
         Whether stretches of equal steps are one event; results are the same without.
+    clients, think_s
+        So many clients ask one request after the other, each so long after its last answer; then arrivals are made
+        here, and not those of the requests. None: each request comes at its own time.
+    split
+        Replicas that compute prompts alone, the others then make the tokens; None: all do both.
 
     Raises
     ------
@@ -62,8 +103,24 @@ def serve(
     """
     if replicas < 1:
         raise InputError(Problem(f"must be at least 1 (got {replicas})", field="replicas"))
+    if split is not None and not 0 < split.prompts < replicas:
+        message = f"must leave replicas for prompts and for tokens, of {replicas} in all (got {split.prompts})"
+        raise InputError(Problem(message, field="prefill"))
     environment = simpy.Environment()
     fleet = [Replica(environment, make_scheduler(), times, skip=skip) for _ in range(replicas)]
+    door: Door = _Split(environment, fleet, split) if split else _Whole(fleet)
+    if clients is None:
+        served = _open_loop(environment, door, requests)
+    else:
+        served = _closed_loop(environment, door, requests, clients, nanoseconds(think_s))
+    environment.run()
+    end = max((each.last_token_ns or 0 for each in served), default=0)
+    pools = tuple(replica.scheduler.pool for replica in fleet)
+    return ServedRun(tuple(served), tuple(replica.log for replica in fleet), end, pools)
+
+
+def _open_loop(environment: simpy.Environment, door: Door, requests: Iterable[Request]) -> list[Served]:
+    """Each request at its own time; what becomes of all of them."""
     served: list[Served] = []
 
     def arrive() -> Generator[simpy.Event, object, None]:
@@ -75,13 +132,97 @@ def serve(
                 )
             if wait:
                 yield environment.timeout(wait)
-            chosen = min(fleet, key=load)
-            served.append(chosen.submit(request))
+            served.append(door.submit(request))
 
     environment.process(arrive())
-    environment.run()
-    end = max((each.last_token_ns or 0 for each in served), default=0)
-    return ServedRun(tuple(served), tuple(replica.log for replica in fleet), end)
+    return served
+
+
+def _closed_loop(
+    environment: simpy.Environment, door: Door, requests: Iterable[Request], clients: int, think_ns: int
+) -> list[Served]:
+    """Clients ask one request after the other; what becomes of all of them, in the order in which they were asked."""
+    served: list[Served] = []
+    left = iter(requests)
+
+    def ask(pause_ns: int) -> Generator[simpy.Event, object, None]:
+        if pause_ns:
+            yield environment.timeout(pause_ns)
+        for request in left:
+            asked = replace(request, arrival_ns=int(environment.now))
+            served.append(door.submit(asked))
+            if not served[-1].refused:
+                return
+
+    def answered(_: Served) -> None:
+        environment.process(ask(think_ns))
+
+    door.tell(answered)
+    for _ in range(clients):
+        environment.process(ask(0))
+    return served
+
+
+class _Whole:
+    """Replicas that do everything; a request goes to the one with least to do."""
+
+    def __init__(self, fleet: list[Replica]) -> None:
+        self.fleet = fleet
+
+    def submit(self, request: Request) -> Served:
+        return min(self.fleet, key=load).submit(request)
+
+    def tell(self, answered: Callable[[Served], None]) -> None:
+        for replica in self.fleet:
+            replica.on_finish = answered
+
+
+class _Split:
+    """Replicas for prompts, which hand keys and values to replicas for tokens."""
+
+    def __init__(self, environment: simpy.Environment, fleet: list[Replica], split: Split) -> None:
+        self.environment, self.split = environment, split
+        self.prompts, self.tokens = fleet[: split.prompts], fleet[split.prompts :]
+        self.answered: Callable[[Served], None] = lambda _: None
+        self._wanted: dict[int, Served] = {}
+        for replica in self.prompts:
+            link = simpy.Resource(environment)
+            replica.on_finish = partial(self._computed, link)
+
+    def submit(self, request: Request) -> Served:
+        """The prompt goes to whoever computes prompts with least to do."""
+        served = Served(request, refused=self.tokens[0].scheduler.refusal(request))
+        if not served.refused:
+            prompt = min(self.prompts, key=load).submit(replace(request, output_tokens=1))
+            served.refused = prompt.refused
+        if not served.refused:
+            self._wanted[request.number] = served
+        return served
+
+    def tell(self, answered: Callable[[Served], None]) -> None:
+        self.answered = answered
+        for replica in self.tokens:
+            replica.on_finish = answered
+
+    def _computed(self, link: simpy.Resource, prompt: Served) -> None:
+        """A prompt is computed, and with it the first token there."""
+        served = self._wanted.pop(prompt.request.number)
+        served.scheduled_ns, served.first_token_ns = prompt.scheduled_ns, prompt.first_token_ns
+        served.cached_tokens, served.preemptions = prompt.cached_tokens, prompt.preemptions
+        if served.request.output_tokens == 1:
+            served.last_token_ns = served.first_token_ns
+            self.answered(served)
+        else:
+            self.environment.process(self._send(link, served))
+
+    def _send(self, link: simpy.Resource, served: Served) -> Generator[simpy.Event, object, None]:
+        """Keys and values over the link of a replica, to whoever makes tokens with least to do."""
+        with link.request() as turn:
+            yield turn
+            yield self.environment.timeout(self.split.transfer_ns(served.request.prompt_tokens))
+        sequence = Sequence(served, generated=1, received=served.request.prompt_tokens)
+        sequence.last_token_ns = served.first_token_ns or 0
+        min(self.tokens, key=load).receive(sequence)
 
 
 def load(replica: Replica) -> int:

@@ -45,6 +45,8 @@ class Sequence:
         Output tokens so far.
     computed
         Tokens whose keys and values are there, while it is no member of a `DecodeGroup`.
+    received
+        Tokens whose keys and values come with it from where its prompt was computed, when it enters.
     blocks
         KV blocks in the order of its tokens.
     """
@@ -52,6 +54,7 @@ class Sequence:
     served: Served
     generated: int = 0
     computed: int = 0
+    received: int = 0
     blocks: list[int] = field(default_factory=list)
     joined: int = 0
     last_token_ns: int = 0
@@ -76,7 +79,7 @@ class DecodeGroup:
     Parameters
     ----------
     block_tokens
-        Tokens per KV block.
+        Tokens per KV block; 0 where members have all of their blocks from the beginning and never need another.
     """
 
     def __init__(self, block_tokens: int) -> None:
@@ -86,7 +89,7 @@ class DecodeGroup:
         self._contexts_at_zero = 0
         self._ends: list[tuple[int, int, Sequence]] = []
         self._order = 0
-        self._buckets: list[dict[Sequence, None]] = [{} for _ in range(block_tokens)]
+        self._buckets: list[dict[Sequence, None]] = [{} for _ in range(max(block_tokens, 1))]
 
     def __len__(self) -> int:
         return len(self.members)
@@ -108,13 +111,15 @@ class DecodeGroup:
         self._order += 1
         left = member.request.output_tokens - member.generated
         heapq.heappush(self._ends, (self.steps + left, self._order, member))
-        self._buckets[(self.steps - member.computed) % self.block_tokens][member] = None
+        if self.block_tokens:
+            self._buckets[(self.steps - member.computed) % self.block_tokens][member] = None
 
     def leave(self, member: Sequence) -> None:
         """Take a member out, with its counts up to date."""
         del self.members[member]
         self._contexts_at_zero -= member.computed - member.joined
-        del self._buckets[(member.joined - member.computed) % self.block_tokens][member]
+        if self.block_tokens:
+            del self._buckets[(member.joined - member.computed) % self.block_tokens][member]
         passed = self.steps - member.joined
         member.computed += passed
         member.generated += passed
@@ -136,7 +141,7 @@ class DecodeGroup:
 
     def in_need(self, ahead: int = 0) -> dict[Sequence, None]:
         """Members that need a block for the token of the next step, or of one that is so many steps ahead."""
-        return self._buckets[(self.steps + ahead) % self.block_tokens]
+        return self._buckets[(self.steps + ahead) % max(self.block_tokens, 1)]
 
     def _stale(self, entry: tuple[int, int, Sequence]) -> bool:
         """Whether an entry is of a membership that has ended: its member is gone, or has joined anew."""

@@ -1,9 +1,10 @@
 """Step times from a table that is filled on demand, with the error of reading between its points.
 
 Launches of a step follow each other, so a step is a sum: everything that depends on the number of tokens alone
-(products with weights, norms, collectives), attention of the sequences that decode, and attention of each part of a
-prompt. Each term is asked of a source at fixed grid points, when it is first needed, and read linearly between them.
-Grids are fixed, so a time does not depend on what was asked before.
+(products with weights, norms, collectives), the head, which depends on the number of sequences, attention of the
+sequences that decode, and attention of each part of a prompt. It takes no less than the host does to launch all of it.
+Each term is asked of a source at fixed grid points, when it is first needed, and read linearly between them. Grids are
+fixed, so a time does not depend on what was asked before.
 """
 
 from __future__ import annotations
@@ -32,13 +33,47 @@ class StepSource(Protocol):
     """Terms of a step, in seconds, computed one by one."""
 
     def tokens_s(self, tokens: int) -> float:
-        """Everything but attention, of a step with so many new tokens."""
+        """Everything but attention and the head, of a step with so many new tokens."""
+
+    def made_s(self, sequences: int) -> float:
+        """The head, which makes a token for each of so many sequences."""
 
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """Attention of so many sequences with one new token each, which read so many tokens in all."""
 
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """Attention of new tokens of one sequence behind cached ones."""
+
+    def host_s(self, parts: int) -> float:
+        """The least time of a step whose attention is of so many parts; what the host takes to launch it."""
+
+
+class Remembered:
+    """A source that computes every term once, for all tables that read it; a `StepSource`."""
+
+    def __init__(self, source: StepSource) -> None:
+        self.source = source
+        self._known: dict[tuple[str, int, int], float] = {}
+
+    def tokens_s(self, tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("tokens", tokens, 0), lambda key: self.source.tokens_s(key[1]))
+
+    def made_s(self, sequences: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("made", sequences, 0), lambda key: self.source.made_s(key[1]))
+
+    def decode_s(self, sequences: int, context_tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("decode", sequences, context_tokens), lambda key: self.source.decode_s(*key[1:]))
+
+    def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("prefill", new_tokens, cached_tokens), lambda key: self.source.prefill_s(*key[1:]))
+
+    def host_s(self, parts: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._known, ("host", parts, 0), lambda key: self.source.host_s(key[1]))
 
 
 def grid(largest: int, steps_per_octave: int) -> list[int]:
@@ -79,48 +114,69 @@ class TableTimes:
         How fine it is.
     overhead_s
         Time of a step beside its launches: the scheduler and the host.
+    exact
+        Nothing is read between points: every composition is computed, and kept.
     """
 
-    def __init__(self, source: StepSource, grids: Grids | None = None, overhead_s: float = 0.0) -> None:
+    def __init__(
+        self, source: StepSource, grids: Grids | None = None, overhead_s: float = 0.0, *, exact: bool = False
+    ) -> None:
         self.source = source
         self.grids = grids or Grids()
         self.overhead_s = overhead_s
+        self.exact = exact
         self._tokens: dict[int, float] = {}
+        self._made: dict[int, float] = {}
         self._decode: dict[tuple[int, int], float] = {}
         self._prefill: dict[tuple[int, int], float] = {}
 
     @property
     def filled(self) -> int:
         """Values that were computed."""
-        return len(self._tokens) + len(self._decode) + len(self._prefill)
+        return len(self._tokens) + len(self._made) + len(self._decode) + len(self._prefill)
 
     def decode(self, sequences: int, context_tokens: IntArray) -> IntArray:
         """Times in nanoseconds of steps in which each sequence makes one token; see `StepTimes`."""
         attention = self._decode_attention(sequences, np.asarray(context_tokens, dtype=np.int64))
-        seconds = self.overhead_s + self._rest(sequences) + attention
+        seconds = self.overhead_s + self._rest(sequences, sequences) + attention
+        seconds = np.maximum(seconds, self.source.host_s(1))
         return np.asarray(np.rint(seconds * NANOSECONDS), dtype=np.int64)
 
     def mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
         """Time in nanoseconds of a step with parts of prompts; see `StepTimes`."""
-        seconds = self.overhead_s + self._rest(sequences + sum(part.new_tokens for part in prefill))
+        tokens = sequences + sum(part.new_tokens for part in prefill)
+        terms = [self.overhead_s, self._rest(tokens, sequences + len(prefill))]
         if sequences:
-            seconds += float(self._decode_attention(sequences, np.array([context_tokens]))[0])
-        seconds += math.fsum(self._prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill)
-        return round(seconds * NANOSECONDS)
+            terms.append(float(self._decode_attention(sequences, np.array([context_tokens]))[0]))
+        terms += [self._prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill]
+        return self._nanoseconds(terms, sequences, prefill)
 
     def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
-        """The time of a step with parts of prompts without the table."""
+        """The time of a step without the table."""
         tokens = sequences + sum(part.new_tokens for part in prefill)
-        seconds = self.overhead_s + self.source.tokens_s(tokens)
-        seconds += self.source.decode_s(sequences, context_tokens) if sequences else 0.0
-        seconds += math.fsum(self.source.prefill_s(part.new_tokens, part.cached_tokens) for part in prefill)
-        return round(seconds * NANOSECONDS)
+        terms = [self.overhead_s, self.source.tokens_s(tokens), self.source.made_s(sequences + len(prefill))]
+        if sequences:
+            terms.append(self.source.decode_s(sequences, context_tokens))
+        terms += [self.source.prefill_s(part.new_tokens, part.cached_tokens) for part in prefill]
+        return self._nanoseconds(terms, sequences, prefill)
 
-    def _rest(self, tokens: int) -> float:
-        return _between(tokens, self._token_points, lambda point: _kept(self._tokens, point, self.source.tokens_s))
+    def _nanoseconds(self, terms: list[float], sequences: int, prefill: tuple[Part, ...]) -> int:
+        least = self.source.host_s(len(prefill) + (1 if sequences else 0))
+        return round(max(math.fsum(terms), least) * NANOSECONDS)
+
+    def _rest(self, tokens: int, sequences: int) -> float:
+        """Everything but attention."""
+        made = self._read(sequences, self._sequence_points, lambda n: _kept(self._made, n, self.source.made_s))
+        return made + self._read(tokens, self._token_points, lambda n: _kept(self._tokens, n, self.source.tokens_s))
+
+    def _read(self, value: int, points: list[int], at: Callable[[int], float]) -> float:
+        return at(value) if self.exact else _between(value, points, at)
 
     def _decode_attention(self, sequences: int, context_tokens: IntArray) -> FloatArray:
         """Read between numbers of sequences, at the same mean context, and between contexts."""
+        if self.exact:
+            asked = [_kept(self._decode, (sequences, int(tokens)), self._ask_decode) for tokens in context_tokens]
+            return np.array(asked)
         below, above = _around(sequences, self._sequence_points)
         mean = context_tokens / sequences
         low = self._at_contexts(below, mean)
@@ -135,25 +191,23 @@ class TableTimes:
         first = max(bisect.bisect_right(points, float(mean.min())) - 1, 0)
         last = min(bisect.bisect_left(points, float(mean.max())), len(points) - 1)
         used = points[first : max(last, first) + 1]
-
-        def ask(key: tuple[int, int]) -> float:
-            return self.source.decode_s(key[0], key[0] * key[1])
-
-        values = [_kept(self._decode, (sequences, point), ask) for point in used]
+        values = [_kept(self._decode, (sequences, sequences * point), self._ask_decode) for point in used]
         return np.asarray(np.interp(mean, used, values), dtype=np.float64)
+
+    def _ask_decode(self, key: tuple[int, int]) -> float:
+        """Attention of sequences that read so many tokens in all."""
+        return self.source.decode_s(*key)
 
     def _prefill_attention(self, new: int, cached: int) -> float:
         """Read between numbers of new tokens, and between numbers of cached ones."""
 
         def at(new_point: int) -> float:
-            def ask(key: tuple[int, int]) -> float:
-                return self.source.prefill_s(*key)
+            def behind(cached_point: int) -> float:
+                return _kept(self._prefill, (new_point, cached_point), lambda key: self.source.prefill_s(*key))
 
-            if cached == 0:
-                return _kept(self._prefill, (new_point, 0), ask)
-            return _between(cached, self._cached_points, lambda point: _kept(self._prefill, (new_point, point), ask))
+            return self._read(cached, self._cached_points, behind) if cached else behind(0)
 
-        return _between(new, self._token_points, at)
+        return self._read(new, self._token_points, at)
 
     @cached_property
     def _token_points(self) -> list[int]:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ScenarioName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SCENARIO]", help="Of what is served over time: a scenario's name or file.", show_default=False
+    ),
+]
 AlgorithmName = Annotated[str, typer.Argument(metavar="ALGORITHM", help="For example sdpa.naive; see `attnflow list`.")]
 
 
@@ -54,6 +60,9 @@ class DesignOptions:
     system: Annotated[
         str | None,
         typer.Option(help="Of a model's step: chips and links, by name or YAML file, --chip left out."),
+    ] = None
+    scenario: Annotated[
+        str | None, typer.Option(help="Of what is served over time: a scenario's name, or YAML file.")
     ] = None
     causal: Annotated[
         bool | None,
@@ -101,6 +110,12 @@ class DesignOptions:
     no_skip: Annotated[
         bool, typer.Option("--no-skip", help="Simulate repeating periods one by one instead of skipping them exactly.")
     ] = False
+
+    def of_scenario(self, named: str | None) -> DesignOptions:
+        """The same with a scenario that is named beside the algorithm."""
+        if named is not None and self.scenario is not None:
+            raise InputError(Problem("is named twice", field="--scenario"))
+        return self if named is None else replace(self, scenario=named)
 
 
 def with_design_options(command: Callable[..., T]) -> Callable[..., T]:

@@ -124,7 +124,7 @@ class PointBuilder:
     def brought_chip(self, algorithm: AnyAlgorithm, values: Values) -> Accelerator | None:
         """The chip that a parameter brings, None if none does; raises InputError for a value that cannot."""
         name = algorithm.chip_parameter
-        value = str(values.get(name) or "")
+        value = str(values.get(name) or (parameter_knobs(algorithm)[name].default if name else ""))
         if not value:
             return None
         key = (algorithm.name, value)
@@ -169,7 +169,8 @@ class PointBuilder:
         """All parameters, files among them as paths from here, and what these files hold."""
         files = [name for name, knob in parameter_knobs(algorithm).items() if knob.content]
         placed = {name: str(self.folder / str(chosen[name])) for name in files if _is_file(chosen.get(name))}
-        pairs = complete_parameters(algorithm, {**chosen, **placed})
+        said = {**chosen, **placed}
+        pairs = complete_parameters(algorithm, {**algorithm.implied(said), **said})
         return pairs, tuple((name, _content(name, value)) for name, value in pairs if name in files and _is_file(value))
 
 

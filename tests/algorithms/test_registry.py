@@ -136,7 +136,14 @@ class TestPlugIns:
 
 def test_algorithms_of_every_kind_are_registered():
     kinds = {type(ALGORITHMS.get(name)).what for name in ALGORITHMS.names()}
-    assert kinds == {"is a graph of FIFOs", "runs on a chip", "measures a memory tier", "steps a whole model"}
+    assert kinds == {
+        "is a graph of FIFOs",
+        "runs on a chip",
+        "measures a memory tier",
+        "steps a whole model",
+        "serves a scenario over time",
+        "watches a stream of frames",
+    }
 
 
 @pytest.mark.parametrize("name", ALGORITHMS.names())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from algorithms.live.blocks import BlockPool
 from algorithms.live.replica import Batch, Scheduler
 from algorithms.live.requests import Request
+from algorithms.live.schedulers.register import Limits, scheduler
 from algorithms.live.steps import Part, Prefill, Sequence
 from hwmodels.reading.errors import InputError, Problem
 
@@ -120,8 +121,7 @@ class ContinuousBatching(Scheduler):
                 batch.blocked = True
                 return
             sequence = self.waiting[0]
-            found = self.pool.match(sequence.request.prefix, sequence.known_tokens - 1)
-            cached = len(found) * self.pool.block_tokens
+            found, cached = self._at_hand(sequence)
             new = min(sequence.known_tokens - cached, budget)
             missing = self.pool.needed(cached + new) - len(found)
             if not self.pool.has(missing + self.pool.idle_among(found)):
@@ -129,15 +129,23 @@ class ContinuousBatching(Scheduler):
                 return
             self.waiting.popleft()
             self.pool.share(found)
-            self.pool.count.looked_for += self.pool.needed(sequence.request.prompt_tokens)
-            self.pool.count.found += len(found)
-            sequence.blocks, sequence.computed = list(found), cached
+            if not sequence.received:
+                self.pool.count.looked_for += self.pool.needed(sequence.request.prompt_tokens)
+                self.pool.count.found += len(found)
+            sequence.blocks, sequence.computed, sequence.received = list(found), cached, 0
             if sequence.served.scheduled_ns is None:
                 sequence.served.cached_tokens = cached
             self.running[sequence] = None
             self.filling.append(sequence)
             self._fill(sequence, new, missing, batch)
             budget -= new
+
+    def _at_hand(self, sequence: Sequence) -> tuple[list[int], int]:
+        """Blocks of a sequence that are cached here, and its tokens that are cached here or come with it."""
+        if sequence.received:
+            return [], sequence.received
+        found = self.pool.match(sequence.request.prefix, sequence.known_tokens - 1)
+        return found, len(found) * self.pool.block_tokens
 
     def _fill(self, sequence: Sequence, new: int, missing: int, batch: Batch) -> None:
         """Blocks for the next part of a prompt; those that it fills are known by their content from now on."""
@@ -148,3 +156,9 @@ class ContinuousBatching(Scheduler):
         full = min(sequence.computed + new, sequence.request.prompt_tokens) // self.pool.block_tokens
         for place in range(before, min(full, len(prefix))):
             self.pool.remember(sequence.blocks[place], prefix[place])
+
+
+@scheduler("vllm")
+def continuous_batching(pool: BlockPool, limits: Limits) -> Scheduler:
+    """Continuous batching with a token budget, chunked prompts and preemption by recomputation (vLLM, version 1)."""
+    return ContinuousBatching(pool, limits.most_sequences, limits.most_tokens)

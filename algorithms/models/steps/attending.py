@@ -89,7 +89,8 @@ class Attending:
             if block.rotary or cached:
                 found.append(tower.one_pass(turned, "pass", (queries.name, keys.name), (), cached=rows * cached * size))
         out = Tensor(f"{at}attended", rows * q * element)
-        found += self._attend(block, out, (queries.name, keys.name))
+        attended = self._attend(block, out, (queries.name, keys.name))
+        found += [replace(each, attends=True) for each in attended]
         made_out = Tensor(f"{at}out", rows * width * element)
         return [*found, tower.product(f"{at}o", rows, width, q, (out.name,), (made_out,))]
 
@@ -218,10 +219,9 @@ class Attending:
         out = Tensor(f"{at}attended", rows * self.heads * block.v_head_dim * element)
         for number, part in enumerate(tower.own_parts):
             makes = (out,) if number == 0 else ()
-            if part.new > 1 and part.new == part.total:
-                found += self._expanded(block, part, (queries.name, down.name), makes)
-            else:
-                found += self._absorbed(block, part, (queries.name, down.name), makes)
+            expanded = part.new > 1 and part.new == part.total
+            attended = (self._expanded if expanded else self._absorbed)(block, part, (queries.name, down.name), makes)
+            found += [replace(each, attends=True) for each in attended]
         made = Tensor(f"{at}out", rows * width * element)
         return [*found, tower.product(f"{at}o", rows, width, self.heads * block.v_head_dim, (out.name,), (made,))]
 

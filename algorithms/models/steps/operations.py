@@ -71,6 +71,9 @@ class Operation:
         Names of tensors that are alive until here, and those that come to be.
     communication
         Present for an exchange.
+    attends
+        Whether it is done for each part of the batch by itself and depends on what that part attends to; everything
+        else depends on numbers of tokens and sequences alone.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Operation:
     takes: tuple[str, ...] = ()
     makes: tuple[Tensor, ...] = ()
     communication: Communication | None = None
+    attends: bool = False
 
 
 @dataclass(frozen=True)

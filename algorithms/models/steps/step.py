@@ -298,11 +298,17 @@ def _step(
 
 
 def _timed_layer(layer: Layer, setting: Setting, system: System, mode: Mode, memory: MemoryFidelity) -> TimedLayer:
-    operations = tuple(
-        _timed(each, setting, mode, memory) if each.communication is None else _exchanged(each, setting, system)
-        for each in layer.operations
-    )
+    operations = tuple(time_operation(each, setting, system, mode, memory) for each in layer.operations)
     return TimedLayer(layer.name, layer.tower, layer.times, operations)
+
+
+def time_operation(
+    operation: Operation, setting: Setting, system: System, mode: Mode, memory: MemoryFidelity
+) -> TimedOperation:
+    """One operation on the chips of a system: its launches simulated, its exchange in closed form."""
+    if operation.communication is None:
+        return _timed(operation, setting, mode, memory)
+    return _exchanged(operation, setting, system)
 
 
 def _timed(operation: Operation, setting: Setting, mode: Mode, memory: MemoryFidelity) -> TimedOperation:

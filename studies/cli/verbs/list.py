@@ -30,6 +30,8 @@ class Kind(StrEnum):
     TIERS = "tiers"
     MODELS = "models"
     SYSTEMS = "systems"
+    SCENARIOS = "scenarios"
+    STREAMS = "streams"
     STANDARDS = "standards"
     CAPTURES = "captures"
     KERNELS = "kernels"
@@ -112,6 +114,18 @@ def _systems() -> Lines:
     return [(name, system_line(name)) for name in system_names()]
 
 
+def _scenarios() -> Lines:
+    from algorithms.live.scenario import read_scenario, scenario_names
+
+    return [(name, read_scenario(name).summary) for name in scenario_names()]
+
+
+def _streams() -> Lines:
+    from algorithms.live.streams.scenario import read_stream, stream_names
+
+    return [(name, read_stream(name).summary) for name in stream_names()]
+
+
 def _standards() -> Lines:
     from hwmodels.standards.text import load_standard, standard_names
 
@@ -165,6 +179,8 @@ _LISTED: dict[Kind, Callable[[], Lines]] = {
     Kind.TIERS: _tiers,
     Kind.MODELS: _models,
     Kind.SYSTEMS: _systems,
+    Kind.SCENARIOS: _scenarios,
+    Kind.STREAMS: _streams,
     Kind.STANDARDS: _standards,
     Kind.CAPTURES: _captures,
     Kind.KERNELS: _kernels,

@@ -260,6 +260,26 @@ def _models_text(report: ModelsReport) -> str:
     return "\n\n".join(parts)
 
 
+@validate.command("served")
+def served(
+    requests: Annotated[Path, typer.Option(metavar="FILE", help="CSV of logged requests with their time stamps.")],
+    meta: Annotated[Path, typer.Option(metavar="FILE", help="JSON of what each run ran on.")],
+    errors: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the errors as CSV.")] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Logged runs of a serving engine, replayed request by request: latencies measured and simulated."""
+    from studies.validate.served.error_table import served_text, write_errors
+    from studies.validate.served.replay import replay_all
+    from studies.validate.served.runs import read_runs
+
+    report = replay_all(read_runs(requests, meta), lambda line: note(line, quiet=quiet))
+    if errors is not None:
+        write_errors(report, errors)
+    emit(report.to_json(), lambda: served_text(report), as_json=as_json)
+    return EXIT_OK if report.ok else EXIT_CHECK_FAILED
+
+
 _COLUMNS = {
     "group": "group",
     "n": "cases",

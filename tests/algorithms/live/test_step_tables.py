@@ -27,6 +27,13 @@ class Source:
         self.asked += 1
         return max(5e-3, tokens * 2e-5) + 1e-4
 
+    def made_s(self, sequences):
+        self.asked += 1
+        return 3e-4 + 1e-6 * sequences
+
+    def host_s(self, parts):
+        return 1e-3 * parts
+
     def decode_s(self, sequences, context_tokens):
         self.asked += 1
         return 2e-6 * sequences**0.5 + 4e-8 * context_tokens
@@ -70,6 +77,21 @@ def test_a_time_does_not_depend_on_what_was_asked_before_or_together(asked, rand
     contexts = np.array([40 * mean for _, mean in asked])
     together = TableTimes(Source()).decode(40, contexts)
     assert together.tolist() == [int(one.decode(40, contexts[i : i + 1])[0]) for i in range(len(contexts))]
+
+
+def test_an_exact_table_reads_nothing_between_points():
+    times = TableTimes(Source(), overhead_s=1e-4, exact=True)
+    parts = (Part(1234, 0), Part(77, 4321))
+    assert times.mixed(101, 101 * 977, parts) == times.exact_mixed(101, 101 * 977, parts)
+    contexts = np.array([101 * 977, 101 * 978])
+    assert times.decode(101, contexts).tolist() == [times.exact_mixed(101, int(each), ()) for each in contexts]
+    assert TableTimes(Source(), overhead_s=1e-4).mixed(101, 101 * 977, parts) != times.mixed(101, 101 * 977, parts)
+
+
+def test_a_step_takes_no_less_than_the_host_needs_to_launch_it():
+    times, parts = TableTimes(Source()), tuple(Part(1, 8) for _ in range(30))
+    assert times.mixed(4, 400, parts) == 31_000_000
+    assert times.mixed(4, 400, parts[:1]) < 31_000_000
 
 
 def test_a_table_is_filled_once_and_a_finer_one_errs_less():

@@ -1,0 +1,177 @@
+"""Step times of whole models: every term of a step is a model's step of `algorithms.models.steps`, timed on its chips.
+
+A step of a replica is one prompt part or more beside a group that decodes. Its launches follow each other, so its time
+is a sum: operations that depend on the number of tokens, those that depend on the number of sequences (the head), and
+attention of each part. Each term is lowered and timed alone, as in the whole step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from algorithms.chip.timing.fidelity import MemoryFidelity
+from algorithms.chip.timing.mapping import Mode
+from algorithms.models.mapping import SINGLE, Mapping
+from algorithms.models.model import Model
+from algorithms.models.options import StepOptions
+from algorithms.models.steps.batch import Batch, Part
+from algorithms.models.steps.building import Setting
+from algorithms.models.steps.ledger import Ledger, cache_bytes, ledger_of
+from algorithms.models.steps.lowering import lowered
+from algorithms.models.steps.operations import Layer, Operation
+from algorithms.models.steps.step import time_operation
+from hwmodels.reading.errors import InputError, Problem
+from hwmodels.systems.system import System
+from simulator.errors import CapacityError
+
+
+@dataclass(frozen=True)
+class ModelSteps:
+    """Terms of the steps of a model on chips; a `algorithms.live.table.StepSource`.
+
+    Parameters
+    ----------
+    model, system, mapping, options
+        The model, its chips, how it is spread and carried out. Groups of chips with sequences of their own (``dp``) are
+        replicas that work in step: each term holds as many tokens of every group.
+    mode, memory
+        Mode and memory as in `algorithms.models.steps.step.model_step`.
+
+    Raises
+    ------
+    InputError
+        Stages of layers or parts of sequences, which a replica has not; more chips than there are; shards that do not
+        divide.
+    """
+
+    model: Model
+    system: System
+    mapping: Mapping = SINGLE
+    options: StepOptions = field(default_factory=StepOptions)
+    mode: Mode = "symmetric"
+    memory: MemoryFidelity = "peak"
+
+    def __post_init__(self) -> None:
+        self.mapping.check(self.model)
+        problems = [
+            Problem(f"must be 1 where requests are served: {why} (got {value})", field=name)
+            for name, value, why in (
+                ("pp", self.mapping.pp, "stages would work on several batches at a time"),
+                ("cp", self.mapping.cp, "parts of sequences have no blocks of their own"),
+            )
+            if value > 1
+        ]
+        if self.mapping.chips > self.system.count:
+            message = f"{self.system.name} has {self.system.count} chips, the mapping needs {self.mapping.chips}"
+            problems.append(Problem(message, field="system"))
+        decoder = self.model.decoder
+        if decoder is None or not decoder.causal:
+            problems.append(Problem(f"{self.model.name} makes no tokens one after the other", field="model"))
+        if problems:
+            raise InputError(problems)
+        self.system.joining(self.mapping.chips)
+
+    # terms
+
+    def tokens_s(self, tokens: int) -> float:
+        """Everything that depends on the number of new tokens alone."""
+        setting = self._setting(Part("decode", 1, 1, tokens * self.mapping.dp))
+        return self._seconds(setting, "tokens")
+
+    def made_s(self, sequences: int) -> float:
+        """The head, for so many sequences."""
+        setting = self._setting(Part("decode", 1, 1, sequences * self.mapping.dp))
+        return self._seconds(setting, "sequences")
+
+    def decode_s(self, sequences: int, context_tokens: int) -> float:
+        """Attention of so many sequences with one new token each, all as long as their mean."""
+        mean = max(round(context_tokens / sequences), 1)
+        return self._seconds(self._setting(Part("decode", 1, mean, sequences * self.mapping.dp)), "attention")
+
+    def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
+        """Attention of new tokens of one sequence behind cached ones."""
+        part = Part("extend" if cached_tokens else "prefill", new_tokens, new_tokens + cached_tokens, self.mapping.dp)
+        return self._seconds(self._setting(part), "attention")
+
+    def host_s(self, parts: int) -> float:
+        """The least time of a step with so many parts: what the host takes to launch everything one by one."""
+        if self.options.launch != "eager":
+            return 0.0
+        rest, attention = self._launches
+        return (rest + parts * attention) * self._gap_s
+
+    # memory
+
+    def ledger(self, most_tokens: int) -> Ledger:
+        """Memory of the fullest chip in a step of so many tokens, without cached keys of anyone else."""
+        return ledger_of(self._setting(Part("prefill", most_tokens, most_tokens, self.mapping.dp)))
+
+    def cached_bytes(self, tokens: int) -> int:
+        """Keys and values of so many tokens of one sequence in all layers, on the fullest chip."""
+        setting = self._setting(Part("extend", 1, tokens, self.mapping.dp))
+        return sum(cache_bytes(setting, tower) for tower in self.model.towers)
+
+    def blocks(self, block_tokens: int, most_tokens: int) -> int:
+        """KV blocks that fit beside weights, activations of the largest step and the workspace.
+
+        Raises
+        ------
+        simulator.errors.CapacityError
+            If not even one does.
+        """
+        ledger = self.ledger(most_tokens)
+        free = ledger.usable_bytes - ledger.total_bytes + ledger.of("kv")
+        blocks = free // self.cached_bytes(block_tokens)
+        if blocks < 1:
+            parts = " + ".join(f"{each.name} {each.bytes:,} B" for each in ledger.entries if "kv" not in each.name)
+            chips = f"{self.mapping.chips} x {self.system.chip.name}"
+            raise CapacityError(
+                f"{self.model.name} on {chips}: {parts} leave no room for keys and values in "
+                f"{ledger.usable_bytes:,} B of each; more chips (tp), narrower weights, or a smaller token budget would"
+            )
+        return blocks
+
+    @property
+    def longest_tokens(self) -> int | None:
+        """Tokens of a sequence that the model knows positions of; None for any number."""
+        decoder = self.model.decoder
+        tables = decoder.inputs if decoder else ()
+        return next((each.rows for each in tables if each.kind == "table" and each.name == "positions"), None)
+
+    # parts of a step
+
+    def _setting(self, *parts: Part) -> Setting:
+        return Setting(self.model, Batch(parts), self.mapping, self.options, self.system.chip)
+
+    def _seconds(self, setting: Setting, term: str) -> float:
+        total = 0.0
+        for layer in lowered(setting):
+            for operation in layer.operations:
+                if _term(layer, operation) == term:
+                    timed = time_operation(operation, setting, self.system, self.mode, self.memory)
+                    total += layer.times * (timed.seconds + timed.gap_s)
+        return total
+
+    @cached_property
+    def _launches(self) -> tuple[int, int]:
+        """Launches of a step beside attention, and of the attention of one part."""
+        setting = self._setting(Part("decode", 1, 1, self.mapping.dp))
+        counts = {"attention": 0, "tokens": 0, "sequences": 0}
+        for layer in lowered(setting):
+            for operation in layer.operations:
+                counts[_term(layer, operation)] += layer.times * len(operation.launches)
+        return counts["tokens"] + counts["sequences"], counts["attention"]
+
+    @property
+    def _gap_s(self) -> float:
+        return self._setting(Part("decode", 1, 1, 1)).rates.eager_gap_s
+
+
+def _term(layer: Layer, operation: Operation) -> str:
+    """Which of the sums an operation belongs to."""
+    if operation.attends:
+        return "attention"
+    if layer.name.endswith(".outputs") and operation.kind != "norm":
+        return "sequences"
+    return "tokens"

@@ -1,0 +1,1 @@
+"""Scenarios over time: requests served by replicas of a model."""

@@ -1,0 +1,74 @@
+"""Scenarios over time, as the rest of `studies` knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from algorithms.live.algorithm import LiveAlgorithm
+from hwmodels.chips.accelerator import load_accelerator
+from studies.families.compiled import ENGINE, MEMORY, Compiled
+from studies.families.detail import Detail
+from studies.families.family import Evaluation, Family, family, of_kind
+from studies.families.live.evaluate import evaluate_live
+from studies.families.live.evaluation import LiveDetail, LiveEvaluation
+from studies.families.live.explain import LiveExplanation, explain_live
+from studies.families.live.text import live_text
+from studies.families.path import TracedPath
+from studies.points.chips import chip_setting
+from studies.points.find import find_algorithm
+from studies.points.knobs import complete_parameters
+from studies.points.point import DesignPoint, Engine, Json, Scalar
+from studies.words import percent
+
+REHEARSED: tuple[str, Mapping[str, Scalar]] = ("live.serve", {"model": "qwen3-0.6b", "requests": 2, "rate": 1000.0})
+REHEARSED_ON = "h100"
+
+
+@family
+class LiveFamily(Family):
+    """Requests served over time: arrivals, batches, memory, latencies."""
+
+    name = "live"
+    entry = LiveAlgorithm
+    objective = "live.goodput"
+
+    def evaluate(self, point: DesignPoint) -> LiveEvaluation:
+        """Serve the scenario; see `evaluate_live`."""
+        return evaluate_live(point)
+
+    def text(self, evaluation: Evaluation) -> str:
+        """Latencies, rates, memory, and how step times were made."""
+        return live_text(of_kind(LiveEvaluation, evaluation).found)
+
+    def read(self, point: DesignPoint, document: Mapping[str, Json]) -> LiveDetail:
+        """Distributions, the course of time, memory, metrics."""
+        return LiveDetail.from_json(point, document)
+
+    def rehearsal(self, engine: Engine = "compiled") -> DesignPoint:
+        """Two requests to a small model."""
+        del engine
+        name, chosen = REHEARSED
+        setting = chip_setting(load_accelerator(REHEARSED_ON), {}, {})
+        return DesignPoint(name, None, complete_parameters(find_algorithm(name), chosen), chip=setting)
+
+    def kernels(self, point: DesignPoint) -> tuple[Compiled, ...]:
+        """The engine, and memory models where the main memory is simulated bank by bank."""
+        return (ENGINE, MEMORY) if point.on_chip.memory == "cycle" else (ENGINE,)
+
+    def explain(self, point: DesignPoint) -> LiveExplanation:
+        """What requests wait for, and levers of the chip, of the deployment and of formats, tried one by one."""
+        return explain_live(point)
+
+    def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
+        """What requests spend most of their time on."""
+        del path
+        return of_kind(LiveDetail, detail).waits_for
+
+    def facts(self, detail: Detail) -> Iterable[tuple[str, str]]:
+        """Where requests are from, and how far off the table is."""
+        found = of_kind(LiveDetail, detail)
+        yield "Requests", found.origin
+        yield (
+            "Step times",
+            f"{found.simulated_steps:,} simulated, others off by {percent(found.mean_error)} in the mean",
+        )

@@ -1,0 +1,1 @@
+"""Streams of frames that a model watches under a KV policy."""

@@ -1,0 +1,1 @@
+"""Logged runs of serving engines, replayed request by request."""

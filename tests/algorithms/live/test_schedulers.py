@@ -1,0 +1,162 @@
+"""Laws that hold of every registered scheduler, and what tells them apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from algorithms.live.blocks import BlockPool
+from algorithms.live.metrics import serving_metrics
+from algorithms.live.requests import Request
+from algorithms.live.schedulers.register import SCHEDULERS, Limits, get_scheduler
+from algorithms.live.serve import Split, serve
+from hwmodels.reading.errors import InputError
+
+
+class Times:
+    """Step times that depend on everything a step holds; steps are kept."""
+
+    def __init__(self):
+        self.parts = []
+
+    def decode(self, sequences, context_tokens):
+        return 1_000 + 37 * sequences + 3 * np.asarray(context_tokens)
+
+    def mixed(self, sequences, context_tokens, prefill):
+        self.parts.append((sequences, prefill))
+        decode = int(self.decode(sequences, np.array([context_tokens]))[0])
+        return decode + sum(11 * part.new_tokens * (1 + part.cached_tokens + part.new_tokens) for part in prefill)
+
+
+@st.composite
+def scenarios(draw):
+    block_tokens, most_sequences = draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    gaps = draw(st.lists(st.integers(0, 20_000), min_size=1, max_size=14))
+    requests = [
+        Request(i, int(at), draw(st.integers(1, 30)), draw(st.integers(1, 25))) for i, at in enumerate(np.cumsum(gaps))
+    ]
+    largest = max(-(-(each.prompt_tokens + each.output_tokens - 1) // block_tokens) for each in requests)
+    limits = Limits(most_sequences, draw(st.integers(most_sequences, 20)))
+    return requests, (draw(st.integers(largest, 3 * largest + 4)), block_tokens), limits
+
+
+@pytest.mark.parametrize("name", SCHEDULERS.names())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scenario=scenarios())
+def test_laws_of_every_scheduler(name, scenario):
+    requests, (blocks, block_tokens), limits = scenario
+    runs, asked = [], []
+
+    def scheduler():
+        return get_scheduler(name).make(BlockPool(blocks, block_tokens), limits)
+
+    for skip in (True, False):
+        asked.append(Times())
+        runs.append(serve(requests, scheduler, asked[-1], skip=skip))
+    told = [
+        [(each.scheduled_ns, each.first_token_ns, each.last_token_ns, each.preemptions) for each in run.requests]
+        for run in runs
+    ]
+    assert told[0] == told[1], "the same in stretches and step by step"
+    assert str(serving_metrics(runs[0])) == str(serving_metrics(runs[1]))
+    for run, times in zip(runs, asked, strict=True):
+        (pool,) = run.pools
+        assert pool.used == 0, "no block is leaked"
+        assert pool.most_used <= blocks, "memory is never above its capacity"
+        assert all(each.finished for each in run.requests)
+        _, counts = run.logs[0].token_gaps()
+        assert counts.sum() == sum(each.output_tokens - 1 for each in requests), "as many tokens out as were asked for"
+        computed = sum(part.new_tokens for _, parts in times.parts for part in parts)
+        wanted = sum(each.prompt_tokens for each in requests)
+        again = sum(each.preemptions for each in run.requests)
+        assert computed == wanted if not again else computed > wanted, "nothing is computed twice but what was lost"
+        for sequences, parts in times.parts:
+            assert sequences + len(parts) <= limits.most_sequences
+        assert run.logs[0].busy_ns <= run.end_ns
+
+
+@pytest.mark.parametrize("name", ["orca", "static"])
+@settings(max_examples=100, deadline=None)
+@given(scenario=scenarios())
+def test_prompts_stay_whole_and_nobody_loses_its_memory(name, scenario):
+    requests, (blocks, block_tokens), limits = scenario
+    times = Times()
+    run = serve(requests, lambda: get_scheduler(name).make(BlockPool(blocks, block_tokens), limits), times)
+    assert sum(each.preemptions for each in run.requests) == 0
+    lengths = sorted(part.new_tokens for _, parts in times.parts for part in parts)
+    assert lengths == sorted(each.prompt_tokens for each in requests)
+    first = [each.scheduled_ns for each in run.requests]
+    assert first == sorted(first), "first come, first served"
+
+
+@settings(max_examples=100, deadline=None)
+@given(scenario=scenarios())
+def test_a_static_batch_lets_nobody_in_before_all_have_left(scenario):
+    requests, (blocks, block_tokens), limits = scenario
+    whole = Limits(limits.most_sequences, 10**6)  # all prompts of a batch in one step
+    run = serve(requests, lambda: get_scheduler("static").make(BlockPool(blocks, block_tokens), whole), Times())
+    for each in run.requests:
+        before = [other for other in run.requests if other.scheduled_ns < each.scheduled_ns]
+        assert all(other.last_token_ns <= each.scheduled_ns for other in before)
+
+
+def test_continuous_batches_answer_sooner_than_those_that_stay_together():
+    rng = np.random.default_rng(1)
+    arrivals = np.cumsum(rng.exponential(60_000, 200)).astype(int)
+    requests = [
+        Request(i, int(at), int(rng.integers(1, 40)), int(rng.integers(1, 60))) for i, at in enumerate(arrivals)
+    ]
+
+    def latency(name):
+        run = serve(requests, lambda: get_scheduler(name).make(BlockPool(400, 4), Limits(8, 64)), Times())
+        return serving_metrics(run).latency.mean_s
+
+    assert latency("vllm") <= 1.2 * latency("orca")
+    assert 1.15 * latency("orca") < latency("static")
+
+
+def test_an_unknown_scheduler_is_told_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'orca'"):
+        get_scheduler("orka")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scenario=scenarios(), prompts=st.integers(1, 2), more=st.integers(1, 2), per_token=st.integers(0, 400))
+def test_prompts_on_replicas_of_their_own(scenario, prompts, more, per_token):
+    requests, (blocks, block_tokens), limits = scenario
+
+    def run(skip):
+        make = get_scheduler("vllm").make
+        split = Split(prompts, lambda tokens: 50 + per_token * tokens)
+        return serve(
+            requests,
+            lambda: make(BlockPool(blocks, block_tokens), limits),
+            Times(),
+            replicas=prompts + more,
+            skip=skip,
+            split=split,
+        )
+
+    quick, single = run(True), run(False)
+    told = [
+        [(each.scheduled_ns, each.first_token_ns, each.last_token_ns, each.preemptions) for each in one.requests]
+        for one in (quick, single)
+    ]
+    assert told[0] == told[1]
+    assert all(pool.used == 0 for pool in quick.pools)
+    gaps, counts = (np.concatenate(part) for part in zip(*(log.token_gaps() for log in quick.logs), strict=True))
+    assert counts.sum() == sum(each.output_tokens - 1 for each in requests)
+    for each in quick.requests:
+        assert each.finished
+        if each.request.output_tokens > 1:
+            sent = 50 + per_token * each.request.prompt_tokens
+            assert each.last_token_ns >= each.first_token_ns + sent, "keys and values are under way first"
+    assert int((gaps * counts).sum()) == sum(each.last_token_ns - each.first_token_ns for each in quick.requests)
+    assert all(log.sequences == [0] * len(log.sequences) for log in quick.logs[:prompts]), "prompts alone"
+
+
+def test_a_split_needs_replicas_on_both_sides():
+    with pytest.raises(InputError, match="prefill: must leave replicas"):
+        serve([], lambda: get_scheduler("vllm").make(BlockPool(4), Limits()), Times(), split=Split(1, lambda _: 1))
