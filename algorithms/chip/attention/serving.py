@@ -46,7 +46,7 @@ class AttentionCall:
     workload
         New tokens and all tokens of every sequence; its format is that of queries and fresh keys.
     cache_format
-        Of cached keys and values; empty where nothing is cached.
+        Format of cached keys and values; empty where nothing is cached.
     window
         Most keys that a query sees; 0 for no limit.
     """
@@ -73,7 +73,7 @@ class ServedAttention:
     Parameters
     ----------
     kernel, chip
-        What is called, and where.
+        Kernel that is called, and the chip that it runs on.
     profile
         Instead of the kernel's.
     """

@@ -94,7 +94,7 @@ class ServedProduct:
     Parameters
     ----------
     text
-        Of its file.
+        Profile of its file.
     profile
         Its numbers.
     """

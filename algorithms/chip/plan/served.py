@@ -86,11 +86,11 @@ class ServedProfile(KernelProfile):
     rearrange_fraction
         Share of the local memory's rate that loading warps reach where they write operands again, transposed.
     bubble_cycles
-        Of every tile step in which nothing of its own item is issued, because results are waited for; other items on
-        the core may use them.
+        Cycles of every tile step in which nothing of its own item is issued, because results are waited for; other
+        items on the core may use them.
     write_element_ops, write_thread_ops
-        Of the launch before: operations for each element of new keys and values, and for each thread besides, mostly on
-        addresses. Every token has threads of its own.
+        Work of the launch before: operations for each element of new keys and values, and for each thread besides,
+        mostly on addresses. Every token has threads of its own.
     """
 
     rearrange_fraction: float = 1.0

@@ -33,7 +33,7 @@ class Part:
     Parameters
     ----------
     work
-        Of one copy.
+        Work of one copy.
     copies
         Beside each other.
     warm
@@ -52,11 +52,11 @@ class CallEstimate:
     Parameters
     ----------
     seconds
-        Of all launches, with the gap before the call and those between them.
+        Time of all launches, with the gap before the call and those between them.
     launches
-        In order.
+        Launches in their order.
     gap_s, edge_s
-        Before the call (or what the host needs for it), and between its launches.
+        Gap before the call (or what the host needs for it), and between its launches.
     warm
         Whether the caches hold everything from the call before.
     """

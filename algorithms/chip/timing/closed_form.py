@@ -34,13 +34,13 @@ class LaunchEstimate:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     seconds
-        From its start to the end of its last item.
+        Time from its start to the end of its last item.
     cores_s
-        Of that what the cores need, however fast the tiers are.
+        Part of that which the cores need, however fast the tiers are.
     memory_s, cache_s
-        What the main memory and the caches need for the bytes they move.
+        Time that the main memory and the caches need for the bytes they move.
     start_s
         Until the first tile is there.
     moved
@@ -70,7 +70,7 @@ def estimate_launch(
     Parameters
     ----------
     work
-        Of one of the copies.
+        Work of one of the copies.
     warm
         Whether the caches hold all that it loads and stores from an earlier run.
     """
@@ -187,7 +187,7 @@ def handed_out_s(lengths: Numbers, times: NDArray[np.int64], places: int, copies
     Parameters
     ----------
     lengths, times
-        Of items in order, and how often each stands there, `(items,)` each.
+        Times of items in order, and how often each stands there, `(items,)` each.
     copies
         How often the whole list is handed out.
     """

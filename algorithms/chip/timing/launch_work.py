@@ -19,7 +19,7 @@ class LaunchWork:
     Parameters
     ----------
     launch
-        Itself.
+        The launch itself.
     steps
         Different tile steps.
     counts
@@ -29,9 +29,9 @@ class LaunchWork:
     times
         How often each item stands there, `(items,)`.
     first_load_bytes, last_vector_ops, last_store_bytes
-        Of each item, `(items,)`.
+        Work of each item, `(items,)`.
     load_bytes, store_bytes
-        Of all of them.
+        Sum over all of them.
     """
 
     launch: Launch

@@ -1,13 +1,13 @@
-"""Two rates of products of a chip, fitted: ``python -m studies.validate.models.fit_products``.
+"""Two rates of products of a chip, fitted: ``python -m studies.validate.models.fit_products --help``.
 
 Only rows marked ``calibrate`` are read for the fit; the error is that on all others. Weights that fit the caches are
 left out: such tables repeat a product, so that its weights lie there, as they never do within a model. What is printed
-stands in ``algorithms/models/steps/rates.yaml``. Arguments: table of layers, GPU and model as called there, preset of
-the model, chip.
+stands in ``algorithms/models/steps/rates.yaml``.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import statistics
@@ -100,10 +100,16 @@ def _best(tried: Iterable[Rates], rows: Sequence[Product], chip: Accelerator) ->
 
 def main() -> None:
     """Fit, and print what the rates are and how far off rows that were not read are."""
-    path, gpu, model, preset, name = sys.argv[1:]
-    chip = load_accelerator(name)
+    parser = argparse.ArgumentParser(description="Two rates of products of a chip, fitted on rows marked for it.")
+    parser.add_argument("path", type=Path, help="table of layers, packed by gzip")
+    parser.add_argument("gpu", help="as the table calls it")
+    parser.add_argument("model", help="as the table calls it")
+    parser.add_argument("preset", help="preset of the model")
+    parser.add_argument("chip", help="preset of the chip")
+    given = parser.parse_args()
+    chip = load_accelerator(given.chip)
     cached = sum(tier.capacity_bytes for tier in chip.caches)
-    found = products(Path(path), gpu, model, load_model(preset))
+    found = products(given.path, given.gpu, given.model, load_model(given.preset))
     rows = [row for row in found if row.columns * row.depth * DTYPE_BYTES["bfloat16"] > cached]
     rates = fitted([row for row in rows if row.fitted], chip)
     held = errors([row for row in rows if not row.fitted], chip, rates)
