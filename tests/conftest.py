@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,10 @@ from studies.families.graph.evaluation import GraphDetail
 from studies.points.outcome import Outcome, Row
 from studies.points.point import DesignPoint
 from studies.store.store import Store
+
+# what a shell runs in the background inherits that Ctrl-C is ignored: tests of it, and what they start, are to see it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HEAD = Workload(name="head", phase="prefill", heads=1, kv_heads=1, q_len=8, kv_len=8, head_dim=4, mask="full")
 # no example fails because a machine is slow

@@ -88,8 +88,8 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return by_folded[matches[0]] if matches else None
 
 
-LISTED_CHOICES = 16
-"""Choices that a message about an unknown name lists at most: as many as fit into two lines of a terminal."""
+LISTED_CHOICES = 24
+"""Choices that a message about an unknown name lists at most: as many as fit into some lines of a terminal."""
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:

@@ -115,7 +115,7 @@ def test_a_run_says_time_bounds_traffic_and_energy(algorithm):
 
 UNITS = {
     *("", "B", "B/s", "FLOP", "FLOP/B", "FLOP/s", "J", "J/B", "J/token", "USD", "W", "cycle", "mm2", "s", "token"),
-    "token/s",
+    *("token/s", "frame/s", "request/s"),
 }
 
 

@@ -351,16 +351,41 @@ def row_of_a_tier(make_row):
     return dataclasses.replace(make_row(), point=point, outcome=attempt(point))
 
 
-def test_every_shipped_section_says_something(make_row):
+def row_of_a_step(make_row):
+    point = design_point("model.step", DesignOptions(chip="h100", model="gpt2", batch="decode 1 of 16"))
+    return dataclasses.replace(make_row(), point=point, outcome=attempt(point))
+
+
+SERVED = """
+name: small
+arrivals: {requests: 5, rate: 30.0}
+lengths: {prompt: {mean: 300, median: 200, most: 2000}, output: {least: 5, most: 20}}
+model: gpt2
+deployment: {chip: h100}
+scheduler: {kind: vllm, most_sequences: 8, most_tokens: 512}
+"""
+
+
+def row_of_a_scenario(make_row, folder):
+    path = folder / "small.yaml"
+    path.write_text(SERVED, encoding="utf-8")
+    point = design_point("live.serve", DesignOptions(scenario=str(path)))
+    return dataclasses.replace(make_row(), point=point, outcome=attempt(point))
+
+
+def test_every_shipped_section_says_something(make_row, tmp_path):
     lanes = [make_row(10 + i, cycles=700 + i, parameters={"lanes": i}, rel_l2=1e-3 * i) for i in range(2)]
     on_chip = row_on_chip(make_row)
     judged = dataclasses.replace(on_chip.outcome, metrics=on_chip.outcome.metrics | {"quality.heavy_hitter": 0.9})
     judged_row = dataclasses.replace(on_chip, outcome=judged)
     rows = [*mixed_rows(make_row), *lanes, judged_row, row_on_memory(make_row), row_of_a_tier(make_row)]
+    rows += [row_of_a_step(make_row)]
     goals = Goals(constraints={"made-up": (Constraint("cycles", "<=", 800, "cycle"),)})
     check = {"kind": "gpu", "cases": 2, "passed": 2, "failed": 0, "unsupported": 0, "groups": []}
     page = Page(render(Points.of(rows, goals, [check]), "A study"))
-    shown = {attributes.get("id") for tag, attributes in page.elements if tag == "section"}
+    # what is drawn of selected points alone is looked at where they are
+    served = page_of([row_of_a_scenario(make_row, tmp_path)])
+    shown = {found.get("id") for each in (page, served) for tag, found in each.elements if tag == "section"}
     assert set(registry.SECTIONS.names()) == shown
     assert re.search(r"attnflow run sdpa\.naive", page.text)
 

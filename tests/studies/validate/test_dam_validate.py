@@ -147,7 +147,7 @@ class TestCaseForms:
             ({"units": {"exp": {"lanes": 4}}}, "units: dam.naive has no parameter exp_lanes"),
             ({"units": {"exp": {"ii": "seldom"}}}, "units: exp_ii is not understood (got 'seldom')"),
             ({"units": "fast"}, "units: the words 'fast' are not understood"),
-            ({"N": 10**9, "d": 10**9}, "firings are more than"),
+            ({"N": 10**9, "d": 10**9}, "are too large: a number of cycles might not fit into 64 bits"),
         ],
     )
     def test_what_is_not_supported_is_named(self, write, change, why):
