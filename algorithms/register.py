@@ -7,7 +7,7 @@ import logging
 import pkgutil
 from typing import Generic, Protocol, TypeVar
 
-from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import LISTED_CHOICES, InputError, Problem, did_you_mean
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class Register(Generic[Entry]):
         Field that an unknown name was given for, in messages.
     unknown
         Message about an unknown name; ``{what}`` and ``{name}`` are filled in.
+    listed
+        Names that such a message lists at most where none is near.
     """
 
     def __init__(
@@ -70,12 +72,14 @@ class Register(Generic[Entry]):
         group: str,
         field: str | None = None,
         unknown: str = "no {what} is called '{name}'",
+        listed: int = LISTED_CHOICES,
     ) -> None:
         self.what = what
         self.package = package
         self.group = group
         self.field = field
         self.unknown = unknown
+        self.listed = listed
         self._entries: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
         self._complete = False
@@ -134,7 +138,7 @@ class Register(Generic[Entry]):
 
     def _unknown(self, name: str, what: str, known: list[str]) -> InputError:
         message = self.unknown.format(what=what, name=name)
-        return InputError(Problem(message, field=self.field, hint=did_you_mean(name, known)))
+        return InputError(Problem(message, field=self.field, hint=did_you_mean(name, known, self.listed)))
 
     def discover(self) -> None:
         """Import whatever registers something, once."""

@@ -88,16 +88,16 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return by_folded[matches[0]] if matches else None
 
 
-LISTED_CHOICES = 24
-"""Choices that a message about an unknown name lists at most: as many as fit into some lines of a terminal."""
+LISTED_CHOICES = 12
+"""Choices that a message about an unknown name lists at most, unless it is to list them all."""
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
-    """Hint for an unknown `name`: the nearest choice, or the whole list when it is short."""
+def did_you_mean(name: str, choices: Iterable[str], most: int = LISTED_CHOICES) -> str | None:
+    """Hint for an unknown `name`: the nearest choice, or the whole list when it has at most `most`."""
     choices = list(choices)
     match = nearest(name, choices)
     if match is not None:
         return f"did you mean '{match}'?"
-    if choices and len(choices) <= LISTED_CHOICES:
+    if choices and len(choices) <= most:
         return "known: " + ", ".join(sorted(choices))
     return None

@@ -50,7 +50,9 @@ class Benchmark:
         return tuple(name for name, limit in self.limits.items() if figures[name] > limit)
 
 
-_BENCHMARKS: Register[Benchmark] = Register("benchmark", PACKAGE, ENTRY_POINT_GROUP, unknown="unknown {what} '{name}'")
+_BENCHMARKS: Register[Benchmark] = Register(
+    "benchmark", PACKAGE, ENTRY_POINT_GROUP, unknown="unknown {what} '{name}'", listed=100
+)
 
 
 def benchmark(name: str, summary: str, **limits: float) -> Callable[[Callable[[], Figures]], Callable[[], Figures]]:
