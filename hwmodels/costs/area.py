@@ -122,11 +122,16 @@ def _own_factor(chip: Accelerator) -> float:
 
 @lru_cache(maxsize=2)
 def die_factor(gpu: bool) -> float:
-    """Published die without memory interfaces over datapaths and macros: geometric mean of the GPUs, or of others."""
+    """Published die without memory interfaces over datapaths and macros: geometric mean of the GPUs, or of others.
+
+    Dies of graphics cards, told by their GDDR, do not count: raster, ray tracing, video and display engines are no
+    components here, and no part of a design for attention.
+    """
     chips = [load_accelerator(name) for name in accelerator_names()]
     dies: dict[float, list[float]] = {}
     for chip in chips:
-        if chip.area_mm2 is not None and (chip.kind == "gpu") == gpu and chip.kind != "fpga":
+        compute = chip.kind != "fpga" and not chip.memory.technology.startswith("gddr")
+        if chip.area_mm2 is not None and (chip.kind == "gpu") == gpu and compute:
             dies.setdefault(chip.area_mm2, []).append(_rest_over_components(chip, chip.area_mm2))
     # parts that share a die (H100, H800, H200, H20) count once, with the fullest of them
     return math.exp(math.fsum(math.log(min(ratios)) for ratios in dies.values()) / len(dies))

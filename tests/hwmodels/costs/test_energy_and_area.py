@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hwmodels.chips.accelerator import accelerator_names, load_accelerator
 from hwmodels.chips.compute import FORMAT_BITS
+from hwmodels.chips.interfaces import interfaces_mm2
 from hwmodels.costs.area import area_of, die_factor
 from hwmodels.costs.energy import energy_table, full_power_w, mac_energy_j
 from hwmodels.costs.energy_tables import energy_tables, sram_mm2_per_byte
@@ -176,6 +177,19 @@ def test_components_are_a_part_of_every_published_die():
             assert area.modelled_mm2 < area.die_mm2
     # GPUs carry far more beside their datapaths than chips made for one thing
     assert die_factor(True) > die_factor(False) > 1
+
+
+def test_dies_of_graphics_cards_do_not_count_for_estimates():
+    counted = {"a100_sxm4_80g": 826, "h200_sxm_141g": 814}
+    ratios = []
+    for name, die_mm2 in counted.items():
+        chip = load_accelerator(name)
+        rest = area_of(chip).die_mm2 - interfaces_mm2(chip)
+        parts = {each: mm2 for each, mm2 in area_of(chip).components.items() if not each.startswith("memory_")}
+        assert area_of(chip).die_mm2 == die_mm2
+        ratios.append(rest / sum(parts.values()))
+    assert die_factor(True) == pytest.approx((ratios[0] * ratios[1]) ** 0.5)
+    assert any(load_accelerator(name).memory.technology.startswith("gddr") for name in accelerator_names())
 
 
 def test_an_fpga_has_budgets_instead_of_an_area():
