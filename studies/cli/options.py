@@ -187,7 +187,7 @@ class _Reader:
         if algorithm:
             self._attempt(None, partial(builder.parameters, algorithm, knobs["parameter"], shaped, setting))
         if algorithm is None or self.problems:
-            raise InputError(self.problems)
+            raise InputError(list(dict.fromkeys(self.problems)))
         inputs = Inputs(algorithm, workload, chip, knobs, timing_only=design.timing_only, skip=not design.no_skip)
         return builder.point(inputs)
 

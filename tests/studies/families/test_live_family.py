@@ -150,3 +150,14 @@ def test_an_explanation_names_levers_that_were_tried(capsys, scenario):
     assert found["binding"] == "tokens one after the other"
     assert levers["chip.hbm.bytes_per_second"] > 0.05
     assert found["levers"][0]["gain"] == max(levers.values())
+
+
+def test_every_fault_of_a_scenario_is_told_once(capsys, scenario):
+    scenario.write_text(SMALL.replace("rate: 30.0", "rate: -3").replace("chip: h100", "chip: h100, tpp: 2"))
+    code, _, err = run(capsys, "run", "live.serve", str(scenario))
+    assert code == 2
+    told = [line.split(": ", 1)[1] for line in err.splitlines()]
+    assert told == [
+        "arrivals.rate: must be greater than 0 (got -3)",
+        "deployment.tpp: unknown key; did you mean 'tp'?",
+    ]
