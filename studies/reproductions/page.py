@@ -83,7 +83,8 @@ def _figure(systems: Sequence[JudgedSystem], points: Points) -> Iterable[View]:
     ]
     if not placed:
         return
-    rows = [plain(f"{each.system.name}: {claim.claim.text.metric}") for each, claim in placed]
+    rows = [plain(each.system.name) for each, _ in placed]
+    lines = list(dict.fromkeys(rows))
     for verdict, colour in COLOURS.items():
         own = [(row, *pair) for row, pair in zip(rows, placed, strict=True) if pair[1].verdict == verdict]
         if not own:
@@ -104,10 +105,16 @@ def _figure(systems: Sequence[JudgedSystem], points: Points) -> Iterable[View]:
             },
             mode="markers",
             marker={"color": colour},
+            text=[plain(claim.claim.text.metric) for _, _, claim in own],
+            hovertemplate="%{y}: %{text}<br>%{x:.3g} times the published<extra></extra>",
             name=verdict,
         )
     figure.add_vline(x=1, line_dash="dot")
-    figure.update_layout(height=120 + 17 * len(rows), legend={"orientation": "h", "y": 1.02}, margin={"l": 420})
+    figure.update_layout(
+        height=120 + 17 * len(lines), legend={"orientation": "h", "y": 1, "yanchor": "bottom"}, margin={"l": 130}
+    )
     figure.update_xaxes(type="log", title_text="ours over published")
-    figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], tickfont={"size": 10})
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=lines[::-1], tickfont={"size": 10}, range=[-0.7, len(lines) - 0.3]
+    )
     yield plot(figure, caption="Ours over published; on the dotted line they are equal.")
