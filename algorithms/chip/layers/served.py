@@ -20,7 +20,7 @@ from algorithms.chip.layers.gemm import STAGES, Gemm, chosen_tile
 from algorithms.chip.layers.grouped import GroupedGemm, Routing
 from algorithms.chip.layers.passes import Pass
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES
-from algorithms.chip.plan.profile import FITTABLE, MOST_FITTED, KernelProfile
+from algorithms.chip.plan.profile import FITTABLE, MOST_FITTED, KernelProfile, NextItem
 from algorithms.chip.plan.served import MECHANISMS, OriginText
 from algorithms.chip.timing.calls import CallEstimate, Launching, Part, estimate_call
 from algorithms.chip.timing.launch_work import LaunchWork
@@ -78,7 +78,7 @@ class ProductProfile(KernelProfile):
     """
 
     tiles_in_flight: int = STAGES
-    next_item: str = "ahead"  # type: ignore[assignment]
+    next_item: NextItem = "ahead"
     quantise_element_ops: float = 1.0
 
     @property

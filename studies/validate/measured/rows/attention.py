@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from typing import Literal, Self
 
 import numpy as np
@@ -71,9 +72,9 @@ class ServedRows(FittedRows):
         """Name of the profile that predicts a row; raises UnsupportedRowError without one."""
         return self.served_by(self.call(row)).kernel.name
 
+    @abstractmethod
     def call(self, row: int) -> AttentionCall:
         """What the row measured; raises UnsupportedRowError for a format that is not known."""
-        raise NotImplementedError
 
     def _predict(self, row: int) -> RowPrediction:
         call = self.call(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -99,16 +100,16 @@ class RowPredictor:
         raise UnsupportedRowError(f"rows of table {self.key.table!r} are read and not modelled")
 
 
-class FittedRows(RowPredictor):
+class FittedRows(RowPredictor, ABC):
     """Rows whose profiles have numbers that can be fitted."""
 
+    @abstractmethod
     def by(self, kernel: str, numbers: dict[str, float]) -> Self:
         """The same rows with other fitted numbers of one ``kernel``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kernel_of(self, row: int) -> str:
         """Name of the profile that predicts a row; raises UnsupportedRowError without one."""
-        raise NotImplementedError
 
 
 PredictorMaker = Callable[[GroupKey, MeasuredTable], RowPredictor]

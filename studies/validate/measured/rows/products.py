@@ -8,6 +8,7 @@ caches; all copies multiply the same activations, which stay there if they fit.
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from functools import cache
 from typing import Self
 
@@ -70,9 +71,9 @@ class ProductRows(FittedRows):
         found = self.estimate(product, row)
         return RowPrediction(found.seconds * 1e6, product.name, found.dominating)
 
+    @abstractmethod
     def estimate(self, product: ServedProduct, row: int) -> CallEstimate:
         """Time of a row by a profile."""
-        raise NotImplementedError
 
 
 _found = cache(find_product)
