@@ -14,6 +14,7 @@ from algorithms.live.replica import Replica, Scheduler, StepLog
 from algorithms.live.requests import Request, Served, nanoseconds
 from algorithms.live.steps import Sequence, StepTimes
 from hwmodels.reading.errors import InputError, Problem
+from simulator.engines.progress import report
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Door(Protocol):
         """Have somebody called with each request that has all of its tokens."""
 
 
+CAME = "requests that came"
+"""Words for how far a replay is."""
+
+
 def serve(
     requests: Iterable[Request],
     make_scheduler: Callable[[], Scheduler],
@@ -109,17 +114,18 @@ def serve(
     environment = simpy.Environment()
     fleet = [Replica(environment, make_scheduler(), times, skip=skip) for _ in range(replicas)]
     door: Door = _Split(environment, fleet, split) if split else _Whole(fleet)
+    all_of_them = tuple(requests)
     if clients is None:
-        served = _open_loop(environment, door, requests)
+        served = _open_loop(environment, door, all_of_them)
     else:
-        served = _closed_loop(environment, door, requests, clients, nanoseconds(think_s))
+        served = _closed_loop(environment, door, all_of_them, clients, nanoseconds(think_s))
     environment.run()
     end = max((each.last_token_ns or 0 for each in served), default=0)
     pools = tuple(replica.scheduler.pool for replica in fleet)
     return ServedRun(tuple(served), tuple(replica.log for replica in fleet), end, pools)
 
 
-def _open_loop(environment: simpy.Environment, door: Door, requests: Iterable[Request]) -> list[Served]:
+def _open_loop(environment: simpy.Environment, door: Door, requests: tuple[Request, ...]) -> list[Served]:
     """Each request at its own time; what becomes of all of them."""
     served: list[Served] = []
 
@@ -133,13 +139,14 @@ def _open_loop(environment: simpy.Environment, door: Door, requests: Iterable[Re
             if wait:
                 yield environment.timeout(wait)
             served.append(door.submit(request))
+            report(CAME, len(served), len(requests))
 
     environment.process(arrive())
     return served
 
 
 def _closed_loop(
-    environment: simpy.Environment, door: Door, requests: Iterable[Request], clients: int, think_ns: int
+    environment: simpy.Environment, door: Door, requests: tuple[Request, ...], clients: int, think_ns: int
 ) -> list[Served]:
     """Clients ask one request after the other; what becomes of all of them, in the order in which they were asked."""
     served: list[Served] = []
@@ -151,6 +158,7 @@ def _closed_loop(
         for request in left:
             asked = replace(request, arrival_ns=int(environment.now))
             served.append(door.submit(asked))
+            report(CAME, len(served), len(requests))
             if not served[-1].refused:
                 return
 

@@ -16,7 +16,7 @@ from studies.words import span
 LOOK_EVERY_S = 0.5
 SILENT_S = 2.0
 """A terminal hears nothing from verbs that are faster."""
-LINE_EVERY_S = 10.0
+LINE_EVERY_S = 5.0
 """Where lines stay, one comes so often, and only if it says how far a run is."""
 OWN_PROGRESS = frozenset({"sweep", "search", "measure"})
 """Verbs that show what they do themselves."""

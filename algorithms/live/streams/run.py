@@ -11,6 +11,7 @@ import simpy
 from algorithms.live.requests import NANOSECONDS, nanoseconds
 from algorithms.live.streams.scenario import StreamScenario
 from algorithms.live.streams.watching import Watched, Watcher
+from simulator.engines.progress import report
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class _Stream:
             if moment > self.environment.now:
                 yield self.environment.timeout(moment - int(self.environment.now))
             self.found.came += 1
+            report("frames that came", self.found.came, self.scenario.frames)
             if overflow == "drop" and (self.busy or self.waiting):
                 self.found.dropped += 1
                 continue

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from simulator.engines import progress
 from studies.cli.app import run_command_line
 
 SMALL = """
@@ -161,3 +162,18 @@ def test_every_fault_of_a_scenario_is_told_once(capsys, scenario):
         "arrivals.rate: must be greater than 0 (got -3)",
         "deployment.tpp: unknown key; did you mean 'tp'?",
     ]
+
+
+def test_whoever_waits_for_a_scenario_hears_how_far_it_is(capsys, scenario):
+    told = []
+
+    def note(what, done, total):
+        told.append((what, done, total))
+
+    progress.listen(note)
+    try:
+        served(capsys, scenario)
+    finally:
+        progress.leave(note)
+    came = [each for each in told if each[0] == "requests that came"]
+    assert came == [("requests that came", number, 40) for number in range(1, 41)]
