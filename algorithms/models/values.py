@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.gemm import Gemm, GemmTile
 from algorithms.chip.layers.grouped import GroupedGemm, expected_routing
-from algorithms.chip.layers.values import ACTIVATIONS, depthwise, layer_norm, rms_norm, rotary, routes
+from algorithms.chip.layers.values import ACTIVATIONS, EPSILON, depthwise, layer_norm, rms_norm, rotary, routes
 from algorithms.chip.plan.online import OnlineSoftmax, merged
 from algorithms.models.blocks import (
     AnyBlock,
@@ -27,6 +27,7 @@ from algorithms.models.blocks import (
     LatentAttention,
     Modulation,
     Normalise,
+    StateAttention,
 )
 from algorithms.models.mapping import SINGLE
 from algorithms.models.mapping import Mapping as Parts
@@ -34,12 +35,15 @@ from algorithms.models.model import Layer, Tower
 from algorithms.models.shards import block_shard, expert_shard, ring_sum, slice_of
 from algorithms.models.weights import NormKind
 from algorithms.rounding import spans
+from algorithms.state.delta import GatedDelta
+from algorithms.state.rule import State, Tokens
 from algorithms.workload.shape import FloatArray
 from hwmodels.reading.errors import InputError, Problem
 
 TILE = GemmTile(rows=4, columns=8, depth=8, splits=2)
 """Small, so that small models have ragged tiles and several parts of the depth."""
 TILE_KEYS = 4
+STATE_CHUNK = 4
 PLAIN = weight_format("float32")
 Weights = Mapping[str, FloatArray]
 
@@ -61,9 +65,14 @@ def draw_weights(tower: Tower, seed: int = 0) -> dict[str, FloatArray]:
 
 @dataclass
 class Cache:
-    """What tokens that were seen left behind, by block: keys and values of heads, or latents and rotary keys."""
+    """What tokens that were seen left behind, by block: keys and values of heads, or latents and rotary keys.
+
+    A block with a state has that state, and the last rows before its convolution.
+    """
 
     entries: dict[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
+    rows: dict[str, FloatArray] = field(default_factory=dict)
     tokens: int = 0
 
     def append(self, name: str, first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -164,6 +173,12 @@ class Forward:
         match block:
             case Attention() | LatentAttention():
                 made = self._shared_attention(tokens, name, block, own, cache, context)
+            case StateAttention():
+                shards = [block_shard(block, own, self.parts, rank) for rank in range(self.parts.tp)]
+                states = [
+                    state_attention(tokens, block, shard, f"{name}@{rank}", cache) for rank, shard in enumerate(shards)
+                ]
+                made = ring_sum(states)
             case FeedForward():
                 shards = [block_shard(block, own, self.parts, rank) for rank in range(self.parts.tp)]
                 made = ring_sum([feed_forward(tokens, block, shard) for shard in shards])
@@ -245,7 +260,10 @@ def experts(tokens: FloatArray, block: Experts, held: range, weights: Weights) -
         np.add.at(out, token, shares[token, place][:, None] * grouped(inner, "down"))
     if block.shared_inner:
         shared = FeedForward(inner=block.shared_inner, activation=block.activation)
-        out = out + feed_forward(tokens, shared, weights, "shared.")
+        everyone = feed_forward(tokens, shared, weights, "shared.")
+        if block.shared_gate:
+            everyone = everyone / (1.0 + np.exp(-linear(tokens, weights, "shared_gate")))
+        out = out + everyone
     return out
 
 
@@ -257,6 +275,46 @@ def convolution(tokens: FloatArray, weights: Weights) -> FloatArray:
     out = depthwise(gated, weights["depthwise.weight"]) + weights.get("depthwise.bias", np.zeros(half))
     out = out * weights["batch_norm.weight"] + weights["batch_norm.bias"]
     return linear(ACTIVATIONS["silu"](out), weights, "project")
+
+
+def state_attention(
+    tokens: FloatArray, block: StateAttention, weights: Weights, label: str, cache: Cache
+) -> FloatArray:
+    """A chip's heads of a block with a state, which goes on from where the cache has it; chunk by chunk."""
+    count = len(tokens)
+    keys = weights["q.weight"].shape[0] // block.key_dim
+    values = weights["v.weight"].shape[0] // block.value_dim
+    q, k = (
+        _unit(_split(_convolved(tokens, weights, name, label, cache), keys, block.key_dim)).repeat(values // keys, 0)
+        for name in ("q", "k")
+    )
+    v = _split(_convolved(tokens, weights, "v", label, cache), values, block.value_dim)
+    strength = 1.0 / (1.0 + np.exp(-linear(tokens, weights, "strength").T))
+    steps = np.logaddexp(0.0, linear(tokens, weights, "decay") + weights["decay_bias"])
+    decay = np.exp(-np.exp(weights["decay_rate"]) * steps).T
+    if label not in cache.states:
+        cache.states[label] = State(GatedDelta(), values, block.key_dim, block.value_dim)
+    new = Tokens(q[:, None] * block.key_dim**-0.5, k, v, {"strength": strength, "decay": decay})
+    read = cache.states[label].advance(new, chunk=STATE_CHUNK)[:, 0]
+    gate = linear(tokens, weights, "gate").reshape(count, values, block.value_dim)
+    made = rms_norm(read.transpose(1, 0, 2), weights["out_norm.weight"]) * ACTIVATIONS["silu"](gate)
+    return linear(made.reshape(count, -1), weights, "o")
+
+
+def _convolved(tokens: FloatArray, weights: Weights, name: str, label: str, cache: Cache) -> FloatArray:
+    """A projection, every channel convolved with the rows before it, and activated."""
+    taps = weights[f"{name}_taps"]
+    key, before = f"{label}.{name}", np.zeros((taps.shape[1] - 1, taps.shape[0]))
+    rows = np.concatenate([cache.rows.get(key, before), linear(tokens, weights, name)])
+    cache.rows[key] = rows[len(rows) - len(before) :]
+    windows = np.lib.stride_tricks.sliding_window_view(rows, taps.shape[1], axis=0)
+    return np.asarray(ACTIVATIONS["silu"](np.einsum("tck,ck->tc", windows, taps)))
+
+
+def _unit(heads: FloatArray) -> FloatArray:
+    """Every row with length one (`rms_norm` with the width taken out)."""
+    squares = np.einsum("...i,...i->...", heads, heads)[..., None]
+    return np.asarray(heads / np.sqrt(squares + EPSILON))
 
 
 def latent_attention(
@@ -336,6 +394,8 @@ class Heads:
             # a score of its own with no value behind it takes its share of every sum
             sinks = weights["sinks"][:, None]
             made = made / (1.0 + np.exp(sinks - lse[0].reshape(heads, len(tokens))))[..., None]
+        if block.gated:
+            made = made / (1.0 + np.exp(-_split(linear(tokens, weights, "gate"), heads, width)))
         return linear(made.transpose(1, 0, 2).reshape(len(tokens), -1), weights, "o")
 
 

@@ -38,6 +38,17 @@ class AttentionLayer:
     block: int | None = None
     sinks: bool = False
     cross: bool = False
+    gated: bool = False
+
+
+@dataclass(frozen=True)
+class StateLayer:
+    """The gated delta rule behind a short convolution (arXiv:2412.06464, section 3.4)."""
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class MixtureLayer:
     activation: Activation = "silu"
     scaling: float = 1.0
     shared: bool = False
+    shared_gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class NormLayer:
     """A norm of the stream itself, which takes the stream's place."""
 
 
-AnyLayer = AttentionLayer | LatentLayer | DenseLayer | MixtureLayer | ConvolutionLayer | NormLayer
+AnyLayer = AttentionLayer | LatentLayer | StateLayer | DenseLayer | MixtureLayer | ConvolutionLayer | NormLayer
 
 
 @dataclass(frozen=True)
@@ -152,6 +164,8 @@ def apply(
             made = attend(tokens, block.layer, weights, name, causal, context)
         case LatentLayer():
             made = attend_latent(tokens, block.layer, weights, name, causal)
+        case StateLayer():
+            made = attend_state(tokens, block.layer, weights, name)
         case DenseLayer():
             made = feed_forward(tokens, block.layer.gated, block.layer.activation, weights, name)
         case MixtureLayer():
@@ -206,6 +220,8 @@ def attend(
                 total += math.exp(weights[f"{name}.sinks"][head] - most)
             for j, score in scores.items():
                 out[i, own] += math.exp(score - most) / total * v[j]
+    if layer.gated:
+        out = out / (1.0 + np.exp(-_linear(tokens, weights, f"{name}.gate")))
     return _linear(out, weights, f"{name}.o")
 
 
@@ -236,6 +252,40 @@ def attend_latent(tokens: FloatArray, layer: LatentLayer, weights: Weights, name
     return _linear(out, weights, f"{name}.o")
 
 
+def attend_state(tokens: FloatArray, layer: StateLayer, weights: Weights, name: str) -> FloatArray:
+    """The gated delta rule, token by token and head by head; the state begins empty."""
+    rows = {}
+    for part in ("q", "k", "v"):
+        made = _linear(tokens, weights, f"{name}.{part}")
+        kernel = weights[f"{name}.{part}_taps"]
+        taps = kernel.shape[1]
+        rows[part] = np.zeros_like(made)
+        for i in range(len(tokens)):
+            for tap in range(taps):
+                j = i + tap - (taps - 1)
+                if j >= 0:
+                    rows[part][i] += kernel[:, tap] * made[j]
+        rows[part] = activated(rows[part], "silu")
+    strengths = 1.0 / (1.0 + np.exp(-_linear(tokens, weights, f"{name}.strength")))
+    raw = _linear(tokens, weights, f"{name}.decay") + weights[f"{name}.decay_bias"]
+    gates = activated(_linear(tokens, weights, f"{name}.gate"), "silu")
+    out = np.zeros((len(tokens), layer.value_heads * layer.value_dim))
+    for head in range(layer.value_heads):
+        group = head // (layer.value_heads // layer.key_heads)
+        shared = slice(group * layer.key_dim, (group + 1) * layer.key_dim)
+        own = slice(head * layer.value_dim, (head + 1) * layer.value_dim)
+        state = np.zeros((layer.key_dim, layer.value_dim))
+        for i in range(len(tokens)):
+            q, k, v = rows["q"][i, shared], rows["k"][i, shared], rows["v"][i, own]
+            q, k = (x / math.sqrt(float(x @ x) + EPSILON) for x in (q, k))
+            kept = math.exp(-math.exp(weights[f"{name}.decay_rate"][head]) * math.log1p(math.exp(raw[i, head])))
+            state = kept * state
+            state = state + strengths[i, head] * np.outer(k, v - state.T @ k)
+            out[i, own] = state.T @ q / math.sqrt(layer.key_dim)
+        out[:, own] = _normed(out[:, own], "rms", weights, f"{name}.out_norm") * gates[:, own]
+    return _linear(out, weights, f"{name}.o")
+
+
 def feed_forward(tokens: FloatArray, gated: bool, activation: Activation, weights: Weights, name: str) -> FloatArray:
     """Up, activation, down; with a gate, the activation is the gate's."""
     up = _linear(tokens, weights, f"{name}.up")
@@ -261,7 +311,10 @@ def mixture(tokens: FloatArray, layer: MixtureLayer, weights: Weights, name: str
             inner = gate * (parts["up"] @ token + bias["up"])
             out[i] += share * (parts["down"] @ inner + bias["down"])
     if layer.shared:
-        out += feed_forward(tokens, True, layer.activation, weights, f"{name}.shared")
+        everyone = feed_forward(tokens, True, layer.activation, weights, f"{name}.shared")
+        if layer.shared_gate:
+            everyone = everyone / (1.0 + np.exp(-_linear(tokens, weights, f"{name}.shared_gate")))
+        out += everyone
     return out
 
 

@@ -14,7 +14,7 @@ from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.layers.formats import WeightFormat
 from algorithms.chip.policy.run import PolicyParameters
 from algorithms.memory.capacity import bytes_text
-from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention
+from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention, StateAttention
 from algorithms.models.mapping import Mapping
 from algorithms.models.model import Layer as ModelLayer
 from algorithms.models.model import Tower
@@ -23,6 +23,7 @@ from algorithms.models.steps.batch import Batch, Part
 from algorithms.models.steps.building import STREAM_FORMAT, Builder, Setting
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Layer, Operation
+from algorithms.models.steps.recurring import kept_bytes
 from algorithms.models.weights import Weight
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
@@ -155,12 +156,16 @@ def _sharded(setting: Setting, block: AnyBlock, weight: Weight) -> int:
     match block:
         case Attention():
             groups = max(block.groups // mapping.tp, 1) * block.head_dim
-            own = {"q": ceil_div(rows, mapping.tp), "k": groups, "v": groups}
+            own = {"q": ceil_div(rows, mapping.tp), "gate": ceil_div(rows, mapping.tp), "k": groups, "v": groups}
             rows = own.get(name, ceil_div(rows, mapping.tp) if name == "sinks" else rows)
             rest = (ceil_div(rest[0], mapping.tp),) if weight.name == "o.weight" else rest
         case LatentAttention():
             rows = ceil_div(rows, mapping.tp) if name in ("q", "q_up", "kv_up") else rows
             rest = (ceil_div(rest[0], mapping.tp),) if weight.name == "o.weight" else rest
+        case StateAttention() if weight.name == "o.weight":
+            rest = (ceil_div(rest[0], mapping.tp),)
+        case StateAttention() if name != "out_norm":
+            rows = ceil_div(rows, mapping.tp)
         case FeedForward():
             rows, rest = _halved(weight, name, rows, rest, mapping.tp)
         case Experts() if weight.name.startswith("experts."):
@@ -221,6 +226,8 @@ def _block_cache_bytes(setting: Setting, build: Builder, block: AnyBlock) -> int
     size = DTYPE_BYTES[setting.options.kv_format]
     if isinstance(block, LatentAttention):
         return sum(_cached_tokens(setting, part, None) for part in build.own_parts) * block.cache_elements * size
+    if isinstance(block, StateAttention):
+        return sum(part.sequences for part in build.own_parts) * kept_bytes(block, setting.mapping.tp)
     if not isinstance(block, Attention):
         return 0
     groups = max(block.groups // setting.mapping.tp, 1)

@@ -14,6 +14,7 @@ from algorithms.models.blocks import (
     LatentAttention,
     Modulation,
     Normalise,
+    StateAttention,
 )
 from algorithms.models.edges import Edge, Linear, Norm, Table
 from algorithms.models.model import Layer as ModelLayer
@@ -21,6 +22,7 @@ from algorithms.models.steps.attending import Attending
 from algorithms.models.steps.building import Builder, Setting
 from algorithms.models.steps.feeding import convolution, experts, feed_forward
 from algorithms.models.steps.operations import Communication, Kind, Layer, Operation, Tensor
+from algorithms.models.steps.recurring import state_attention
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
 
@@ -72,6 +74,8 @@ class TowerLowering(Builder):
                 return norm
             case Attention() | LatentAttention():
                 inner = Attending(self, block, at).operations()
+            case StateAttention():
+                inner = state_attention(self, block, at)
             case FeedForward():
                 inner = feed_forward(self, block, at)
             case Experts():

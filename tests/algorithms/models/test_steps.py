@@ -131,7 +131,37 @@ def test_latent_attention_reads_its_weights_once_whichever_way():
         assert read + missed == 2 * (model.parameters - norms - 102400 * 2048 + tokens * 2048)
 
 
-@pytest.mark.parametrize("name", ["llama3-70b", "qwen3-30b-a3b", "deepseek-v2-lite"])
+def test_a_model_with_states_goes_on_at_the_same_speed_where_one_with_a_cache_slows_down():
+    def seconds(name, total):
+        batch = parse_batch(f"decode 1 of {total} x32")
+        return model_step(load_model(name), batch, DGX, Mapping(tp=4)).seconds
+
+    hybrid, whole = (seconds(name, 65536) / seconds(name, 1024) for name in ("qwen3-next-80b-a3b", "qwen3-30b-a3b"))
+    assert 1 < hybrid < 0.6 * whole
+
+
+def test_states_are_read_and_written_once_whatever_was_seen_before():
+    def states(batch, chip=H100):
+        made = lowered(setting("qwen3-next-80b-a3b", batch, chip=chip))
+        return [(each, layer.times) for layer in made for each in layer.operations if ".states " in each.name]
+
+    short, long = states("decode 1 of 100 x8"), states("decode 1 of 200000 x8")
+    assert [(each.cache_bytes, each.flops, times) for each, times in short] == [
+        (each.cache_bytes, each.flops, times) for each, times in long
+    ]
+    ((step, times),) = short
+    assert times == 36
+    assert step.cache_bytes == 8 * 2 * 32 * 128 * 128 * 4
+    other = load_accelerator("tpu_v5e")  # no stack is known that calls a kernel there
+    for batch in ("decode 1 of 100 x8", "prefill 512", "extend 64 of 512"):
+        ((here, _),), ((there, _),) = states(batch), states(batch, other)
+        assert here.flops == there.flops
+        assert len(here.launches) > 0 < len(there.launches)
+    ((begun, _),), ((gone_on, _),) = states("prefill 64"), states("extend 64 of 512")
+    assert gone_on.cache_bytes == 2 * begun.cache_bytes
+
+
+@pytest.mark.parametrize("name", ["llama3-70b", "qwen3-30b-a3b", "deepseek-v2-lite", "qwen3-next-80b-a3b"])
 def test_shards_do_the_work_of_the_whole(name):
     whole = total_flops(lowered(setting(name, "prefill 256")))
     for mapping in (Mapping(tp=2), Mapping(tp=4, ep=4), Mapping(pp=2)):

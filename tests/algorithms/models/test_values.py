@@ -11,6 +11,7 @@ from algorithms.models.blocks import (
     LatentAttention,
     Modulation,
     Normalise,
+    StateAttention,
 )
 from algorithms.models.mapping import Mapping
 from algorithms.models.model import Layer, Tower
@@ -25,6 +26,7 @@ GROUPED = Attention(heads=4, kv_heads=2, head_dim=8)
 PLAIN = FeedForward(inner=24)
 MLA = LatentAttention(heads=4, q_lora_rank=12, kv_lora_rank=10, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=8)
 SIGMOID = Experts(experts=8, active=3, inner=12, shared_inner=16, correction_bias=True, scores="sigmoid", scaling=2.5)
+DELTA = StateAttention(key_heads=2, value_heads=4, key_dim=6, value_dim=5, taps=3)
 WIDE = {"width": 20}
 
 
@@ -63,6 +65,14 @@ TOWERS = {
         Experts(experts=8, active=4, inner=12, bias=True, router_bias=True),
     ),
     "deepseek": Tower(name="text", width=20, layers=(Layer(blocks=(MLA, PLAIN)), Layer(blocks=(MLA, SIGMOID)))),
+    "qwen3-next": Tower(
+        name="text",
+        width=20,
+        layers=(
+            Layer(blocks=(DELTA, Experts(experts=4, active=2, inner=12, shared_inner=16, shared_gate=True)), times=2),
+            Layer(blocks=(GROUPED.model_copy(update={"qk_norm": "head", "gated": True}), PLAIN)),
+        ),
+    ),
     "deepseek-lite": tower(
         MLA.model_copy(update={"q_lora_rank": None}), Experts(experts=4, active=2, inner=12, scores="softmax")
     ),
@@ -111,7 +121,10 @@ def reference_blocks(tower):
                         block=block.block,
                         sinks=block.sinks,
                         cross=block.context is not None,
+                        gated=block.gated,
                     )
+                case StateAttention():
+                    made = truth.StateLayer(block.key_heads, block.value_heads, block.key_dim, block.value_dim)
                 case LatentAttention():
                     made = truth.LatentLayer(
                         block.heads,
@@ -130,6 +143,7 @@ def reference_blocks(tower):
                         block.activation,
                         block.scaling,
                         bool(block.shared_inner),
+                        block.shared_gate,
                     )
                 case Convolution():
                     made = truth.ConvolutionLayer()

@@ -46,7 +46,7 @@ def test_every_number_of_a_file_moves_some_prediction(name):
 
 def test_are_found_by_kernel_stack_and_version():
     asked = ("gated_delta_net", "sglang")
-    found = find_state(*asked, "0.5.10", "causal_conv1d_fn", H100)
+    found = find_state(*asked, "0.5.10", "causal_conv1d_fn", load_accelerator("a100_80g"))
     assert found is not None
     assert found.name == "convolution_rowwise_sglang"
     newer = find_state(*asked, "0.5.14", "causal_conv1d_fn", H100)
