@@ -139,7 +139,11 @@ def edge_weight_bytes(setting: Setting, tower: Tower) -> tuple[int, int, int]:
 
 def layer_weight_bytes(setting: Setting, tower: Tower, layer: ModelLayer) -> int:
     """Of one layer on one chip."""
-    total = 0
+    total = sum(
+        _stored(weight, None, 1, weight.shape[1:])
+        for weight in tower.layer_weights(layer)
+        if weight.name == "router.weight"
+    )
     for number, block in enumerate(layer.blocks):
         start = f"{number}.{block.kind}."
         for weight in tower.layer_weights(layer):
@@ -209,9 +213,12 @@ def cache_bytes(setting: Setting, tower: Tower) -> int:
     if not tower.causal or not setting.batch.text:
         return 0
     build = Builder(setting, tower, setting.batch.text)
-    sizes = [
-        sum(_block_cache_bytes(setting, build, block) for block in layer.blocks) * layer.times for layer in tower.runs
-    ]
+
+    def layer_bytes(layer: ModelLayer) -> int:
+        own = replace(build, parts=build.through(layer)) if layer.share < 1 else build
+        return sum(_block_cache_bytes(setting, own, block) for block in layer.blocks) * layer.times
+
+    sizes = [layer_bytes(layer) for layer in tower.runs]
     if setting.mapping.pp == 1:
         return sum(sizes)
     flat = [size // layer.times for layer, size in zip(tower.runs, sizes, strict=True) for _ in range(layer.times)]
