@@ -146,9 +146,9 @@ def forward(
     at = tuple(range(len(stream))) if positions is None else positions
     for block in blocks:
         if isinstance(block, Routed):
-            scores = _linear(stream, weights, block.prefix)[:, 0]
+            scores = [float(score) for score in _linear(stream, weights, block.prefix)[:, 0]]
             count = math.ceil(block.share * len(stream))
-            through = sorted(sorted(range(len(stream)), key=lambda i, given=scores: -float(given[i]))[:count])
+            through = sorted(sorted(range(len(stream)), key=scores.__getitem__, reverse=True)[:count])
             within = forward(
                 stream[through],
                 block.blocks,
