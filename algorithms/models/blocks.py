@@ -70,6 +70,8 @@ class Attention(Block):
         (Transformer-XL, Conformer).
     context
         Width of what keys and values are made from in cross-attention; None: the stream itself.
+    gated
+        Whether every element of the result is weighted by a gate that the token computes (Qwen3-Next).
     """
 
     kind: Literal["attention"] = "attention"
@@ -85,6 +87,7 @@ class Attention(Block):
     rotary: bool = True
     relative: bool = False
     context: Count | None = None
+    gated: bool = False
 
     @model_validator(mode="after")
     def _groups(self) -> Self:
@@ -119,6 +122,8 @@ class Attention(Block):
         yield from matrix("q", self.q_width, width, "q" in biased)
         yield from matrix("k", self.kv_width, source, "k" in biased)
         yield from matrix("v", self.kv_width, source, "v" in biased)
+        if self.gated:
+            yield from matrix("gate", self.q_width, width)
         yield from matrix("o", width, self.q_width, "o" in biased)
         if self.qk_norm:
             widths = (self.head_dim,) * 2 if self.qk_norm == "head" else (self.q_width, self.kv_width)
@@ -178,6 +183,67 @@ class LatentAttention(Block):
         yield from norm("kv_norm", "rms", self.kv_lora_rank)
         yield from matrix("kv_up", self.heads * (self.qk_nope_head_dim + self.v_head_dim), self.kv_lora_rank)
         yield from matrix("o", width, self.heads * self.v_head_dim)
+        yield from self.scale(width)
+
+
+class StateAttention(Block):
+    """Attention with a state of constant size: the gated delta rule behind a short convolution.
+
+    Queries, keys and values pass a causal convolution of their own channels and a SiLU; queries and keys have length
+    one; what a head reads is normed and weighted by a gate (Gated DeltaNet, arXiv:2412.06464, figure 1, with a decay
+    like that of Mamba-2).
+
+    Parameters
+    ----------
+    key_heads, value_heads
+        Heads of queries and keys, and of values, each of which has a state of its own.
+    key_dim, value_dim
+        Width of each.
+    taps
+        Of the convolution.
+    """
+
+    kind: Literal["state_attention"] = "state_attention"
+    key_heads: Count
+    value_heads: Count
+    key_dim: Count
+    value_dim: Count
+    taps: Count = 4
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.value_heads % self.key_heads:
+            raise ValueError(f"key_heads must divide value_heads = {self.value_heads} (got {self.key_heads})")
+        return self
+
+    @property
+    def key_width(self) -> int:
+        """Elements of a key, all heads together; as many of a query."""
+        return self.key_heads * self.key_dim
+
+    @property
+    def value_width(self) -> int:
+        """Elements of a value, all heads together."""
+        return self.value_heads * self.value_dim
+
+    @property
+    def channels(self) -> int:
+        """Of the convolution."""
+        return 2 * self.key_width + self.value_width
+
+    def weights(self, width: int) -> Iterator[Weight]:
+        """All of its weights."""
+        for name, outputs in (("q", self.key_width), ("k", self.key_width), ("v", self.value_width)):
+            yield from matrix(name, outputs, width)
+        yield from matrix("gate", self.value_width, width)
+        yield from matrix("strength", self.value_heads, width)
+        yield from matrix("decay", self.value_heads, width)
+        for name, channels in (("q", self.key_width), ("k", self.key_width), ("v", self.value_width)):
+            yield vector(f"{name}_taps", channels, self.taps)
+        yield vector("decay_rate", self.value_heads)
+        yield vector("decay_bias", self.value_heads)
+        yield from norm("out_norm", "rms", self.value_dim)
+        yield from matrix("o", width, self.value_width)
         yield from self.scale(width)
 
 
@@ -318,7 +384,7 @@ class Modulation(Block):
 
 
 AnyBlock = Annotated[
-    Attention | LatentAttention | FeedForward | Experts | Convolution | Normalise | Modulation,
+    Attention | LatentAttention | StateAttention | FeedForward | Experts | Convolution | Normalise | Modulation,
     Field(discriminator="kind"),
 ]
 """Any block, told apart by `kind`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from algorithms.models.blocks import Attention, Experts, FeedForward, LatentAttention
+from algorithms.models.blocks import Attention, Experts, FeedForward, LatentAttention, StateAttention
 from algorithms.models.model import Model, Tower
 from algorithms.workload.levers import knob
 from hwmodels.reading.errors import InputError, Problem
@@ -97,6 +97,10 @@ class Mapping:
                         groups = block.groups if isinstance(block, Attention) else self.tp
                         if groups % self.tp and self.tp % groups:
                             found.append(_uneven("tp", self.tp, f"the {groups} KV heads of {tower.name}"))
+                    case StateAttention():
+                        for heads, what in ((block.value_heads, "value"), (block.key_heads, "key")):
+                            if heads % self.tp:
+                                found.append(_uneven("tp", self.tp, f"the {heads} {what} heads of {tower.name}"))
                     case FeedForward():
                         if block.inner % self.tp:
                             found.append(_uneven("tp", self.tp, f"the width {block.inner} of {tower.name}"))

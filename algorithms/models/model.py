@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from algorithms.models.blocks import AnyBlock, Attention, Experts, LatentAttention, Part
 from algorithms.models.edges import Edge, Norm
-from algorithms.models.weights import Count, NormKind, Weight, norm, parameters, within
+from algorithms.models.weights import Count, NormKind, Weight, matrix, norm, parameters, within
 from hwmodels.reading.cards import html_table
 
 Modality = Literal["text", "image", "audio", "video"]
@@ -28,10 +29,27 @@ class Layer(Part):
         Blocks of the layer in their order.
     times
         How many such layers follow each other.
+    share
+        Share of the new tokens of a sequence that go through the layer.
+    others
+        What becomes of the rest. ``pass``: a router lets the share through, the others stay as they are, and the layer
+        has no keys of them (mixture of depths, arXiv:2404.02258). ``cached``: they, and their keys, are those of a
+        frame before, which the share that goes through has changed most from (STC, arXiv:2512.00891).
     """
 
     blocks: tuple[AnyBlock, ...] = Field(min_length=1)
     times: Count = 1
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    others: Literal["pass", "cached"] = "pass"
+
+    @property
+    def routed(self) -> bool:
+        """Whether a router has weights."""
+        return self.share < 1 and self.others == "pass"
+
+    def through(self, tokens: int) -> int:
+        """How many of a sequence's tokens go through the layer."""
+        return math.ceil(self.share * tokens - 1e-9)
 
 
 class Tower(Part):
@@ -83,6 +101,8 @@ class Tower(Part):
 
     def layer_weights(self, layer: Layer) -> Iterator[Weight]:
         """Of one of such layers."""
+        if layer.routed:
+            yield from matrix("router", 1, self.width)
         for number, block in enumerate(layer.blocks):
             prefix = f"{number}.{block.kind}"
             if block.kind != "modulation":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention
+from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention, StateAttention
 from algorithms.models.mapping import Mapping as Parts
 from algorithms.workload.shape import FloatArray
 
@@ -28,6 +28,8 @@ def block_shard(block: AnyBlock, weights: Weights, parts: Parts, rank: int) -> d
             return dict(_attention(block, weights, parts.tp, rank))
         case LatentAttention():
             return dict(_latent(block, weights, parts.tp, rank))
+        case StateAttention():
+            return dict(_state(block, weights, parts.tp, rank))
         case FeedForward():
             return dict(_dense("", weights, parts.tp, rank))
         case _:
@@ -37,7 +39,7 @@ def block_shard(block: AnyBlock, weights: Weights, parts: Parts, rank: int) -> d
 def _attention(block: Attention, weights: Weights, tp: int, rank: int) -> Iterator[tuple[str, FloatArray]]:
     heads, groups = slice_of(block.heads, tp, rank), slice_of(block.groups, tp, rank)
     width = block.head_dim
-    rows = {"q": heads, "k": groups, "v": groups}
+    rows = {"q": heads, "k": groups, "v": groups, "gate": heads}
     for name, value in weights.items():
         start = name.split(".")[0]
         if start in rows:
@@ -60,6 +62,24 @@ def _latent(block: LatentAttention, weights: Weights, tp: int, rank: int) -> Ite
             yield name, value[heads.start * rows[start] : heads.stop * rows[start]]
         elif name == "o.weight":
             yield name, value[:, heads.start * block.v_head_dim : heads.stop * block.v_head_dim]
+        else:
+            yield name, value
+
+
+def _state(block: StateAttention, weights: Weights, tp: int, rank: int) -> Iterator[tuple[str, FloatArray]]:
+    keys, values = slice_of(block.key_heads, tp, rank), slice_of(block.value_heads, tp, rank)
+    rows = {
+        **dict.fromkeys(("q", "k", "q_taps", "k_taps"), (keys, block.key_dim)),
+        **dict.fromkeys(("v", "gate", "v_taps"), (values, block.value_dim)),
+        **dict.fromkeys(("strength", "decay", "decay_rate", "decay_bias"), (values, 1)),
+    }
+    for name, value in weights.items():
+        start = name.split(".")[0]
+        if start in rows:
+            heads, width = rows[start]
+            yield name, value[heads.start * width : heads.stop * width]
+        elif name == "o.weight":
+            yield name, value[:, values.start * block.value_dim : values.stop * block.value_dim]
         else:
             yield name, value
 

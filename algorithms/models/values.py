@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.gemm import Gemm, GemmTile
 from algorithms.chip.layers.grouped import GroupedGemm, expected_routing
-from algorithms.chip.layers.values import ACTIVATIONS, depthwise, layer_norm, rms_norm, rotary, routes
+from algorithms.chip.layers.values import ACTIVATIONS, EPSILON, depthwise, layer_norm, rms_norm, rotary, routes
 from algorithms.chip.plan.online import OnlineSoftmax, merged
 from algorithms.models.blocks import (
     AnyBlock,
@@ -27,6 +27,7 @@ from algorithms.models.blocks import (
     LatentAttention,
     Modulation,
     Normalise,
+    StateAttention,
 )
 from algorithms.models.mapping import SINGLE
 from algorithms.models.mapping import Mapping as Parts
@@ -34,12 +35,15 @@ from algorithms.models.model import Layer, Tower
 from algorithms.models.shards import block_shard, expert_shard, ring_sum, slice_of
 from algorithms.models.weights import NormKind
 from algorithms.rounding import spans
+from algorithms.state.delta import GatedDelta
+from algorithms.state.rule import State, Tokens
 from algorithms.workload.shape import FloatArray
 from hwmodels.reading.errors import InputError, Problem
 
 TILE = GemmTile(rows=4, columns=8, depth=8, splits=2)
 """Small, so that small models have ragged tiles and several parts of the depth."""
 TILE_KEYS = 4
+STATE_CHUNK = 4
 PLAIN = weight_format("float32")
 Weights = Mapping[str, FloatArray]
 
@@ -61,10 +65,23 @@ def draw_weights(tower: Tower, seed: int = 0) -> dict[str, FloatArray]:
 
 @dataclass
 class Cache:
-    """What tokens that were seen left behind, by block: keys and values of heads, or latents and rotary keys."""
+    """What tokens that were seen left behind, by block: keys and values of heads, or latents and rotary keys.
+
+    A block with a state has that state, and the last rows before its convolution; a layer that renews a share of its
+    tokens has the frame that it compares with, before and behind it.
+    """
 
     entries: dict[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
+    rows: dict[str, FloatArray] = field(default_factory=dict)
+    places: dict[str, FloatArray] = field(default_factory=dict)
+    frames: dict[int, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
     tokens: int = 0
+
+    def seen(self, name: str, positions: FloatArray) -> FloatArray:
+        """Positions of all tokens of a block, the new ones behind those before."""
+        self.places[name] = np.concatenate([self.places.get(name, np.zeros(0)), positions])
+        return self.places[name]
 
     def append(self, name: str, first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Everything of a block, the new tokens behind those before."""
@@ -110,11 +127,67 @@ class Forward:
         for count in self.parts.layers_of_stage(len(layers)):
             # a stage hands the stream to the next one
             for layer in layers[number : number + count]:
-                for place, block in enumerate(layer.blocks):
-                    shift = self._modulation(layer, number, place)
-                    stream = self._block(stream, f"{number}.{place}.{block.kind}", block, kept, context, shift)
+                stream = self._layer(stream, layer, number, kept, context)
                 number += 1
         kept.tokens += len(tokens)
+        return stream
+
+    def _layer(
+        self, stream: FloatArray, layer: Layer, number: int, cache: Cache, context: FloatArray | None
+    ) -> FloatArray:
+        """The stream behind a layer; where its router lets some tokens through, the others stay as they are."""
+        # what is not causal sees one image or clip at a time
+        positions = np.arange(len(stream), dtype=np.float64) + (cache.tokens if self.tower.causal else 0)
+        if layer.share == 1:
+            return self._blocks(stream, positions, layer, number, cache, context)
+        if not layer.routed:
+            return self._refreshed(stream, positions, layer, number, cache, context)
+        scores = linear(stream, self.weights, f"{number}.router")[:, 0]
+        chosen = np.sort(np.argsort(-scores, kind="stable")[: layer.through(len(stream))])
+        before = stream[chosen]
+        made = self._blocks(before, positions[chosen], layer, number, cache, context) - before
+        out = stream.copy()
+        out[chosen] = before + scores[chosen, None] * made
+        return out
+
+    def _refreshed(
+        self,
+        stream: FloatArray,
+        positions: FloatArray,
+        layer: Layer,
+        number: int,
+        cache: Cache,
+        context: FloatArray | None,
+    ) -> FloatArray:
+        """A frame of which the tokens go through that are least like those of the frame in the cache.
+
+        What the others were is what their keys are made from, so that those are the cached ones.
+        """
+        if (before := cache.frames.get(number)) is None:
+            made = self._blocks(stream, positions, layer, number, Cache(), context)
+            cache.frames[number] = np.array(stream), made
+            return made
+        sizes = np.linalg.norm(stream, axis=1) * np.linalg.norm(before[0], axis=1)
+        likeness = np.einsum("tc,tc->t", stream, before[0]) / np.maximum(sizes, EPSILON)
+        chosen = np.argsort(likeness, kind="stable")[: layer.through(len(stream))]
+        mixed, out = before[0].copy(), before[1].copy()
+        mixed[chosen] = stream[chosen]
+        out[chosen] = self._blocks(mixed, positions, layer, number, Cache(), context)[chosen]
+        return out
+
+    def _blocks(
+        self,
+        stream: FloatArray,
+        positions: FloatArray,
+        layer: Layer,
+        number: int,
+        cache: Cache,
+        context: FloatArray | None,
+    ) -> FloatArray:
+        for place, block in enumerate(layer.blocks):
+            shift = self._modulation(layer, number, place)
+            name = f"{number}.{place}.{block.kind}"
+            stream = self._block(stream, positions, name, block, cache, context, shift)
         return stream
 
     def _modulation(self, layer: Layer, number: int, place: int) -> FloatArray | None:
@@ -131,6 +204,7 @@ class Forward:
     def _block(
         self,
         stream: FloatArray,
+        positions: FloatArray,
         name: str,
         block: AnyBlock,
         cache: Cache,
@@ -145,25 +219,37 @@ class Forward:
         if modulation is not None:
             shift, scale, gate = modulation
             moved = self._norm(stream, kind, f"{name}.norm") * (1.0 + scale) + shift
-            return np.asarray(stream + gate * self._made(moved, name, block, cache, context))
+            return np.asarray(stream + gate * self._made(moved, positions, name, block, cache, context))
         if place == "behind":
-            return self._norm(stream + self._made(stream, name, block, cache, context), kind, f"{name}.norm")
+            return self._norm(stream + self._made(stream, positions, name, block, cache, context), kind, f"{name}.norm")
         before = self._norm(stream, kind, f"{name}.norm" if place == "before" else f"{name}.norm_before")
-        made = self._made(before, name, block, cache, context)
+        made = self._made(before, positions, name, block, cache, context)
         return stream + (self._norm(made, kind, f"{name}.norm_behind") if place == "both" else made)
 
     def _norm(self, tokens: FloatArray, kind: NormKind, name: str) -> FloatArray:
         return normed(tokens, kind, self.weights, name)
 
     def _made(
-        self, tokens: FloatArray, name: str, block: AnyBlock, cache: Cache, context: FloatArray | None
+        self,
+        tokens: FloatArray,
+        positions: FloatArray,
+        name: str,
+        block: AnyBlock,
+        cache: Cache,
+        context: FloatArray | None,
     ) -> FloatArray:
         """What a block makes of normed tokens, all chips together."""
         start = f"{name}."
         own = {key.removeprefix(start): value for key, value in self.weights.items() if key.startswith(start)}
         match block:
             case Attention() | LatentAttention():
-                made = self._shared_attention(tokens, name, block, own, cache, context)
+                made = self._shared_attention(tokens, positions, name, block, own, cache, context)
+            case StateAttention():
+                shards = [block_shard(block, own, self.parts, rank) for rank in range(self.parts.tp)]
+                states = [
+                    state_attention(tokens, block, shard, f"{name}@{rank}", cache) for rank, shard in enumerate(shards)
+                ]
+                made = ring_sum(states)
             case FeedForward():
                 shards = [block_shard(block, own, self.parts, rank) for rank in range(self.parts.tp)]
                 made = ring_sum([feed_forward(tokens, block, shard) for shard in shards])
@@ -179,6 +265,7 @@ class Forward:
     def _shared_attention(
         self,
         tokens: FloatArray,
+        positions: FloatArray,
         name: str,
         block: Attention | LatentAttention,
         own: Weights,
@@ -191,11 +278,13 @@ class Forward:
             shard = block_shard(block, own, self.parts, rank)
             label = f"{name}@{rank}"
             if isinstance(block, LatentAttention):
-                made.append(latent_attention(tokens, block, shard, label, cache, self.tower.causal, self.parts.cp))
+                made.append(
+                    latent_attention(tokens, positions, block, shard, label, cache, self.tower.causal, self.parts.cp)
+                )
             else:
                 source = context if block.context else None
                 part = Heads(block, self.parts.tp, rank, self.tower.causal, self.parts.cp)
-                made.append(part.run(tokens, shard, label, cache, source))
+                made.append(part.run(tokens, positions, shard, label, cache, source))
         return ring_sum(made)
 
 
@@ -245,7 +334,10 @@ def experts(tokens: FloatArray, block: Experts, held: range, weights: Weights) -
         np.add.at(out, token, shares[token, place][:, None] * grouped(inner, "down"))
     if block.shared_inner:
         shared = FeedForward(inner=block.shared_inner, activation=block.activation)
-        out = out + feed_forward(tokens, shared, weights, "shared.")
+        everyone = feed_forward(tokens, shared, weights, "shared.")
+        if block.shared_gate:
+            everyone = everyone / (1.0 + np.exp(-linear(tokens, weights, "shared_gate")))
+        out = out + everyone
     return out
 
 
@@ -259,8 +351,49 @@ def convolution(tokens: FloatArray, weights: Weights) -> FloatArray:
     return linear(ACTIVATIONS["silu"](out), weights, "project")
 
 
+def state_attention(
+    tokens: FloatArray, block: StateAttention, weights: Weights, label: str, cache: Cache
+) -> FloatArray:
+    """A chip's heads of a block with a state, which goes on from where the cache has it; chunk by chunk."""
+    count = len(tokens)
+    keys = weights["q.weight"].shape[0] // block.key_dim
+    values = weights["v.weight"].shape[0] // block.value_dim
+    q, k = (
+        _unit(_split(_convolved(tokens, weights, name, label, cache), keys, block.key_dim)).repeat(values // keys, 0)
+        for name in ("q", "k")
+    )
+    v = _split(_convolved(tokens, weights, "v", label, cache), values, block.value_dim)
+    strength = 1.0 / (1.0 + np.exp(-linear(tokens, weights, "strength").T))
+    steps = np.logaddexp(0.0, linear(tokens, weights, "decay") + weights["decay_bias"])
+    decay = np.exp(-np.exp(weights["decay_rate"]) * steps).T
+    if label not in cache.states:
+        cache.states[label] = State(GatedDelta(), values, block.key_dim, block.value_dim)
+    new = Tokens(q[:, None] * block.key_dim**-0.5, k, v, {"strength": strength, "decay": decay})
+    read = cache.states[label].advance(new, chunk=STATE_CHUNK)[:, 0]
+    gate = linear(tokens, weights, "gate").reshape(count, values, block.value_dim)
+    made = rms_norm(read.transpose(1, 0, 2), weights["out_norm.weight"]) * ACTIVATIONS["silu"](gate)
+    return linear(made.reshape(count, -1), weights, "o")
+
+
+def _convolved(tokens: FloatArray, weights: Weights, name: str, label: str, cache: Cache) -> FloatArray:
+    """A projection, every channel convolved with the rows before it, and activated."""
+    taps = weights[f"{name}_taps"]
+    key, before = f"{label}.{name}", np.zeros((taps.shape[1] - 1, taps.shape[0]))
+    rows = np.concatenate([cache.rows.get(key, before), linear(tokens, weights, name)])
+    cache.rows[key] = rows[len(rows) - len(before) :]
+    windows = np.lib.stride_tricks.sliding_window_view(rows, taps.shape[1], axis=0)
+    return np.asarray(ACTIVATIONS["silu"](np.einsum("tck,ck->tc", windows, taps)))
+
+
+def _unit(heads: FloatArray) -> FloatArray:
+    """Every row with length one (`rms_norm` with the width taken out)."""
+    squares = np.einsum("...i,...i->...", heads, heads)[..., None]
+    return np.asarray(heads / np.sqrt(squares + EPSILON))
+
+
 def latent_attention(
     tokens: FloatArray,
+    positions: FloatArray,
     block: LatentAttention,
     weights: Weights,
     label: str,
@@ -270,8 +403,6 @@ def latent_attention(
 ) -> FloatArray:
     """Absorbed: queries are taken into the space of the latent, and what is attended there is taken back per head."""
     nope, rank = block.qk_nope_head_dim, block.kv_lora_rank
-    start = cache.tokens
-    positions = np.arange(start, start + len(tokens)).astype(np.float64)
     if block.q_lora_rank is None:
         queries = linear(tokens, weights, "q")
     else:
@@ -286,7 +417,7 @@ def latent_attention(
     query = np.concatenate([absorbed, rotary(split[..., nope:], positions)], axis=-1)
     joined = np.concatenate([latent, key], axis=-1)[None]
     scale = block.head_dim**-0.5
-    seen = visible(len(tokens), len(latent), start, causal)
+    seen = visible(positions, cache.seen(label, positions), causal)
     attended, _ = ring_attention(query[None] * scale, joined[None], latent[None, None], seen, rings)
     values = np.einsum("htr,hvr->htv", attended[0], up[:, nope:])
     return linear(values.transpose(1, 0, 2).reshape(len(tokens), -1), weights, "o")
@@ -303,7 +434,13 @@ class Heads:
     rings: int
 
     def run(
-        self, tokens: FloatArray, weights: Weights, label: str, cache: Cache, context: FloatArray | None
+        self,
+        tokens: FloatArray,
+        positions: FloatArray,
+        weights: Weights,
+        label: str,
+        cache: Cache,
+        context: FloatArray | None,
     ) -> FloatArray:
         """Their share of the result."""
         block, width = self.block, self.block.head_dim
@@ -311,7 +448,6 @@ class Heads:
         heads, groups = own.stop - own.start, max(block.groups // self.tp, 1)
         cross = block.context is not None
         source = tokens if context is None else context
-        start = 0 if cross else cache.tokens
         queries, keys = linear(tokens, weights, "q"), linear(source, weights, "k")
         if block.qk_norm == "all":
             # the norm goes over the heads of all chips, so each of them needs the others' squares
@@ -324,11 +460,12 @@ class Heads:
             q = normed(q, block.qk_norm_kind, weights, "q_norm")
             k = normed(k, block.qk_norm_kind, weights, "k_norm")
         if block.rotary and not cross:
-            positions = np.arange(start, start + len(tokens)).astype(np.float64)
             q, k = rotary(q, positions), rotary(k, positions)
+        places = np.arange(k.shape[1], dtype=np.float64) if cross else positions
         if self.causal and not cross:
             k, v = cache.append(label, k, v)
-        seen = visible(len(tokens), k.shape[1], start, self.causal and not cross, block.window, block.block)
+            places = cache.seen(label, positions)
+        seen = visible(positions, places, self.causal and not cross, block.window, block.block)
         rows = q.reshape(groups, heads // groups * len(tokens), width)[None] * width**-0.5
         out, lse = ring_attention(rows, k[None], v[None], np.tile(seen, (heads // groups, 1)), self.rings)
         made = out[0].reshape(heads, len(tokens), width)
@@ -336,6 +473,8 @@ class Heads:
             # a score of its own with no value behind it takes its share of every sum
             sinks = weights["sinks"][:, None]
             made = made / (1.0 + np.exp(sinks - lse[0].reshape(heads, len(tokens))))[..., None]
+        if block.gated:
+            made = made / (1.0 + np.exp(-_split(linear(tokens, weights, "gate"), heads, width)))
         return linear(made.transpose(1, 0, 2).reshape(len(tokens), -1), weights, "o")
 
 
@@ -350,11 +489,11 @@ def _split(tokens: FloatArray, heads: int, width: int) -> FloatArray:
 
 
 def visible(
-    tokens: int, keys: int, start: int, causal: bool, window: int | None = None, block: int | None = None
+    queries: FloatArray, keys: FloatArray, causal: bool, window: int | None = None, block: int | None = None
 ) -> NDArray[np.bool_]:
-    """Which keys new tokens see, `(tokens, keys)`; the first new token is number ``start``."""
-    query, key = np.arange(start, start + tokens)[:, None], np.arange(keys)[None]
-    seen = np.ones((tokens, keys), dtype=bool)
+    """Which keys queries see, `(queries, keys)`, by the positions of both."""
+    query, key = queries[:, None], keys[None]
+    seen = np.ones((len(queries), len(keys)), dtype=bool)
     if causal:
         seen &= key <= query
     if window is not None:

@@ -38,6 +38,17 @@ class AttentionLayer:
     block: int | None = None
     sinks: bool = False
     cross: bool = False
+    gated: bool = False
+
+
+@dataclass(frozen=True)
+class StateLayer:
+    """The gated delta rule behind a short convolution (arXiv:2412.06464, section 3.4)."""
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class MixtureLayer:
     activation: Activation = "silu"
     scaling: float = 1.0
     shared: bool = False
+    shared_gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class NormLayer:
     """A norm of the stream itself, which takes the stream's place."""
 
 
-AnyLayer = AttentionLayer | LatentLayer | DenseLayer | MixtureLayer | ConvolutionLayer | NormLayer
+AnyLayer = AttentionLayer | LatentLayer | StateLayer | DenseLayer | MixtureLayer | ConvolutionLayer | NormLayer
 
 
 @dataclass(frozen=True)
@@ -99,13 +111,23 @@ class Block:
     modulation: tuple[str, int] | None = None
 
 
+@dataclass(frozen=True)
+class Routed:
+    """Blocks that a router lets `share` of the tokens go through, those with the largest scores (arXiv:2404.02258)."""
+
+    blocks: tuple[Block, ...]
+    prefix: str
+    share: float
+
+
 def forward(
     tokens: FloatArray,
-    blocks: tuple[Block, ...],
+    blocks: tuple[Block | Routed, ...],
     weights: Weights,
     *,
     causal: bool,
     context: FloatArray | None = None,
+    positions: tuple[int, ...] | None = None,
 ) -> FloatArray:
     """The residual stream `(tokens, width)` behind all ``blocks``.
 
@@ -117,9 +139,27 @@ def forward(
         Whether a token sees only itself and those before it.
     context
         What cross-attention attends to, `(tokens, width)`.
+    positions
+        Of the tokens; from 0 on when None.
     """
     stream = np.array(tokens, dtype=np.float64)
+    at = tuple(range(len(stream))) if positions is None else positions
     for block in blocks:
+        if isinstance(block, Routed):
+            scores = [float(score) for score in _linear(stream, weights, block.prefix)[:, 0]]
+            count = math.ceil(block.share * len(stream))
+            through = sorted(sorted(range(len(stream)), key=scores.__getitem__, reverse=True)[:count])
+            within = forward(
+                stream[through],
+                block.blocks,
+                weights,
+                causal=causal,
+                context=context,
+                positions=tuple(at[i] for i in through),
+            )
+            for row, i in enumerate(through):
+                stream[i] = stream[i] + scores[i] * (within[row] - stream[i])
+            continue
         name = block.prefix
         if isinstance(block.layer, NormLayer):
             stream = _normed(stream, block.norm, weights, f"{name}.norm")
@@ -128,14 +168,14 @@ def forward(
             where, first = block.modulation
             shift, scale, gate = weights[where][first], weights[where][first + 1], weights[where][first + 2]
             moved = _normed(stream, block.norm, weights, f"{name}.norm") * (1 + scale) + shift
-            stream = stream + gate * apply(moved, block, weights, causal, context)
+            stream = stream + gate * apply(moved, block, weights, causal, at, context)
             continue
         if block.place == "behind":
-            made = apply(stream, block, weights, causal, context)
+            made = apply(stream, block, weights, causal, at, context)
             stream = _normed(stream + made, block.norm, weights, f"{name}.norm")
             continue
         before = "norm" if block.place == "before" else "norm_before"
-        made = apply(_normed(stream, block.norm, weights, f"{name}.{before}"), block, weights, causal, context)
+        made = apply(_normed(stream, block.norm, weights, f"{name}.{before}"), block, weights, causal, at, context)
         if block.place == "both":
             made = _normed(made, block.norm, weights, f"{name}.norm_behind")
         stream = stream + made
@@ -143,15 +183,22 @@ def forward(
 
 
 def apply(
-    tokens: FloatArray, block: Block, weights: Weights, causal: bool, context: FloatArray | None = None
+    tokens: FloatArray,
+    block: Block,
+    weights: Weights,
+    causal: bool,
+    at: tuple[int, ...],
+    context: FloatArray | None = None,
 ) -> FloatArray:
     """What a block makes of normed tokens, before it is added."""
     name = block.prefix
     match block.layer:
         case AttentionLayer():
-            made = attend(tokens, block.layer, weights, name, causal, context)
+            made = attend(tokens, block.layer, weights, name, causal, at, context)
         case LatentLayer():
-            made = attend_latent(tokens, block.layer, weights, name, causal)
+            made = attend_latent(tokens, block.layer, weights, name, causal, at)
+        case StateLayer():
+            made = attend_state(tokens, block.layer, weights, name)
         case DenseLayer():
             made = feed_forward(tokens, block.layer.gated, block.layer.activation, weights, name)
         case MixtureLayer():
@@ -169,6 +216,7 @@ def attend(
     weights: Weights,
     name: str,
     causal: bool,
+    at: tuple[int, ...],
     context: FloatArray | None = None,
 ) -> FloatArray:
     """Attention, query by query and head by head.
@@ -191,13 +239,13 @@ def attend(
             q = _normed(q, "rms", weights, f"{name}.q_norm")
             k = _normed(k, "rms", weights, f"{name}.k_norm")
         if layer.rotary and not layer.cross:
-            q, k = rotated(q), rotated(k)
+            q, k = rotated(q, at), rotated(k, at)
         for i in range(len(tokens)):
             scores = {}
             for j in range(len(source)):
                 behind = causal and not layer.cross and j > i
-                far = layer.window is not None and j <= i - layer.window
-                other = layer.block is not None and i // layer.block != j // layer.block
+                far = layer.window is not None and at[j] <= at[i] - layer.window
+                other = layer.block is not None and at[i] // layer.block != at[j] // layer.block
                 if not (behind or far or other):
                     scores[j] = float(q[i] @ k[j]) / math.sqrt(width)
             most = max(scores.values())
@@ -206,10 +254,14 @@ def attend(
                 total += math.exp(weights[f"{name}.sinks"][head] - most)
             for j, score in scores.items():
                 out[i, own] += math.exp(score - most) / total * v[j]
+    if layer.gated:
+        out = out / (1.0 + np.exp(-_linear(tokens, weights, f"{name}.gate")))
     return _linear(out, weights, f"{name}.o")
 
 
-def attend_latent(tokens: FloatArray, layer: LatentLayer, weights: Weights, name: str, causal: bool) -> FloatArray:
+def attend_latent(
+    tokens: FloatArray, layer: LatentLayer, weights: Weights, name: str, causal: bool, at: tuple[int, ...]
+) -> FloatArray:
     """Latent attention with every key and value expanded."""
     if layer.query_latent:
         latent_q = _normed(_linear(tokens, weights, f"{name}.q_down"), "rms", weights, f"{name}.q_norm")
@@ -219,13 +271,13 @@ def attend_latent(tokens: FloatArray, layer: LatentLayer, weights: Weights, name
     down = _linear(tokens, weights, f"{name}.kv_down")
     rank = down.shape[1] - layer.rope
     latent = _normed(down[:, :rank], "rms", weights, f"{name}.kv_norm")
-    shared_key = rotated(down[:, rank:])
+    shared_key = rotated(down[:, rank:], at)
     expanded = _linear(latent, weights, f"{name}.kv_up")
     width, made = layer.nope + layer.rope, layer.nope + layer.value
     out = np.zeros((len(tokens), layer.heads * layer.value))
     for head in range(layer.heads):
         q = queries[:, head * width : (head + 1) * width]
-        q = np.concatenate([q[:, : layer.nope], rotated(q[:, layer.nope :])], axis=1)
+        q = np.concatenate([q[:, : layer.nope], rotated(q[:, layer.nope :], at)], axis=1)
         pair = expanded[:, head * made : (head + 1) * made]
         k, v = np.concatenate([pair[:, : layer.nope], shared_key], axis=1), pair[:, layer.nope :]
         for i in range(len(tokens)):
@@ -233,6 +285,40 @@ def attend_latent(tokens: FloatArray, layer: LatentLayer, weights: Weights, name
             scores = k[:seen] @ q[i] / math.sqrt(width)
             share = np.exp(scores - scores.max())
             out[i, head * layer.value : (head + 1) * layer.value] = share @ v[:seen] / share.sum()
+    return _linear(out, weights, f"{name}.o")
+
+
+def attend_state(tokens: FloatArray, layer: StateLayer, weights: Weights, name: str) -> FloatArray:
+    """The gated delta rule, token by token and head by head; the state begins empty."""
+    rows = {}
+    for part in ("q", "k", "v"):
+        made = _linear(tokens, weights, f"{name}.{part}")
+        kernel = weights[f"{name}.{part}_taps"]
+        taps = kernel.shape[1]
+        rows[part] = np.zeros_like(made)
+        for i in range(len(tokens)):
+            for tap in range(taps):
+                j = i + tap - (taps - 1)
+                if j >= 0:
+                    rows[part][i] += kernel[:, tap] * made[j]
+        rows[part] = activated(rows[part], "silu")
+    strengths = 1.0 / (1.0 + np.exp(-_linear(tokens, weights, f"{name}.strength")))
+    raw = _linear(tokens, weights, f"{name}.decay") + weights[f"{name}.decay_bias"]
+    gates = activated(_linear(tokens, weights, f"{name}.gate"), "silu")
+    out = np.zeros((len(tokens), layer.value_heads * layer.value_dim))
+    for head in range(layer.value_heads):
+        group = head // (layer.value_heads // layer.key_heads)
+        shared = slice(group * layer.key_dim, (group + 1) * layer.key_dim)
+        own = slice(head * layer.value_dim, (head + 1) * layer.value_dim)
+        state = np.zeros((layer.key_dim, layer.value_dim))
+        for i in range(len(tokens)):
+            q, k, v = rows["q"][i, shared], rows["k"][i, shared], rows["v"][i, own]
+            q, k = (x / math.sqrt(float(x @ x) + EPSILON) for x in (q, k))
+            kept = math.exp(-math.exp(weights[f"{name}.decay_rate"][head]) * math.log1p(math.exp(raw[i, head])))
+            state = kept * state
+            state = state + strengths[i, head] * np.outer(k, v - state.T @ k)
+            out[i, own] = state.T @ q / math.sqrt(layer.key_dim)
+        out[:, own] = _normed(out[:, own], "rms", weights, f"{name}.out_norm") * gates[:, own]
     return _linear(out, weights, f"{name}.o")
 
 
@@ -261,7 +347,10 @@ def mixture(tokens: FloatArray, layer: MixtureLayer, weights: Weights, name: str
             inner = gate * (parts["up"] @ token + bias["up"])
             out[i] += share * (parts["down"] @ inner + bias["down"])
     if layer.shared:
-        out += feed_forward(tokens, True, layer.activation, weights, f"{name}.shared")
+        everyone = feed_forward(tokens, True, layer.activation, weights, f"{name}.shared")
+        if layer.shared_gate:
+            everyone = everyone / (1.0 + np.exp(-_linear(tokens, weights, f"{name}.shared_gate")))
+        out += everyone
     return out
 
 
@@ -311,16 +400,16 @@ def activated(values: FloatArray, activation: Activation) -> FloatArray:
             return np.where(values > 0, values, 0.0)
 
 
-def rotated(heads: FloatArray) -> FloatArray:
-    """`(tokens, width)` turned by position, element `i` with element `i + width / 2`."""
+def rotated(heads: FloatArray, at: tuple[int, ...]) -> FloatArray:
+    """`(tokens, width)` turned by their positions, element `i` with element `i + width / 2`."""
     half = heads.shape[1] // 2
     out = np.empty_like(heads)
-    for position in range(len(heads)):
+    for row, position in enumerate(at):
         for i in range(half):
             angle = position * ROTARY_BASE ** (-i / half)
-            a, b = heads[position, i], heads[position, i + half]
-            out[position, i] = a * math.cos(angle) - b * math.sin(angle)
-            out[position, i + half] = a * math.sin(angle) + b * math.cos(angle)
+            a, b = heads[row, i], heads[row, i + half]
+            out[row, i] = a * math.cos(angle) - b * math.sin(angle)
+            out[row, i + half] = a * math.sin(angle) + b * math.cos(angle)
     return out
 
 

@@ -35,7 +35,12 @@ def test_holds_every_file_of_the_packages(wheel, packages, tracked_files):
 
 @pytest.mark.parametrize(
     "folder",
-    ["algorithms/chip/plan/served_profiles", "algorithms/chip/layers/served_products", "studies/validate/measured"],
+    [
+        "algorithms/chip/plan/served_profiles",
+        "algorithms/chip/layers/served_products",
+        "algorithms/state/served_states",
+        "studies/validate/measured",
+    ],
 )
 def test_holds_the_data_of_measured_kernels(wheel, root, folder):
     files = {path.relative_to(root).as_posix() for path in (root / folder).glob("*.yaml")}

@@ -65,6 +65,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), _alone(decoders.gemma)),
     **dict.fromkeys(("mixtral", "qwen3_moe", "gpt_oss"), _alone(decoders.mixture)),
     **dict.fromkeys(("deepseek_v2", "deepseek_v3", "kimi_k2"), _alone(decoders.deepseek)),
+    **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), _alone(decoders.hybrid)),
     "opt": _alone(decoders.opt),
     "gpt2": _alone(decoders.gpt2),
     "bloom": _alone(decoders.bloom),

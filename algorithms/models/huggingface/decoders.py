@@ -5,7 +5,16 @@ Field names and defaults are those of the ``configuration_*.py`` of Hugging Face
 
 from __future__ import annotations
 
-from algorithms.models.blocks import Activation, Attention, Biased, Experts, FeedForward, LatentAttention, QKNorm
+from algorithms.models.blocks import (
+    Activation,
+    Attention,
+    Biased,
+    Experts,
+    FeedForward,
+    LatentAttention,
+    QKNorm,
+    StateAttention,
+)
 from algorithms.models.edges import Edge, Linear, Norm, Table
 from algorithms.models.huggingface.fields import Fields
 from algorithms.models.model import Layer, NormPlace, Tower
@@ -185,6 +194,43 @@ def mixture(fields: Fields) -> Tower:
 
     fields.finish()
     return text_tower(fields, [layer(window) for window in windows], width)
+
+
+def hybrid(fields: Fields) -> Tower:
+    """Qwen3-Next and Qwen3.5: gated delta rules, and gated attention in every fourth layer or as a list says."""
+    width, depth = fields.width("hidden_size"), fields.count("num_hidden_layers")
+    heads, groups, head_dim = heads_of(fields, width)
+    attention = Attention(heads=heads, kv_heads=groups, head_dim=head_dim, qk_norm="head", gated=True)
+    keys, values = fields.count("linear_num_key_heads"), fields.count("linear_num_value_heads")
+    fields.divides("linear_num_key_heads", keys, "linear_num_value_heads", values)
+    state = StateAttention(
+        key_heads=keys,
+        value_heads=values if values % keys == 0 else keys,
+        key_dim=fields.width("linear_key_head_dim"),
+        value_dim=fields.width("linear_value_head_dim"),
+        taps=fields.count("linear_conv_kernel_dim", default=4),
+    )
+    interval = fields.count("full_attention_interval", default=4)
+    kinds = fields.texts("layer_types")
+    if kinds and len(kinds) != depth:
+        fields.complain("layer_types", f"must name all {depth} layers (got {len(kinds)})")
+    whole = [kind == "full_attention" for kind in kinds] or [(place + 1) % interval == 0 for place in range(depth)]
+    inner: Experts | FeedForward
+    if fields.has("num_experts"):
+        inner = Experts(
+            experts=fields.count("num_experts"),
+            active=fields.count("num_experts_per_tok"),
+            inner=fields.width("moe_intermediate_size"),
+            shared_inner=fields.width("shared_expert_intermediate_size"),
+            shared_gate=True,
+            scores="top_softmax" if fields.flag("norm_topk_prob", True) else "softmax",
+        )
+    else:
+        inner = FeedForward(
+            inner=fields.width("intermediate_size"), activation=activation(fields, "hidden_act", default="silu")
+        )
+    fields.finish()
+    return text_tower(fields, [Layer(blocks=(attention if each else state, inner)) for each in whole], width)
 
 
 def deepseek(fields: Fields) -> Tower:

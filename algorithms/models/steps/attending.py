@@ -65,10 +65,12 @@ class Attending:
         tower, at, rows, element = self.tower, self.at, self.tower.tokens, DTYPE_BYTES["bfloat16"]
         width, q, kv = tower.tower.width, self.heads * block.head_dim, self.groups * block.head_dim
         source = tower.context if block.context else rows
-        queries, keys = Tensor(f"{at}q", rows * q * element), Tensor(f"{at}kv", source * 2 * kv * element)
+        # a gate per element of the result comes with the queries
+        asked = 2 * q if block.gated else q
+        queries, keys = Tensor(f"{at}q", rows * asked * element), Tensor(f"{at}kv", source * 2 * kv * element)
         normed = (f"{at}normed",)
         if block.context or tower.whole.options.fusion == "none":
-            found = [tower.product(f"{at}q", rows, q, width, normed, (queries,))]
+            found = [tower.product(f"{at}q", rows, asked, width, normed, (queries,))]
             if source:
                 # the keys of cross-attention are made when the context is new, and read afterwards
                 fresh = [part for part in tower.own_parts if part.kind != "decode"]
@@ -77,7 +79,7 @@ class Attending:
                     each = Tensor(keys.name, made * 2 * kv * element)
                     found.append(tower.product(f"{at}kv", made, 2 * kv, block.context or width, normed, (each,)))
         else:
-            found = [tower.product(f"{at}qkv", rows, q + 2 * kv, width, normed, (queries, keys))]
+            found = [tower.product(f"{at}qkv", rows, asked + 2 * kv, width, normed, (queries, keys))]
         if block.qk_norm:
             both = tower.passes.norm(f"{at}qk norm", rows, q + kv)
             found.append(tower.one_pass(both, "norm", (queries.name, keys.name), ()))
@@ -91,6 +93,9 @@ class Attending:
         out = Tensor(f"{at}attended", rows * q * element)
         attended = self._attend(block, out, (queries.name, keys.name))
         found += [replace(each, attends=True) for each in attended]
+        if block.gated:
+            weighted = tower.passes.activation(f"{at}weighted", rows * q, gated=True)
+            found.append(tower.one_pass(weighted, "pass", (out.name, queries.name), ()))
         made_out = Tensor(f"{at}out", rows * width * element)
         return [*found, tower.product(f"{at}o", rows, width, q, (out.name,), (made_out,))]
 

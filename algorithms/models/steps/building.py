@@ -9,7 +9,7 @@ from algorithms.chip.layers.formats import WeightFormat, activation_format
 from algorithms.chip.layers.gemm import Gemm
 from algorithms.chip.layers.passes import Pass, Passes
 from algorithms.models.mapping import Mapping
-from algorithms.models.model import Model, Tower
+from algorithms.models.model import Layer, Model, Tower
 from algorithms.models.options import StepOptions
 from algorithms.models.steps.batch import Batch, Part
 from algorithms.models.steps.operations import Communication, Kind, Operation, Tensor
@@ -64,6 +64,14 @@ class Builder:
     whole: Setting
     tower: Tower
     parts: tuple[Part, ...]
+
+    def through(self, layer: Layer) -> tuple[Part, ...]:
+        """Parts as a layer meets them that a share of the tokens goes through."""
+        kept = layer.others == "cached"
+        return tuple(
+            replace(part, new=layer.through(part.new), total=part.total if kept else layer.through(part.total))
+            for part in self.parts
+        )
 
     # sizes
 

@@ -14,7 +14,7 @@ from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.layers.formats import WeightFormat
 from algorithms.chip.policy.run import PolicyParameters
 from algorithms.memory.capacity import bytes_text
-from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention
+from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention, StateAttention
 from algorithms.models.mapping import Mapping
 from algorithms.models.model import Layer as ModelLayer
 from algorithms.models.model import Tower
@@ -23,6 +23,7 @@ from algorithms.models.steps.batch import Batch, Part
 from algorithms.models.steps.building import STREAM_FORMAT, Builder, Setting
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Layer, Operation
+from algorithms.models.steps.recurring import kept_bytes
 from algorithms.models.weights import Weight
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
@@ -138,7 +139,11 @@ def edge_weight_bytes(setting: Setting, tower: Tower) -> tuple[int, int, int]:
 
 def layer_weight_bytes(setting: Setting, tower: Tower, layer: ModelLayer) -> int:
     """Of one layer on one chip."""
-    total = 0
+    total = sum(
+        _stored(weight, None, 1, weight.shape[1:])
+        for weight in tower.layer_weights(layer)
+        if weight.name == "router.weight"
+    )
     for number, block in enumerate(layer.blocks):
         start = f"{number}.{block.kind}."
         for weight in tower.layer_weights(layer):
@@ -155,12 +160,16 @@ def _sharded(setting: Setting, block: AnyBlock, weight: Weight) -> int:
     match block:
         case Attention():
             groups = max(block.groups // mapping.tp, 1) * block.head_dim
-            own = {"q": ceil_div(rows, mapping.tp), "k": groups, "v": groups}
+            own = {"q": ceil_div(rows, mapping.tp), "gate": ceil_div(rows, mapping.tp), "k": groups, "v": groups}
             rows = own.get(name, ceil_div(rows, mapping.tp) if name == "sinks" else rows)
             rest = (ceil_div(rest[0], mapping.tp),) if weight.name == "o.weight" else rest
         case LatentAttention():
             rows = ceil_div(rows, mapping.tp) if name in ("q", "q_up", "kv_up") else rows
             rest = (ceil_div(rest[0], mapping.tp),) if weight.name == "o.weight" else rest
+        case StateAttention() if weight.name == "o.weight":
+            rest = (ceil_div(rest[0], mapping.tp),)
+        case StateAttention() if name != "out_norm":
+            rows = ceil_div(rows, mapping.tp)
         case FeedForward():
             rows, rest = _halved(weight, name, rows, rest, mapping.tp)
         case Experts() if weight.name.startswith("experts."):
@@ -204,9 +213,12 @@ def cache_bytes(setting: Setting, tower: Tower) -> int:
     if not tower.causal or not setting.batch.text:
         return 0
     build = Builder(setting, tower, setting.batch.text)
-    sizes = [
-        sum(_block_cache_bytes(setting, build, block) for block in layer.blocks) * layer.times for layer in tower.runs
-    ]
+
+    def layer_bytes(layer: ModelLayer) -> int:
+        own = replace(build, parts=build.through(layer)) if layer.share < 1 else build
+        return sum(_block_cache_bytes(setting, own, block) for block in layer.blocks) * layer.times
+
+    sizes = [layer_bytes(layer) for layer in tower.runs]
     if setting.mapping.pp == 1:
         return sum(sizes)
     flat = [size // layer.times for layer, size in zip(tower.runs, sizes, strict=True) for _ in range(layer.times)]
@@ -221,6 +233,8 @@ def _block_cache_bytes(setting: Setting, build: Builder, block: AnyBlock) -> int
     size = DTYPE_BYTES[setting.options.kv_format]
     if isinstance(block, LatentAttention):
         return sum(_cached_tokens(setting, part, None) for part in build.own_parts) * block.cache_elements * size
+    if isinstance(block, StateAttention):
+        return sum(part.sequences for part in build.own_parts) * kept_bytes(block, setting.mapping.tp)
     if not isinstance(block, Attention):
         return 0
     groups = max(block.groups // setting.mapping.tp, 1)

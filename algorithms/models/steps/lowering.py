@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from algorithms.chip.layers.formats import weight_format
+from algorithms.chip.layers.passes import Pass
 from algorithms.models.blocks import (
     AnyBlock,
     Attention,
@@ -14,6 +15,7 @@ from algorithms.models.blocks import (
     LatentAttention,
     Modulation,
     Normalise,
+    StateAttention,
 )
 from algorithms.models.edges import Edge, Linear, Norm, Table
 from algorithms.models.model import Layer as ModelLayer
@@ -21,8 +23,14 @@ from algorithms.models.steps.attending import Attending
 from algorithms.models.steps.building import Builder, Setting
 from algorithms.models.steps.feeding import convolution, experts, feed_forward
 from algorithms.models.steps.operations import Communication, Kind, Layer, Operation, Tensor
+from algorithms.models.steps.recurring import state_attention
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
+
+
+def replaced(layer: ModelLayer) -> ModelLayer:
+    """The layer as the tokens that go through see it."""
+    return layer.model_copy(update={"share": 1.0})
 
 
 def lowered(setting: Setting) -> tuple[Layer, ...]:
@@ -58,10 +66,27 @@ class TowerLowering(Builder):
         return [layer for layer in found if layer.operations]
 
     def _layer(self, layer: ModelLayer) -> tuple[Operation, ...]:
+        if layer.share < 1:
+            return (*self._chosen(layer), *replace(self, parts=self.through(layer))._layer(replaced(layer)))
         found: list[Operation] = []
         for number, block in enumerate(layer.blocks):
             found += self._block(block, f"{number}.")
         return tuple(found)
+
+    def _chosen(self, layer: ModelLayer) -> list[Operation]:
+        """A score for every token; those chosen are put beside each other, and back behind the layer."""
+        if not layer.routed:
+            # the cosine of a token and what it was: three sums of products over both
+            compared = Pass("layer compare", self.tokens * self.tower.width, 2 * DTYPE_BYTES["bfloat16"], 0.0, 3.0)
+            moved = self.passes.copy("layer gather", 2 * self.tokens * self.tower.width)
+            return [self.one_pass(compared, "pass"), self.one_pass(moved, "pass")]
+        scores = Tensor("scores", self.tokens * DTYPE_BYTES["bfloat16"])
+        scored = self.product(
+            "layer router", self.tokens, 1, self.tower.width, (), (scores,), weight_format("bfloat16")
+        )
+        chosen = self.passes.softmax("layer route", self.tokens, 1)
+        moved = self.passes.copy("layer gather", 2 * self.tokens * self.tower.width)
+        return [scored, self.one_pass(chosen, "pass", (scores.name,)), self.one_pass(moved, "pass")]
 
     def _block(self, block: AnyBlock, at: str) -> list[Operation]:
         if isinstance(block, Modulation):
@@ -72,6 +97,8 @@ class TowerLowering(Builder):
                 return norm
             case Attention() | LatentAttention():
                 inner = Attending(self, block, at).operations()
+            case StateAttention():
+                inner = state_attention(self, block, at)
             case FeedForward():
                 inner = feed_forward(self, block, at)
             case Experts():

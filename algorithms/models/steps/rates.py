@@ -14,8 +14,11 @@ from pydantic import BaseModel, ConfigDict
 
 from algorithms.chip.layers.gemm import STAGES
 from algorithms.chip.plan.kernels import load_kernel
+from algorithms.chip.plan.plan import Launch
 from algorithms.chip.plan.profile import KernelProfile
 from algorithms.registry import Parameters
+from algorithms.state.launches import FORMS
+from algorithms.state.served import find_state
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.bibliography import references, source_text
@@ -150,6 +153,32 @@ def attention_kernel(phase: str, workload: Workload, chip: Accelerator) -> tuple
         return None
     kernel = load_kernel(name)
     return kernel.parameters(workload), kernel.profile
+
+
+STATE_KERNELS = (
+    ("chunk_gated_delta_rule_flashinfer", "chunk_gated_delta_rule_triton"),
+    ("fused_recurrent_gated_delta_rule_packed_decode",),
+)
+"""Of vLLM, by which states are taken past a prompt and past one token; the first that is known on a chip."""
+
+
+def state_call(
+    one: bool, sizes: tuple[int, int, int, int, int, int], chip: Accelerator
+) -> tuple[tuple[Launch, ...], KernelProfile] | None:
+    """Launches and profile of a gated delta rule on a chip as a serving stack calls it; None where it is not known.
+
+    Parameters
+    ----------
+    one
+        Whether every sequence has one new token.
+    sizes
+        Sequences, new tokens of each, heads of keys, heads of values, and the width of both.
+    """
+    for kernel in STATE_KERNELS[one]:
+        served = find_state("gated_delta_net", "vllm", "0.24.0", kernel, chip)
+        if served is not None:
+            return FORMS[served.text.form](served.call(*sizes), chip), served.profile
+    return None
 
 
 def with_gap(profile: KernelProfile, gap_s: float) -> KernelProfile:

@@ -16,6 +16,7 @@ import numpy as np
 
 from algorithms.chip.layers.served import ServedProduct, load_product, product_names, product_path
 from algorithms.chip.plan.served import WRITE_NUMBERS, ServedKernel, load_served, served_names, served_path
+from algorithms.state.served import ServedState, load_state, state_names, state_path
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.validate.measured.rows.prediction import FittedRows, GroupKey, UnsupportedRowError, predictor_of
 from studies.validate.measured.sampling import sampled_rows
@@ -24,7 +25,7 @@ from studies.validate.measured.tables.read import read_tables
 from studies.validate.measured.tables.table import MeasuredTable, Times
 from studies.validate.measured.validate import CALIBRATE  # which also registers the predictors
 
-Served = ServedKernel | ServedProduct
+Served = ServedKernel | ServedProduct | ServedState
 """What is fitted."""
 BOUNDS = {
     "launch_gap_s": (1e-7, 5e-4),
@@ -37,6 +38,7 @@ BOUNDS = {
     "bubble_cycles": (1.0, 20000.0),
     "write_element_ops": (1.0, 400.0),
     "quantise_element_ops": (1.0, 400.0),
+    "element_ops": (0.1, 400.0),
 }
 """Within which each number is sought."""
 FIRST_STEP = 0.8
@@ -115,7 +117,7 @@ def fit_all(place: Path, names: Sequence[str], seed: int = 0) -> Iterator[Fit]:
     InputError
         Tables that cannot be read, an unknown kernel, or one that is named and has no rows.
     """
-    kernels: list[Served] = [_loaded(name) for name in names or (*served_names(), *product_names())]
+    kernels: list[Served] = [fittable_called(name) for name in names or _names()]
     kinds = {kind for kernel in kernels for kind in kernel.text.kinds}
     tables = read_tables(place, [layout_called(kind) for kind in sorted(kinds)]).tables
     for kernel in kernels:
@@ -126,19 +128,27 @@ def fit_all(place: Path, names: Sequence[str], seed: int = 0) -> Iterator[Fit]:
             raise InputError(Problem(f"no row is marked {CALIBRATE!r} for {kernel.name}", str(place)))
 
 
-def _loaded(name: str) -> Served:
-    """A served kernel or product; raises InputError for a name that is neither, with the nearest."""
+def _names() -> tuple[str, ...]:
+    """Of everything that can be fitted."""
+    return (*served_names(), *product_names(), *state_names())
+
+
+def fittable_called(name: str) -> Served:
+    """A served kernel, product or state; raises InputError for a name that is none, with the nearest."""
     if name in product_names():
         return load_product(name)
+    if name in state_names():
+        return load_state(name)
     if name not in served_names():
-        hint = did_you_mean(name, (*served_names(), *product_names()))
-        raise InputError(Problem(f"there is no served kernel {name!r}", "--kernel", hint=hint))
+        raise InputError(Problem(f"there is no served kernel {name!r}", "--kernel", hint=did_you_mean(name, _names())))
     return load_served(name)
 
 
 def profile_path(kernel: Served) -> Path:
     """Where its file lies."""
-    return product_path(kernel.name) if isinstance(kernel, ServedProduct) else served_path(kernel.name)
+    if isinstance(kernel, ServedProduct):
+        return product_path(kernel.name)
+    return state_path(kernel.name) if isinstance(kernel, ServedState) else served_path(kernel.name)
 
 
 def write_fit(fit: Fit, folder: Path, source: str) -> Path:

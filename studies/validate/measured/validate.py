@@ -17,7 +17,8 @@ import studies.validate.measured.rows.attention
 import studies.validate.measured.rows.collectives
 import studies.validate.measured.rows.experts
 import studies.validate.measured.rows.modules
-import studies.validate.measured.rows.products  # noqa: F401  registers its predictors, as the one above
+import studies.validate.measured.rows.products
+import studies.validate.measured.rows.states  # noqa: F401  registers its predictors, as the ones above
 from studies.points.point import Json
 from studies.validate.measured.noise import noise_floor_pct
 from studies.validate.measured.rows.prediction import BINS, GroupKey, RowPrediction, UnsupportedRowError, predictor_of

@@ -14,7 +14,12 @@ from algorithms.chip.layers.gemm import Gemm
 from algorithms.chip.layers.passes import Pass, Passes
 from algorithms.chip.timing.mapping import time_launch
 from algorithms.chip.timing.memory_rate import at_fidelity
+from algorithms.models.blocks import Attention, FeedForward
+from algorithms.models.edges import Table
+from algorithms.models.model import Model
 from algorithms.models.steps.rates import rates_of
+from algorithms.models.text import load_model
+from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.errors import InputError, Problem
 from studies.validate.models.cases import Case, size_bin
@@ -36,16 +41,18 @@ class LayerCase(Case):
     chip
         Name of a preset; an empty one: there is none.
     operation
-        A product, or its elements and kind.
+        A product, or its elements and kind; None: it is not modelled.
     """
 
     chip: str
-    operation: Gemm | Pass
+    operation: Gemm | Pass | None
 
     def predicted_s(self) -> float:
         """One launch and what it costs to start in a graph: a kernel's duration has that in it."""
         if not self.chip:
             raise InputError(Problem(f"no preset for the chip {dict(self.labels)['gpu']!r}"))
+        if self.operation is None:
+            raise InputError(Problem(f"{dict(self.labels)['op']!r} is not modelled"))
         chip = _chip(self.chip)
         rates = rates_of(chip)
         launch = self.operation.launch(chip)
@@ -107,3 +114,69 @@ def _operation(
     if name == "attn_rope":
         return passes.rotary(name, tokens, own + own_kv, 0, 0)
     raise InputError(Problem(f"unknown operation {name!r}", VIDUR, field="op"))
+
+
+SERVING = "llmservingsim/layers.csv.gz"
+SERVING_CHIPS = {"RTX4090": "rtx_4090", "RTXPRO6000": "rtx_pro_6000_server"}
+"""Chips by the names of LLMServingSim's tables."""
+SERVING_MODELS = {
+    "Llama-3.1-8B": "llama3-8b",
+    "Qwen3-32B": "qwen3-32b",
+    "Qwen3-30B-A3B-Instruct-2507": "qwen3-30b-a3b",
+}
+"""Presets by the names of models there; what differs between releases of a model is not in a layer's sizes."""
+SERVING_PRODUCTS = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head")
+
+
+def serving_layers(folder: Path) -> Iterator[LayerCase]:
+    """Layers that LLMServingSim's profiler measured in vLLM (casys-kaist/LLMServingSim, `profiler/perf`)."""
+    names = ("gpu", "model", "tp", "table", "layer", "tokens", "sequences", "split", "time_us")
+    for row in read_rows(folder / SERVING, *names):
+        layer, rows = row["layer"] or row["table"], row["tokens"] or row["sequences"]
+        model, tp = load_model(SERVING_MODELS[row["model"]]), int(row["tp"])
+        yield LayerCase(
+            group="serving products" if layer in SERVING_PRODUCTS else "serving passes",
+            seconds=float(row["time_us"]) / 1e6,
+            labels=(
+                ("gpu", row["gpu"]),
+                ("model", row["model"]),
+                ("op", layer),
+                ("tp", str(tp)),
+                ("tokens", size_bin(int(rows))),
+            ),
+            chip=SERVING_CHIPS[row["gpu"]],
+            operation=_served_operation(layer, model, int(rows), tp),
+        )
+
+
+def _served_operation(layer: str, model: Model, rows: int, tp: int) -> Gemm | Pass | None:
+    """What one chip of ``tp`` does of a layer of vLLM; None for what is not modelled (sampling, whole experts)."""
+    tower = model.towers[-1]
+    blocks = tower.runs[0].blocks
+    attention = next(block for block in blocks if isinstance(block, Attention))
+    dense = next((block for block in blocks if isinstance(block, FeedForward)), None)
+    width, head_dim = tower.width, attention.head_dim
+    own = attention.heads // tp * head_dim
+    own_kv = max(attention.groups // tp, 1) * head_dim
+    inner = dense.inner // tp if dense else 0
+    table = next(edge for edge in tower.inputs if isinstance(edge, Table))
+    products = {
+        "qkv_proj": (own + 2 * own_kv, width),
+        "o_proj": (width, own),
+        "gate_up_proj": (2 * inner, width),
+        "down_proj": (width, inner),
+        "lm_head": (table.rows // tp, width),
+    }
+    if layer in products:
+        columns, depth = products[layer]
+        return Gemm(layer, rows, columns, depth, weight_format(FORMAT), FORMAT)
+    passes = Passes(FORMAT)
+    made: dict[str, Pass] = {
+        "layernorm": passes.norm(layer, rows, width, residual=True),
+        "final_layernorm": passes.norm(layer, rows, width, residual=True),
+        "rotary_emb": passes.rotary(layer, rows, own + own_kv, 0, 0),
+        "act_fn": passes.activation(layer, rows * inner, gated=True),
+        "qk_norm": passes.norm(layer, rows, own + own_kv),
+        "embedding": passes.lookup(layer, rows, width, DTYPE_BYTES[FORMAT]),
+    }
+    return made.get(layer)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from studies.validate.models.cases import SILICON, SPLITWISE, Case, gpt_fast, sampled, silicon_points, splitwise
-from studies.validate.models.layers import VIDUR, vidur_layers
+from studies.validate.models.layers import SERVING, VIDUR, serving_layers, vidur_layers
 from studies.validate.models.score import ModelsReport, predicted
 
 TABLES: dict[str, Callable[[Path], Iterator[Case]]] = {
     SILICON: silicon_points,
     SPLITWISE: splitwise,
     VIDUR: vidur_layers,
+    SERVING: serving_layers,
 }
 """Readers by the files of a folder of tables."""
 

@@ -57,6 +57,13 @@ def test_keys_and_values_take_what_is_published_for_a_token(name, per_token):
     assert ledger_of(setting(name, batch, kv="fp8")).of("kv") == 1500 * per_token
 
 
+def test_states_stay_as_they_are_while_keys_and_values_grow():
+    short, long = (ledger_of(setting("qwen3-next-80b-a3b", f"decode 1 of {total}")).of("kv") for total in (1, 1001))
+    assert long - short == 12 * 1000 * 2 * 2 * 256 * 2
+    states = 36 * (32 * 128 * 128 * 4 + 3 * 8192 * 2)
+    assert short == states + 12 * 2 * 2 * 256 * 2
+
+
 def test_windows_keep_no_more_than_they_see():
     kept = ledger_of(setting("gemma2-9b", "decode 1 of 8192")).of("kv")
     assert kept == 21 * (8192 + 4096) * 2 * 8 * 256 * 2

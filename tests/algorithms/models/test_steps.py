@@ -38,7 +38,7 @@ def test_pairs_are_those_that_the_values_see(new, before, causal, window, block)
         before, causal, window = 0, False, None
     if not causal:
         window = None
-    seen = visible(new, new + before, before, causal, window, block)
+    seen = visible(before + np.arange(new), np.arange(new + before), causal, window, block)
     assert seen_pairs(new, new + before, causal, window, block) == int(np.sum(seen))
 
 
@@ -131,7 +131,60 @@ def test_latent_attention_reads_its_weights_once_whichever_way():
         assert read + missed == 2 * (model.parameters - norms - 102400 * 2048 + tokens * 2048)
 
 
-@pytest.mark.parametrize("name", ["llama3-70b", "qwen3-30b-a3b", "deepseek-v2-lite"])
+def test_a_model_with_states_goes_on_at_the_same_speed_where_one_with_a_cache_slows_down():
+    def seconds(name, total):
+        batch = parse_batch(f"decode 1 of {total} x32")
+        return model_step(load_model(name), batch, DGX, Mapping(tp=4)).seconds
+
+    hybrid, whole = (seconds(name, 65536) / seconds(name, 1024) for name in ("qwen3-next-80b-a3b", "qwen3-30b-a3b"))
+    assert 1 < hybrid < 0.6 * whole
+
+
+@pytest.mark.parametrize(("others", "seen"), [("pass", 0.2), ("cached", 1.0)])
+def test_a_layer_that_a_share_of_the_tokens_goes_through_does_that_share_of_the_work(others, seen):
+    model = load_model("llama3.2-1b")
+    (tower,) = model.towers
+    (layer,) = tower.layers
+    part = layer.model_copy(update={"share": 0.2, "others": others})
+    less = model.model_copy(update={"towers": (tower.model_copy(update={"layers": (part,)}),)})
+    batch = parse_batch("extend 1000 of 5000 x2")
+    whole, routed = (lowered(Setting(each, batch, Mapping(), StepOptions(), H100)) for each in (model, less))
+    products = [
+        sum(each.flops for layer in made for each in layer.operations if each.kind == "product")
+        for made in (whole, routed)
+    ]
+    scores = 2 * 2000 * tower.width if others == "pass" else 0
+    assert products[1] - scores == pytest.approx(0.2 * products[0])
+    (attended,) = {each.flops for layer in routed for each in layer.operations if each.kind == "attention"}
+    block = layer.blocks[0]
+    pairs = seen_pairs(200, round(seen * 5000), True)
+    assert attended == 4 * block.head_dim * block.heads * 2 * pairs
+    kept = [ledger_of(Setting(each, batch, Mapping(), StepOptions(), H100)).of("kv") for each in (model, less)]
+    assert kept[1] == pytest.approx(seen * kept[0])
+
+
+def test_states_are_read_and_written_once_whatever_was_seen_before():
+    def states(batch, chip=H100):
+        made = lowered(setting("qwen3-next-80b-a3b", batch, chip=chip))
+        return [(each, layer.times) for layer in made for each in layer.operations if ".states " in each.name]
+
+    short, long = states("decode 1 of 100 x8"), states("decode 1 of 200000 x8")
+    assert [(each.cache_bytes, each.flops, times) for each, times in short] == [
+        (each.cache_bytes, each.flops, times) for each, times in long
+    ]
+    ((step, times),) = short
+    assert times == 36
+    assert step.cache_bytes == 8 * 2 * 32 * 128 * 128 * 4
+    other = load_accelerator("tpu_v5e")  # no stack is known that calls a kernel there
+    for batch in ("decode 1 of 100 x8", "prefill 512", "extend 64 of 512"):
+        ((here, _),), ((there, _),) = states(batch), states(batch, other)
+        assert here.flops == there.flops
+        assert len(here.launches) > 0 < len(there.launches)
+    ((begun, _),), ((gone_on, _),) = states("prefill 64"), states("extend 64 of 512")
+    assert gone_on.cache_bytes == 2 * begun.cache_bytes
+
+
+@pytest.mark.parametrize("name", ["llama3-70b", "qwen3-30b-a3b", "deepseek-v2-lite", "qwen3-next-80b-a3b"])
 def test_shards_do_the_work_of_the_whole(name):
     whole = total_flops(lowered(setting(name, "prefill 256")))
     for mapping in (Mapping(tp=2), Mapping(tp=4, ep=4), Mapping(pp=2)):

@@ -11,6 +11,7 @@ from algorithms.models.blocks import (
     LatentAttention,
     Modulation,
     Normalise,
+    StateAttention,
 )
 from algorithms.models.mapping import Mapping
 from algorithms.models.model import Layer, Tower
@@ -25,6 +26,7 @@ GROUPED = Attention(heads=4, kv_heads=2, head_dim=8)
 PLAIN = FeedForward(inner=24)
 MLA = LatentAttention(heads=4, q_lora_rank=12, kv_lora_rank=10, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=8)
 SIGMOID = Experts(experts=8, active=3, inner=12, shared_inner=16, correction_bias=True, scores="sigmoid", scaling=2.5)
+DELTA = StateAttention(key_heads=2, value_heads=4, key_dim=6, value_dim=5, taps=3)
 WIDE = {"width": 20}
 
 
@@ -63,6 +65,23 @@ TOWERS = {
         Experts(experts=8, active=4, inner=12, bias=True, router_bias=True),
     ),
     "deepseek": Tower(name="text", width=20, layers=(Layer(blocks=(MLA, PLAIN)), Layer(blocks=(MLA, SIGMOID)))),
+    "qwen3-next": Tower(
+        name="text",
+        width=20,
+        layers=(
+            Layer(blocks=(DELTA, Experts(experts=4, active=2, inner=12, shared_inner=16, shared_gate=True)), times=2),
+            Layer(blocks=(GROUPED.model_copy(update={"qk_norm": "head", "gated": True}), PLAIN)),
+        ),
+    ),
+    "depths": Tower(
+        name="text",
+        width=20,
+        layers=(
+            Layer(blocks=(GROUPED.model_copy(update={"window": 5}), PLAIN), share=0.3),
+            Layer(blocks=(GROUPED, PLAIN)),
+            Layer(blocks=(MLA, PLAIN), share=0.5),
+        ),
+    ),
     "deepseek-lite": tower(
         MLA.model_copy(update={"q_lora_rank": None}), Experts(experts=4, active=2, inner=12, scores="softmax")
     ),
@@ -93,9 +112,9 @@ TOWERS = {
 
 def reference_blocks(tower):
     """The blocks of a tower in the words of the reference."""
-    found, number = [], 0
+    whole, number = [], 0
     for layer in (each for each in tower.runs for _ in range(each.times)):
-        plain = 0
+        plain, found = 0, []
         for place, block in enumerate(layer.blocks):
             name = f"{number}.{place}.{block.kind}"
             match block:
@@ -111,7 +130,10 @@ def reference_blocks(tower):
                         block=block.block,
                         sinks=block.sinks,
                         cross=block.context is not None,
+                        gated=block.gated,
                     )
+                case StateAttention():
+                    made = truth.StateLayer(block.key_heads, block.value_heads, block.key_dim, block.value_dim)
                 case LatentAttention():
                     made = truth.LatentLayer(
                         block.heads,
@@ -130,6 +152,7 @@ def reference_blocks(tower):
                         block.activation,
                         block.scaling,
                         bool(block.shared_inner),
+                        block.shared_gate,
                     )
                 case Convolution():
                     made = truth.ConvolutionLayer()
@@ -141,8 +164,9 @@ def reference_blocks(tower):
             if block.norm == "plain" and isinstance(layer.blocks[0], Modulation):
                 modulation, plain = (f"{number}.0.modulation.modulation", 3 * plain), plain + 1
             found.append(truth.Block(made, name, block.norm or tower.norm, tower.norm_place, modulation))
+        whole += [truth.Routed(tuple(found), f"{number}.router", layer.share)] if layer.share < 1 else found
         number += 1
-    return tuple(found)
+    return tuple(whole)
 
 
 def drawn(tower, seed=1):
@@ -159,7 +183,7 @@ def test_a_forward_pass_equals_the_reference(name):
     np.testing.assert_allclose(Forward(tower, weights).run(tokens, context=context), expected, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", [name for name, tower in TOWERS.items() if tower.causal])
+@pytest.mark.parametrize("name", [name for name, tower in TOWERS.items() if tower.causal and name != "depths"])
 def test_prefill_equals_token_by_token(name):
     tower = TOWERS[name]
     tokens, context, weights = drawn(tower)
@@ -168,6 +192,59 @@ def test_prefill_equals_token_by_token(name):
     rows += [forward.run(tokens[i : i + 1], cache, context) for i in range(4, TOKENS)]
     whole = forward.run(tokens, context=context)
     np.testing.assert_allclose(np.concatenate(rows), whole, rtol=0, atol=TOLERANCE)
+
+
+def test_a_router_chooses_among_the_tokens_of_a_frame_and_the_others_pass_unchanged():
+    tower = TOWERS["depths"].model_copy(update={"layers": TOWERS["depths"].layers[:1]})
+    tokens, _, weights = drawn(tower)
+    forward, cache = Forward(tower, weights), Cache()
+    frames = [forward.run(tokens[start : start + 5], cache) for start in (0, 5)]
+    for start, frame in zip((0, 5), frames, strict=True):
+        changed = np.abs(frame - tokens[start : start + 5]).max(axis=1) > 0
+        assert changed.sum() == 2  # three tenths of five, rounded up
+    assert len(cache.places["0.0.attention@0"]) == 4  # keys of those that went through alone
+
+
+class TestCachedRows:
+    TOWER = TOWERS["vision"].model_copy(
+        update={
+            "layers": tuple(
+                layer.model_copy(update={"share": 0.4, "others": "cached"}) for layer in TOWERS["vision"].layers
+            )
+        }
+    )
+
+    def test_the_first_frame_and_the_same_again_are_those_of_all_rows(self):
+        tokens, _, weights = drawn(self.TOWER)
+        forward, cache = Forward(self.TOWER, weights), Cache()
+        whole = Forward(TOWERS["vision"], weights).run(tokens)
+        np.testing.assert_array_equal(forward.run(tokens, cache), whole)
+        np.testing.assert_allclose(forward.run(tokens, cache), whole, rtol=0, atol=TOLERANCE)
+
+    def test_rows_that_changed_are_renewed_and_the_others_are_what_they_were(self):
+        one = self.TOWER.model_copy(update={"layers": (self.TOWER.layers[0].model_copy(update={"times": 1}),)})
+        tokens, _, weights = drawn(one)
+        forward, cache = Forward(one, weights), Cache()
+        before = forward.run(tokens, cache)
+        other = tokens.copy()
+        moved = [1, 6, 7]
+        other[moved] = -tokens[moved]
+        after = forward.run(other, cache)
+        plain = Forward(one.model_copy(update={"layers": (one.layers[0].model_copy(update={"share": 1.0}),)}), weights)
+        np.testing.assert_allclose(after[moved], plain.run(other)[moved], rtol=0, atol=TOLERANCE)
+        same = np.abs(after - before).max(axis=1) == 0
+        assert (~same).sum() <= 5  # four tenths of eleven, rounded up
+        assert not same[moved].any()
+
+    def test_all_rows_renewed_are_a_plain_layer(self):
+        all_rows = self.TOWER.model_copy(
+            update={"layers": tuple(layer.model_copy(update={"share": 0.999}) for layer in self.TOWER.layers)}
+        )
+        tokens, _, weights = drawn(all_rows)
+        forward, cache = Forward(all_rows, weights), Cache()
+        forward.run(tokens, cache)
+        expected = Forward(TOWERS["vision"], weights).run(tokens[::-1])
+        np.testing.assert_allclose(forward.run(tokens[::-1], cache), expected, rtol=0, atol=TOLERANCE)
 
 
 MAPPINGS = {

@@ -9,7 +9,7 @@ import pytest
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.validate.models.cases import gpt_fast, sampled, silicon_points, splitwise
-from studies.validate.models.layers import vidur_layers
+from studies.validate.models.layers import serving_layers, vidur_layers
 from studies.validate.models.rows import read_rows
 from studies.validate.models.score import ModelsReport, Score, predicted
 
@@ -67,6 +67,29 @@ def test_layers_of_other_profilers_are_products_and_passes_of_the_same_sizes(tmp
     assert product.operation.flops == 2 * 64 * (2 * 14336 // 2) * 4096
     assert 20e-6 < predicted(product).seconds < 60e-6
     assert predicted(add).why == "no preset for the chip 'a40'"
+
+
+def test_layers_of_a_serving_stack_are_those_of_the_model_on_one_chip_of_those_that_share_it(tmp_path):
+    folder = tmp_path / "llmservingsim"
+    folder.mkdir()
+    header = "gpu,model,tp,table,layer,tokens,time_us,sequences,activated_experts,split"
+    rows = [
+        "RTX4090,Llama-3.1-8B,1,dense,gate_up_proj,16,250,,,validate",
+        "RTXPRO6000,Qwen3-32B,2,per_sequence,lm_head,,230,8,,validate",
+        "RTXPRO6000,Qwen3-30B-A3B-Instruct-2507,1,dense,qk_norm,64,3,,,validate",
+        "RTX4090,Llama-3.1-8B,1,per_sequence,sampler,,25,1,,validate",
+        "RTXPRO6000,Qwen3-30B-A3B-Instruct-2507,1,moe,,64,400,,32,validate",
+    ]
+    with gzip.open(folder / "layers.csv.gz", "wt") as file:
+        file.write("\n".join([header, *rows]))
+    up, head, norm, sampler, experts = serving_layers(tmp_path)
+    assert up.operation.flops == 2 * 16 * 2 * 14336 * 4096
+    assert up.predicted_s() > 2 * 14336 * 4096 * 2 / 1.008e12
+    assert head.operation.flops == 2 * 8 * 151936 // 2 * 5120
+    assert norm.operation.elements == 64 * (32 + 4) * 128
+    assert [case.group for case in (up, head, norm)] == ["serving products", "serving products", "serving passes"]
+    assert predicted(sampler).why == "'sampler' is not modelled"
+    assert predicted(experts).why == "'moe' is not modelled"
 
 
 def test_a_table_that_lacks_a_column_is_one_line(tmp_path):

@@ -162,3 +162,30 @@ def test_tables_that_nothing_models_are_read_and_named_row_by_row(write_table):
     row = {name: value for name, value in MODULE.items() if name != "attn_dtype"}
     group, _ = only(measured_report(write_table("dsa_module_decode.csv", [row])))
     assert (group.n, list(group.reasons)) == (1, ["rows of table 'dsa_module_decode' are read and not modelled"])
+
+
+DELTA = (
+    WHO
+    | {"stack": "sglang", "stack_version": "0.5.14", "kernel": "chunk_gated_delta_rule", "op_name": "gdn"}
+    | {"phase": "context", "model_name": "a model", "batch": 4, "seq_len": 4096, "num_tokens": 16384, "d_model": 2048}
+    | {"num_k_heads": 16, "head_k_dim": 128, "num_v_heads": 32, "head_v_dim": 128}
+)
+
+
+def test_rows_of_gated_deltas_are_those_of_the_kernel_with_their_sizes(write_table):
+    step = DELTA | {"kernel": "fused_recurrent_gated_delta_rule_packed_decode", "phase": "generation", "seq_len": 1}
+    rows = [DELTA, DELTA | {"num_v_heads": 64}, DELTA | {"seq_len": 8192}, step, step | {"batch": 512}]
+    report = measured_report(write_table("gated_delta_net.csv", rows))
+    assert {name for group in report.groups for name in group.kernels} == {"chunks_triton", "step_packed"}
+    prompt, wider, longer, few, many = report.tables[0].predicted_us
+    assert 1.5 * prompt < wider < 2.5 * prompt
+    assert longer > 1.8 * prompt
+    states = 512 * 32 * 128 * 128 * 4 * 2
+    assert many * 1e-6 > states / 3.352e12
+    assert few < many / 20
+
+
+def test_gated_deltas_of_a_stack_without_a_profile_say_so(write_table):
+    group, _ = only(measured_report(write_table("gated_delta_net.csv", [DELTA | {"kernel": "linear_scan"}])))
+    (why,) = group.reasons
+    assert why.startswith("there is no profile of 'linear_scan' in sglang on")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from algorithms.chip.plan.served import load_served
 from hwmodels.chips.accelerator import load_accelerator
 from studies.cli import main
+from studies.validate.measured.calibrate import fittable_called
 from studies.validate.measured.command import measured_report
 from studies.validate.measured.rows.prediction import Binned
 from studies.validate.measured.sampling import sampled_rows
@@ -134,7 +134,7 @@ def test_errors_by_group_are_written_with_where_the_tables_come_from(write_table
 
 def test_profiles_whose_structure_saw_scored_rows_exist_and_are_not_called_blind():
     for line in seen_choices():
-        assert {load_served(name).name for name in line.profiles} == set(line.profiles)
+        assert {fittable_called(name).name for name in line.profiles} == set(line.profiles)
         assert not is_blind(line.gpus[0], line.profiles)
     assert is_blind("h100_sxm", ("vllm_fa3_prefill_hopper",))
 
