@@ -103,8 +103,9 @@ class JudgedSystem:
     def growth_alone(self) -> bool:
         """Whether every claim that the verdict rests on says no more than how something grows."""
         kind, verdict = self._judged
-        held = [each for each in self.claims if each.claim.text.kind == kind and each.verdict == verdict]
-        return verdict in ("reproduced", "in band") and all(each.claim.text.growth for each in held)
+        good = ("reproduced", "in band")
+        held = [each.claim.text for each in self.claims if each.verdict in good]
+        return verdict in good and all(text.growth for text in held if text.kind == kind)
 
     @property
     def _judged(self) -> tuple[Kind, Verdict]:
