@@ -19,7 +19,7 @@ from studies.reproductions.table import claim_cells, counts, verdict_words
 
 LEAD = (
     "Every claim with a figure of ours, over the published value: at one they are equal. A click on a verdict in the "
-    "legend hides or shows it. Bands reach from one end to the other."
+    "legend hides or shows it. Bands reach from one end to the other; hollow is what only says how something grows."
 )
 COLOURS = {"reproduced": "#009e73", "in band": "#56b4e9", "not judged": "#999999", "missed": "#d55e00"}
 """Okabe and Ito's, which colour-blind readers can tell apart."""
@@ -100,7 +100,7 @@ def _figure(systems: Sequence[JudgedSystem], points: Points) -> Iterable[View]:
     ]
     if not placed:
         return
-    rows = [plain(each.system.name) for each, _ in placed]
+    rows, symbols = [plain(each.system.name) for each, _ in placed], ("circle", "circle-open")
     lines = list(dict.fromkeys(rows))
     for verdict, colour in COLOURS.items():
         own = [(row, *pair) for row, pair in zip(rows, placed, strict=True) if pair[1].verdict == verdict]
@@ -121,7 +121,7 @@ def _figure(systems: Sequence[JudgedSystem], points: Points) -> Iterable[View]:
                 "arrayminus": [at - low for (low, _), at in zip(ratios, middle, strict=True)],
             },
             mode="markers",
-            marker={"color": colour},
+            marker={"color": colour, "symbol": [symbols[claim.claim.text.growth] for _, _, claim in own]},
             text=[plain(claim.claim.text.metric) for _, _, claim in own],
             hovertemplate="%{y}: %{text}<br>%{x:.3g} times the published<extra></extra>",
             name=verdict,
