@@ -69,6 +69,10 @@ def test_a_page_opens_offline_with_every_claim(tmp_path, capsys, store):
     assert "RelayAttention" in text
     assert "HBM bytes over relay" in text
     assert "attnflow run prefix.relay" in text
+    # a box per verdict hides the systems that have it, and a paper with a number is a link
+    assert 'id="verdict-0" checked> reproduced (1)' in text
+    assert '<details id="system-relay-attention" data-verdict="0" open>' in text
+    assert 'href="https://arxiv.org/abs/2402.14808"' in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "b (s + c)" in capsys.readouterr().out
 
@@ -80,6 +84,13 @@ def test_results_of_other_code_are_said_to_be(capsys, store, monkeypatch):
     monkeypatch.setattr("studies.reproductions.running.code_state", lambda _: "later")
     assert run_command_line(arguments) == 0
     assert "4 designs are from the store and were evaluated by other code" in capsys.readouterr().err
+
+
+def test_a_verdict_on_growth_alone_is_called_that(capsys, store):
+    assert run_command_line(["reproduce", "sfhand", "--quiet", "--store", store, "--jobs", "0"]) == 0
+    assert "reproduced (growth alone): 1 of 1 hold" in capsys.readouterr().out
+    (found,) = judge_systems([load_system("movinets")], store, jobs=0)
+    assert (found.verdict, found.growth_alone) == ("reproduced", False)
 
 
 @pytest.mark.slow
