@@ -64,6 +64,7 @@ class JudgedClaim:
             "error_pct": self.error_pct,
             "verdict": self.verdict,
             "kind": text.kind,
+            "growth": text.growth,
             "source": text.source,
             "mark": text.mark,
             "why": self.why,
@@ -99,6 +100,14 @@ class JudgedSystem:
         return self._judged[1]
 
     @property
+    def growth_alone(self) -> bool:
+        """Whether every claim that the verdict rests on says no more than how something grows."""
+        kind, verdict = self._judged
+        good = ("reproduced", "in band")
+        held = [each.claim.text for each in self.claims if each.verdict in good]
+        return verdict in good and all(text.growth for text in held if text.kind == kind)
+
+    @property
     def _judged(self) -> tuple[Kind, Verdict]:
         return verdict_of([(each.claim.text.kind, each.verdict) for each in self.claims])
 
@@ -113,6 +122,7 @@ class JudgedSystem:
             "mechanism": system.mechanism,
             "verdict": self.verdict,
             "kind": self.kind,
+            "growth_alone": self.growth_alone,
             "missed": sum(each.verdict == "missed" for each in self.claims),
             "wall_s": self.wall_s,
             "claims": [each.describe() for each in self.claims],

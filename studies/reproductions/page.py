@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from studies.reproductions.table import claim_cells, counts, verdict_words
 
 LEAD = (
     "Every claim with a figure of ours, over the published value: at one they are equal. A click on a verdict in the "
-    "legend hides or shows it. Bands reach from one end to the other."
+    "legend hides or shows it. Bands reach from one end to the other; hollow is what only says how something grows."
 )
 COLOURS = {"reproduced": "#009e73", "in band": "#56b4e9", "not judged": "#999999", "missed": "#d55e00"}
 """Okabe and Ito's, which colour-blind readers can tell apart."""
@@ -34,16 +35,24 @@ def write_reproductions(systems: Sequence[JudgedSystem], path: Path | str) -> No
     OSError
         If the file cannot be written.
     """
-    sections = [Section("published", "Published against ours", 0, LEAD, partial(_figure, systems))]
+    sections = [Section("published", "Published against ours", 0, LEAD, partial(_overview, systems))]
     for number, family in enumerate(dict.fromkeys(each.system.family for each in systems), 1):
         own = [each for each in systems if each.system.family == family]
         title = family[:1].upper() + family[1:]
         lead = "Claims of each system with the tolerance they were held to; what is quoted says what is missing."
-        sections.append(Section(f"group-{number}", title, number, lead, partial(_group, own)))
+        choices = list(counts(systems))
+        sections.append(Section(f"group-{number}", title, number, lead, partial(_group, own, choices)))
     write_page(render(Points.of([]), "Published systems", sections), path)
 
 
-def _group(systems: Sequence[JudgedSystem], points: Points) -> Iterable[Block]:
+def _overview(systems: Sequence[JudgedSystem], points: Points) -> Iterable[Block]:
+    """Boxes that hide systems by verdict, and the figure."""
+    yield html("reproductions_filter.html", choices=list(enumerate(counts(systems).items())))
+    yield from _figure(systems, points)
+
+
+def _group(systems: Sequence[JudgedSystem], choices: Sequence[str], points: Points) -> Iterable[Block]:
+    """Systems of a group; ``choices`` are the verdicts of all groups, in the order of the boxes that hide them."""
     del points
     described = [
         {
@@ -51,7 +60,9 @@ def _group(systems: Sequence[JudgedSystem], points: Points) -> Iterable[Block]:
             "title": each.system.title,
             "paper": each.system.paper,
             "mechanism": each.system.mechanism,
+            "link": _link(each.system.paper),
             "verdict": verdict_words(each),
+            "choice": choices.index(verdict_words(each)),
             "claims": [(*claim_cells(claim), claim.why) for claim in each.claims],
             "commands": list(_commands(each.system)),
         }
@@ -60,6 +71,12 @@ def _group(systems: Sequence[JudgedSystem], points: Points) -> Iterable[Block]:
     yield html(
         "reproductions_page.html", counts=list(counts(systems).items()), systems=described, open=len(systems) <= FEW
     )
+
+
+def _link(paper: str) -> str:
+    """Address of a paper that names its number on arXiv, else nothing."""
+    found = re.search(r"arXiv:(\d{4}\.\d{5})", paper)
+    return f"https://arxiv.org/abs/{found[1]}" if found else ""
 
 
 def _commands(system: System) -> Iterator[tuple[str, str]]:
@@ -83,7 +100,7 @@ def _figure(systems: Sequence[JudgedSystem], points: Points) -> Iterable[View]:
     ]
     if not placed:
         return
-    rows = [plain(each.system.name) for each, _ in placed]
+    rows, symbols = [plain(each.system.name) for each, _ in placed], ("circle", "circle-open")
     lines = list(dict.fromkeys(rows))
     for verdict, colour in COLOURS.items():
         own = [(row, *pair) for row, pair in zip(rows, placed, strict=True) if pair[1].verdict == verdict]
@@ -104,7 +121,7 @@ def _figure(systems: Sequence[JudgedSystem], points: Points) -> Iterable[View]:
                 "arrayminus": [at - low for (low, _), at in zip(ratios, middle, strict=True)],
             },
             mode="markers",
-            marker={"color": colour},
+            marker={"color": colour, "symbol": [symbols[claim.claim.text.growth] for _, _, claim in own]},
             text=[plain(claim.claim.text.metric) for _, _, claim in own],
             hovertemplate="%{y}: %{text}<br>%{x:.3g} times the published<extra></extra>",
             name=verdict,

@@ -10,9 +10,10 @@ from studies.words import number
 
 
 def verdict_words(found: JudgedSystem) -> str:
-    """The verdict of a system, arithmetic said as such."""
-    judged = found.kind == "arithmetic" and found.verdict != "quoted"
-    return f"{found.verdict} (arithmetic)" if judged else found.verdict
+    """The verdict of a system; arithmetic, and what only says how something grows, are said to be that."""
+    if found.kind == "arithmetic" and found.verdict != "quoted":
+        return f"{found.verdict} (arithmetic)"
+    return f"{found.verdict} (growth alone)" if found.growth_alone else found.verdict
 
 
 def tally(found: JudgedSystem) -> str:
@@ -26,8 +27,16 @@ def tally(found: JudgedSystem) -> str:
 
 
 def counts(systems: Iterable[JudgedSystem]) -> dict[str, int]:
-    """How many systems have each verdict, arithmetic apart, best first."""
-    order = ("reproduced", "in band", "reproduced (arithmetic)", "in band (arithmetic)", "not judged")
+    """How many systems have each verdict, arithmetic and growth alone apart, best first."""
+    order = (
+        "reproduced",
+        "in band",
+        "reproduced (growth alone)",
+        "in band (growth alone)",
+        "reproduced (arithmetic)",
+        "in band (arithmetic)",
+        "not judged",
+    )
     found: dict[str, int] = {}
     for each in systems:
         found[verdict_words(each)] = found.get(verdict_words(each), 0) + 1

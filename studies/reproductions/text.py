@@ -29,7 +29,8 @@ A system says in one file what it is, what runs, and what was claimed of it::
 
 A run is a design, written as in a study file without axes, or a named calculation with parameters; ``like`` takes
 everything of an earlier run that is not said again. ``perturb`` says what the figures hang on: with the change, those
-named have to move. A claim without ``ours`` is only quoted, and says why.
+named have to move. A claim without ``ours`` is only quoted, and says why; ``growth: true`` says no more than that
+something stays constant, or grows in proportion, while a stream goes on.
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ class ClaimText(_Strict):
     published: Number | Annotated[list[Number], Field(min_length=2, max_length=2)]
     unit: str = ""
     kind: Kind = "quoted"
+    growth: bool = False
+    """Whether all that is claimed is how something grows with a stream or a prompt, most often not at all."""
     ours: str | Annotated[list[str], Field(min_length=2)] | None = None
     compare: Comparison | None = None
     tolerance_pct: Annotated[float, Field(gt=0, le=50), NO_TRUTH_VALUE] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from algorithms.lookup.layer import RowReads, priced
+from algorithms.lookup.memoryformer import MemoryFormerBlock
 from hwmodels.chips.accelerator import load_accelerator
 from studies.reproductions.calculation import Figures, calculation
 
@@ -9,20 +11,25 @@ URAM_BITS = 72
 """Width of an ultra RAM's port."""
 
 
-@calculation("hashed_layers")
-def hashed_layers(tokens: int = 2048, width: int = 512, pieces: int = 64, bits: int = 8) -> Figures:
-    """Multiply-adds and bytes of a block with matrices, and with hashed tables in their place (arXiv:2411.12992).
+@calculation("hashed_block")
+def hashed_block(tokens: int = 2048, width: int = 512, bits: int = 8, tier: str = "hbm2e") -> Figures:
+    """A block of MemoryFormer's layers and one of dense layers: multiply-adds, bytes, and a token's time in a tier.
 
-    Attention takes ``2 s^2 d`` either way; four projections and a feed-forward layer of four times the width take
-    ``12 s d^2``, six look-ups of K pieces with results of width d take ``6 K s d``.
+    A token reads rows of tables at places that it decides, or every weight one after the other at the tier's peak.
     """
-    attention = 2 * tokens**2 * width
-    entry = 2 * width
+    block = MemoryFormerBlock(width, bits)
+    attention = block.attention_macs(tokens)
+    read = sum(block.reads(1), start=RowReads(0, 0))
+    price = priced(read, tier)
     return {
-        "dense_macs": attention + 12 * tokens * width**2,
-        "hashed_macs": attention + 6 * pieces * tokens * width,
-        "layer_bytes": pieces * 2**bits * entry,
-        "gathered_bytes": pieces * entry,
+        "hashed_macs": block.macs(tokens),
+        "dense_macs": block.dense_macs(tokens),
+        "hashed_linear_macs": block.macs(tokens) - attention,
+        "query_bytes": 2.0 * block.layers[0].table_elements,
+        "table_bytes": block.table_bytes(),
+        "gathered_bytes": read.bytes,
+        "dense_bytes": block.dense_bytes(),
+        "row_efficiency": price.efficiency,
     }
 
 

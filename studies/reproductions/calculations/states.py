@@ -1,13 +1,19 @@
-"""Sizes of states that do not grow, as the rules themselves make them."""
+"""States that do not grow: their sizes as the rules themselves make them, and what is kept while tokens pass."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
-from algorithms.state.rule import Shape, rule_class
+import numpy as np
+
+from algorithms.state.rule import Array, Gate, Shape, State, StateRule, Tokens, rule_class
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.made import made
 from studies.reproductions.calculation import Figures, calculation
+
+GATES: Mapping[Gate, float] = {"decay": 0.98, "strength": 0.01, "momentum": 0.9}
+"""Gates of all tokens, gentle enough for a memory that learns not to diverge on noise."""
 
 
 @calculation("state_size")
@@ -38,3 +44,39 @@ def state_size(
         "moved": layers * chosen.moved_elements(shape),
         "flops": layers * (work.matrix_flops + work.vector_flops),
     }
+
+
+@calculation("state_stream")
+def state_stream(
+    rule: str = "mixture", tokens: int = 2048, chunk: int = 256, key_dim: int = 16, value_dim: int = 16
+) -> Figures:
+    """One KV head while tokens pass: numbers kept at the half and at the end, and those that a token moves there.
+
+    ``cache`` as a rule keeps the keys and values of all tokens instead.
+    """
+    if tokens < 2 * chunk or chunk < 1:
+        raise InputError(Problem(f"must be at least two chunks of {chunk} (got {tokens})", field="tokens"))
+    if rule == "cache":
+        pair = key_dim + value_dim
+        return {"half_held": tokens // 2 * pair, "held": tokens * pair, "moved": (tokens + 1) * pair}
+    kind = rule_class(rule)
+    chosen = made(kind, {})
+    state, draws, held = State(chosen, 1, key_dim, value_dim), np.random.default_rng(0), []
+    for _ in range(tokens // chunk):
+        state.update(_drawn(chosen, chunk, key_dim, value_dim, draws))
+        held.append(state.elements)
+    moved = chosen.moved_elements(Shape(1, 1, key_dim, value_dim))
+    return {"half_held": held[len(held) // 2 - 1], "held": held[-1], "moved": moved}
+
+
+def _drawn(rule: StateRule, tokens: int, key_dim: int, value_dim: int, draws: np.random.Generator) -> Tokens:
+    """Tokens with keys of length one, the gates of a rule, and as many memories as it has."""
+    memories: tuple[int, ...] = ()
+    gates: dict[Gate, Array] = {name: np.full((1, tokens), GATES[name]) for name in rule.gates if name != "route"}
+    if "route" in rule.gates:
+        memories = (rule.start(1, 1, 1)["matrices"].shape[1],)
+        gates["route"] = draws.standard_normal((1, tokens, memories[0] - 1))
+    k = draws.standard_normal((1, *memories, tokens, key_dim))
+    k /= np.linalg.norm(k, axis=-1, keepdims=True)
+    v = draws.standard_normal((1, *memories, tokens, value_dim))
+    return Tokens(draws.standard_normal((1, 1, tokens, key_dim)), k, v, gates)

@@ -9,9 +9,11 @@ from studies.reproductions.calculation import calculation, get_calculation
 from studies.reproductions.calculations.allocation import _Buddies, shared_memory
 from studies.reproductions.calculations.devices import attention_offload
 from studies.reproductions.calculations.experts import expert_memory
+from studies.reproductions.calculations.features import feature_memory, slot_memory
 from studies.reproductions.calculations.kv import kv_step, kv_stream
-from studies.reproductions.calculations.lookups import ternary_groups
-from studies.reproductions.calculations.states import state_size
+from studies.reproductions.calculations.lookups import hashed_block, ternary_groups
+from studies.reproductions.calculations.rings import keyword_network, look_ahead, stream_network
+from studies.reproductions.calculations.states import state_size, state_stream
 from studies.reproductions.calculations.training import backward_memory
 
 
@@ -91,11 +93,12 @@ def test_a_third_weight_per_index_is_the_fastest():
     assert max(rates, key=lambda group: rates[group]) == 3
 
 
-def test_more_chunks_fit_longer_sequences_and_never_more_than_without_activations():
-    lengths = [backward_memory(chunks=chunks)["streamed_tokens"] for chunks in (1, 4, 16, 64)]
+def test_shorter_chunks_fit_longer_sequences_and_all_weights_shorter_ones():
+    lengths = [backward_memory(chunk_tokens=chunk)["streamed_tokens"] for chunk in (40_000, 8_000, 1_000)]
     assert lengths == sorted(lengths)
-    found = backward_memory()
-    assert found["whole_tokens"] < found["checkpointed_tokens"] < found["streamed_tokens"]
+    found, whole = backward_memory(), backward_memory(tuning="full")
+    assert found["ratio"] == pytest.approx(found["streamed_tokens"] / found["checkpointed_tokens"])
+    assert whole["checkpointed_tokens"] < found["checkpointed_tokens"] < found["streamed_tokens"]
     with pytest.raises(InputError, match="lora or full"):
         backward_memory(tuning="some")
 
@@ -114,3 +117,73 @@ def test_a_slower_link_never_helps_and_batches_are_what_fits():
     assert fast["batch"] == slow["batch"]
     # 4 x 96 GB of caches against 4 x 80 GB less the weights of a 70 B model
     assert fast["batch_ratio"] == pytest.approx(0.9 * 4 * 96 / (0.9 * 4 * 80 - 141.1), rel=0.02)
+
+
+@pytest.mark.parametrize("memory", ["videoscan", "streamvln", "sfhand", "long3r"])
+def test_memories_of_features_end_and_a_queue_of_all_frames_does_not(memory):
+    kept = feature_memory(memory=memory, frames=160 if memory == "videoscan" else 48, width=4)
+    everything = feature_memory(memory=memory, frames=48, width=4, keeps="everything")
+    assert kept["most_tokens"] == kept["half_most_tokens"]
+    assert everything["most_tokens"] == 2 * everything["half_most_tokens"]
+
+
+def test_one_chain_of_a_memory_can_be_asked_for_and_has_to_exist():
+    short = feature_memory(memory="streamchat", frames=40, width=4, branch="short")
+    assert short["tokens"] == 20 * 144
+    # of which five frames are remembered
+    assert short["given_tokens"] == 5 * 144
+    with pytest.raises(InputError, match="short, long"):
+        feature_memory(memory="streamchat", branch="longer")
+    with pytest.raises(InputError, match="memory or everything"):
+        feature_memory(keeps="some")
+
+
+def test_slots_are_as_many_as_they_are_and_segments_add_up():
+    assert slot_memory(slots=12, segments=6)["most_tokens"] == 12
+    assert slot_memory(segments=6, segment_tokens=10, keeps="everything")["most_tokens"] == 60
+
+
+@pytest.mark.parametrize("layers", [1, 2, 6])
+@pytest.mark.parametrize("right", [0, 3])
+def test_layers_on_layers_look_no_further_ahead(layers, right):
+    found = look_ahead(layers=layers, left=5, right=right, chunks=8)
+    assert found["frames"] == right
+    assert found["seconds"] == pytest.approx(right * 0.08)
+
+
+def test_caches_grow_until_the_left_context_is_full():
+    found = look_ahead(layers=2, left=20, right=3, kernel=3, chunks=8)
+    assert found["half_kept"] == 2 * 8 * (16 + 2)
+    assert found["kept"] == 2 * 8 * (20 + 2)
+
+
+def test_the_keyword_network_has_the_weights_of_its_code():
+    convolutions = 3 * 128 * 256 + 4 * 3 * 256 * 256
+    block = 256 + 512 * 256 + 256 * 256 + 2 * 4 * 256 * 256
+    assert keyword_network()["parameters"] == convolutions + block + 35 * 256
+    # the memory is stepped with a matrix of 256 x 256 and written with a vector, and neither is trained
+    stepped = 256 * 256 + 256
+    assert keyword_network(frames=1)["macs"] == convolutions + block + 35 * 256 + stepped
+
+
+def test_half_a_clip_is_half_the_work_and_the_same_buffers():
+    whole, half = stream_network(network="a0"), stream_network(network="a0", clip=25)
+    assert half["clip_macs"] == whole["clip_macs"] / 2
+    assert half["buffer_bytes"] == whole["buffer_bytes"]
+
+
+@pytest.mark.parametrize("rule", ["mixture", "titans", "bmojo", "ssd"])
+def test_states_do_not_grow_and_a_cache_does(rule):
+    found = state_stream(rule=rule, tokens=64, chunk=16, key_dim=4, value_dim=4)
+    assert found["held"] == found["half_held"] > 0
+    cache = state_stream(rule="cache", tokens=64, chunk=16, key_dim=4, value_dim=4)
+    assert cache["held"] == 2 * cache["half_held"] == 64 * 8
+    with pytest.raises(InputError, match="two chunks"):
+        state_stream(rule=rule, tokens=16, chunk=16)
+
+
+def test_look_ups_read_less_of_more_tables():
+    found = hashed_block(width=512)
+    assert found["table_bytes"] > 10 * found["dense_bytes"]
+    assert found["gathered_bytes"] < found["dense_bytes"] / 10
+    assert found["hashed_macs"] < found["dense_macs"]

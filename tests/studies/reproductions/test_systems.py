@@ -231,8 +231,17 @@ def test_a_figure_moves_with_its_mechanism(name, number, store):
         assert off > 0.01, f"{metric}: {before} and {after}"
 
 
-def test_every_simulated_system_says_what_it_hangs_on():
-    for name in NAMES:
-        system = load_system(name)
-        simulated = any(claim.text.kind == "simulated" for claim in system.claims)
-        assert bool(system.perturbations) == simulated, name
+@pytest.mark.parametrize("name", NAMES)
+def test_every_simulated_figure_is_among_those_that_move(name):
+    system = load_system(name)
+    moved = {metric for perturbation in system.perturbations for metric in perturbation.moves}
+    simulated = {claim.text.metric for claim in system.claims if claim.text.kind == "simulated"}
+    assert simulated <= moved
+    assert bool(system.perturbations) == bool(simulated)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_growth_is_said_of_quotients_alone(name):
+    """How something grows is a number without a unit, made from a mechanism."""
+    for claim in load_system(name).claims:
+        assert not claim.text.growth or (claim.text.kind, claim.text.unit) == ("simulated", "x")

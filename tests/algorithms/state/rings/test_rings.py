@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from algorithms.state.rings.attention import LeftContextAttention
 from algorithms.state.rings.conformer import StatefulConformer
 from algorithms.state.rings.convolution import CausalConvolution
+from algorithms.state.rings.lmuformer import LMUFormer
 from algorithms.state.rings.mobile import BlockShape, MobileBlock
 from algorithms.state.rings.movinet import MOVINETS, movinet
 from algorithms.state.rings.pooling import CausalAverage, WindowPool
@@ -163,6 +164,19 @@ def test_a_stateful_conformer_keeps_what_the_paper_says():
     assert [StatefulConformer(right=right).chunk * 80 for right in (0, 1, 6, 13)] == [80, 160, 560, 1120]
     assert StatefulConformer(right=13).buffered_ratio == 6.0
     assert StatefulConformer(right=6).frame_macs < conformer.frame_macs
+
+
+def test_lmuformer_keeps_rings_of_its_convolutions_and_its_coefficients():
+    network = LMUFormer()
+    assert network.held_elements == 2 * 128 + 4 * 2 * 256 + 256
+    stream = Stream(network.embedding, 1, (128,))
+    stream.push(np.zeros((1, 7, 128)))
+    assert stream.elements + 256 == network.held_elements
+    # 1.62 M in the paper, arXiv:2402.04882, table 1, with normalisation
+    assert network.parameters == pytest.approx(1.62e6, rel=0.01)
+    # another block adds its products, and its memory's two matrices
+    block = LMUFormer(blocks=2).frame_macs - network.frame_macs
+    assert block == 256 + 512 * 256 + 256 * 256 + 2 * 256 * 1024 + 256 * 256 + 256
 
 
 @pytest.mark.parametrize(
