@@ -213,5 +213,5 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
     )
     filled = table.filled
     steps = [each for log in run.logs for each in zip(log.sequences, log.contexts, log.parts, strict=True)]
-    error = TableError(0, 0.0, 0.0) if deployment.exact else table_error(table, steps)
+    error = TableError(0, 0.0, 0.0) if deployment.exact else table_error(table, steps, deployment.compared)
     return LiveRun(scenario, run, serving_metrics(run, scenario.level), error, filled)

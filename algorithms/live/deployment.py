@@ -15,11 +15,32 @@ from algorithms.live.requests import nanoseconds
 from algorithms.live.schedulers.register import Limits, get_scheduler
 from algorithms.live.serve import Split
 from algorithms.live.table import Grids, Remembered, TableTimes
+from algorithms.live.tiers import FarBlocks, FarTier
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.systems.system import System
+
+
+@dataclass(frozen=True)
+class TierChoice:
+    """A tier below the memory of chips, as far as it is said; the rest is as the system's host has it.
+
+    Parameters
+    ----------
+    name
+        ``host`` and ``nvme`` are known of systems with a host; others say everything.
+    capacity_bytes, bytes_per_second
+        Of one chip's share, and each way.
+    latency_s
+        Of the first block that a step moves.
+    """
+
+    name: str
+    capacity_bytes: float | None = None
+    bytes_per_second: float | None = None
+    latency_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,10 +65,15 @@ class Deployment:
         Tokens of a KV block; blocks of a replica, None: as many as fit.
     prefix_cache
         Whether prompts that begin alike share blocks.
+    tiers
+        Where blocks go that leave the memory of the chips, near to far: prefixes are found there again, and sequences
+        that lost their memory read it from there. None: what leaves is lost, and computed again.
     overhead_s
         Time of a step beside its launches.
     grids, exact
         How finely step times are tabled; or every composition computed.
+    compared
+        Steps of a run that are computed both ways, which says how far off the table is.
     mode, memory
         How launches are timed, as in `algorithms.models.steps.step.model_step`.
 
@@ -68,9 +94,11 @@ class Deployment:
     block_tokens: int = 16
     blocks: int | None = None
     prefix_cache: bool = True
+    tiers: tuple[TierChoice, ...] = ()
     overhead_s: float = 0.0
     grids: Grids = field(default_factory=Grids)
     exact: bool = False
+    compared: int = 32
     mode: Mode = "symmetric"
     memory: MemoryFidelity = "peak"
 
@@ -91,6 +119,8 @@ class Deployment:
             problems.append(Problem(f"{self.system.name} has no links to hand keys over", field="prefill"))
         elif self.prefill and self.scheduler != "vllm":
             problems.append(Problem(f"needs the scheduler vllm (got {self.scheduler})", field="prefill"))
+        if self.tiers and not self.prefix_cache:
+            problems.append(Problem("need the prefix cache, which finds what lies in them", field="tiers"))
         if problems:
             raise InputError(problems)
 
@@ -109,6 +139,26 @@ class Deployment:
             If none fits beside the weights.
         """
         return self.blocks if self.blocks is not None else self.steps.blocks(self.block_tokens, self.limits.most_tokens)
+
+    @cached_property
+    def far_tiers(self) -> tuple[FarTier, ...]:
+        """Tiers below, as a replica sees them; raises InputError where something of one is not known."""
+        block_bytes = self.steps.cached_bytes(self.block_tokens)
+        return tuple(self._far_tier(each, block_bytes) for each in self.tiers)
+
+    def _far_tier(self, tier: TierChoice, block_bytes: int) -> FarTier:
+        host = self.system.host
+        known: tuple[float | None, float | None] = (None, None)
+        if host is not None and tier.name == "host":
+            known = (host.dram_bytes / host.chips, host.link_bytes_per_second)
+        elif host is not None and tier.name == "nvme" and host.nvme_bytes:
+            known = (host.nvme_bytes / host.chips, host.nvme_bytes_per_second / host.chips)
+        capacity = known[0] if tier.capacity_bytes is None else tier.capacity_bytes
+        rate = known[1] if tier.bytes_per_second is None else tier.bytes_per_second
+        if capacity is None or rate is None:
+            message = f"{tier.name}: capacity and rate must be given, {self.system.name} says nothing of them"
+            raise InputError(Problem(message, field="tiers"))
+        return FarTier.of_bytes(tier.name, capacity, rate, tier.latency_s, block_bytes)
 
     @property
     def groups(self) -> int:
@@ -141,7 +191,8 @@ class Deployment:
         make, longest = get_scheduler(self.scheduler).make, self.steps.longest_tokens
 
         def made() -> Scheduler:
-            scheduler = make(BlockPool(self.pool_blocks, self.block_tokens, self.prefix_cache), self.limits)
+            far = FarBlocks(self.far_tiers) if self.tiers else None
+            scheduler = make(BlockPool(self.pool_blocks, self.block_tokens, self.prefix_cache, far), self.limits)
             scheduler.longest_tokens = longest
             return scheduler
 

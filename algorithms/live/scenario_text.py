@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from algorithms.live.arrivals import Drawn, Fixed, Lengths, LogNormal, Process, Quantiles, SharedPrefixes, Uniform
-from algorithms.live.deployment import Deployment
+from algorithms.live.deployment import Deployment, TierChoice
 from algorithms.live.metrics import ServiceLevel
 from algorithms.live.schedulers.register import Limits, get_scheduler
 from algorithms.models.mapping import Mapping
@@ -17,7 +17,7 @@ from algorithms.models.text import load_model
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.cited import NO_TRUTH_VALUE
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.quantity import Bytes, Seconds
+from hwmodels.reading.quantity import Bytes, BytesPerSecond, Seconds
 from hwmodels.systems.system import System, single
 from hwmodels.systems.text import load_system
 
@@ -97,6 +97,22 @@ class LengthsText(Strict):
     shared: SharedText | None = None
 
 
+class TierText(Strict):
+    """A tier below the memory of chips; what is not said is as the system's host has it."""
+
+    name: str
+    capacity: Annotated[Bytes, Field(gt=0)] | None = None
+    rate: Annotated[BytesPerSecond, Field(gt=0)] | None = None
+    latency: Duration = 0.0
+
+
+def _named_tier(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Tiered = Annotated[TierText, BeforeValidator(_named_tier), PlainSerializer(lambda text: text.model_dump())]
+
+
 class DeploymentText(Strict):
     """Section ``deployment``: chips, how a replica is spread over them, formats and launches."""
 
@@ -113,6 +129,7 @@ class DeploymentText(Strict):
     exchange: Literal["custom", "library"] = "custom"
     usable: Share = 0.9
     workspace: Bytes = 0.0
+    tiers: tuple[Tiered, ...] = ()
 
 
 class SchedulerText(Strict):
@@ -126,6 +143,7 @@ class SchedulerText(Strict):
     prefix_cache: bool = True
     overhead: Duration = 0.0
     exact: bool = False
+    compared: Count = 32
 
 
 class ServiceText(Strict):
@@ -232,8 +250,10 @@ class ScenarioText(Strict):
             prefix_cache=scheduler.prefix_cache,
             overhead_s=scheduler.overhead,
             exact=scheduler.exact,
+            compared=scheduler.compared,
+            tiers=tuple(TierChoice(each.name, each.capacity, each.rate, each.latency) for each in text.tiers),
         )
-        _ = deployment.steps  # refuses mappings that do not fit the model
+        _ = deployment.far_tiers  # refuses mappings that do not fit the model, and tiers of which too little is known
         return deployment
 
     def place(self, field: str | None) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.live.requests import NANOSECONDS
-from algorithms.live.steps import IntArray, Part
+from algorithms.live.steps import Part
+from algorithms.live.tiers import IntArray
 
 FloatArray = NDArray[np.float64]
 K = TypeVar("K")

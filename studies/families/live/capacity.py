@@ -147,6 +147,10 @@ def _limits(level: ServiceLevel) -> dict[str, float | None]:
     return {"TTFT": level.ttft_s, "TPOT": level.tpot_s, "latency": level.latency_s}
 
 
+def _told(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else seconds
+
+
 def advise_capacity(point: DesignPoint, share: float = SHARE, most_chips: int | None = None) -> Capacity:
     """Find the smallest deployment that holds the service level of a scenario.
 
@@ -236,6 +240,12 @@ class _Search:
             return Candidate(tp, replicas, chips, why=str(error).splitlines()[0])
         within = sum(found.scenario.level.met_by(each) for each in found.run.requests)
         metrics = found.metrics
-        times = (metrics.ttft.p99_s, metrics.tpot.p99_s, metrics.latency.p99_s)
-        told = (None if math.isnan(time) else time for time in times)
-        return Candidate(tp, replicas, chips, within / len(found.run.requests), *told)
+        return Candidate(
+            tp,
+            replicas,
+            chips,
+            share=within / len(found.run.requests),
+            ttft_p99_s=_told(metrics.ttft.p99_s),
+            tpot_p99_s=_told(metrics.tpot.p99_s),
+            latency_p99_s=_told(metrics.latency.p99_s),
+        )
