@@ -6,7 +6,7 @@ parameter that is set takes the place of what it says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol, TypeVar
@@ -14,8 +14,11 @@ from typing import ClassVar, Protocol, TypeVar
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
 from algorithms.live.metrics import ServingMetrics, serving_metrics
+from algorithms.live.pools import chip_for_tokens
+from algorithms.live.replica import StepLog
 from algorithms.live.scenario import Scenario, load_scenario, read_scenario, trace_of
 from algorithms.live.serve import ServedRun, serve
+from algorithms.live.steps import Part
 from algorithms.live.table import TableError, TableTimes, table_error
 from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, Setting, register_algorithm
 from algorithms.workload.levers import knob
@@ -86,7 +89,7 @@ class LiveAlgorithm(Entry[P]):
         """The chip of a scenario."""
         deployment = read_scenario(named).deployment
         if deployment.system is not None:
-            return load_system(deployment.system).chip
+            return chip_for_tokens(load_system(deployment.system))
         return None if deployment.chip is None else load_accelerator(deployment.chip)
 
 
@@ -201,17 +204,27 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
     """
     deployment = scenario.deployment
     table = times or deployment.times()
+    prompts = deployment.of_prompts.times() if deployment.of_prompts is not deployment else None
     run = serve(
         scenario.asked.requests,
         deployment.maker(),
-        table,
+        deployment.step_times(table),
         replicas=deployment.groups,
         skip=skip,
         clients=scenario.clients,
         think_s=scenario.think_s,
-        split=deployment.split(),
+        split=deployment.split(prompts),
     )
-    filled = table.filled
-    steps = [each for log in run.logs for each in zip(log.sequences, log.contexts, log.parts, strict=True)]
-    error = TableError(0, 0.0, 0.0) if deployment.exact else table_error(table, steps, deployment.compared)
+    apart = deployment.prefill * deployment.mapping.dp if prompts else 0
+    filled = table.filled + (prompts.filled if prompts else 0)
+    error = TableError(0, 0.0, 0.0)
+    if not deployment.exact:
+        error = table_error(table, _steps(run.logs[apart:]), deployment.compared)
+        if prompts:
+            error += table_error(prompts, _steps(run.logs[:apart]), deployment.compared)
     return LiveRun(scenario, run, serving_metrics(run, scenario.level), error, filled)
+
+
+def _steps(logs: Sequence[StepLog]) -> list[tuple[int, int, tuple[Part, ...]]]:
+    """All steps of some replicas, each stretch by its first."""
+    return [each for log in logs for each in zip(log.sequences, log.contexts, log.parts, strict=True)]

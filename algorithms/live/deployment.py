@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
 from algorithms.live.blocks import BlockPool
 from algorithms.live.model_steps import ModelSteps
+from algorithms.live.pools import PROMPTS, TOKENS, misfits, part_of, unlike
 from algorithms.live.replica import Scheduler
 from algorithms.live.requests import nanoseconds
 from algorithms.live.schedulers.register import Limits, get_scheduler
 from algorithms.live.serve import Split
+from algorithms.live.speculation import Speculation, SpeculativeTimes
+from algorithms.live.steps import StepTimes
 from algorithms.live.table import Grids, Remembered, TableTimes
 from algorithms.live.tiers import FarBlocks, FarTier
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
+from algorithms.models.text import load_model
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.systems.system import System
 
@@ -68,6 +72,8 @@ class Deployment:
     tiers
         Where blocks go that leave the memory of the chips, near to far: prefixes are found there again, and sequences
         that lost their memory read it from there. None: what leaves is lost, and computed again.
+    speculation
+        How tokens are drafted; None: each is a step of the model.
     overhead_s
         Time of a step beside its launches.
     grids, exact
@@ -95,6 +101,7 @@ class Deployment:
     blocks: int | None = None
     prefix_cache: bool = True
     tiers: tuple[TierChoice, ...] = ()
+    speculation: Speculation | None = None
     overhead_s: float = 0.0
     grids: Grids = field(default_factory=Grids)
     exact: bool = False
@@ -108,10 +115,7 @@ class Deployment:
             problems.append(Problem(f"must be at least 1 (got {self.replicas})", field="replicas"))
         if not self.overhead_s >= 0:
             problems.append(Problem(f"must not be negative (got {self.overhead_s:g})", field="overhead"))
-        chips = self.replicas * self.mapping.chips
-        if self.system.levels and chips > self.system.count:
-            message = f"{self.replicas} replicas on {self.mapping.chips} chips each need {chips} chips"
-            problems.append(Problem(f"{message}, {self.system.name} has {self.system.count}", field="replicas"))
+        problems += misfits(self.system, self.replicas, self.prefill, self.mapping.chips)
         if self.prefill and not 0 < self.prefill < self.replicas:
             message = f"must leave replicas for prompts and for tokens, of {self.replicas} in all (got {self.prefill})"
             problems.append(Problem(message, field="prefill"))
@@ -126,8 +130,18 @@ class Deployment:
 
     @cached_property
     def steps(self) -> ModelSteps:
-        """Where step times come from."""
-        return ModelSteps(self.model, self.system, self.mapping, self.options, self.mode, self.memory)
+        """Where step times come from, on the chips that make tokens."""
+        system = part_of(self.system, TOKENS)
+        return ModelSteps(self.model, system, self.mapping, self.options, self.mode, self.memory)
+
+    @cached_property
+    def of_prompts(self) -> Deployment:
+        """What computes prompts alone, where other chips do that than make tokens; the same otherwise."""
+        if not unlike(self.system):
+            return self
+        return replace(
+            self, system=part_of(self.system, PROMPTS), replicas=self.prefill, prefill=0, tiers=(), speculation=None
+        )
 
     @cached_property
     def pool_blocks(self) -> int:
@@ -138,7 +152,9 @@ class Deployment:
         simulator.errors.CapacityError
             If none fits beside the weights.
         """
-        return self.blocks if self.blocks is not None else self.steps.blocks(self.block_tokens, self.limits.most_tokens)
+        if self.blocks is not None:
+            return self.blocks
+        return self.steps.blocks(self.block_tokens, self.limits.most_tokens, self._drafting)
 
     @cached_property
     def far_tiers(self) -> tuple[FarTier, ...]:
@@ -170,8 +186,23 @@ class Deployment:
         """All that work."""
         return self.replicas * self.mapping.chips
 
-    def split(self) -> Split | None:
-        """Which replicas compute prompts, and how long keys and values are under way: every chip sends its own part."""
+    @property
+    def told(self) -> str:
+        """All chips in words."""
+        if not unlike(self.system):
+            return f"{self.chips} x {self.system.chip.name}"
+        prompts, tokens = self.of_prompts, self.replicas - self.prefill
+        own = f"{tokens * self.mapping.chips} x {self.steps.system.chip.name} for tokens"
+        return f"{prompts.chips} x {prompts.system.chip.name} for prompts and {own}"
+
+    def split(self, prompts: StepTimes | None = None) -> Split | None:
+        """Which replicas compute prompts, and how long keys and values are under way: every chip sends its own part.
+
+        Parameters
+        ----------
+        prompts
+            How long steps take where prompts are computed on chips of their own kind.
+        """
         if not self.prefill:
             return None
         link = self.system.levels[-1]
@@ -180,11 +211,29 @@ class Deployment:
             size = self.steps.cached_bytes(tokens)
             return nanoseconds(link.latency_s + size / link.payload_bytes_per_second)
 
-        return Split(self.prefill * self.mapping.dp, transfer_ns)
+        maker = self.of_prompts.maker() if unlike(self.system) else None
+        return Split(self.prefill * self.mapping.dp, transfer_ns, maker, prompts)
 
     def times(self) -> TableTimes:
-        """A table of step times, still empty."""
-        return TableTimes(_remembered(self.steps), self.grids, self.overhead_s, exact=self.exact)
+        """A table of step times, still empty: of verifications, where tokens are drafted."""
+        return self._table(self.steps, 1 if self.speculation is None else self.speculation.drafted + 1)
+
+    def step_times(self, table: TableTimes) -> StepTimes:
+        """How long steps take that make one token of each sequence, from the table of `times`."""
+        if self.speculation is None:
+            return table
+        drafting = self._drafting
+        return SpeculativeTimes(self.speculation, table, None if drafting is None else self._table(drafting))
+
+    @cached_property
+    def _drafting(self) -> ModelSteps | None:
+        """Steps of the model that drafts."""
+        if self.speculation is None or not self.speculation.draft:
+            return None
+        return replace(self.steps, model=load_model(self.speculation.draft))
+
+    def _table(self, steps: ModelSteps, queries: int = 1) -> TableTimes:
+        return TableTimes(_remembered(steps), self.grids, self.overhead_s, exact=self.exact, queries=queries)
 
     def maker(self) -> Callable[[], Scheduler]:
         """Makes the scheduler of a replica, with its own memory."""

@@ -89,6 +89,12 @@ class ModelSteps:
         mean = max(round(context_tokens / sequences), 1)
         return self._seconds(self._setting(Part("decode", 1, mean, sequences * self.mapping.dp)), "attention")
 
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """Attention of so many sequences with so many new tokens each, all as long as their mean."""
+        mean = max(round(context_tokens / sequences), 1) + new_tokens - 1  # the first of them is in the context
+        part = Part("extend", new_tokens, mean, sequences * self.mapping.dp)
+        return self._seconds(self._setting(part), "attention")
+
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """Attention of new tokens of one sequence behind cached ones."""
         part = Part("extend" if cached_tokens else "prefill", new_tokens, new_tokens + cached_tokens, self.mapping.dp)
@@ -112,8 +118,13 @@ class ModelSteps:
         setting = self._setting(Part("extend", 1, tokens, self.mapping.dp))
         return sum(cache_bytes(setting, tower) for tower in self.model.towers)
 
-    def blocks(self, block_tokens: int, most_tokens: int) -> int:
+    def blocks(self, block_tokens: int, most_tokens: int, beside: ModelSteps | None = None) -> int:
         """KV blocks that fit beside weights, activations of the largest step and the workspace.
+
+        Parameters
+        ----------
+        beside
+            Steps of another model whose weights and keys lie in the same memory.
 
         Raises
         ------
@@ -122,7 +133,11 @@ class ModelSteps:
         """
         ledger = self.ledger(most_tokens)
         free = ledger.usable_bytes - ledger.total_bytes + ledger.of("kv")
-        blocks = free // self.cached_bytes(block_tokens)
+        block_bytes = self.cached_bytes(block_tokens)
+        if beside is not None:
+            free -= beside.ledger(1).of("weights")
+            block_bytes += beside.cached_bytes(block_tokens)
+        blocks = free // block_bytes
         if blocks < 1:
             parts = " + ".join(f"{each.name} {each.bytes:,} B" for each in ledger.entries if "kv" not in each.name)
             chips = f"{self.mapping.chips} x {self.system.chip.name}"

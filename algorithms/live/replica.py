@@ -41,6 +41,8 @@ class Batch:
     """Those of them that were making tokens."""
     blocked: bool = False
     """Whether whoever waits next has to wait for memory, or for a place, so that further arrivals change nothing."""
+    jumps: bool = False
+    """Whether arrivals change something even then: who comes later may enter before."""
 
 
 class Scheduler(ABC):
@@ -177,7 +179,7 @@ class Replica:
         durations, moving = self._with_moves(self.times.decode(len(group), contexts))
         now = int(self.environment.now)
         ends = now + np.cumsum(durations)
-        if steps > 1 and not batch.blocked:
+        if steps > 1 and (batch.jumps or not batch.blocked):
             self._wake = self.environment.event()
             over = self._until(int(ends[-1]))
             yield over | self._wake

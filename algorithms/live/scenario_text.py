@@ -9,10 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from algorithms.live.arrivals import Drawn, Fixed, Lengths, LogNormal, Process, Quantiles, SharedPrefixes, Uniform
 from algorithms.live.deployment import Deployment, TierChoice
 from algorithms.live.metrics import ServiceLevel
+from algorithms.live.pools import with_chip
 from algorithms.live.schedulers.register import Limits, get_scheduler
+from algorithms.live.speculation import Speculation
 from algorithms.models.mapping import Mapping
 from algorithms.models.options import StepOptions
-from algorithms.models.steps.algorithm import system_of
 from algorithms.models.text import load_model
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.cited import NO_TRUTH_VALUE
@@ -132,6 +133,14 @@ class DeploymentText(Strict):
     tiers: tuple[Tiered, ...] = ()
 
 
+class SpeculationText(Strict):
+    """Section ``scheduler.speculation``: tokens that are drafted, and how many of them are accepted."""
+
+    drafted: Count
+    acceptance: Annotated[float, Field(ge=0, le=1), NO_TRUTH_VALUE]
+    draft: str = ""
+
+
 class SchedulerText(Strict):
     """Section ``scheduler``: who is in a step, and with what memory."""
 
@@ -144,6 +153,7 @@ class SchedulerText(Strict):
     overhead: Duration = 0.0
     exact: bool = False
     compared: Count = 32
+    speculation: SpeculationText | None = None
 
 
 class ServiceText(Strict):
@@ -223,12 +233,16 @@ class ScenarioText(Strict):
             if text.chip is None and chip is None:
                 raise InputError(Problem("needs a chip or a system", field="deployment"))
             return single(chip or load_accelerator(text.chip or ""))
-        return load_system(text.system) if chip is None else system_of(text.system, chip)
+        system = load_system(text.system)
+        return system if chip is None else with_chip(system, chip)
 
     def built(self, chip: Accelerator | None = None) -> Deployment:
         """The deployment; raises InputError for what is not known or cannot be."""
         text, scheduler = self.deployment, self.scheduler
         get_scheduler(scheduler.kind)
+        drafts = scheduler.speculation
+        if drafts is not None and drafts.draft:
+            _draft_model(drafts.draft)
         deployment = Deployment(
             model=load_model(self.model),
             system=self.system(chip),
@@ -251,6 +265,7 @@ class ScenarioText(Strict):
             overhead_s=scheduler.overhead,
             exact=scheduler.exact,
             compared=scheduler.compared,
+            speculation=None if drafts is None else Speculation(drafts.drafted, drafts.acceptance, drafts.draft),
             tiers=tuple(TierChoice(each.name, each.capacity, each.rate, each.latency) for each in text.tiers),
         )
         _ = deployment.far_tiers  # refuses mappings that do not fit the model, and tiers of which too little is known
@@ -263,6 +278,19 @@ class ScenarioText(Strict):
         if field == "model" or "." in field or field in ScenarioText.model_fields:
             return (*(("scheduler", "kind") if field == "scheduler" else field.split(".")),)
         return (*_SECTION.get(field, "deployment").split("."), field)
+
+
+def _draft_model(name: str) -> None:
+    """Refuse a model that is not known, at its own place."""
+    try:
+        load_model(name)
+    except InputError as error:
+        raise InputError(
+            [
+                each if each.file else Problem(each.message, field="scheduler.speculation.draft", hint=each.hint)
+                for each in error.problems
+            ]
+        ) from None
 
 
 def _within(place: str, text: LengthText) -> Lengths:

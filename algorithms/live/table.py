@@ -42,6 +42,9 @@ class StepSource(Protocol):
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """Attention of so many sequences with one new token each, which read so many tokens in all."""
 
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """The same with so many new tokens each, of which each reads all before it."""
+
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """Attention of new tokens of one sequence behind cached ones."""
 
@@ -55,6 +58,7 @@ class Remembered:
     def __init__(self, source: StepSource) -> None:
         self.source = source
         self._known: dict[tuple[str, int, int], float] = {}
+        self._verified: dict[tuple[int, int, int], float] = {}
 
     def tokens_s(self, tokens: int) -> float:
         """See `StepSource`."""
@@ -67,6 +71,10 @@ class Remembered:
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """See `StepSource`."""
         return _kept(self._known, ("decode", sequences, context_tokens), lambda key: self.source.decode_s(*key[1:]))
+
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._verified, (sequences, context_tokens, new_tokens), lambda key: self.source.verify_s(*key))
 
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """See `StepSource`."""
@@ -117,12 +125,21 @@ class TableTimes:
         Time of a step beside its launches: the scheduler and the host.
     exact
         Nothing is read between points: every composition is computed, and kept.
+    queries
+        New tokens of each sequence that decodes: several where drafted tokens are verified.
     """
 
     def __init__(
-        self, source: StepSource, grids: Grids | None = None, overhead_s: float = 0.0, *, exact: bool = False
+        self,
+        source: StepSource,
+        grids: Grids | None = None,
+        overhead_s: float = 0.0,
+        *,
+        exact: bool = False,
+        queries: int = 1,
     ) -> None:
         self.source = source
+        self.queries = queries
         self.grids = grids or Grids()
         self.overhead_s = overhead_s
         self.exact = exact
@@ -139,14 +156,16 @@ class TableTimes:
     def decode(self, sequences: int, context_tokens: IntArray) -> IntArray:
         """Times in nanoseconds of steps in which each sequence makes one token; see `StepTimes`."""
         attention = self._decode_attention(sequences, np.asarray(context_tokens, dtype=np.int64))
-        seconds = self.overhead_s + self._rest(sequences, sequences) + attention
+        new = sequences * self.queries
+        seconds = self.overhead_s + self._rest(new, new) + attention
         seconds = np.maximum(seconds, self.source.host_s(1))
         return np.asarray(np.rint(seconds * NANOSECONDS), dtype=np.int64)
 
     def mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
         """Time in nanoseconds of a step with parts of prompts; see `StepTimes`."""
-        tokens = sequences + sum(part.new_tokens for part in prefill)
-        terms = [self.overhead_s, self._rest(tokens, sequences + len(prefill))]
+        new = sequences * self.queries
+        tokens = new + sum(part.new_tokens for part in prefill)
+        terms = [self.overhead_s, self._rest(tokens, new + len(prefill))]
         if sequences:
             terms.append(float(self._decode_attention(sequences, np.array([context_tokens]))[0]))
         terms += [self._prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill]
@@ -154,10 +173,11 @@ class TableTimes:
 
     def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
         """The time of a step without the table."""
-        tokens = sequences + sum(part.new_tokens for part in prefill)
-        terms = [self.overhead_s, self.source.tokens_s(tokens), self.source.made_s(sequences + len(prefill))]
+        new = sequences * self.queries
+        tokens = new + sum(part.new_tokens for part in prefill)
+        terms = [self.overhead_s, self.source.tokens_s(tokens), self.source.made_s(new + len(prefill))]
         if sequences:
-            terms.append(self.source.decode_s(sequences, context_tokens))
+            terms.append(self._ask_decode((sequences, context_tokens)))
         terms += [self.source.prefill_s(part.new_tokens, part.cached_tokens) for part in prefill]
         return self._nanoseconds(terms, sequences, prefill)
 
@@ -197,7 +217,7 @@ class TableTimes:
 
     def _ask_decode(self, key: tuple[int, int]) -> float:
         """Attention of sequences that read so many tokens in all."""
-        return self.source.decode_s(*key)
+        return self.source.decode_s(*key) if self.queries == 1 else self.source.verify_s(*key, self.queries)
 
     def _prefill_attention(self, new: int, cached: int) -> float:
         """Read between numbers of new tokens, and between numbers of cached ones."""
@@ -242,6 +262,12 @@ class TableError:
     compositions: int
     mean: float
     largest: float
+
+    def __add__(self, other: TableError) -> TableError:
+        """Of the steps of both."""
+        count = self.compositions + other.compositions
+        mean = (self.compositions * self.mean + other.compositions * other.mean) / count if count else 0.0
+        return TableError(count, mean, max(self.largest, other.largest))
 
 
 def table_error(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, ...]]], most: int = 32) -> TableError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from algorithms.live.algorithm import ServeParameters
 from algorithms.live.metrics import ServiceLevel
+from algorithms.live.pools import chip_for_tokens
 from algorithms.live.scenario import Scenario, load_scenario
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.made import made
@@ -186,7 +187,7 @@ def advise_capacity(point: DesignPoint, share: float = SHARE, most_chips: int | 
     search = _Search(point, scenario, share, most)
     for tp in search.sizes:
         search.smallest_of(tp)
-    return Capacity(point, scenario.level, share, system.chip.name, most, tuple(search.tried.values()))
+    return Capacity(point, scenario.level, share, chip_for_tokens(system).name, most, tuple(search.tried.values()))
 
 
 class _Search:

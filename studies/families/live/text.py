@@ -28,10 +28,9 @@ def live_text(found: LiveRun) -> str:
 
 def _headline(found: LiveRun) -> str:
     scenario, deployment = found.scenario, found.scenario.deployment
-    chips = f"{deployment.chips} x {deployment.system.chip.name}"
     replicas = f"{deployment.groups} replicas" if deployment.groups > 1 else "one replica"
     return (
-        f"{scenario.name}: {deployment.model.name} on {chips}, {replicas}, scheduler {deployment.scheduler}\n"
+        f"{scenario.name}: {deployment.model.name} on {deployment.told}, {replicas}, scheduler {deployment.scheduler}\n"
         f"requests: {scenario.asked.origin}\n"
         f"most of their time goes into {waits_for(found)}"
     )

@@ -1,4 +1,4 @@
-"""Random scenarios for every registered scheduler: prefixes, tiers, replicas, clients; and memory that keeps its books."""
+"""Random scenarios for every registered scheduler: prefixes, tiers, replicas, clients; and memory that keeps books."""
 
 from __future__ import annotations
 

@@ -153,7 +153,11 @@ def test_tiers_are_as_the_host_of_a_system_has_them(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("{system: dgx_h200, tp: 8, ", "{chip: h100, ", "tiered.yaml:6: deployment.tiers: host: capacity and rate must"),
+        (
+            "{system: dgx_h200, tp: 8, ",
+            "{chip: h100, ",
+            "tiered.yaml:6: deployment.tiers: host: capacity and rate must",
+        ),
         ("[host,", "[{name: pool, capacity: 1 TB},", "pool: capacity and rate must be given"),
         ("[host,", "[{name: host, capacity: 1 B},", "holds no KV block of"),
         ("[host,", "[{name: host, rate: 0},", "rate: must be greater than 0"),
