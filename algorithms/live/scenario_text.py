@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -268,6 +269,8 @@ class ScenarioText(Strict):
             speculation=None if drafts is None else Speculation(drafts.drafted, drafts.acceptance, drafts.draft),
             tiers=tuple(TierChoice(each.name, each.capacity, each.rate, each.latency) for each in text.tiers),
         )
+        if scheduler.blocks is not None:
+            _refuse_more_blocks_than_fit(deployment, scheduler.blocks)
         _ = deployment.far_tiers  # refuses mappings that do not fit the model, and tiers of which too little is known
         return deployment
 
@@ -278,6 +281,13 @@ class ScenarioText(Strict):
         if field == "model" or "." in field or field in ScenarioText.model_fields:
             return (*(("scheduler", "kind") if field == "scheduler" else field.split(".")),)
         return (*_SECTION.get(field, "deployment").split("."), field)
+
+
+def _refuse_more_blocks_than_fit(deployment: Deployment, blocks: int) -> None:
+    fit = replace(deployment, blocks=None).pool_blocks
+    if blocks > fit:
+        message = f"must be at most {fit:,}, which is what fits beside the weights (got {blocks:,})"
+        raise InputError(Problem(message, field="scheduler.blocks"))
 
 
 def _draft_model(name: str) -> None:

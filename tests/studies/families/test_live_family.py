@@ -116,6 +116,7 @@ def test_a_trace_that_is_there_is_read_and_part_of_the_design(capsys, scenario):
         ("{mean: 300, median: 200, most: 2000}", "{mean: 100, median: 200}", "small.yaml:5: lengths.prompt.mean: must"),
         ("most_tokens: 512", "most_tokens: 4", "must hold a token of each of 8 sequences"),
         ("chip: h100", "chip: h100, tp: 2", "h100_sxm5_80g has 1 chips, the mapping needs 2"),
+        ("most_tokens: 512", "most_tokens: 512, blocks: 99999999", "small.yaml:9: scheduler.blocks: must be at most"),
         ("arrivals", "arivals", "small.yaml:3: arivals: unknown key; did you mean 'arrivals'?"),
     ],
 )
