@@ -13,6 +13,8 @@ from typing import ClassVar, Protocol, TypeVar
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
+from algorithms.live.deployment import Deployment
+from algorithms.live.energy import joules_of_steps
 from algorithms.live.metrics import ServingMetrics, serving_metrics
 from algorithms.live.pools import chip_for_tokens
 from algorithms.live.replica import StepLog
@@ -45,6 +47,8 @@ class LiveRun:
         How far step times read from the table are from computed ones, on steps of this run.
     filled
         Step times that were simulated.
+    energy_j
+        Of all chips from the first arrival to the last token; None where tokens are drafted.
     """
 
     scenario: Scenario
@@ -52,6 +56,7 @@ class LiveRun:
     metrics: ServingMetrics
     error: TableError
     filled: int
+    energy_j: float | None = None
 
 
 class Served(Protocol[P_contra]):
@@ -222,7 +227,20 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
         error = table_error(table, _steps(run.logs[apart:]), deployment.compared)
         if prompts:
             error += table_error(prompts, _steps(run.logs[:apart]), deployment.compared)
-    return LiveRun(scenario, run, serving_metrics(run, scenario.level), error, filled)
+    metrics = serving_metrics(run, scenario.level)
+    return LiveRun(scenario, run, metrics, error, filled, _energy_j(deployment, run, metrics.seconds))
+
+
+def _energy_j(deployment: Deployment, run: ServedRun, seconds: float) -> float | None:
+    """What all chips draw while they wait, and what steps add on the chips of each group."""
+    if deployment.speculation is not None:
+        return None
+    apart = 0 if deployment.of_prompts is deployment else deployment.prefill * deployment.mapping.dp
+    chips = deployment.mapping.chips / deployment.mapping.dp
+    added = joules_of_steps(run.logs[apart:], deployment.joules())
+    if apart:
+        added += joules_of_steps(run.logs[:apart], deployment.of_prompts.joules())
+    return seconds * deployment.waiting_w + chips * added
 
 
 def _steps(logs: Sequence[StepLog]) -> list[tuple[int, int, tuple[Part, ...]]]:

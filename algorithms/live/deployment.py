@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
 from algorithms.live.blocks import BlockPool
-from algorithms.live.model_steps import ModelSteps
+from algorithms.live.model_steps import ModelJoules, ModelSteps
 from algorithms.live.pools import PROMPTS, TOKENS, misfits, part_of, unlike
 from algorithms.live.replica import Scheduler
 from algorithms.live.requests import nanoseconds
@@ -232,6 +232,18 @@ class Deployment:
             return None
         return replace(self.steps, model=load_model(self.speculation.draft))
 
+    def joules(self) -> TableTimes:
+        """A table of what steps add to the energy of a chip that waits, as fine as that of times."""
+        return TableTimes(_remembered_joules(self.steps), self.grids, exact=self.exact)
+
+    @property
+    def waiting_w(self) -> float:
+        """Power of all chips while they do nothing."""
+        if not unlike(self.system):
+            return self.chips * self.steps.waiting_w
+        tokens = (self.replicas - self.prefill) * self.mapping.chips
+        return self.of_prompts.waiting_w + tokens * self.steps.waiting_w
+
     def _table(self, steps: ModelSteps, queries: int = 1) -> TableTimes:
         return TableTimes(_remembered(steps), self.grids, self.overhead_s, exact=self.exact, queries=queries)
 
@@ -252,3 +264,10 @@ class Deployment:
 def _remembered(steps: ModelSteps) -> Remembered:
     """Terms of steps that runs of the same model on the same chips have in common."""
     return Remembered(steps)
+
+
+@lru_cache(maxsize=64)
+def _remembered_joules(steps: ModelSteps) -> Remembered:
+    """Energies of the same terms; those that were simulated for their times are there already."""
+    first = _remembered(steps).source
+    return Remembered(ModelJoules(first if isinstance(first, ModelSteps) else steps))

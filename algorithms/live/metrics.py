@@ -107,6 +107,8 @@ class ServingMetrics:
         Time from the first arrival to the last token.
     ttft, tpot, itl, latency, queueing
         Distributions over finished requests, `itl` over gaps.
+    output_tokens
+        Of finished requests.
     requests_per_second, output_tokens_per_second
         Over `seconds`.
     goodput
@@ -126,6 +128,7 @@ class ServingMetrics:
     itl: Distribution
     latency: Distribution
     queueing: Distribution
+    output_tokens: int
     requests_per_second: float
     output_tokens_per_second: float
     goodput: float
@@ -139,6 +142,7 @@ def serving_metrics(run: ServedRun, level: ServiceLevel | None = None) -> Servin
     finished = [each for each in run.requests if each.finished]
     begin = min((each.request.arrival_ns for each in run.requests), default=0)
     seconds = (run.end_ns - begin) / NANOSECONDS if finished else 0.0
+    tokens = sum(each.request.output_tokens for each in finished)
     gaps = [log.token_gaps() for log in run.logs]
     times, counts = (np.concatenate(part) for part in zip(*gaps, strict=True))
 
@@ -156,7 +160,8 @@ def serving_metrics(run: ServedRun, level: ServiceLevel | None = None) -> Servin
         latency=Distribution.of(each.since_arrival_s(each.last_token_ns) for each in finished),
         queueing=Distribution.of(each.since_arrival_s(each.scheduled_ns) for each in finished),
         requests_per_second=rate(len(finished)),
-        output_tokens_per_second=rate(sum(each.request.output_tokens for each in finished)),
+        output_tokens=tokens,
+        output_tokens_per_second=rate(tokens),
         goodput=rate(sum(level.met_by(each) for each in finished)),
         busy_share=rate(sum(log.busy_ns for log in run.logs) / NANOSECONDS / len(run.logs)),
         preemptions=sum(each.preemptions for each in run.requests),

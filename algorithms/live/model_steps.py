@@ -15,15 +15,32 @@ from algorithms.chip.timing.mapping import Mode
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
-from algorithms.models.steps.batch import Batch, Part
+from algorithms.models.steps.batch import Batch, Kind, Part
 from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import Ledger, cache_bytes, ledger_of
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Layer, Operation
 from algorithms.models.steps.step import time_operation
+from hwmodels.costs.energy import energy_table
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.systems.system import System
 from simulator.errors import CapacityError
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of a step on each chip.
+
+    Parameters
+    ----------
+    seconds
+        Time that it adds to the step.
+    joules
+        Energy that it takes beyond what a chip draws that does nothing for so long.
+    """
+
+    seconds: float
+    joules: float
 
 
 @dataclass(frozen=True)
@@ -76,29 +93,46 @@ class ModelSteps:
 
     def tokens_s(self, tokens: int) -> float:
         """Everything that depends on the number of new tokens alone."""
-        setting = self._setting(Part("decode", 1, 1, tokens * self.mapping.dp))
-        return self._seconds(setting, "tokens")
+        return self.term_of_tokens(tokens).seconds
 
     def made_s(self, sequences: int) -> float:
         """The head, for so many sequences."""
-        setting = self._setting(Part("decode", 1, 1, sequences * self.mapping.dp))
-        return self._seconds(setting, "sequences")
+        return self.term_of_made(sequences).seconds
 
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """Attention of so many sequences with one new token each, all as long as their mean."""
-        mean = max(round(context_tokens / sequences), 1)
-        return self._seconds(self._setting(Part("decode", 1, mean, sequences * self.mapping.dp)), "attention")
+        return self.term_of_decode(sequences, context_tokens).seconds
 
     def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
         """Attention of so many sequences with so many new tokens each, all as long as their mean."""
-        mean = max(round(context_tokens / sequences), 1) + new_tokens - 1  # the first of them is in the context
-        part = Part("extend", new_tokens, mean, sequences * self.mapping.dp)
-        return self._seconds(self._setting(part), "attention")
+        return self.term_of_verify(sequences, context_tokens, new_tokens).seconds
 
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """Attention of new tokens of one sequence behind cached ones."""
-        part = Part("extend" if cached_tokens else "prefill", new_tokens, new_tokens + cached_tokens, self.mapping.dp)
-        return self._seconds(self._setting(part), "attention")
+        return self.term_of_prefill(new_tokens, cached_tokens).seconds
+
+    def term_of_tokens(self, tokens: int) -> Term:
+        """See `tokens_s`."""
+        return self._term(Part("decode", 1, 1, tokens * self.mapping.dp), "tokens")
+
+    def term_of_made(self, sequences: int) -> Term:
+        """See `made_s`."""
+        return self._term(Part("decode", 1, 1, sequences * self.mapping.dp), "sequences")
+
+    def term_of_decode(self, sequences: int, context_tokens: int) -> Term:
+        """See `decode_s`."""
+        mean = max(round(context_tokens / sequences), 1)
+        return self._term(Part("decode", 1, mean, sequences * self.mapping.dp), "attention")
+
+    def term_of_verify(self, sequences: int, context_tokens: int, new_tokens: int) -> Term:
+        """See `verify_s`."""
+        mean = max(round(context_tokens / sequences), 1) + new_tokens - 1  # the first of them is in the context
+        return self._term(Part("extend", new_tokens, mean, sequences * self.mapping.dp), "attention")
+
+    def term_of_prefill(self, new_tokens: int, cached_tokens: int) -> Term:
+        """See `prefill_s`."""
+        kind: Kind = "extend" if cached_tokens else "prefill"
+        return self._term(Part(kind, new_tokens, new_tokens + cached_tokens, self.mapping.dp), "attention")
 
     def host_s(self, parts: int) -> float:
         """The least time of a step with so many parts: what the host takes to launch everything one by one."""
@@ -159,14 +193,31 @@ class ModelSteps:
     def _setting(self, *parts: Part) -> Setting:
         return Setting(self.model, Batch(parts), self.mapping, self.options, self.system.chip)
 
-    def _seconds(self, setting: Setting, term: str) -> float:
-        total = 0.0
+    def _term(self, part: Part, name: str) -> Term:
+        found = self._terms.get((part, name))
+        if found is None:
+            found = self._terms[part, name] = self._measured(self._setting(part), name)
+        return found
+
+    @cached_property
+    def _terms(self) -> dict[tuple[Part, str], Term]:
+        """Terms that were asked for; whoever asks for seconds and whoever asks for joules simulate them once."""
+        return {}
+
+    def _measured(self, setting: Setting, term: str) -> Term:
+        seconds = joules = 0.0
         for layer in lowered(setting):
             for operation in layer.operations:
                 if _term(layer, operation) == term:
                     timed = time_operation(operation, setting, self.system, self.mode, self.memory)
-                    total += layer.times * (timed.seconds + timed.gap_s)
-        return total
+                    seconds += layer.times * (timed.seconds + timed.gap_s)
+                    joules += layer.times * (timed.energy_j - timed.seconds * self.waiting_w)
+        return Term(seconds, joules)
+
+    @cached_property
+    def waiting_w(self) -> float:
+        """Power of a chip that does nothing."""
+        return energy_table(self.system.chip).waiting_w
 
     @cached_property
     def _launches(self) -> tuple[int, int]:
@@ -181,6 +232,44 @@ class ModelSteps:
     @property
     def _gap_s(self) -> float:
         return self._setting(Part("decode", 1, 1, 1)).rates.eager_gap_s
+
+
+@dataclass(frozen=True)
+class ModelJoules:
+    """Energies of the terms of `ModelSteps`, on each chip and beyond waiting; read as its times are.
+
+    Parameters
+    ----------
+    steps
+        Where terms are from; what it has simulated is not simulated again.
+    """
+
+    steps: ModelSteps
+
+    def tokens_s(self, tokens: int) -> float:
+        """See `ModelSteps`; joules, as all others."""
+        return self.steps.term_of_tokens(tokens).joules
+
+    def made_s(self, sequences: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_made(sequences).joules
+
+    def decode_s(self, sequences: int, context_tokens: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_decode(sequences, context_tokens).joules
+
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_verify(sequences, context_tokens, new_tokens).joules
+
+    def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_prefill(new_tokens, cached_tokens).joules
+
+    def host_s(self, parts: int) -> float:
+        """Nothing: hosts are not counted."""
+        del parts
+        return 0.0
 
 
 def _term(layer: Layer, operation: Operation) -> str:

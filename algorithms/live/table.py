@@ -155,9 +155,9 @@ class TableTimes:
 
     def decode(self, sequences: int, context_tokens: IntArray) -> IntArray:
         """Times in nanoseconds of steps in which each sequence makes one token; see `StepTimes`."""
-        attention = self._decode_attention(sequences, np.asarray(context_tokens, dtype=np.int64))
+        attention = self.decode_attention(sequences, np.asarray(context_tokens, dtype=np.int64))
         new = sequences * self.queries
-        seconds = self.overhead_s + self._rest(new, new) + attention
+        seconds = self.overhead_s + self.rest(new, new) + attention
         seconds = np.maximum(seconds, self.source.host_s(1))
         return np.asarray(np.rint(seconds * NANOSECONDS), dtype=np.int64)
 
@@ -165,10 +165,10 @@ class TableTimes:
         """Time in nanoseconds of a step with parts of prompts; see `StepTimes`."""
         new = sequences * self.queries
         tokens = new + sum(part.new_tokens for part in prefill)
-        terms = [self.overhead_s, self._rest(tokens, new + len(prefill))]
+        terms = [self.overhead_s, self.rest(tokens, new + len(prefill))]
         if sequences:
-            terms.append(float(self._decode_attention(sequences, np.array([context_tokens]))[0]))
-        terms += [self._prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill]
+            terms.append(float(self.decode_attention(sequences, np.array([context_tokens]))[0]))
+        terms += [self.prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill]
         return self._nanoseconds(terms, sequences, prefill)
 
     def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
@@ -185,7 +185,7 @@ class TableTimes:
         least = self.source.host_s(len(prefill) + (1 if sequences else 0))
         return round(max(math.fsum(terms), least) * NANOSECONDS)
 
-    def _rest(self, tokens: int, sequences: int) -> float:
+    def rest(self, tokens: int, sequences: int) -> float:
         """Everything but attention."""
         made = self._read(sequences, self._sequence_points, lambda n: _kept(self._made, n, self.source.made_s))
         return made + self._read(tokens, self._token_points, lambda n: _kept(self._tokens, n, self.source.tokens_s))
@@ -193,7 +193,7 @@ class TableTimes:
     def _read(self, value: int, points: list[int], at: Callable[[int], float]) -> float:
         return at(value) if self.exact else _between(value, points, at)
 
-    def _decode_attention(self, sequences: int, context_tokens: IntArray) -> FloatArray:
+    def decode_attention(self, sequences: int, context_tokens: IntArray) -> FloatArray:
         """Read between numbers of sequences, at the same mean context, and between contexts."""
         if self.exact:
             asked = [_kept(self._decode, (sequences, int(tokens)), self._ask_decode) for tokens in context_tokens]
@@ -219,7 +219,7 @@ class TableTimes:
         """Attention of sequences that read so many tokens in all."""
         return self.source.decode_s(*key) if self.queries == 1 else self.source.verify_s(*key, self.queries)
 
-    def _prefill_attention(self, new: int, cached: int) -> float:
+    def prefill_attention(self, new: int, cached: int) -> float:
         """Read between numbers of new tokens, and between numbers of cached ones."""
 
         def at(new_point: int) -> float:

@@ -117,6 +117,23 @@ def _price(evaluation: LiveEvaluation) -> Scalar:
     return 1e6 * system.usd_per_hour / 3600 / rate
 
 
+@metric("live.energy_j", "J", "of all chips from the first arrival to the last token, waiting included", goal="min")
+def _energy(evaluation: LiveEvaluation) -> Scalar:
+    return evaluation.found.energy_j
+
+
+@metric("live.joules_per_token", "J", "the same over the tokens that were made", goal="min")
+def _energy_per_token(evaluation: LiveEvaluation) -> Scalar:
+    energy_j, tokens = evaluation.found.energy_j, evaluation.found.metrics.output_tokens
+    return energy_j / tokens if energy_j is not None and tokens else None
+
+
+@metric("live.mean_w", "W", "the same over the time", goal="min")
+def _power(evaluation: LiveEvaluation) -> Scalar:
+    energy_j, seconds = evaluation.found.energy_j, evaluation.found.metrics.seconds
+    return energy_j / seconds if energy_j is not None and seconds else None
+
+
 @metric("live.table_error", "", "mean error of step times read from the table, on steps of the run", goal="min")
 def _error(evaluation: LiveEvaluation) -> Scalar:
     return evaluation.found.error.mean

@@ -68,6 +68,9 @@ def _figures(found: LiveRun) -> Iterator[tuple[str, str]]:
         share = percent(metrics.goodput / metrics.requests_per_second) if metrics.requests_per_second else "none"
         yield f"within {', '.join(limits)}", f"{metrics.goodput:.4g} per second, {share}"
     yield "output tokens per second", f"{metrics.output_tokens_per_second:,.4g}"
+    if found.energy_j is not None and metrics.output_tokens:
+        yield "energy per output token", quantity(found.energy_j / metrics.output_tokens, "J")
+        yield "power of all chips in the mean", quantity(found.energy_j / metrics.seconds, "W")
     yield "replicas work", percent(metrics.busy_share)
     yield "preemptions", f"{metrics.preemptions:,}"
     looked_for = sum(pool.count.looked_for for pool in found.run.pools)
