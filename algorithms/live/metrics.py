@@ -8,6 +8,7 @@
 | latency | from arrival to the last token |
 | queueing | from arrival to the beginning of the first step that works on the request |
 | goodput | requests per second that meet every limit of a service level |
+| queue growth | slope of the line that fits best through the requests that wait, over the second half of arrivals |
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ class ServingMetrics:
         Share of `seconds` in which replicas work, mean over them.
     preemptions
         Times that a request lost its memory.
+    queue_growth
+        Requests per second by which those that wait become more while others arrive; None for too few arrivals.
     """
 
     requests: int
@@ -134,6 +137,28 @@ class ServingMetrics:
     goodput: float
     busy_share: float
     preemptions: int
+    queue_growth: float | None
+
+
+LEAST_ARRIVALS = 16
+"""Arrivals in the second half without which nothing is said of the queue."""
+
+
+def queue_growth(run: ServedRun) -> float | None:
+    """How fast the queue grows while requests arrive, in requests per second; see the module.
+
+    It is near 0 where the deployment holds the load, and at most the rate of arrivals where nothing is served.
+    """
+    asked = [each for each in run.requests if not each.refused]
+    arrivals = np.array([each.request.arrival_ns for each in asked], dtype=np.int64)
+    never = np.iinfo(np.int64).max
+    begun = np.sort([never if each.scheduled_ns is None else each.scheduled_ns for each in asked])
+    half = np.unique(arrivals[len(arrivals) // 2 :])
+    if len(half) < LEAST_ARRIVALS:
+        return None
+    waiting = np.searchsorted(arrivals, half, side="right") - np.searchsorted(begun, half, side="right")
+    seconds = (half - half[0]) / NANOSECONDS
+    return float(np.polyfit(seconds, waiting, 1)[0])
 
 
 def serving_metrics(run: ServedRun, level: ServiceLevel | None = None) -> ServingMetrics:
@@ -165,4 +190,5 @@ def serving_metrics(run: ServedRun, level: ServiceLevel | None = None) -> Servin
         goodput=rate(sum(level.met_by(each) for each in finished)),
         busy_share=rate(sum(log.busy_ns for log in run.logs) / NANOSECONDS / len(run.logs)),
         preemptions=sum(each.preemptions for each in run.requests),
+        queue_growth=queue_growth(run),
     )

@@ -82,6 +82,18 @@ def _preemptions(evaluation: LiveEvaluation) -> Scalar:
     return evaluation.found.metrics.preemptions
 
 
+@metric("live.queue_growth", "request/s", "by which those that wait become more, over the second half", goal="min")
+def _growth(evaluation: LiveEvaluation) -> Scalar:
+    return evaluation.found.metrics.queue_growth
+
+
+@metric("live.moving_share", "", "share of the work that waits for blocks on their way between tiers", goal="min")
+def _moving(evaluation: LiveEvaluation) -> Scalar:
+    logs = evaluation.found.run.logs
+    busy = sum(log.busy_ns for log in logs)
+    return sum(log.moving_ns for log in logs) / busy if busy and evaluation.found.scenario.deployment.tiers else None
+
+
 @metric("live.busy_share", "", "share of the time in which replicas work")
 def _busy(evaluation: LiveEvaluation) -> Scalar:
     return evaluation.found.metrics.busy_share
