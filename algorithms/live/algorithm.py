@@ -20,6 +20,7 @@ from algorithms.live.pools import chip_for_tokens
 from algorithms.live.replica import StepLog
 from algorithms.live.scenario import Scenario, load_scenario, read_scenario, trace_of
 from algorithms.live.serve import ServedRun, serve
+from algorithms.live.staggered import StaggeredTimes
 from algorithms.live.steps import Part
 from algorithms.live.table import TableError, TableTimes, table_error
 from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, Setting, register_algorithm
@@ -48,7 +49,8 @@ class LiveRun:
     filled
         Step times that were simulated.
     energy_j
-        Of all chips from the first arrival to the last token; None where tokens are drafted.
+        Of all chips from the first arrival to the last token; None where tokens are drafted, or
+        attention is left to other chips.
     """
 
     scenario: Scenario
@@ -209,11 +211,12 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
     """
     deployment = scenario.deployment
     table = times or deployment.times()
+    durations = deployment.step_times(table)
     prompts = deployment.of_prompts.times() if deployment.of_prompts is not deployment else None
     run = serve(
         scenario.asked.requests,
         deployment.maker(),
-        deployment.step_times(table),
+        durations,
         replicas=deployment.groups,
         skip=skip,
         clients=scenario.clients,
@@ -221,10 +224,11 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
         split=deployment.split(prompts),
     )
     apart = deployment.prefill * deployment.mapping.dp if prompts else 0
-    filled = table.filled + (prompts.filled if prompts else 0)
+    judged = durations if isinstance(durations, StaggeredTimes) else table
+    filled = judged.filled + (prompts.filled if prompts else 0)
     error = TableError(0, 0.0, 0.0)
     if not deployment.exact:
-        error = table_error(table, _steps(run.logs[apart:]), deployment.compared)
+        error = table_error(judged, _steps(run.logs[apart:]), deployment.compared)
         if prompts:
             error += table_error(prompts, _steps(run.logs[:apart]), deployment.compared)
     metrics = serving_metrics(run, scenario.level)
@@ -233,7 +237,7 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
 
 def _energy_j(deployment: Deployment, run: ServedRun, seconds: float) -> float | None:
     """What all chips draw while they wait, and what steps add on the chips of each group."""
-    if deployment.speculation is not None:
+    if deployment.speculation is not None or deployment.attending is not None:
         return None
     apart = 0 if deployment.of_prompts is deployment else deployment.prefill * deployment.mapping.dp
     chips = deployment.mapping.chips / deployment.mapping.dp

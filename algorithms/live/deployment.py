@@ -10,12 +10,22 @@ from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
 from algorithms.live.blocks import BlockPool
 from algorithms.live.model_steps import ModelJoules, ModelSteps
-from algorithms.live.pools import PROMPTS, TOKENS, misfits, part_of, unlike
+from algorithms.live.pools import (
+    ATTENTION,
+    PROMPTS,
+    attends_elsewhere,
+    chips_for_tokens,
+    misfits,
+    part_of,
+    split_by_phase,
+    unlike,
+)
 from algorithms.live.replica import Scheduler
 from algorithms.live.requests import nanoseconds
 from algorithms.live.schedulers.register import Limits, get_scheduler
 from algorithms.live.serve import Split
 from algorithms.live.speculation import Speculation, SpeculativeTimes
+from algorithms.live.staggered import Crossing, StaggeredTimes
 from algorithms.live.steps import StepTimes
 from algorithms.live.table import Grids, Remembered, TableTimes
 from algorithms.live.tiers import FarBlocks, FarTier
@@ -123,6 +133,9 @@ class Deployment:
             problems.append(Problem(f"{self.system.name} has no links to hand keys over", field="prefill"))
         elif self.prefill and self.scheduler != "vllm":
             problems.append(Problem(f"needs the scheduler vllm (got {self.scheduler})", field="prefill"))
+        if attends_elsewhere(self.system) and (self.speculation is not None or self.tiers):
+            what = "speculation" if self.speculation is not None else "tiers"
+            problems.append(Problem(f"is not modelled where {self.system.name} attends on other chips", field=what))
         if self.tiers and not self.prefix_cache:
             problems.append(Problem("need the prefix cache, which finds what lies in them", field="tiers"))
         if problems:
@@ -131,17 +144,26 @@ class Deployment:
     @cached_property
     def steps(self) -> ModelSteps:
         """Where step times come from, on the chips that make tokens."""
-        system = part_of(self.system, TOKENS)
+        system = chips_for_tokens(self.system)
         return ModelSteps(self.model, system, self.mapping, self.options, self.mode, self.memory)
 
     @cached_property
     def of_prompts(self) -> Deployment:
         """What computes prompts alone, where other chips do that than make tokens; the same otherwise."""
-        if not unlike(self.system):
+        if not split_by_phase(self.system):
             return self
         return replace(
             self, system=part_of(self.system, PROMPTS), replicas=self.prefill, prefill=0, tiers=(), speculation=None
         )
+
+    @cached_property
+    def attending(self) -> ModelSteps | None:
+        """Steps on the chips that attend for a replica, where they are others than those of all layers."""
+        if not attends_elsewhere(self.system):
+            return None
+        pool = part_of(self.system, ATTENTION)
+        mapping = Mapping(tp=max(pool.count // self.replicas, 1))
+        return ModelSteps(self.model, pool, mapping, self.options, self.mode, self.memory)
 
     @cached_property
     def pool_blocks(self) -> int:
@@ -154,12 +176,15 @@ class Deployment:
         """
         if self.blocks is not None:
             return self.blocks
+        if self.attending is not None:
+            _ = self.steps.blocks(self.block_tokens, self.limits.most_tokens)  # refuses weights that do not fit
+            return self.attending.blocks_alone(self.block_tokens)
         return self.steps.blocks(self.block_tokens, self.limits.most_tokens, self._drafting)
 
     @cached_property
     def far_tiers(self) -> tuple[FarTier, ...]:
         """Tiers below, as a replica sees them; raises InputError where something of one is not known."""
-        block_bytes = self.steps.cached_bytes(self.block_tokens)
+        block_bytes = (self.attending or self.steps).cached_bytes(self.block_tokens)
         return tuple(self._far_tier(each, block_bytes) for each in self.tiers)
 
     def _far_tier(self, tier: TierChoice, block_bytes: int) -> FarTier:
@@ -184,13 +209,18 @@ class Deployment:
     @property
     def chips(self) -> int:
         """All that work."""
-        return self.replicas * self.mapping.chips
+        attending = 0 if self.attending is None else self.attending.mapping.chips
+        return self.replicas * (self.mapping.chips + attending)
 
     @property
     def told(self) -> str:
         """All chips in words."""
         if not unlike(self.system):
             return f"{self.chips} x {self.system.chip.name}"
+        if self.attending is not None:
+            layers, attention = self.steps.system.chip.name, self.attending.system.chip.name
+            attending = self.replicas * self.attending.mapping.chips
+            return f"{self.chips - attending} x {layers} for layers and {attending} x {attention} for attention"
         prompts, tokens = self.of_prompts, self.replicas - self.prefill
         own = f"{tokens * self.mapping.chips} x {self.steps.system.chip.name} for tokens"
         return f"{prompts.chips} x {prompts.system.chip.name} for prompts and {own}"
@@ -211,7 +241,7 @@ class Deployment:
             size = self.steps.cached_bytes(tokens)
             return nanoseconds(link.latency_s + size / link.payload_bytes_per_second)
 
-        maker = self.of_prompts.maker() if unlike(self.system) else None
+        maker = self.of_prompts.maker() if split_by_phase(self.system) else None
         return Split(self.prefill * self.mapping.dp, transfer_ns, maker, prompts)
 
     def times(self) -> TableTimes:
@@ -220,10 +250,18 @@ class Deployment:
 
     def step_times(self, table: TableTimes) -> StepTimes:
         """How long steps take that make one token of each sequence, from the table of `times`."""
+        if self.attending is not None:
+            return StaggeredTimes(table, self._table(self.attending), self._crossing(self.attending))
         if self.speculation is None:
             return table
         drafting = self._drafting
         return SpeculativeTimes(self.speculation, table, None if drafting is None else self._table(drafting))
+
+    def _crossing(self, attending: ModelSteps) -> Crossing:
+        link = self.system.levels[-1]
+        side_by_side = min(self.mapping.chips, attending.mapping.chips)
+        rate = side_by_side * link.payload_bytes_per_second
+        return Crossing.of(self.model, self.options.kv_format, link.latency_s, rate)
 
     @cached_property
     def _drafting(self) -> ModelSteps | None:
@@ -239,6 +277,9 @@ class Deployment:
     @property
     def waiting_w(self) -> float:
         """Power of all chips while they do nothing."""
+        if self.attending is not None:
+            layers, attending = self.mapping.chips, self.attending.mapping.chips
+            return self.replicas * (layers * self.steps.waiting_w + attending * self.attending.waiting_w)
         if not unlike(self.system):
             return self.chips * self.steps.waiting_w
         tokens = (self.replicas - self.prefill) * self.mapping.chips

@@ -181,6 +181,10 @@ class ModelSteps:
             )
         return blocks
 
+    def blocks_alone(self, block_tokens: int) -> int:
+        """KV blocks that fit where nothing else lies."""
+        return self.ledger(1).usable_bytes // self.cached_bytes(block_tokens)
+
     @property
     def longest_tokens(self) -> int | None:
         """Tokens of a sequence that the model knows positions of; None for any number."""

@@ -178,6 +178,7 @@ _SECTION = {
     "most_sequences": "scheduler",
     "most_tokens": "scheduler",
     "overhead": "scheduler",
+    "speculation": "scheduler",
     "share": "lengths.shared",
     "depth": "lengths.shared",
 }

@@ -270,7 +270,17 @@ class TableError:
         return TableError(count, mean, max(self.largest, other.largest))
 
 
-def table_error(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, ...]]], most: int = 32) -> TableError:
+class Judged(Protocol):
+    """Step times that are read from tables, and the same without them."""
+
+    def mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
+        """As `algorithms.live.steps.StepTimes`."""
+
+    def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
+        """Every term computed."""
+
+
+def table_error(times: Judged, steps: Sequence[tuple[int, int, tuple[Part, ...]]], most: int = 32) -> TableError:
     """Compute steps of a run both ways.
 
     Parameters
@@ -287,7 +297,7 @@ def table_error(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, .
     return TableError(len(errors), math.fsum(errors) / len(errors) if errors else 0.0, max(errors, default=0.0))
 
 
-def _relative_errors(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, ...]]]) -> Iterator[float]:
+def _relative_errors(times: Judged, steps: Sequence[tuple[int, int, tuple[Part, ...]]]) -> Iterator[float]:
     for sequences, context, parts in steps:
         read = times.mixed(sequences, context, parts)
         exact = times.exact_mixed(sequences, context, parts)

@@ -134,7 +134,8 @@ def held(found: LiveRun) -> tuple[Held, ...]:
     deployment = found.scenario.deployment
     steps = deployment.steps
     ledger = steps.ledger(deployment.limits.most_tokens)
-    block = steps.cached_bytes(deployment.block_tokens)
+    attending = deployment.attending  # keys and values lie on the chips that attend
+    block = (attending or steps).cached_bytes(deployment.block_tokens)
     most = max(pool.most_used for pool in found.run.pools)
     tiers: dict[str, int] = {}
     for pool in found.run.pools:
@@ -147,6 +148,7 @@ def held(found: LiveRun) -> tuple[Held, ...]:
         Held("kv, owned at most", block * most),
         Held("kv, all blocks", block * deployment.pool_blocks),
         Held("usable", ledger.usable_bytes),
+        *([] if attending is None else [Held("usable, of chips for attention", attending.ledger(1).usable_bytes)]),
         *(Held(f"{name}, held at most", block * blocks) for name, blocks in tiers.items()),
     )
 

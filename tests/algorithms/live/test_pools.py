@@ -71,7 +71,6 @@ def test_a_pool_is_a_system_of_its_own():
     [
         ({"prefill": 0}, "deployment.prefill: must be given, as splitwise_ha has chips of several kinds"),
         ({"prefill": 3}, "3 replicas on 4 chips each need 12 chips, the pool prefill of splitwise_ha has 8"),
-        ({"system": "lamina_2_4"}, "lamina_2_4 has no pool 'prefill'"),
     ],
 )
 def test_pools_that_do_not_fit_are_named(load, changes, message):
