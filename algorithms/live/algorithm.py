@@ -14,15 +14,15 @@ from typing import ClassVar, Protocol, TypeVar
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
 from algorithms.live.deployment import Deployment
-from algorithms.live.energy import joules_of_steps
 from algorithms.live.metrics import ServingMetrics, serving_metrics
 from algorithms.live.pools import chip_for_tokens
 from algorithms.live.replica import StepLog
 from algorithms.live.scenario import Scenario, load_scenario, read_scenario, trace_of
 from algorithms.live.serve import ServedRun, serve
-from algorithms.live.staggered import StaggeredTimes
 from algorithms.live.steps import Part
-from algorithms.live.table import TableError, TableTimes, table_error
+from algorithms.live.times.energy import joules_of_steps
+from algorithms.live.times.staggered import StaggeredTimes
+from algorithms.live.times.table import TableError, TableTimes, table_error
 from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, Setting, register_algorithm
 from algorithms.workload.levers import knob
 from hwmodels.chips.accelerator import Accelerator, load_accelerator

@@ -9,7 +9,6 @@ from functools import cached_property, lru_cache
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
 from algorithms.live.blocks import BlockPool
-from algorithms.live.model_steps import ModelJoules, ModelSteps
 from algorithms.live.pools import (
     ATTENTION,
     PROMPTS,
@@ -24,11 +23,12 @@ from algorithms.live.replica import Scheduler
 from algorithms.live.requests import nanoseconds
 from algorithms.live.schedulers.register import Limits, get_scheduler
 from algorithms.live.serve import Split
-from algorithms.live.speculation import Speculation, SpeculativeTimes
-from algorithms.live.staggered import Crossing, StaggeredTimes
 from algorithms.live.steps import StepTimes
-from algorithms.live.table import Grids, Remembered, TableTimes
 from algorithms.live.tiers import FarBlocks, FarTier
+from algorithms.live.times.model_steps import ModelJoules, ModelSteps
+from algorithms.live.times.speculation import Speculation, SpeculativeTimes
+from algorithms.live.times.staggered import Crossing, StaggeredTimes
+from algorithms.live.times.table import Grids, Remembered, TableTimes
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions

@@ -3,7 +3,7 @@
 A system whose pools have chips of one kind is one set of chips, whatever its pools are called. Where they are unlike,
 the pool ``prefill`` computes prompts and the pool ``decode`` makes tokens (Splitwise, Patel et al., ISCA 2024,
 arXiv:2311.18677); or the pool ``compute`` does everything but attention, which is left to the pool ``attention``
-(`algorithms.live.staggered`).
+(`algorithms.live.times.staggered`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from algorithms.live.deployment import Deployment, TierChoice
 from algorithms.live.metrics import ServiceLevel
 from algorithms.live.pools import with_chip
 from algorithms.live.schedulers.register import Limits, get_scheduler
-from algorithms.live.speculation import Speculation
+from algorithms.live.times.speculation import Speculation
 from algorithms.models.mapping import Mapping
 from algorithms.models.options import StepOptions
 from algorithms.models.text import load_model

@@ -17,8 +17,8 @@ from algorithms.chip.timing.mapping import time_plan
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cost import CacheShape, StackCost
 from algorithms.kv.run.timing import Phase, TimingRun
-from algorithms.live.model_steps import Term
 from algorithms.live.streams.scenario import StreamScenario
+from algorithms.live.times.model_steps import Term
 from algorithms.models.blocks import Attention
 from algorithms.models.steps.rates import rates_of, with_gap
 from algorithms.models.steps.step import model_step

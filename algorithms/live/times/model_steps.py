@@ -45,7 +45,7 @@ class Term:
 
 @dataclass(frozen=True)
 class ModelSteps:
-    """Terms of the steps of a model on chips; a `algorithms.live.table.StepSource`.
+    """Terms of the steps of a model on chips; a `algorithms.live.times.table.StepSource`.
 
     Parameters
     ----------

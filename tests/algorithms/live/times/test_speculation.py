@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from algorithms.live.algorithm import serve_scenario
 from algorithms.live.scenario import load_scenario
-from algorithms.live.speculation import Speculation, SpeculativeTimes
 from algorithms.live.steps import Part
+from algorithms.live.times.speculation import Speculation, SpeculativeTimes
 from hwmodels.reading.errors import InputError
 from tests.algorithms.live.random_scenarios import Times
 

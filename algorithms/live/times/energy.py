@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from algorithms.live.replica import StepLog
-from algorithms.live.table import TableTimes
+from algorithms.live.times.table import TableTimes
 
 
 def joules_of_steps(logs: Iterable[StepLog], joules: TableTimes) -> float:

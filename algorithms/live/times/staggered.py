@@ -15,8 +15,8 @@ import numpy as np
 
 from algorithms.live.requests import NANOSECONDS
 from algorithms.live.steps import Part
-from algorithms.live.table import TableTimes
 from algorithms.live.tiers import IntArray
+from algorithms.live.times.table import TableTimes
 from algorithms.models.blocks import Attention
 from algorithms.models.model import Model
 from algorithms.workload.shape import DTYPE_BYTES

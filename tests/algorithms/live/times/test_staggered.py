@@ -7,9 +7,9 @@ import pytest
 
 from algorithms.live.algorithm import serve_scenario
 from algorithms.live.scenario import load_scenario
-from algorithms.live.staggered import Crossing, StaggeredTimes
 from algorithms.live.steps import Part
-from algorithms.live.table import TableTimes
+from algorithms.live.times.staggered import Crossing, StaggeredTimes
+from algorithms.live.times.table import TableTimes
 from algorithms.models.text import load_model
 from hwmodels.reading.errors import InputError
 
@@ -118,7 +118,11 @@ def test_the_same_in_stretches_and_step_by_step(load):
     [
         ("tp: 1", "tp: 4", "replicas: needs 4 chips, the pool compute of lamina_2_4 has 2"),
         ("tp: 1", "tp: 1, replicas: 2, prefill: 1", "prefill: must be 0: lamina_2_4 splits layers, not phases"),
-        ("tokens: 1024", "tokens: 1024, speculation: {drafted: 2, acceptance: 0.5}", "scheduler.speculation: is not modelled"),
+        (
+            "tokens: 1024",
+            "tokens: 1024, speculation: {drafted: 2, acceptance: 0.5}",
+            "scheduler.speculation: is not modelled",
+        ),
     ],
 )
 def test_what_two_pools_cannot_do_is_named(load, old, new, message):
