@@ -95,10 +95,11 @@ class Capacity:
         wanted = f"{limits} for {percent(self.share)} of the requests"
         found = self.smallest
         if found is not None:
-            chips = (
-                f"{count(found.chips, 'chip')} ({self.chip}): {count(found.replicas, 'replica')} with tp = {found.tp}"
-            )
-            return f"{chips} hold {wanted}, and {percent(found.share)} are within; nothing smaller does."
+            shape = f"{count(found.replicas, 'replica')} with tp = {found.tp}"
+            verb = "holds" if found.replicas == 1 else "hold"
+            rest = "nothing smaller does" if found.chips > 1 else "nothing is smaller"
+            held = f"{shape} {verb} {wanted}, and {percent(found.share)} are within; {rest}"
+            return f"{count(found.chips, 'chip')} ({self.chip}): {held}."
         best = max((each for each in self.tried if not each.why), key=lambda each: each.share, default=None)
         if best is None:
             return f"nothing up to {count(self.most_chips, 'chip')} can run: {self.tried[-1].why}."
@@ -244,7 +245,7 @@ class _Search:
         return Candidate(
             tp,
             replicas,
-            chips,
+            found.scenario.deployment.chips,
             share=within / len(found.run.requests),
             ttft_p99_s=_told(metrics.ttft.p99_s),
             tpot_p99_s=_told(metrics.tpot.p99_s),
