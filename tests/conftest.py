@@ -144,7 +144,7 @@ def comparable_rows(path):
         detail = row.outcome.detail
         outcome = dataclasses.asdict(dataclasses.replace(row.outcome, detail=None))
         outcome["detail"] = detail.to_json() if detail else {}
-        for part in (outcome, outcome["metrics"], outcome["detail"]):
+        for part in (outcome, outcome["metrics"], outcome["detail"], outcome["detail"].get("metrics") or {}):
             for name in ("wall_s", "compile_s"):
                 part.pop(name, None)
         plain.append(json.dumps([row.study, row.position, row.point.canonical, outcome, row.attempt], sort_keys=True))

@@ -6,17 +6,23 @@ parameter that is set takes the place of what it says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
+from algorithms.live.deployment import Deployment
 from algorithms.live.metrics import ServingMetrics, serving_metrics
+from algorithms.live.pools import chip_for_tokens
+from algorithms.live.replica import StepLog
 from algorithms.live.scenario import Scenario, load_scenario, read_scenario, trace_of
 from algorithms.live.serve import ServedRun, serve
-from algorithms.live.table import TableError, TableTimes, table_error
+from algorithms.live.steps import Part
+from algorithms.live.times.energy import joules_of_steps
+from algorithms.live.times.staggered import StaggeredTimes
+from algorithms.live.times.table import TableError, TableTimes, table_error
 from algorithms.registry import ALGORITHMS, Entry, Given, P, Parameters, Setting, register_algorithm
 from algorithms.workload.levers import knob
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
@@ -42,6 +48,9 @@ class LiveRun:
         How far step times read from the table are from computed ones, on steps of this run.
     filled
         Step times that were simulated.
+    energy_j
+        Of all chips from the first arrival to the last token; None where tokens are drafted, or
+        attention is left to other chips.
     """
 
     scenario: Scenario
@@ -49,6 +58,7 @@ class LiveRun:
     metrics: ServingMetrics
     error: TableError
     filled: int
+    energy_j: float | None = None
 
 
 class Served(Protocol[P_contra]):
@@ -86,7 +96,7 @@ class LiveAlgorithm(Entry[P]):
         """The chip of a scenario."""
         deployment = read_scenario(named).deployment
         if deployment.system is not None:
-            return load_system(deployment.system).chip
+            return chip_for_tokens(load_system(deployment.system))
         return None if deployment.chip is None else load_accelerator(deployment.chip)
 
 
@@ -201,17 +211,42 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
     """
     deployment = scenario.deployment
     table = times or deployment.times()
+    durations = deployment.step_times(table)
+    prompts = deployment.of_prompts.times() if deployment.of_prompts is not deployment else None
     run = serve(
         scenario.asked.requests,
         deployment.maker(),
-        table,
+        durations,
         replicas=deployment.groups,
         skip=skip,
         clients=scenario.clients,
         think_s=scenario.think_s,
-        split=deployment.split(),
+        split=deployment.split(prompts),
     )
-    filled = table.filled
-    steps = [each for log in run.logs for each in zip(log.sequences, log.contexts, log.parts, strict=True)]
-    error = TableError(0, 0.0, 0.0) if deployment.exact else table_error(table, steps)
-    return LiveRun(scenario, run, serving_metrics(run, scenario.level), error, filled)
+    apart = deployment.prefill * deployment.mapping.dp if prompts else 0
+    judged = durations if isinstance(durations, StaggeredTimes) else table
+    filled = judged.filled + (prompts.filled if prompts else 0)
+    error = TableError(0, 0.0, 0.0)
+    if not deployment.exact:
+        error = table_error(judged, _steps(run.logs[apart:]), deployment.compared)
+        if prompts:
+            error += table_error(prompts, _steps(run.logs[:apart]), deployment.compared)
+    metrics = serving_metrics(run, scenario.level)
+    return LiveRun(scenario, run, metrics, error, filled, _energy_j(deployment, run, metrics.seconds))
+
+
+def _energy_j(deployment: Deployment, run: ServedRun, seconds: float) -> float | None:
+    """What all chips draw while they wait, and what steps add on the chips of each group."""
+    if deployment.speculation is not None or deployment.attending is not None:
+        return None
+    apart = 0 if deployment.of_prompts is deployment else deployment.prefill * deployment.mapping.dp
+    chips = deployment.mapping.chips / deployment.mapping.dp
+    added = joules_of_steps(run.logs[apart:], deployment.joules())
+    if apart:
+        added += joules_of_steps(run.logs[:apart], deployment.of_prompts.joules())
+    return seconds * deployment.waiting_w + chips * added
+
+
+def _steps(logs: Sequence[StepLog]) -> list[tuple[int, int, tuple[Part, ...]]]:
+    """All steps of some replicas, each stretch by its first."""
+    return [each for log in logs for each in zip(log.sequences, log.contexts, log.parts, strict=True)]

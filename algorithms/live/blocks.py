@@ -4,6 +4,7 @@ A block holds a fixed number of tokens of all layers. A full block of a prompt i
 the block and everything before it; a request that begins alike finds it again as long as it is there. A block that
 nobody uses any more keeps its content until it is needed: the least recently used one goes first, and of the blocks of
 one sequence the last (PagedAttention, Kwon et al. 2023, arXiv:2309.06180; automatic prefix caching of vLLM, version 1).
+Where there are tiers below, content that goes is kept there (`algorithms.live.tiers`).
 """
 
 from __future__ import annotations
@@ -11,16 +12,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
+import numpy as np
+
+from algorithms.live.tiers import FarBlocks, IntArray, Name
 from hwmodels.reading.errors import InputError, Problem
+
+BELOW = -1
+"""In the place of a block whose content lies in a tier below."""
 
 
 @dataclass
 class PrefixCount:
-    """Blocks of prompts that were looked for, and those that were found."""
+    """Blocks of prompts that were looked for, those that were found, and those of them that lay in tiers below."""
 
     looked_for: int = 0
     found: int = 0
+    below: int = 0
 
     @property
     def hit_rate(self) -> float:
@@ -40,6 +49,8 @@ class BlockPool:
         Tokens per block.
     caching
         Whether full prompt blocks are found again.
+    far
+        Tiers below, which keep what is forgotten here; None for none.
 
     Raises
     ------
@@ -50,12 +61,13 @@ class BlockPool:
     blocks: int | None
     block_tokens: int = 16
     caching: bool = True
+    far: FarBlocks | None = None
     count: PrefixCount = field(default_factory=PrefixCount)
     used: int = field(default=0, init=False)
     most_used: int = field(default=0, init=False)
     _users: dict[int, int] = field(default_factory=dict, init=False)
-    _block_of: dict[int, int] = field(default_factory=dict, init=False)
-    _hash_of: dict[int, int] = field(default_factory=dict, init=False)
+    _block_of: dict[Name, int] = field(default_factory=dict, init=False)
+    _hash_of: dict[int, Name] = field(default_factory=dict, init=False)
     _idle: OrderedDict[int, None] = field(default_factory=OrderedDict, init=False)
     _fresh: int = field(default=0, init=False)
 
@@ -81,17 +93,33 @@ class BlockPool:
         """Blocks of so many tokens."""
         return -(-tokens // self.block_tokens)
 
-    def match(self, prefix: Sequence[int], most_tokens: int) -> list[int]:
-        """Blocks that hold the beginning of a prompt, at most so many tokens of it; they are not taken yet."""
+    def match(self, prefix: Sequence[Name], most_tokens: int) -> list[int]:
+        """Blocks that hold the beginning of a prompt, at most so many tokens of it, or `BELOW`; not taken yet."""
         if not self.caching:
             return []
         found: list[int] = []
         for name in prefix[: most_tokens // self.block_tokens]:
             block = self._block_of.get(name)
             if block is None:
-                break
+                if self.far is None or name not in self.far:
+                    break
+                block = BELOW
             found.append(block)
         return found
+
+    def fetch(self, found: Sequence[int], names: Sequence[Name]) -> list[int]:
+        """Matched blocks that are shared already, with blocks taken for those `BELOW`; raises as `take`."""
+        below = [name for block, name in zip(found, names, strict=False) if block == BELOW]
+        if self.far is None or not below:
+            return list(found)
+        for name in below:  # before blocks are taken, which may push others down
+            self.far.pull(name)
+        fresh = iter(self.take(len(below)))
+        blocks = []
+        for block, name in zip(found, names, strict=False):
+            blocks.append(next(fresh) if block == BELOW else block)
+            self.remember(blocks[-1], name)
+        return blocks
 
     def idle_among(self, blocks: Sequence[int]) -> int:
         """How many of these blocks nobody owns: taking them leaves so many fewer free."""
@@ -129,11 +157,32 @@ class BlockPool:
         self.most_used = max(self.most_used, self.used)
         return taken
 
-    def remember(self, block: int, name: int) -> None:
+    def remember(self, block: int, name: Name) -> None:
         """A block now holds all tokens that its hash stands for; the first block of a hash is the one that is found."""
         if self.caching and name not in self._block_of:
+            if self.far is not None:
+                self.far.drop(name)
             self._block_of[name] = block
             self._hash_of[block] = name
+
+    def disown(self, name: Name) -> None:
+        """Nobody asks for this content again, wherever it lies."""
+        block = self._block_of.pop(name, None)
+        if block is not None:
+            del self._hash_of[block]
+        if self.far is not None:
+            self.far.drop(name)
+
+    def pushed_by(self, taken: IntArray) -> IntArray:
+        """Contents that go down in steps that take so many blocks `(steps,)` one after the other; none is taken."""
+        if self.blocks is None:
+            return np.zeros(len(taken), dtype=np.int64)
+        reached = np.cumsum(taken)
+        fresh = self.blocks - self._fresh
+        most = max(int(reached[-1]) - fresh, 0) if len(reached) else 0
+        holds = [block in self._hash_of for block in islice(self._idle, most)]
+        lost = np.concatenate(([0], np.cumsum(holds, dtype=np.int64)))
+        return np.diff(lost[np.maximum(reached - fresh, 0)], prepend=0)
 
     def release(self, blocks: Sequence[int]) -> None:
         """One owner less of each; the last block of a sequence becomes the next to be reused."""
@@ -150,3 +199,5 @@ class BlockPool:
         name = self._hash_of.pop(block, None)
         if name is not None:
             del self._block_of[name]
+            if self.far is not None:
+                self.far.push(name)

@@ -8,6 +8,7 @@
 | latency | from arrival to the last token |
 | queueing | from arrival to the beginning of the first step that works on the request |
 | goodput | requests per second that meet every limit of a service level |
+| queue growth | slope of the line that fits best through the requests that wait, over the second half of arrivals |
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class ServingMetrics:
         Time from the first arrival to the last token.
     ttft, tpot, itl, latency, queueing
         Distributions over finished requests, `itl` over gaps.
+    output_tokens
+        Of finished requests.
     requests_per_second, output_tokens_per_second
         Over `seconds`.
     goodput
@@ -115,6 +118,8 @@ class ServingMetrics:
         Share of `seconds` in which replicas work, mean over them.
     preemptions
         Times that a request lost its memory.
+    queue_growth
+        Requests per second by which those that wait become more while others arrive; None for too few arrivals.
     """
 
     requests: int
@@ -126,11 +131,34 @@ class ServingMetrics:
     itl: Distribution
     latency: Distribution
     queueing: Distribution
+    output_tokens: int
     requests_per_second: float
     output_tokens_per_second: float
     goodput: float
     busy_share: float
     preemptions: int
+    queue_growth: float | None
+
+
+LEAST_ARRIVALS = 16
+"""Arrivals in the second half without which nothing is said of the queue."""
+
+
+def queue_growth(run: ServedRun) -> float | None:
+    """How fast the queue grows while requests arrive, in requests per second; see the module.
+
+    It is near 0 where the deployment holds the load, and at most the rate of arrivals where nothing is served.
+    """
+    asked = [each for each in run.requests if not each.refused]
+    arrivals = np.array([each.request.arrival_ns for each in asked], dtype=np.int64)
+    never = np.iinfo(np.int64).max
+    begun = np.sort([never if each.scheduled_ns is None else each.scheduled_ns for each in asked])
+    half = np.unique(arrivals[len(arrivals) // 2 :])
+    if len(half) < LEAST_ARRIVALS:
+        return None
+    waiting = np.searchsorted(arrivals, half, side="right") - np.searchsorted(begun, half, side="right")
+    seconds = (half - half[0]) / NANOSECONDS
+    return float(np.polyfit(seconds, waiting, 1)[0])
 
 
 def serving_metrics(run: ServedRun, level: ServiceLevel | None = None) -> ServingMetrics:
@@ -139,6 +167,7 @@ def serving_metrics(run: ServedRun, level: ServiceLevel | None = None) -> Servin
     finished = [each for each in run.requests if each.finished]
     begin = min((each.request.arrival_ns for each in run.requests), default=0)
     seconds = (run.end_ns - begin) / NANOSECONDS if finished else 0.0
+    tokens = sum(each.request.output_tokens for each in finished)
     gaps = [log.token_gaps() for log in run.logs]
     times, counts = (np.concatenate(part) for part in zip(*gaps, strict=True))
 
@@ -156,8 +185,10 @@ def serving_metrics(run: ServedRun, level: ServiceLevel | None = None) -> Servin
         latency=Distribution.of(each.since_arrival_s(each.last_token_ns) for each in finished),
         queueing=Distribution.of(each.since_arrival_s(each.scheduled_ns) for each in finished),
         requests_per_second=rate(len(finished)),
-        output_tokens_per_second=rate(sum(each.request.output_tokens for each in finished)),
+        output_tokens=tokens,
+        output_tokens_per_second=rate(tokens),
         goodput=rate(sum(level.met_by(each) for each in finished)),
         busy_share=rate(sum(log.busy_ns for log in run.logs) / NANOSECONDS / len(run.logs)),
         preemptions=sum(each.preemptions for each in run.requests),
+        queue_growth=queue_growth(run),
     )

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import simpy
@@ -18,7 +19,8 @@ from simpy.events import EventPriority
 
 from algorithms.live.blocks import BlockPool
 from algorithms.live.requests import Request, Served
-from algorithms.live.steps import DecodeGroup, IntArray, Part, Prefill, Sequence, StepTimes
+from algorithms.live.steps import DecodeGroup, Part, Prefill, Sequence, StepTimes
+from algorithms.live.tiers import IntArray
 from hwmodels.reading.errors import InputError, Problem
 
 _AFTER_ARRIVALS = EventPriority(2)
@@ -39,6 +41,8 @@ class Batch:
     """Those of them that were making tokens."""
     blocked: bool = False
     """Whether whoever waits next has to wait for memory, or for a place, so that further arrivals change nothing."""
+    jumps: bool = False
+    """Whether arrivals change something even then: who comes later may enter before."""
 
 
 class Scheduler(ABC):
@@ -50,6 +54,8 @@ class Scheduler(ABC):
         KV memory.
     """
 
+    first_come: ClassVar[bool] = True
+    """Whether nobody is begun before somebody who came earlier."""
     longest_tokens: int | None = None
     """Tokens that the model knows positions of; None for any number."""
 
@@ -155,7 +161,7 @@ class Replica:
             self.log.begin(int(self.environment.now), self.scheduler, parts)
             if batch.prefills:
                 context = group.context_tokens if len(group) else 0
-                duration = self.times.mixed(len(group), context, parts)
+                duration = self._beside_moves(self.times.mixed(len(group), context, parts))
                 yield self._until(int(self.environment.now) + duration)
                 self._advance(np.array([duration]), batch)
             else:
@@ -170,10 +176,10 @@ class Replica:
         if self.skip and not batch.preempted and (batch.blocked or not self.scheduler.waiting):
             steps = self._stretch()
         contexts = group.context_tokens + len(group) * np.arange(steps, dtype=np.int64)
-        durations = self.times.decode(len(group), contexts)
+        durations, moving = self._with_moves(self.times.decode(len(group), contexts))
         now = int(self.environment.now)
         ends = now + np.cumsum(durations)
-        if steps > 1 and not batch.blocked:
+        if steps > 1 and (batch.jumps or not batch.blocked):
             self._wake = self.environment.event()
             over = self._until(int(ends[-1]))
             yield over | self._wake
@@ -185,7 +191,25 @@ class Replica:
         else:
             yield self._until(int(ends[-1]))
         self._take_blocks(steps)
+        self.log.moving_ns += int(moving[:steps].sum())
         self._advance(durations[:steps], batch)
+
+    def _beside_moves(self, duration: int) -> int:
+        """How long a step takes beside the blocks that it moves between tiers."""
+        far = self.scheduler.pool.far
+        longest = duration if far is None else max(duration, far.moved_ns())
+        self.log.moving_ns += longest - duration
+        return longest
+
+    def _with_moves(self, durations: IntArray) -> tuple[IntArray, IntArray]:
+        """The same for all steps of a stretch, and what of it is spent on waiting for moves alone."""
+        group, pool = self.scheduler.group, self.scheduler.pool
+        if pool.far is None:
+            return durations, np.zeros(1, dtype=np.int64)
+        taken = np.array([len(group.in_need(ahead)) for ahead in range(1, len(durations))], dtype=np.int64)
+        moves = np.concatenate(([pool.far.moved_ns()], pool.far.pushing_ns(pool.pushed_by(taken))))
+        longest = np.maximum(durations, moves)
+        return longest, longest - durations
 
     def _stretch(self) -> int:
         """Steps until a member ends or blocks run out."""
@@ -213,6 +237,8 @@ class Replica:
         for ahead in range(1, steps):
             for member in group.in_need(ahead):
                 member.blocks += pool.take(1)
+        if pool.far is not None:
+            pool.far.moved_ns()  # its time is in the steps of the stretch
 
     def _advance(self, durations: IntArray, batch: Batch) -> None:
         """Everything that the end of steps changes."""
@@ -273,6 +299,8 @@ class StepLog:
     gaps: list[int] = field(default_factory=list)
     prefill_tokens: int = 0
     busy_ns: int = 0
+    moving_ns: int = 0
+    """Time in which steps are done but for blocks that they move between tiers."""
     steps: int = 0
 
     def begin(self, now_ns: int, scheduler: Scheduler, parts: tuple[Part, ...]) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from algorithms.live.arrivals import Drawn, Fixed, Lengths, LogNormal, Process, Quantiles, SharedPrefixes, Uniform
-from algorithms.live.deployment import Deployment
+from algorithms.live.deployment import Deployment, TierChoice
 from algorithms.live.metrics import ServiceLevel
+from algorithms.live.pools import with_chip
 from algorithms.live.schedulers.register import Limits, get_scheduler
+from algorithms.live.times.speculation import Speculation
 from algorithms.models.mapping import Mapping
 from algorithms.models.options import StepOptions
-from algorithms.models.steps.algorithm import system_of
 from algorithms.models.text import load_model
 from hwmodels.chips.accelerator import Accelerator, load_accelerator
 from hwmodels.reading.cited import NO_TRUTH_VALUE
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.quantity import Bytes, Seconds
+from hwmodels.reading.quantity import Bytes, BytesPerSecond, Seconds
 from hwmodels.systems.system import System, single
 from hwmodels.systems.text import load_system
 
@@ -97,6 +99,22 @@ class LengthsText(Strict):
     shared: SharedText | None = None
 
 
+class TierText(Strict):
+    """A tier below the memory of chips; what is not said is as the system's host has it."""
+
+    name: str
+    capacity: Annotated[Bytes, Field(gt=0)] | None = None
+    rate: Annotated[BytesPerSecond, Field(gt=0)] | None = None
+    latency: Duration = 0.0
+
+
+def _named_tier(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Tiered = Annotated[TierText, BeforeValidator(_named_tier), PlainSerializer(lambda text: text.model_dump())]
+
+
 class DeploymentText(Strict):
     """Section ``deployment``: chips, how a replica is spread over them, formats and launches."""
 
@@ -113,6 +131,15 @@ class DeploymentText(Strict):
     exchange: Literal["custom", "library"] = "custom"
     usable: Share = 0.9
     workspace: Bytes = 0.0
+    tiers: tuple[Tiered, ...] = ()
+
+
+class SpeculationText(Strict):
+    """Section ``scheduler.speculation``: tokens that are drafted, and how many of them are accepted."""
+
+    drafted: Count
+    acceptance: Annotated[float, Field(ge=0, le=1), NO_TRUTH_VALUE]
+    draft: str = ""
 
 
 class SchedulerText(Strict):
@@ -126,6 +153,8 @@ class SchedulerText(Strict):
     prefix_cache: bool = True
     overhead: Duration = 0.0
     exact: bool = False
+    compared: Count = 32
+    speculation: SpeculationText | None = None
 
 
 class ServiceText(Strict):
@@ -149,6 +178,7 @@ _SECTION = {
     "most_sequences": "scheduler",
     "most_tokens": "scheduler",
     "overhead": "scheduler",
+    "speculation": "scheduler",
     "share": "lengths.shared",
     "depth": "lengths.shared",
 }
@@ -205,12 +235,16 @@ class ScenarioText(Strict):
             if text.chip is None and chip is None:
                 raise InputError(Problem("needs a chip or a system", field="deployment"))
             return single(chip or load_accelerator(text.chip or ""))
-        return load_system(text.system) if chip is None else system_of(text.system, chip)
+        system = load_system(text.system)
+        return system if chip is None else with_chip(system, chip)
 
     def built(self, chip: Accelerator | None = None) -> Deployment:
         """The deployment; raises InputError for what is not known or cannot be."""
         text, scheduler = self.deployment, self.scheduler
         get_scheduler(scheduler.kind)
+        drafts = scheduler.speculation
+        if drafts is not None and drafts.draft:
+            _draft_model(drafts.draft)
         deployment = Deployment(
             model=load_model(self.model),
             system=self.system(chip),
@@ -232,8 +266,13 @@ class ScenarioText(Strict):
             prefix_cache=scheduler.prefix_cache,
             overhead_s=scheduler.overhead,
             exact=scheduler.exact,
+            compared=scheduler.compared,
+            speculation=None if drafts is None else Speculation(drafts.drafted, drafts.acceptance, drafts.draft),
+            tiers=tuple(TierChoice(each.name, each.capacity, each.rate, each.latency) for each in text.tiers),
         )
-        _ = deployment.steps  # refuses mappings that do not fit the model
+        if scheduler.blocks is not None:
+            _refuse_more_blocks_than_fit(deployment, scheduler.blocks)
+        _ = deployment.far_tiers  # refuses mappings that do not fit the model, and tiers of which too little is known
         return deployment
 
     def place(self, field: str | None) -> tuple[str, ...]:
@@ -243,6 +282,26 @@ class ScenarioText(Strict):
         if field == "model" or "." in field or field in ScenarioText.model_fields:
             return (*(("scheduler", "kind") if field == "scheduler" else field.split(".")),)
         return (*_SECTION.get(field, "deployment").split("."), field)
+
+
+def _refuse_more_blocks_than_fit(deployment: Deployment, blocks: int) -> None:
+    fit = replace(deployment, blocks=None).pool_blocks
+    if blocks > fit:
+        message = f"must be at most {fit:,}, which is what fits beside the weights (got {blocks:,})"
+        raise InputError(Problem(message, field="scheduler.blocks"))
+
+
+def _draft_model(name: str) -> None:
+    """Refuse a model that is not known, at its own place."""
+    try:
+        load_model(name)
+    except InputError as error:
+        raise InputError(
+            [
+                each if each.file else Problem(each.message, field="scheduler.speculation.draft", hint=each.hint)
+                for each in error.problems
+            ]
+        ) from None
 
 
 def _within(place: str, text: LengthText) -> Lengths:

@@ -50,10 +50,14 @@ class Split:
     transfer_ns
         Time in which keys and values of so many tokens get from one replica to another; a replica sends one after the
         other, and its blocks are free again when it begins.
+    make_scheduler, times
+        As those of `serve`, where prompts are computed on chips of another kind; None: the same.
     """
 
     prompts: int
     transfer_ns: Callable[[int], int]
+    make_scheduler: Callable[[], Scheduler] | None = None
+    times: StepTimes | None = None
 
 
 class Door(Protocol):
@@ -112,7 +116,11 @@ def serve(
         message = f"must leave replicas for prompts and for tokens, of {replicas} in all (got {split.prompts})"
         raise InputError(Problem(message, field="prefill"))
     environment = simpy.Environment()
-    fleet = [Replica(environment, make_scheduler(), times, skip=skip) for _ in range(replicas)]
+    prompts = split.prompts if split else 0
+    fleet = [Replica(environment, make_scheduler(), times, skip=skip) for _ in range(replicas - prompts)]
+    if split:
+        make, own = split.make_scheduler or make_scheduler, split.times or times
+        fleet = [*(Replica(environment, make(), own, skip=skip) for _ in range(prompts)), *fleet]
     door: Door = _Split(environment, fleet, split) if split else _Whole(fleet)
     all_of_them = tuple(requests)
     if clients is None:

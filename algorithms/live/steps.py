@@ -7,12 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from algorithms.live.requests import Request, Served
-
-IntArray = NDArray[np.int64]
+from algorithms.live.tiers import IntArray, Name
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,9 @@ class Sequence:
         Tokens whose keys and values come with it from where its prompt was computed, when it enters.
     blocks
         KV blocks in the order of its tokens.
+    kept
+        What stands for the full blocks that it lost, where tiers below may hold them: it computes them again only where
+        they are not there any more.
     """
 
     served: Served
@@ -56,6 +55,7 @@ class Sequence:
     computed: int = 0
     received: int = 0
     blocks: list[int] = field(default_factory=list)
+    kept: tuple[Name, ...] = ()
     joined: int = 0
     last_token_ns: int = 0
 

@@ -3,16 +3,18 @@
 A step has a budget of tokens. Whoever runs comes first, one token each, or the next part of its prompt; then whoever
 waits enters in order of arrival, as long as there are tokens, places and blocks, with the blocks of its prompt that are
 still cached. Where a running sequence finds no block, the one that entered last loses its own and computes its tokens
-again; in such a step nobody enters (vllm-project/vllm, v1/core/sched/scheduler.py).
+again, or, where tiers lie below, reads what is still there; in such a step nobody enters (vllm-project/vllm,
+v1/core/sched/scheduler.py).
 """
 
 from __future__ import annotations
 
-from algorithms.live.blocks import BlockPool
+from algorithms.live.blocks import BELOW, BlockPool
 from algorithms.live.replica import Batch, Scheduler
 from algorithms.live.requests import Request
 from algorithms.live.schedulers.register import Limits, scheduler
 from algorithms.live.steps import Part, Prefill, Sequence
+from algorithms.live.tiers import Name
 from hwmodels.reading.errors import InputError, Problem
 
 
@@ -95,11 +97,24 @@ class ContinuousBatching(Scheduler):
             batch.interrupted.append(victim)
         else:
             self.filling.remove(victim)
+        if self.pool.far is not None:
+            victim.kept = self._kept(victim)
         self.pool.release(victim.blocks)
         victim.blocks, victim.computed = [], 0
         victim.served.preemptions += 1
         self.waiting.appendleft(victim)
         batch.preempted.append(victim)
+
+    def _kept(self, victim: Sequence) -> tuple[Name, ...]:
+        """Names of all full blocks of a sequence; what no hash of its prompt stands for is found by itself alone."""
+        prefix, number = victim.request.prefix, victim.request.number
+        hashed = min(len(prefix), victim.request.prompt_tokens // self.pool.block_tokens)
+        full = victim.computed // self.pool.block_tokens
+        own: list[Name] = [(number, place) for place in range(hashed, full)]
+        names: tuple[Name, ...] = (*prefix[: min(hashed, full)], *own)
+        for block, name in zip(victim.blocks, names, strict=False):
+            self.pool.remember(block, name)
+        return names
 
     def _continue(self, sequence: Sequence, budget: int, batch: Batch) -> int:
         """The next part of a prompt that runs already; returns its tokens."""
@@ -123,28 +138,39 @@ class ContinuousBatching(Scheduler):
             sequence = self.waiting[0]
             found, cached = self._at_hand(sequence)
             new = min(sequence.known_tokens - cached, budget)
-            missing = self.pool.needed(cached + new) - len(found)
-            if not self.pool.has(missing + self.pool.idle_among(found)):
+            here = [block for block in found if block != BELOW]
+            if not self.pool.has(self.pool.needed(cached + new) - len(here) + self.pool.idle_among(here)):
                 batch.blocked = True
                 return
             self.waiting.popleft()
-            self.pool.share(found)
-            if not sequence.received:
-                self.pool.count.looked_for += self.pool.needed(sequence.request.prompt_tokens)
-                self.pool.count.found += len(found)
-            sequence.blocks, sequence.computed, sequence.received = list(found), cached, 0
+            self._own(sequence, found, here)
+            sequence.computed, sequence.received = cached, 0
             if sequence.served.scheduled_ns is None:
                 sequence.served.cached_tokens = cached
             self.running[sequence] = None
             self.filling.append(sequence)
-            self._fill(sequence, new, missing, batch)
+            self._fill(sequence, new, self.pool.needed(cached + new) - len(found), batch)
             budget -= new
+
+    def _own(self, sequence: Sequence, found: list[int], here: list[int]) -> None:
+        """Blocks that were found become those of a sequence, from tiers below those that are not here."""
+        if not sequence.received and not sequence.kept:
+            count = self.pool.count
+            count.looked_for += self.pool.needed(sequence.request.prompt_tokens)
+            count.found += len(found)
+            count.below += len(found) - len(here)
+        self.pool.share(here)
+        sequence.blocks = self.pool.fetch(found, sequence.kept or sequence.request.prefix)
+        for name in sequence.kept:
+            if isinstance(name, tuple):
+                self.pool.disown(name)
+        sequence.kept = ()
 
     def _at_hand(self, sequence: Sequence) -> tuple[list[int], int]:
         """Blocks of a sequence that are cached here, and its tokens that are cached here or come with it."""
         if sequence.received:
             return [], sequence.received
-        found = self.pool.match(sequence.request.prefix, sequence.known_tokens - 1)
+        found = self.pool.match(sequence.kept or sequence.request.prefix, sequence.known_tokens - 1)
         return found, len(found) * self.pool.block_tokens
 
     def _fill(self, sequence: Sequence, new: int, missing: int, batch: Batch) -> None:

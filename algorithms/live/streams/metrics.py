@@ -76,6 +76,8 @@ class StreamMetrics:
         Keys and bytes that are kept after the last frame.
     busy_share
         Share of the time in which the model works.
+    energy_j
+        Of all chips until the camera stops or the memory is full, waiting included.
     work_trend, memory_trend
         Whether work and memory grow.
     """
@@ -95,6 +97,7 @@ class StreamMetrics:
     kept_bytes: float
     far_bytes: float
     busy_share: float
+    energy_j: float
     work_trend: Trend
     memory_trend: Trend
     full_s: float | None
@@ -126,6 +129,7 @@ def stream_metrics(run: StreamRun) -> StreamMetrics:
         kept_bytes=last.near_bytes if last else 0.0,
         far_bytes=last.far_bytes if last else 0.0,
         busy_share=run.busy_ns / end_ns,
+        energy_j=run.scenario.steps.mapping.chips * (run.work_j + run.scenario.steps.waiting_w * end_ns / NANOSECONDS),
         work_trend=Trend.of([float(each.ended_ns - each.began_ns) for each in frames]),
         memory_trend=Trend.of([each.near_bytes + each.far_bytes for each in frames]),
         full_s=None if run.full_ns is None else run.full_ns / NANOSECONDS,

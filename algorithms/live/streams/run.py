@@ -54,6 +54,8 @@ class StreamRun:
         Frames that waited at most.
     busy_ns
         Time in which the model works, while the camera runs.
+    work_j
+        Energy of the work while the camera runs, on each chip and beyond waiting.
     full_ns
         When the memory was full; None if it never was.
     fixed_bytes, usable_bytes
@@ -70,6 +72,7 @@ class StreamRun:
     left: int = 0
     most_waiting: int = 0
     busy_ns: int = 0
+    work_j: float = 0.0
     full_ns: int | None = None
 
 
@@ -175,5 +178,7 @@ class _Stream:
 
     def _for(self, step: Watched) -> simpy.Event:
         duration = nanoseconds(step.seconds)
-        self.found.busy_ns += max(min(duration, self.end_ns - int(self.environment.now)), 0)
+        within = max(min(duration, self.end_ns - int(self.environment.now)), 0)
+        self.found.busy_ns += within
+        self.found.work_j += step.joules * within / duration if duration else step.joules
         return self.environment.timeout(duration)

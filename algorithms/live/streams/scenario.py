@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from algorithms.kv.text import parse_policy
-from algorithms.live.model_steps import ModelSteps
 from algorithms.live.scenario_text import Count, DeploymentText, Duration, Positive, Strict
+from algorithms.live.times.model_steps import ModelSteps
 from algorithms.models.mapping import Mapping
 from algorithms.models.options import StepOptions
 from algorithms.models.steps.algorithm import system_of

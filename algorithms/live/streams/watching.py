@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from algorithms.chip.plan.profile import unfitted_for
 from algorithms.chip.policy.plan import StepShape, attended_keys, policy_plan
 from algorithms.chip.policy.run import PolicyParameters
+from algorithms.chip.timing.energy import energy_of
 from algorithms.chip.timing.mapping import time_plan
 from algorithms.kv.budget import KVBudget
 from algorithms.kv.cost import CacheShape, StackCost
 from algorithms.kv.run.timing import Phase, TimingRun
 from algorithms.live.streams.scenario import StreamScenario
+from algorithms.live.times.model_steps import Term
 from algorithms.models.blocks import Attention
 from algorithms.models.steps.rates import rates_of, with_gap
 from algorithms.models.steps.step import model_step
@@ -36,12 +38,15 @@ class Watched:
         Keys that attention read per KV head, mean over heads and layers.
     near_bytes, far_bytes
         Keys, values and the policy's own state in the chip's memory after it, and in farther tiers.
+    joules
+        Energy of it beyond what a chip draws that does nothing.
     """
 
     seconds: float
     kept_tokens: float
     near_bytes: float
     far_bytes: float
+    joules: float = 0.0
 
 
 class Watcher:
@@ -75,7 +80,7 @@ class Watcher:
             scenario.frames * text.frames.tokens + answers,
             self.parameters.timing(len(self.tiers)),
         )
-        self.encoder_s = self._encoder_s()
+        self.encoder_s, self.encoder_j = self._encoder()
         ledger = self.steps.ledger(text.frames.tokens)
         self.fixed_bytes = ledger.total_bytes - ledger.of("kv")
         self.usable_bytes = ledger.usable_bytes
@@ -83,19 +88,25 @@ class Watcher:
     def frame(self) -> Watched:
         """A frame is encoded and taken in; no token is made."""
         tokens = self.scenario.text.frames.tokens
-        return self._step(tokens, "frame", self.encoder_s + self.steps.tokens_s(tokens))
+        taken = self.steps.term_of_tokens(tokens)
+        return self._step(tokens, "frame", Term(self.encoder_s + taken.seconds, self.encoder_j + taken.joules))
 
     def question(self) -> Watched:
         """A question is taken in, and the first token of its answer made."""
         asked = self.scenario.text.questions
         tokens = asked.prompt if asked else 1
-        return self._step(tokens, "prefill", self.steps.tokens_s(tokens) + self.steps.made_s(1))
+        return self._step(tokens, "prefill", self._rest(tokens))
 
     def token(self) -> Watched:
         """A further token of an answer."""
-        return self._step(1, "decode", self.steps.tokens_s(1) + self.steps.made_s(1))
+        return self._step(1, "decode", self._rest(1))
 
-    def _step(self, tokens: int, phase: Phase, rest_s: float) -> Watched:
+    def _rest(self, tokens: int) -> Term:
+        """Everything but attention of a step that makes a token."""
+        taken, made = self.steps.term_of_tokens(tokens), self.steps.term_of_made(1)
+        return Term(taken.seconds + made.seconds, taken.joules + made.joules)
+
+    def _step(self, tokens: int, phase: Phase, rest: Term) -> Watched:
         (cost,) = self.run.steps(1, tokens, phase)
         cost = StackCost(tuple(layer.in_tiers(self._names) for layer in cost.layers))
         host_s = self.steps.host_s(1)
@@ -107,14 +118,15 @@ class Watcher:
         )
         everywhere = sum(each.physical_bytes + each.state_bytes for each in held)
         attended = [keys for layer in cost.layers for keys in attended_keys(layer, self.shape.group)]
-        seconds = max(rest_s + self._attention_s(cost, tokens, max(attended)), host_s)
-        return Watched(seconds, sum(attended) / len(attended), float(near), float(everywhere - near))
+        attention = self._attention(cost, tokens, max(attended))
+        seconds, joules = max(rest.seconds + attention.seconds, host_s), rest.joules + attention.joules
+        return Watched(seconds, sum(attended) / len(attended), float(near), float(everywhere - near), joules)
 
     @property
     def _names(self) -> dict[str, str]:
         return {f"tier {number}": name for number, name in enumerate(self.tiers)}
 
-    def _attention_s(self, cost: StackCost, tokens: int, keys: int) -> float:
+    def _attention(self, cost: StackCost, tokens: int, keys: int) -> Term:
         """Attention of all layers with what the policy decides and moves."""
         workload = Workload(
             name="stream",
@@ -133,13 +145,17 @@ class Watcher:
         rates = rates_of(self.chip)
         profile = replace(unfitted_for(tiles.tiles), bandwidth_fraction=rates.bandwidth)
         gapped = with_gap(profile, rates.gap_s(self.steps.options.launch))
-        return time_plan(plan, self.chip, gapped, self.steps.mode, self.steps.memory).seconds
+        run = time_plan(plan, self.chip, gapped, self.steps.mode, self.steps.memory)
+        spent = sum(energy_of(plan, self.chip, run.tier_bytes, run.seconds).values())
+        return Term(run.seconds, spent - run.seconds * self.steps.waiting_w)
 
-    def _encoder_s(self) -> float:
+    def _encoder(self) -> tuple[float, float]:
+        """Seconds and joules of the encoder for a frame."""
         if self.scenario.encode is None:
-            return 0.0
+            return 0.0, 0.0
         steps = self.steps
-        return model_step(steps.model, self.scenario.encode, steps.system, steps.mapping, steps.options).seconds
+        step = model_step(steps.model, self.scenario.encode, steps.system, steps.mapping, steps.options)
+        return step.seconds, step.energy_j / steps.mapping.chips - step.seconds * steps.waiting_w
 
 
 def _cache_shape(scenario: StreamScenario) -> CacheShape:

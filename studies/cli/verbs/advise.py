@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
-from studies.cli.options import AlgorithmName, DesignOptions, design_point, with_design_options
-from studies.cli.output import JsonFlag, QuietFlag, emit, table
+import typer
+
+from hwmodels.reading.errors import InputError, Problem
+from studies.cli.options import AlgorithmName, DesignOptions, ScenarioName, design_point, with_design_options
+from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
 from studies.cli.verb import verb_group
 
 advise = verb_group("advise", "What a design needs to run, and to run at full rate.", __name__, order=160)
@@ -35,3 +39,28 @@ def depths(
         return f"{subject(point)}\n\n" + table(("channel", "min depth", "full-rate depth", "bytes"), rows)
 
     emit(document, text, as_json=as_json)
+
+
+@advise.command("capacity")
+@with_design_options
+def capacity(
+    design: DesignOptions,
+    served: ScenarioName = None,
+    share: Annotated[float, typer.Option(help="Share of the requests that must meet the service level.")] = 0.99,
+    most_chips: Annotated[
+        int | None, typer.Option(help="Chips to try at most; those of the system, or 64.", show_default=False)
+    ] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Smallest number of chips, replicas and chips per replica with which a scenario holds its service level."""
+    if served is None and design.scenario is None:
+        raise InputError(Problem("name a scenario: a shipped one, or a YAML file", field="SCENARIO"))
+    point = design_point("live.serve", design.of_scenario(served))
+    from studies.families.live.capacity import advise_capacity
+    from studies.running.warm_up import announce_kernels
+
+    announce_kernels(point, quiet=quiet, engine="compiled")
+    found = advise_capacity(point, share, most_chips)
+    emit(found.describe(), found.text, as_json=as_json)
+    return EXIT_CHECK_FAILED if found.smallest is None else EXIT_OK

@@ -111,6 +111,7 @@ def _of_deployment(point: DesignPoint, evaluation: LiveEvaluation) -> Iterator[t
     deployment = evaluation.found.scenario.deployment
     tried: list[tuple[str, Scalar, Scalar]] = [
         ("replicas", deployment.replicas, DOUBLED * deployment.replicas),
+        ("prefill", deployment.prefill, deployment.prefill + 1 if deployment.prefill else 0),
         ("tp", deployment.mapping.tp, DOUBLED * deployment.mapping.tp),
         ("most_sequences", deployment.limits.most_sequences, DOUBLED * deployment.limits.most_sequences),
         ("most_tokens", deployment.limits.most_tokens, DOUBLED * deployment.limits.most_tokens),

@@ -82,6 +82,18 @@ def _preemptions(evaluation: LiveEvaluation) -> Scalar:
     return evaluation.found.metrics.preemptions
 
 
+@metric("live.queue_growth", "request/s", "by which those that wait become more, over the second half", goal="min")
+def _growth(evaluation: LiveEvaluation) -> Scalar:
+    return evaluation.found.metrics.queue_growth
+
+
+@metric("live.moving_share", "", "share of the work that waits for blocks on their way between tiers", goal="min")
+def _moving(evaluation: LiveEvaluation) -> Scalar:
+    logs = evaluation.found.run.logs
+    busy = sum(log.busy_ns for log in logs)
+    return sum(log.moving_ns for log in logs) / busy if busy and evaluation.found.scenario.deployment.tiers else None
+
+
 @metric("live.busy_share", "", "share of the time in which replicas work")
 def _busy(evaluation: LiveEvaluation) -> Scalar:
     return evaluation.found.metrics.busy_share
@@ -115,6 +127,23 @@ def _price(evaluation: LiveEvaluation) -> Scalar:
     if system.usd_per_hour is None or not rate:
         return None
     return 1e6 * system.usd_per_hour / 3600 / rate
+
+
+@metric("live.energy_j", "J", "of all chips from the first arrival to the last token, waiting included", goal="min")
+def _energy(evaluation: LiveEvaluation) -> Scalar:
+    return evaluation.found.energy_j
+
+
+@metric("live.joules_per_token", "J", "the same over the tokens that were made", goal="min")
+def _energy_per_token(evaluation: LiveEvaluation) -> Scalar:
+    energy_j, tokens = evaluation.found.energy_j, evaluation.found.metrics.output_tokens
+    return energy_j / tokens if energy_j is not None and tokens else None
+
+
+@metric("live.mean_w", "W", "the same over the time", goal="min")
+def _power(evaluation: LiveEvaluation) -> Scalar:
+    energy_j, seconds = evaluation.found.energy_j, evaluation.found.metrics.seconds
+    return energy_j / seconds if energy_j is not None and seconds else None
 
 
 @metric("live.table_error", "", "mean error of step times read from the table, on steps of the run", goal="min")

@@ -134,8 +134,13 @@ def held(found: LiveRun) -> tuple[Held, ...]:
     deployment = found.scenario.deployment
     steps = deployment.steps
     ledger = steps.ledger(deployment.limits.most_tokens)
-    block = steps.cached_bytes(deployment.block_tokens)
+    attending = deployment.attending  # keys and values lie on the chips that attend
+    block = (attending or steps).cached_bytes(deployment.block_tokens)
     most = max(pool.most_used for pool in found.run.pools)
+    tiers: dict[str, int] = {}
+    for pool in found.run.pools:
+        for tier, _, _, held_blocks in pool.far.traffic if pool.far else ():
+            tiers[tier.name] = max(tiers.get(tier.name, 0), held_blocks)
     return (
         Held("weights", ledger.of("weights")),
         Held("activations", ledger.of("activations")),
@@ -143,18 +148,34 @@ def held(found: LiveRun) -> tuple[Held, ...]:
         Held("kv, owned at most", block * most),
         Held("kv, all blocks", block * deployment.pool_blocks),
         Held("usable", ledger.usable_bytes),
+        *([] if attending is None else [Held("usable, of chips for attention", attending.ledger(1).usable_bytes)]),
+        *(Held(f"{name}, held at most", block * blocks) for name, blocks in tiers.items()),
     )
 
 
 def waits_for(found: LiveRun) -> str:
-    """What most of the time of requests goes into: a queue, and for what, prompts, or tokens one after the other."""
+    """What most of the time of requests goes into: a queue, and for what, prompts, tokens, or links.
+
+    Links join replicas for prompts with those for tokens, and lead to tiers below, as far as steps wait for them.
+    """
     finished = [each for each in found.run.requests if each.finished]
-    parts = {"queue": 0, "prompts": 0, "tokens one after the other": 0}
+    parts = {"queue": 0.0, "prompts": 0.0, "tokens one after the other": 0.0, "links": 0.0}
+    split = found.scenario.deployment.split()
+    sent = 0
     for each in finished:
         scheduled, first, last = each.scheduled_ns or 0, each.first_token_ns or 0, each.last_token_ns or 0
         parts["queue"] += scheduled - each.request.arrival_ns
         parts["prompts"] += first - scheduled
         parts["tokens one after the other"] += last - first
+        if split is not None and each.request.output_tokens > 1:
+            sent += split.transfer_ns(each.request.prompt_tokens)
+    parts["tokens one after the other"] -= sent
+    busy = sum(log.busy_ns for log in found.run.logs)
+    moving = sum(log.moving_ns for log in found.run.logs) / busy if busy else 0.0
+    for name in ("prompts", "tokens one after the other"):
+        parts["links"] += moving * parts[name]
+        parts[name] -= moving * parts[name]
+    parts["links"] += sent
     most = max(parts, key=lambda name: parts[name])
     return f"a queue for {_queue_for(found)}" if most == "queue" else most
 

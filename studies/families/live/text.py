@@ -6,9 +6,13 @@ from collections.abc import Iterator
 
 from algorithms.live.algorithm import LiveRun
 from algorithms.live.metrics import Distribution
+from algorithms.live.requests import NANOSECONDS
 from studies.families.live.summary import held, waits_for
 from studies.tables import table
 from studies.words import percent, quantity
+
+CONSTANT = 0.01
+"""Growth of the queue, as a share of what arrives, that still counts as none."""
 
 
 def live_text(found: LiveRun) -> str:
@@ -28,10 +32,9 @@ def live_text(found: LiveRun) -> str:
 
 def _headline(found: LiveRun) -> str:
     scenario, deployment = found.scenario, found.scenario.deployment
-    chips = f"{deployment.chips} x {deployment.system.chip.name}"
     replicas = f"{deployment.groups} replicas" if deployment.groups > 1 else "one replica"
     return (
-        f"{scenario.name}: {deployment.model.name} on {chips}, {replicas}, scheduler {deployment.scheduler}\n"
+        f"{scenario.name}: {deployment.model.name} on {deployment.told}, {replicas}, scheduler {deployment.scheduler}\n"
         f"requests: {scenario.asked.origin}\n"
         f"most of their time goes into {waits_for(found)}"
     )
@@ -69,12 +72,28 @@ def _figures(found: LiveRun) -> Iterator[tuple[str, str]]:
         share = percent(metrics.goodput / metrics.requests_per_second) if metrics.requests_per_second else "none"
         yield f"within {', '.join(limits)}", f"{metrics.goodput:.4g} per second, {share}"
     yield "output tokens per second", f"{metrics.output_tokens_per_second:,.4g}"
+    if found.energy_j is not None and metrics.output_tokens:
+        yield "energy per output token", quantity(found.energy_j / metrics.output_tokens, "J")
+        yield "power of all chips in the mean", quantity(found.energy_j / metrics.seconds, "W")
     yield "replicas work", percent(metrics.busy_share)
     yield "preemptions", f"{metrics.preemptions:,}"
+    if metrics.queue_growth is not None:
+        yield "those that wait, over the second half", _growth(found, metrics.queue_growth)
     looked_for = sum(pool.count.looked_for for pool in found.run.pools)
     if found.scenario.asked.prefix_tokens and looked_for:
         hits = sum(pool.count.found for pool in found.run.pools)
         yield "blocks of prompts found in the cache", percent(hits / looked_for)
+
+
+def _growth(found: LiveRun, growth: float) -> str:
+    """Whether the deployment holds the load."""
+    arrivals = [each.request.arrival_ns for each in found.run.requests]
+    half = arrivals[len(arrivals) // 2 :]
+    rate = (len(half) - 1) * NANOSECONDS / (half[-1] - half[0]) if half[-1] > half[0] else 0.0
+    if abs(growth) <= CONSTANT * rate:
+        return f"constant ({growth:+.2g} a second)"
+    more = "more" if growth > 0 else "fewer"
+    return f"{abs(growth):.3g} {more} a second, {percent(abs(growth) / rate)} of what arrives" if rate else "constant"
 
 
 def _memory(found: LiveRun) -> Iterator[tuple[str, str]]:

@@ -37,6 +37,17 @@ def _dropped(evaluation: StreamEvaluation) -> Scalar:
     return evaluation.judged.dropped
 
 
+@metric("stream.energy_j", "J", "of all chips until the camera stops, waiting included", goal="min")
+def _energy(evaluation: StreamEvaluation) -> Scalar:
+    return evaluation.judged.energy_j
+
+
+@metric("stream.joules_per_frame", "J", "the same over the frames that were taken in", goal="min")
+def _energy_per_frame(evaluation: StreamEvaluation) -> Scalar:
+    judged = evaluation.judged
+    return judged.energy_j / judged.taken_in if judged.taken_in else None
+
+
 @metric("stream.backlog", "", "frames that waited at most", goal="min")
 def _backlog(evaluation: StreamEvaluation) -> Scalar:
     return evaluation.judged.most_waiting

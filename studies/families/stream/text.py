@@ -48,6 +48,8 @@ def _figures(found: StreamRun, judged: StreamMetrics) -> Iterator[tuple[str, str
     yield "dropped, and still waiting at the end", f"{judged.dropped:,}, {judged.left:,}"
     yield "frames that waited at most", f"{judged.most_waiting:,}"
     yield "the model works", percent(judged.busy_share)
+    if judged.taken_in:
+        yield "energy per frame", quantity(judged.energy_j / judged.taken_in, "J")
     yield "weights, activations, workspace", quantity(found.fixed_bytes, "B")
     yield "memory at most", f"{quantity(judged.peak_bytes, 'B')} of {quantity(found.usable_bytes, 'B')}"
     if judged.far_bytes:

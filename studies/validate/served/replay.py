@@ -13,7 +13,7 @@ from algorithms.live.metrics import tpot_s, ttft_s
 from algorithms.live.requests import Request, nanoseconds
 from algorithms.live.schedulers.register import Limits
 from algorithms.live.serve import ServedRun, serve
-from algorithms.live.table import TableError, table_error
+from algorithms.live.times.table import TableError, table_error
 from algorithms.models.mapping import Mapping
 from algorithms.models.options import StepOptions
 from algorithms.models.text import load_model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -160,3 +162,44 @@ def test_prompts_on_replicas_of_their_own(scenario, prompts, more, per_token):
 def test_a_split_needs_replicas_on_both_sides():
     with pytest.raises(InputError, match="prefill: must leave replicas"):
         serve([], lambda: get_scheduler("vllm").make(BlockPool(4), Limits()), Times(), split=Split(1, lambda _: 1))
+
+
+def grouped_requests():
+    """Four groups of eight prompts that share 40 of 48 tokens, one after the other in turns; half decode much."""
+    requests = []
+    for number in range(32):
+        group = number % 4
+        prefix = tuple((group + 1) * 1_000 + (place if place < 10 else 100 * number + place) for place in range(12))
+        requests.append(Request(number, 0, 48, 4 if group < 2 else 40, prefix))
+    return requests
+
+
+def test_groups_of_like_prompts_compute_their_prefix_once():
+    def computed(name):
+        pool = BlockPool(60, 4)
+        run = serve(grouped_requests(), lambda: get_scheduler(name).make(pool, Limits(4, 64)), Times())
+        assert all(each.finished for each in run.requests)
+        return run.logs[0].prefill_tokens, run
+
+    (mixed, _), (grouped, run) = computed("vllm"), computed("prefix_groups")
+    assert grouped < 0.7 * mixed
+    assert grouped <= 4 * 40 + 32 * 8 + 3 * 40, "a prefix, and what each has for itself; the first three come at once"
+    begun = sorted(run.requests, key=lambda each: (each.scheduled_ns, each.request.number))
+    groups = [each.request.number % 4 for each in begun]
+    changes = sum(a != b for a, b in itertools.pairwise(groups))
+    assert changes == 3, "one group after the other"
+    assert set(groups[:16]) == {2, 3}, "those that decode much come first"
+
+
+def test_whoever_belongs_to_the_group_that_is_served_enters_before_earlier_arrivals():
+    shared = tuple(range(100, 110))
+    requests = [
+        Request(0, 0, 40, 30, shared),
+        Request(1, 1, 40, 30, tuple(range(200, 210))),
+        Request(2, 2, 40, 30, shared),
+    ]
+    for skip in (True, False):
+        scheduler = get_scheduler("prefix_groups").make(BlockPool(64, 4), Limits(1, 64))
+        run = serve(requests, lambda scheduler=scheduler: scheduler, Times(), skip=skip)
+        assert run.requests[2].scheduled_ns < run.requests[1].scheduled_ns
+        assert run.requests[2].cached_tokens == 36

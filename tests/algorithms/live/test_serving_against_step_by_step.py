@@ -234,7 +234,7 @@ class OneAtATime:
 
 
 @pytest.mark.parametrize("law", ["fixed", "exponential"])
-def test_a_single_server_waits_as_long_as_pollaczek_and_khinchine_say(law):
+def test_a_single_server_waits_as_long_as_pollaczek_and_khinchine_and_erlang_say(law):
     rng = np.random.default_rng(3)
     count, mean, load = 60_000, 500, 0.7
     sizes = np.full(count, mean) if law == "fixed" else np.maximum(1, np.ceil(rng.exponential(mean, count))).astype(int)
@@ -246,6 +246,13 @@ def test_a_single_server_waits_as_long_as_pollaczek_and_khinchine_say(law):
     rate = 1.0 / np.diff(arrivals).mean()
     want = rate * (service**2).mean() / (2 * (1 - rate * service.mean()))
     assert waits.mean() == pytest.approx(want, rel=0.06)
+    used = rate * service.mean()
+    assert (waits > 0).mean() == pytest.approx(used, rel=0.02), "as likely as the server works"
+    if law == "exponential":
+        # Erlang's formula for one server: P(wait > t) = load exp(-(1 - load) t / service)
+        for time in (500_000, 1_000_000, 2_000_000):
+            longer = used * np.exp(-(1 - used) * time / service.mean())
+            assert (waits > time).mean() == pytest.approx(longer, rel=0.08)
 
 
 def test_a_request_that_can_never_be_served_is_named_and_the_others_are_served():

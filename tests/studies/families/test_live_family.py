@@ -116,6 +116,7 @@ def test_a_trace_that_is_there_is_read_and_part_of_the_design(capsys, scenario):
         ("{mean: 300, median: 200, most: 2000}", "{mean: 100, median: 200}", "small.yaml:5: lengths.prompt.mean: must"),
         ("most_tokens: 512", "most_tokens: 4", "must hold a token of each of 8 sequences"),
         ("chip: h100", "chip: h100, tp: 2", "h100_sxm5_80g has 1 chips, the mapping needs 2"),
+        ("most_tokens: 512", "most_tokens: 512, blocks: 99999999", "small.yaml:9: scheduler.blocks: must be at most"),
         ("arrivals", "arivals", "small.yaml:3: arivals: unknown key; did you mean 'arrivals'?"),
     ],
 )
@@ -151,6 +152,25 @@ def test_an_explanation_names_levers_that_were_tried(capsys, scenario):
     assert found["binding"] == "tokens one after the other"
     assert levers["chip.hbm.bytes_per_second"] > 0.05
     assert found["levers"][0]["gain"] == max(levers.values())
+
+
+def test_links_to_tiers_are_what_requests_wait_for_where_they_are_slow(capsys, scenario):
+    shared = "  shared: {share: 0.8, depth: 0.9, block_tokens: 16}"
+    text = SMALL.replace("most_tokens: 512", "most_tokens: 512, blocks: 150").replace("model:", f"{shared}\nmodel:")
+    tiers = "chip: h100, tiers: [{name: host, capacity: 8 GB, rate: RATE}]"
+    scenario.write_text(text.replace("chip: h100", tiers.replace("RATE", "1 TB/s")))
+    fast = served(capsys, scenario)
+    scenario.write_text(text.replace("chip: h100", tiers.replace("RATE", "20 MB/s")))
+    slow = served(capsys, scenario)
+    assert fast["waits_for"] != "links" and fast["metrics"]["live.moving_share"] < 0.01
+    assert slow["metrics"]["live.moving_share"] > 0.5
+    assert slow["metrics"]["live.prefix_hit_rate"] > 0.3
+    held = {each["name"]: each["bytes"] for each in slow["memory"]}
+    assert 0 < held["host, held at most"] <= 8e9
+    scenario.write_text(text)
+    assert served(capsys, scenario)["metrics"]["live.prefix_hit_rate"] < fast["metrics"]["live.prefix_hit_rate"]
+    scenario.write_text(text.replace("chip: h100", tiers.replace("RATE", "20 MB/s")))
+    assert served(capsys, scenario, "--set", "speed=0.01")["waits_for"] == "links", "where nobody queues"
 
 
 def test_every_fault_of_a_scenario_is_told_once(capsys, scenario):

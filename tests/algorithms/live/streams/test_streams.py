@@ -10,6 +10,10 @@ from algorithms.live.streams.metrics import Trend, stream_metrics
 from algorithms.live.streams.run import watch
 from algorithms.live.streams.scenario import load_stream, stream_names
 from algorithms.live.streams.watching import Watcher
+from algorithms.models.steps.batch import parse_batch
+from algorithms.models.steps.step import model_step
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.costs.energy import energy_table
 from hwmodels.reading.errors import InputError
 
 SMALL = """
@@ -122,3 +126,37 @@ def test_shipped_streams_can_be_read():
     assert "camera-orin" in stream_names()
     for name in stream_names():
         assert load_stream(name).text.name == name
+
+
+MINE = """
+base: abstract_streaming_dataflow
+name: mine
+cores: 256
+tiers:
+  ideal: {capacity_bytes: 16 GB, bytes_per_second: 204.8 GB/s, latency_s: 100 ns}
+"""
+
+
+def test_a_chip_of_ones_own_takes_the_place_of_the_shipped_one(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINE)
+    seconds = {"frames.seconds": 3}
+    shipped = stream_metrics(watch(load_stream("camera-dataflow", seconds)))
+    mine = stream_metrics(watch(load_stream("camera-dataflow", seconds, load_accelerator(str(path)))))
+    assert mine.keeps_up and not shipped.keeps_up
+    assert shipped.dropped > 20, "one unit per operator is too slow for a camera"
+
+
+def test_energy_is_that_of_the_work_and_of_waiting(stream):
+    run = watch(stream(questions=None))
+    watcher = Watcher(stream())
+    steps = [watcher.frame() for _ in range(30)]
+    assert run.work_j == pytest.approx(sum(step.joules for step in steps))
+    waiting_w = energy_table(watcher.chip).waiting_w
+    metrics = stream_metrics(run)
+    assert metrics.taken_in == 30
+    assert metrics.energy_j == pytest.approx(run.work_j + 3 * waiting_w)
+    whole = model_step(watcher.steps.model, parse_batch("frame 1 x1"), watcher.steps.system)
+    first = steps[0].joules + steps[0].seconds * waiting_w
+    assert first > whole.energy_j > 0, "a frame is encoded, and then taken in"
+    assert steps[-1].joules > steps[0].joules, "more is read"

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.live.requests import NANOSECONDS
-from algorithms.live.steps import IntArray, Part
+from algorithms.live.steps import Part
+from algorithms.live.tiers import IntArray
 
 FloatArray = NDArray[np.float64]
 K = TypeVar("K")
@@ -41,6 +42,9 @@ class StepSource(Protocol):
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """Attention of so many sequences with one new token each, which read so many tokens in all."""
 
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """The same with so many new tokens each, of which each reads all before it."""
+
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """Attention of new tokens of one sequence behind cached ones."""
 
@@ -54,6 +58,7 @@ class Remembered:
     def __init__(self, source: StepSource) -> None:
         self.source = source
         self._known: dict[tuple[str, int, int], float] = {}
+        self._verified: dict[tuple[int, int, int], float] = {}
 
     def tokens_s(self, tokens: int) -> float:
         """See `StepSource`."""
@@ -66,6 +71,10 @@ class Remembered:
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """See `StepSource`."""
         return _kept(self._known, ("decode", sequences, context_tokens), lambda key: self.source.decode_s(*key[1:]))
+
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """See `StepSource`."""
+        return _kept(self._verified, (sequences, context_tokens, new_tokens), lambda key: self.source.verify_s(*key))
 
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """See `StepSource`."""
@@ -116,12 +125,21 @@ class TableTimes:
         Time of a step beside its launches: the scheduler and the host.
     exact
         Nothing is read between points: every composition is computed, and kept.
+    queries
+        New tokens of each sequence that decodes: several where drafted tokens are verified.
     """
 
     def __init__(
-        self, source: StepSource, grids: Grids | None = None, overhead_s: float = 0.0, *, exact: bool = False
+        self,
+        source: StepSource,
+        grids: Grids | None = None,
+        overhead_s: float = 0.0,
+        *,
+        exact: bool = False,
+        queries: int = 1,
     ) -> None:
         self.source = source
+        self.queries = queries
         self.grids = grids or Grids()
         self.overhead_s = overhead_s
         self.exact = exact
@@ -137,26 +155,29 @@ class TableTimes:
 
     def decode(self, sequences: int, context_tokens: IntArray) -> IntArray:
         """Times in nanoseconds of steps in which each sequence makes one token; see `StepTimes`."""
-        attention = self._decode_attention(sequences, np.asarray(context_tokens, dtype=np.int64))
-        seconds = self.overhead_s + self._rest(sequences, sequences) + attention
+        attention = self.decode_attention(sequences, np.asarray(context_tokens, dtype=np.int64))
+        new = sequences * self.queries
+        seconds = self.overhead_s + self.rest(new, new) + attention
         seconds = np.maximum(seconds, self.source.host_s(1))
         return np.asarray(np.rint(seconds * NANOSECONDS), dtype=np.int64)
 
     def mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
         """Time in nanoseconds of a step with parts of prompts; see `StepTimes`."""
-        tokens = sequences + sum(part.new_tokens for part in prefill)
-        terms = [self.overhead_s, self._rest(tokens, sequences + len(prefill))]
+        new = sequences * self.queries
+        tokens = new + sum(part.new_tokens for part in prefill)
+        terms = [self.overhead_s, self.rest(tokens, new + len(prefill))]
         if sequences:
-            terms.append(float(self._decode_attention(sequences, np.array([context_tokens]))[0]))
-        terms += [self._prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill]
+            terms.append(float(self.decode_attention(sequences, np.array([context_tokens]))[0]))
+        terms += [self.prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill]
         return self._nanoseconds(terms, sequences, prefill)
 
     def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
         """The time of a step without the table."""
-        tokens = sequences + sum(part.new_tokens for part in prefill)
-        terms = [self.overhead_s, self.source.tokens_s(tokens), self.source.made_s(sequences + len(prefill))]
+        new = sequences * self.queries
+        tokens = new + sum(part.new_tokens for part in prefill)
+        terms = [self.overhead_s, self.source.tokens_s(tokens), self.source.made_s(new + len(prefill))]
         if sequences:
-            terms.append(self.source.decode_s(sequences, context_tokens))
+            terms.append(self._ask_decode((sequences, context_tokens)))
         terms += [self.source.prefill_s(part.new_tokens, part.cached_tokens) for part in prefill]
         return self._nanoseconds(terms, sequences, prefill)
 
@@ -164,7 +185,7 @@ class TableTimes:
         least = self.source.host_s(len(prefill) + (1 if sequences else 0))
         return round(max(math.fsum(terms), least) * NANOSECONDS)
 
-    def _rest(self, tokens: int, sequences: int) -> float:
+    def rest(self, tokens: int, sequences: int) -> float:
         """Everything but attention."""
         made = self._read(sequences, self._sequence_points, lambda n: _kept(self._made, n, self.source.made_s))
         return made + self._read(tokens, self._token_points, lambda n: _kept(self._tokens, n, self.source.tokens_s))
@@ -172,7 +193,7 @@ class TableTimes:
     def _read(self, value: int, points: list[int], at: Callable[[int], float]) -> float:
         return at(value) if self.exact else _between(value, points, at)
 
-    def _decode_attention(self, sequences: int, context_tokens: IntArray) -> FloatArray:
+    def decode_attention(self, sequences: int, context_tokens: IntArray) -> FloatArray:
         """Read between numbers of sequences, at the same mean context, and between contexts."""
         if self.exact:
             asked = [_kept(self._decode, (sequences, int(tokens)), self._ask_decode) for tokens in context_tokens]
@@ -196,9 +217,9 @@ class TableTimes:
 
     def _ask_decode(self, key: tuple[int, int]) -> float:
         """Attention of sequences that read so many tokens in all."""
-        return self.source.decode_s(*key)
+        return self.source.decode_s(*key) if self.queries == 1 else self.source.verify_s(*key, self.queries)
 
-    def _prefill_attention(self, new: int, cached: int) -> float:
+    def prefill_attention(self, new: int, cached: int) -> float:
         """Read between numbers of new tokens, and between numbers of cached ones."""
 
         def at(new_point: int) -> float:
@@ -242,8 +263,24 @@ class TableError:
     mean: float
     largest: float
 
+    def __add__(self, other: TableError) -> TableError:
+        """Of the steps of both."""
+        count = self.compositions + other.compositions
+        mean = (self.compositions * self.mean + other.compositions * other.mean) / count if count else 0.0
+        return TableError(count, mean, max(self.largest, other.largest))
 
-def table_error(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, ...]]], most: int = 32) -> TableError:
+
+class Judged(Protocol):
+    """Step times that are read from tables, and the same without them."""
+
+    def mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
+        """As `algorithms.live.steps.StepTimes`."""
+
+    def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
+        """Every term computed."""
+
+
+def table_error(times: Judged, steps: Sequence[tuple[int, int, tuple[Part, ...]]], most: int = 32) -> TableError:
     """Compute steps of a run both ways.
 
     Parameters
@@ -260,7 +297,7 @@ def table_error(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, .
     return TableError(len(errors), math.fsum(errors) / len(errors) if errors else 0.0, max(errors, default=0.0))
 
 
-def _relative_errors(times: TableTimes, steps: Sequence[tuple[int, int, tuple[Part, ...]]]) -> Iterator[float]:
+def _relative_errors(times: Judged, steps: Sequence[tuple[int, int, tuple[Part, ...]]]) -> Iterator[float]:
     for sequences, context, parts in steps:
         read = times.mixed(sequences, context, parts)
         exact = times.exact_mixed(sequences, context, parts)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from algorithms.live.model_steps import ModelSteps
 from algorithms.live.steps import Part
-from algorithms.live.table import TableTimes
+from algorithms.live.times.model_steps import ModelSteps
+from algorithms.live.times.table import TableTimes
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.options import StepOptions
 from algorithms.models.steps.batch import parse_batch

@@ -15,20 +15,37 @@ from algorithms.chip.timing.mapping import Mode
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
-from algorithms.models.steps.batch import Batch, Part
+from algorithms.models.steps.batch import Batch, Kind, Part
 from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import Ledger, cache_bytes, ledger_of
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Layer, Operation
 from algorithms.models.steps.step import time_operation
+from hwmodels.costs.energy import energy_table
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.systems.system import System
 from simulator.errors import CapacityError
 
 
 @dataclass(frozen=True)
+class Term:
+    """A term of a step on each chip.
+
+    Parameters
+    ----------
+    seconds
+        Time that it adds to the step.
+    joules
+        Energy that it takes beyond what a chip draws that does nothing for so long.
+    """
+
+    seconds: float
+    joules: float
+
+
+@dataclass(frozen=True)
 class ModelSteps:
-    """Terms of the steps of a model on chips; a `algorithms.live.table.StepSource`.
+    """Terms of the steps of a model on chips; a `algorithms.live.times.table.StepSource`.
 
     Parameters
     ----------
@@ -76,23 +93,46 @@ class ModelSteps:
 
     def tokens_s(self, tokens: int) -> float:
         """Everything that depends on the number of new tokens alone."""
-        setting = self._setting(Part("decode", 1, 1, tokens * self.mapping.dp))
-        return self._seconds(setting, "tokens")
+        return self.term_of_tokens(tokens).seconds
 
     def made_s(self, sequences: int) -> float:
         """The head, for so many sequences."""
-        setting = self._setting(Part("decode", 1, 1, sequences * self.mapping.dp))
-        return self._seconds(setting, "sequences")
+        return self.term_of_made(sequences).seconds
 
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """Attention of so many sequences with one new token each, all as long as their mean."""
-        mean = max(round(context_tokens / sequences), 1)
-        return self._seconds(self._setting(Part("decode", 1, mean, sequences * self.mapping.dp)), "attention")
+        return self.term_of_decode(sequences, context_tokens).seconds
+
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """Attention of so many sequences with so many new tokens each, all as long as their mean."""
+        return self.term_of_verify(sequences, context_tokens, new_tokens).seconds
 
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """Attention of new tokens of one sequence behind cached ones."""
-        part = Part("extend" if cached_tokens else "prefill", new_tokens, new_tokens + cached_tokens, self.mapping.dp)
-        return self._seconds(self._setting(part), "attention")
+        return self.term_of_prefill(new_tokens, cached_tokens).seconds
+
+    def term_of_tokens(self, tokens: int) -> Term:
+        """See `tokens_s`."""
+        return self._term(Part("decode", 1, 1, tokens * self.mapping.dp), "tokens")
+
+    def term_of_made(self, sequences: int) -> Term:
+        """See `made_s`."""
+        return self._term(Part("decode", 1, 1, sequences * self.mapping.dp), "sequences")
+
+    def term_of_decode(self, sequences: int, context_tokens: int) -> Term:
+        """See `decode_s`."""
+        mean = max(round(context_tokens / sequences), 1)
+        return self._term(Part("decode", 1, mean, sequences * self.mapping.dp), "attention")
+
+    def term_of_verify(self, sequences: int, context_tokens: int, new_tokens: int) -> Term:
+        """See `verify_s`."""
+        mean = max(round(context_tokens / sequences), 1) + new_tokens - 1  # the first of them is in the context
+        return self._term(Part("extend", new_tokens, mean, sequences * self.mapping.dp), "attention")
+
+    def term_of_prefill(self, new_tokens: int, cached_tokens: int) -> Term:
+        """See `prefill_s`."""
+        kind: Kind = "extend" if cached_tokens else "prefill"
+        return self._term(Part(kind, new_tokens, new_tokens + cached_tokens, self.mapping.dp), "attention")
 
     def host_s(self, parts: int) -> float:
         """The least time of a step with so many parts: what the host takes to launch everything one by one."""
@@ -112,8 +152,13 @@ class ModelSteps:
         setting = self._setting(Part("extend", 1, tokens, self.mapping.dp))
         return sum(cache_bytes(setting, tower) for tower in self.model.towers)
 
-    def blocks(self, block_tokens: int, most_tokens: int) -> int:
+    def blocks(self, block_tokens: int, most_tokens: int, beside: ModelSteps | None = None) -> int:
         """KV blocks that fit beside weights, activations of the largest step and the workspace.
+
+        Parameters
+        ----------
+        beside
+            Steps of another model whose weights and keys lie in the same memory.
 
         Raises
         ------
@@ -122,7 +167,11 @@ class ModelSteps:
         """
         ledger = self.ledger(most_tokens)
         free = ledger.usable_bytes - ledger.total_bytes + ledger.of("kv")
-        blocks = free // self.cached_bytes(block_tokens)
+        block_bytes = self.cached_bytes(block_tokens)
+        if beside is not None:
+            free -= beside.ledger(1).of("weights")
+            block_bytes += beside.cached_bytes(block_tokens)
+        blocks = free // block_bytes
         if blocks < 1:
             parts = " + ".join(f"{each.name} {each.bytes:,} B" for each in ledger.entries if "kv" not in each.name)
             chips = f"{self.mapping.chips} x {self.system.chip.name}"
@@ -131,6 +180,10 @@ class ModelSteps:
                 f"{ledger.usable_bytes:,} B of each; more chips (tp), narrower weights, or a smaller token budget would"
             )
         return blocks
+
+    def blocks_alone(self, block_tokens: int) -> int:
+        """KV blocks that fit where nothing else lies."""
+        return self.ledger(1).usable_bytes // self.cached_bytes(block_tokens)
 
     @property
     def longest_tokens(self) -> int | None:
@@ -144,14 +197,31 @@ class ModelSteps:
     def _setting(self, *parts: Part) -> Setting:
         return Setting(self.model, Batch(parts), self.mapping, self.options, self.system.chip)
 
-    def _seconds(self, setting: Setting, term: str) -> float:
-        total = 0.0
+    def _term(self, part: Part, name: str) -> Term:
+        found = self._terms.get((part, name))
+        if found is None:
+            found = self._terms[part, name] = self._measured(self._setting(part), name)
+        return found
+
+    @cached_property
+    def _terms(self) -> dict[tuple[Part, str], Term]:
+        """Terms that were asked for; whoever asks for seconds and whoever asks for joules simulate them once."""
+        return {}
+
+    def _measured(self, setting: Setting, term: str) -> Term:
+        seconds = joules = 0.0
         for layer in lowered(setting):
             for operation in layer.operations:
                 if _term(layer, operation) == term:
                     timed = time_operation(operation, setting, self.system, self.mode, self.memory)
-                    total += layer.times * (timed.seconds + timed.gap_s)
-        return total
+                    seconds += layer.times * (timed.seconds + timed.gap_s)
+                    joules += layer.times * (timed.energy_j - timed.seconds * self.waiting_w)
+        return Term(seconds, joules)
+
+    @cached_property
+    def waiting_w(self) -> float:
+        """Power of a chip that does nothing."""
+        return energy_table(self.system.chip).waiting_w
 
     @cached_property
     def _launches(self) -> tuple[int, int]:
@@ -166,6 +236,44 @@ class ModelSteps:
     @property
     def _gap_s(self) -> float:
         return self._setting(Part("decode", 1, 1, 1)).rates.eager_gap_s
+
+
+@dataclass(frozen=True)
+class ModelJoules:
+    """Energies of the terms of `ModelSteps`, on each chip and beyond waiting; read as its times are.
+
+    Parameters
+    ----------
+    steps
+        Where terms are from; what it has simulated is not simulated again.
+    """
+
+    steps: ModelSteps
+
+    def tokens_s(self, tokens: int) -> float:
+        """See `ModelSteps`; joules, as all others."""
+        return self.steps.term_of_tokens(tokens).joules
+
+    def made_s(self, sequences: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_made(sequences).joules
+
+    def decode_s(self, sequences: int, context_tokens: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_decode(sequences, context_tokens).joules
+
+    def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_verify(sequences, context_tokens, new_tokens).joules
+
+    def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
+        """See `ModelSteps`."""
+        return self.steps.term_of_prefill(new_tokens, cached_tokens).joules
+
+    def host_s(self, parts: int) -> float:
+        """Nothing: hosts are not counted."""
+        del parts
+        return 0.0
 
 
 def _term(layer: Layer, operation: Operation) -> str:

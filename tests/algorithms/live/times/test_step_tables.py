@@ -14,7 +14,7 @@ from algorithms.live.requests import Request
 from algorithms.live.schedulers.vllm import ContinuousBatching
 from algorithms.live.serve import serve
 from algorithms.live.steps import Part
-from algorithms.live.table import Grids, TableTimes, grid, table_error
+from algorithms.live.times.table import Grids, TableTimes, grid, table_error
 
 
 class Source:
