@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Generic, Protocol, TypeVar
 
 from algorithms.chip.plan.plan import WorkItem
-from algorithms.chip.timing.core_tables import Firing, Place, Places, firing_table
+from algorithms.chip.timing.core_tables import Fired, Firing, Loop, Place, Places, firing_loops, table_of
 from algorithms.chip.timing.dispatch import ItemRuns, Slot
 from algorithms.chip.timing.throughput import StepTicks, Throughput
-from simulator import FiringTable, Graph, Segment, Server, Unit
+from simulator import FiringTable, Graph, Server, Unit
 
 SHARE_SCALE = 4096
 """Requests and rates of tiers are both multiplied by this, so that a core's share of a tier need not be whole bytes."""
@@ -78,48 +79,85 @@ class Fabric:
 def cores_graph(name: str, slots: Sequence[Slot], throughput: Throughput, fabric: Fabric) -> Graph:
     """The graph of all cores that ``slots`` are on."""
     graph = Graph(name)
-    for tier in (fabric.memory, fabric.cache):
-        if tier is not None:
-            rate = max(1, round(tier.bytes_per_tick * SHARE_SCALE))
-            graph.add_server(Server(tier.name, rate, tier.latency_ticks, arbitration="oldest_first"))
-    exchanges = any(_exchanged(item) for slot in slots for item, _ in slot.items)
-    for core in dict.fromkeys(slot.core for slot in slots):
-        for unit in ("matrix", "exp", "vector"):
-            graph.add_server(Server(f"{unit}.{core}", 1, arbitration="oldest_first"))
-        if exchanges:
-            graph.add_server(Server(f"local.{core}", 1, arbitration="oldest_first"))
+    for server in servers_of(slots, fabric):
+        graph.add_server(server)
     places = Places(throughput)
     tables: dict[ItemRuns, dict[str, FiringTable]] = {}
     for number, slot in enumerate(slots):
-        same = tables.setdefault(slot.items, {})
-        _SlotGraph(graph, slot, f"{slot.core}.{number}", places, throughput, fabric, same).build()
+        drawn = _Drawn(graph, f"{slot.core}.{number}", slot.core, tables.setdefault(slot.items, {}))
+        SlotUnits(drawn, slot.items, places, throughput, fabric).build()
     return graph
 
 
-class _SlotGraph:
-    """Adds the units of one slot to a graph; ``tables`` are those of slots with the same items, by kind of unit."""
+def servers_of(slots: Sequence[Slot], fabric: Fabric) -> list[Server]:
+    """The servers of a graph in their order: the shared tiers, then those of every core."""
+    found = []
+    for tier in (fabric.memory, fabric.cache):
+        if tier is not None:
+            rate = max(1, round(tier.bytes_per_tick * SHARE_SCALE))
+            found.append(Server(tier.name, rate, tier.latency_ticks, arbitration="oldest_first"))
+    exchanges = any(_exchanged(item) for slot in slots for item, _ in slot.items)
+    kinds = ("matrix", "exp", "vector", *(("local",) if exchanges else ()))
+    for core in dict.fromkeys(slot.core for slot in slots):
+        found += [Server(f"{kind}.{core}", 1, arbitration="oldest_first") for kind in kinds]
+    return found
+
+
+Made = TypeVar("Made")
+
+
+class Drawing(Protocol[Made]):
+    """What the units of a slot are drawn on."""
+
+    def unit(self, kind: str, group: int | None, server: str, loops: Callable[[], tuple[Loop, ...]]) -> Made:
+        """A unit; the firings of its kind are asked for once. A ``server`` that ends in a dot is one of the core's."""
+
+    def connect(
+        self,
+        producer: Made,
+        consumer: Made,
+        *,
+        output: int,
+        input: int,  # noqa: A002 - the field's word for the port
+        depth: int = 2,
+        latency_cycles: int = 0,
+        initial_tokens: int = 0,
+    ) -> object:
+        """A channel."""
+
+
+class _Drawn:
+    """A graph under construction; ``tables`` are those of slots with the same items, by kind of unit."""
+
+    def __init__(self, graph: Graph, label: str, core: int, tables: dict[str, FiringTable]) -> None:
+        self.graph, self.label, self.core, self.tables = graph, label, core, tables
+        self.connect = graph.connect
+
+    def unit(self, kind: str, group: int | None, server: str, loops: Callable[[], tuple[Loop, ...]]) -> Unit:
+        """A unit of the graph."""
+        if kind not in self.tables:
+            self.tables[kind] = table_of(loops())
+        name = kind if group is None else f"{kind}{group}"
+        served = f"{server}{self.core}" if server.endswith(".") else server
+        return self.graph.add(Unit(f"{name}.{self.label}", name, self.tables[kind], server=served))
+
+
+class SlotUnits(Generic[Made]):
+    """Draws the units of one slot."""
 
     def __init__(
-        self,
-        graph: Graph,
-        slot: Slot,
-        label: str,
-        places: Places,
-        throughput: Throughput,
-        fabric: Fabric,
-        tables: dict[str, FiringTable],
+        self, drawn: Drawing[Made], items: ItemRuns, places: Places, throughput: Throughput, fabric: Fabric
     ) -> None:
-        self.graph, self.slot, self.label, self.throughput, self.fabric = graph, slot, label, throughput, fabric
-        self.tables = tables
+        self.drawn, self.throughput, self.fabric = drawn, throughput, fabric
         self.groups = throughput.groups
-        self.work = places.work(slot.items)
+        self.work = places.work(items)
         self.steps = {id(place): place.step for item, _ in self.work for place, _ in item}.values()
         self.holds = any(step.hold for step in self.steps)
-        self.exchanges = any(_exchanged(item) for item, _ in slot.items)
+        self.exchanges = any(_exchanged(item) for item, _ in items)
 
     def build(self) -> None:
         """Add all units and channels of the slot."""
-        profile, connect = self.throughput.profile, self.graph.connect
+        profile, connect = self.throughput.profile, self.drawn.connect
         tiles, items = profile.tiles_in_flight, profile.items_at_a_time
         fetch, load = self._loader()
         finish, store = self._writer()
@@ -134,16 +172,13 @@ class _SlotGraph:
 
     def _unit(
         self, kind: str, server: str, firing: Firing, before: Firing | None = None, group: int | None = None
-    ) -> Unit:
+    ) -> Made:
         """A unit with a firing per step of every item, and one ``before`` the steps of each; alike in all groups."""
-        if kind not in self.tables:
-            self.tables[kind] = firing_table(self.work, firing, before)
-        name = kind if group is None else f"{kind}{group}"
-        return self.graph.add(Unit(f"{name}.{self.label}", name, self.tables[kind], server=server))
+        return self.drawn.unit(kind, group, server, lambda: firing_loops(self.work, firing, before))
 
     # loads
 
-    def _loader(self) -> tuple[Unit, Unit]:
+    def _loader(self) -> tuple[Made, Made]:
         """The unit that begins an item's loads, and the one that hands tiles to the chains."""
         memory, cache = self.fabric.memory, self.fabric.cache
         share = self.fabric.memory_share
@@ -159,17 +194,17 @@ class _SlotGraph:
         load = self._load(cache, 1, 1, 1.0)
         profile = self.throughput.profile
         depth = profile.tiles_in_flight + profile.items_at_a_time - 1
-        self.graph.connect(fetch, load, output=0, input=0, depth=depth)
+        self.drawn.connect(fetch, load, output=0, input=0, depth=depth)
         return fetch, load
 
-    def _load(self, tier: TierThroughput, take: int, take_first: int, share: float, latency: int = 0) -> Unit:
+    def _load(self, tier: TierThroughput, take: int, take_first: int, share: float, latency: int = 0) -> Made:
         """Tiles go to scores and values, what an item needs first to the scores alone."""
         tile, first = (1, 1) * self.groups, (1, 0) * self.groups
 
-        def tiles(at: Place) -> Segment:
+        def tiles(at: Place) -> Fired:
             step = at.step
             moved = self._moves(tier, (take,), tile, step.load_bytes * share, latency + step.rearrange)
-            return replace(moved, ii=max(moved.ii, step.rearrange)) if step.rearrange else moved
+            return moved._replace(ii=max(moved.ii, step.rearrange)) if step.rearrange else moved
 
         return self._unit(
             "load",
@@ -180,58 +215,58 @@ class _SlotGraph:
 
     def _moves(
         self, tier: TierThroughput, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
-    ) -> Segment:
+    ) -> Fired:
         """A firing that moves ``size`` bytes over a tier, and takes ``latency`` ticks beside its own."""
         ii = math.ceil(size / min(tier.bytes_per_tick, self.fabric.core_bytes_per_tick))
-        return Segment(1, take, make, 1 + latency, max(1, ii), request_bytes=round(size * SHARE_SCALE))
+        return Fired(take, make, 1 + latency, max(1, ii), round(size * SHARE_SCALE))
 
     # products and softmax
 
-    def _stage(self, name: str, group: int, server: str, ticks: Callable[[StepTicks], int]) -> Unit:
+    def _stage(self, name: str, group: int, server: str, ticks: Callable[[StepTicks], int]) -> Made:
         """One token in, one token out, per step."""
         return self._unit(name, server, lambda at: _computes((1,), (1,), ticks(at.step)), group=group)
 
-    def _chain(self, group: int) -> tuple[Unit, Unit, Unit]:
+    def _chain(self, group: int) -> tuple[Made, Made, Made]:
         """The scores, the values and the last unit of one row group, everything between them connected."""
-        core, connect = self.slot.core, self.graph.connect
+        connect = self.drawn.connect
         hold_port = (1,) if self.holds else ()
         scores = self._unit(
             "scores",
-            f"matrix.{core}",
+            "matrix.",
             lambda at: _computes((1 + at.first, 1), (1, *hold_port), at.step.scores),
             group=group,
         )
         softmax = [scores]
         if any(step.exp for step in self.steps):
-            softmax.append(self._stage("exp", group, f"exp.{core}", lambda step: step.exp))
+            softmax.append(self._stage("exp", group, "exp.", lambda step: step.exp))
         if any(step.vector for step in self.steps):
-            softmax.append(self._stage("vector", group, f"vector.{core}", lambda step: step.vector))
+            softmax.append(self._stage("vector", group, "vector.", lambda step: step.vector))
 
         def made(at: Place) -> tuple[int, int]:
             return 1, int(at.emits)
 
         values = self._unit(
             "values",
-            f"matrix.{core}",
+            "matrix.",
             lambda at: _computes((1, 1, *hold_port), (1,) if self.exchanges else made(at), at.step.values),
             group=group,
         )
         last = values
         if self.exchanges:
-            last = self._unit("exchange", f"local.{core}", lambda at: _exchange(at.step, made(at)), group=group)
+            last = self._unit("exchange", "local.", lambda at: _exchange(at.step, made(at)), group=group)
             connect(values, last, output=0, input=0)
         for before, after in pairwise([*softmax, values]):
             connect(before, after, output=0, input=0)
         connect(last, scores, output=0, input=1, initial_tokens=1)
         if self.holds:
-            hold = self._stage("hold", group, f"matrix.{core}", lambda step: step.hold)
+            hold = self._stage("hold", group, "matrix.", lambda step: step.hold)
             connect(scores, hold, output=1, input=0)
             connect(hold, values, output=0, input=2)
         return scores, values, last
 
     # stores
 
-    def _writer(self) -> tuple[Unit, Unit]:
+    def _writer(self) -> tuple[Made, Made]:
         """The unit that waits for all groups, and the one that stores."""
         memory, cache = self.fabric.memory, self.fabric.cache
         near = cache or memory
@@ -241,34 +276,34 @@ class _SlotGraph:
         def done(at: Place) -> tuple[int]:
             return (int(at.last),)
 
-        def stored(at: Place) -> Segment | None:
+        def stored(at: Place) -> Fired | None:
             return self._moves(near, (1,), (*done(at)[early:], *ports), at.stored_bytes) if at.emits else None
 
-        def drained(at: Place) -> Segment | None:
+        def drained(at: Place) -> Fired | None:
             return self._moves(memory, (1,), (), self.fabric.stored_share * at.stored_bytes) if at.emits else None
 
-        finish = self._unit("finish", f"vector.{self.slot.core}", lambda at: self._finish(at, done(at)[:early]))
+        finish = self._unit("finish", "vector.", lambda at: self._finish(at, done(at)[:early]))
         store = self._unit("store", near.name, stored)
-        self.graph.connect(finish, store, output=0, input=0)
+        self.drawn.connect(finish, store, output=0, input=0)
         if cache:
             drain = self._unit("drain", memory.name, drained)
-            self.graph.connect(store, drain, output=1 - early, input=0, depth=4)
+            self.drawn.connect(store, drain, output=1 - early, input=0, depth=4)
         return finish, store
 
-    def _finish(self, at: Place, done: tuple[int, ...]) -> Segment | None:
+    def _finish(self, at: Place, done: tuple[int, ...]) -> Fired | None:
         """Work left behind a step, when all groups are there."""
         ticks = self.throughput.vector_ticks(at.last_vector_ops) if at.last else 0
         return _computes((1,) * self.groups, (1, *done), ticks) if at.emits else None
 
 
-def _computes(take: tuple[int, ...], make: tuple[int, ...], ticks: int) -> Segment:
+def _computes(take: tuple[int, ...], make: tuple[int, ...], ticks: int) -> Fired:
     """A firing that works so long."""
-    return Segment(1, take, make, 1, max(ticks, 1), request_bytes=ticks)
+    return Fired(take, make, 1, max(ticks, 1), ticks)
 
 
-def _exchange(step: StepTicks, make: tuple[int, int]) -> Segment:
+def _exchange(step: StepTicks, make: tuple[int, int]) -> Fired:
     """Warps pass on what they have, and wait for each other."""
-    return Segment(1, (1,), make, 1 + step.exchange_wait, max(step.exchange, 1), request_bytes=step.exchange)
+    return Fired((1,), make, 1 + step.exchange_wait, max(step.exchange, 1), step.exchange)
 
 
 def _exchanged(item: WorkItem) -> bool:

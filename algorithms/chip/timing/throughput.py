@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.chip.plan.profile import KernelProfile
+from algorithms.chip.timing.seen import SeenChip
 from hwmodels.chips.accelerator import Accelerator, Core
 
 TICKS_PER_CYCLE = 16
@@ -72,7 +73,7 @@ class Throughput:
     _made: dict[int, tuple[TileStep, StepTicks]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, launch: Launch, chip: Accelerator, profile: KernelProfile) -> Throughput:
+    def of(cls, launch: Launch, chip: Accelerator | SeenChip, profile: KernelProfile) -> Throughput:
         """The throughput of a launch on a chip."""
         return cls(chip.core, launch, profile, chip.clock_hz * profile.clock_fraction)
 
