@@ -54,7 +54,7 @@ def counted(graph: FrozenGraph) -> Counts | None:
 
 
 GRAPHS = [
-    graph for graph in (random_graph(seed, max_iterations=60).freeze() for seed in range(70)) if Mould.fits(graph)
+    graph for graph in (random_graph(seed, max_iterations=60).freeze() for seed in range(80)) if Mould.fits(graph)
 ]
 
 
