@@ -13,19 +13,25 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.engines.compiled.engine import VISITS_PER_SLICE, warm_up
 from simulator.engines.compiled.machine import Machine, build_machine, cause_names
+from simulator.engines.compiled.records import Records
 from simulator.engines.compiled.run_ahead import FINISHED, OUT_OF_VISITS, run
 from simulator.engines.compiled.runs import start_all
 from simulator.engines.compiled.scratch import Options, build_scratch
-from simulator.engines.compiled.watch import BASE, SKIPPED_FIRINGS, Reference, build_watch
+from simulator.engines.compiled.watch import BASE, SKIPPED_FIRINGS, Reference, Watch, build_watch
 from simulator.engines.progress import is_heard, report
 from simulator.errors import AccountingError
 from simulator.firing import IntArray, Segment
 from simulator.graph import FrozenGraph
 from simulator.graph_checks import MOST_CYCLES
 from simulator.servers.contract import Server
+
+
+WORD_BYTES = 8
+"""All that a machine is made of are words of 64 bits."""
 
 
 class Times(NamedTuple):
@@ -91,11 +97,17 @@ class Mould:
         start_all(machine.units, machine.blocks, machine.segments)
         machine.units["trace_ptr"] = np.cumsum(machine.units["firings"]) - machine.units["firings"]
         watch = build_watch(machine, enabled=True)
-        self._first = Machine(*(part.copy() for part in machine))
-        self._pacers = watch.pacers.copy()
-        self._numbers = watch.inner.numbers.copy()
+        parts = [*machine, *watch.inner, *watch.outer, watch.counts, watch.pacers]
+        self._state, placed = _side_by_side(parts)
+        self._first = self._state.copy()
+        machine = Machine(*placed[: len(machine)])
+        inner, outer = placed[len(machine) : -2][: len(watch.inner)], placed[len(machine) : -2][len(watch.inner) :]
+        watch = Watch(Reference(*inner), Reference(*outer), *placed[-2:])
         self._machine = machine
         self._scratch = build_scratch(len(machine.units), Options(0, 1, 0), np.zeros((1, 4), np.int64), watch)
+        self._times = [machine.segments[name] for name in ("latency", "ii", "request")]
+        self._latencies = machine.channels["latency"]
+        self._credits = int(machine.channels["credit"].sum())
         self._parameters = np.concatenate(
             [np.arange(row["parameter_ptr"], row["parameter_end"]) for row in machine.servers] or [np.zeros(0, int)]
         )
@@ -174,27 +186,25 @@ class Mould:
 
     def _fill(self, times: Times) -> bool:
         """Bring the machine to its initial state with these times; False where they might not fit into 64 bits."""
-        machine = self._machine
-        for part, first in zip(machine, self._first, strict=True):
-            part[...] = first
-        machine.segments["latency"] = times.latencies
-        machine.segments["ii"] = times.intervals
-        machine.segments["request"] = times.requests
-        machine.words[self._parameters] = times.servers
-        machine.channels["latency"] = times.channels
-        watch = self._scratch.watch
-        for reference in (watch.inner, watch.outer):
-            self._forget(reference)
-        watch.counts[:] = 0
-        watch.pacers[:] = self._pacers
+        self._state[:] = self._first
+        for filled, given in zip(self._times, times[:3], strict=True):
+            filled[:] = np.array(given, np.int64)
+        self._machine.words[self._parameters] = times.servers
+        self._latencies[:] = np.array(times.channels, np.int64)
         # no firing takes longer than all of these together: a bound above that of `simulator.graph_checks`
         longest = max(times.latencies) + max(times.intervals) + max(times.requests) + sum(times.servers)
-        channels = sum(times.channels) + int(machine.channels["credit"].sum())
+        channels = sum(times.channels) + self._credits
         return self._firings * (longest + channels) < MOST_CYCLES and min(times.intervals) > 0
 
-    def _forget(self, reference: Reference) -> None:
-        machine = self._machine
-        reference.units[...] = machine.units
-        reference.channels[...] = machine.channels
-        reference.servers[...] = machine.servers
-        reference.numbers[...] = self._numbers
+
+def _side_by_side(parts: Sequence[Records]) -> tuple[npt.NDArray[np.int64], list[Records]]:
+    """Copies of arrays of words in one array, which is set back in one go."""
+    sizes = [part.nbytes // WORD_BYTES for part in parts]
+    words = np.zeros(sum(sizes), np.int64)
+    ends = np.cumsum(sizes)
+    placed = []
+    for part, size, end in zip(parts, sizes, ends, strict=True):
+        copy = words[end - size : end].view(part.dtype).reshape(part.shape)
+        copy[...] = part
+        placed.append(copy)
+    return words, placed

@@ -5,10 +5,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from algorithms.chip.plan.plan import Launch, WorkItem
 
 ItemRuns = tuple[tuple[WorkItem, int], ...]
+_MEASURABLE = 1e-100
+"""Lengths between this and its inverse add up to different sums for different numbers of items."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,38 @@ class Slot:
     def item_count(self) -> int:
         """Items of this slot."""
         return sum(times for _, times in self.items)
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """A launch handed out to cores.
+
+    Parameters
+    ----------
+    sample
+        Slots of the cores that stand for all.
+    working
+        Cores with work.
+    waves
+        Most items of a slot.
+    sampled
+        Cores in the sample.
+    """
+
+    sample: tuple[Slot, ...]
+    working: int
+    waves: int
+    sampled: int
+
+    @classmethod
+    def of(cls, slots: Sequence[Slot], sample: Sequence[Slot]) -> Dispatched:
+        """Of all slots, and those that stand for them."""
+        return cls(
+            tuple(sample),
+            len({slot.core for slot in slots}),
+            max((slot.item_count for slot in slots), default=0),
+            len({slot.core for slot in sample}),
+        )
 
 
 def dispatch(launch: Launch, cores: int, items_per_core: int, estimate: Callable[[WorkItem], float]) -> list[Slot]:
@@ -68,6 +103,23 @@ def dispatch(launch: Launch, cores: int, items_per_core: int, estimate: Callable
             _append(runs[number], item, 1)
     ends = {number: end for end, number in free}
     return [Slot(number % cores, tuple(taken), ends[number]) for number, taken in enumerate(runs) if taken]
+
+
+@lru_cache(maxsize=4096)
+def dispatched_alike(launch: Launch, cores: int, items_per_core: int, samples: int) -> Dispatched:
+    """As `dispatched`, for a launch whose items are all alike: no estimate decides who gets which."""
+    slots = dispatch(launch, cores, items_per_core, lambda _: 1.0)
+    return Dispatched.of(slots, sample_cores(slots, samples))
+
+
+def dispatched(
+    launch: Launch, cores: int, items_per_core: int, samples: int, estimate: Callable[[WorkItem], float]
+) -> Dispatched:
+    """All items handed out, and the slots of so many cores that stand for all."""
+    if len(launch.items) == 1 and _MEASURABLE < estimate(launch.items[0][0]) < 1 / _MEASURABLE:
+        return dispatched_alike(launch, cores, items_per_core, samples)
+    slots = dispatch(launch, cores, items_per_core, estimate)
+    return Dispatched.of(slots, sample_cores(slots, samples))
 
 
 def sample_cores(slots: Sequence[Slot], count: int) -> list[Slot]:

@@ -17,7 +17,7 @@ from algorithms.chip.plan.profile import UNFITTED, KernelProfile
 from algorithms.chip.timing.bounds import Bounds, bounds_of
 from algorithms.chip.timing.core_graph import Fabric, TierThroughput
 from algorithms.chip.timing.core_runs import CoresRun, Cycles
-from algorithms.chip.timing.dispatch import dispatch, sample_cores
+from algorithms.chip.timing.dispatch import dispatched
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.memory_rate import at_fidelity
 from algorithms.chip.timing.seen import SeenChip, seen_by_launches
@@ -221,13 +221,11 @@ def _timed(launch: Launch, chip: SeenChip, profile: KernelProfile, mode: Mode) -
             guesses[id(item)] = throughput.item_estimate(item, fair.memory.bytes_per_tick)
         return guesses[id(item)]
 
-    slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
-    working = len({slot.core for slot in slots})
     representatives = REPRESENTATIVES if launch.total("exps") else FEWER_REPRESENTATIVES
-    simulated = slots if mode == "exact" else sample_cores(slots, representatives)
-    sampled = len({slot.core for slot in simulated})
-    fabric = _fabric(chip, throughput, moved, working / sampled if sampled else 1)
-    run = CoresRun(launch.name, tuple(simulated), throughput, fabric)
+    samples = chip.cores if mode == "exact" else representatives
+    out = dispatched(launch, chip.cores, profile.items_per_core, samples, estimate)
+    fabric = _fabric(chip, throughput, moved, out.working / out.sampled if out.sampled else 1)
+    run = CoresRun(launch.name, out.sample, throughput, fabric)
     cycles = Cycles.of(run.result) if mode == "exact" else run.cycles()
     seconds = cycles.total / throughput.tick_hz
     return LaunchRun(
@@ -235,10 +233,10 @@ def _timed(launch: Launch, chip: SeenChip, profile: KernelProfile, mode: Mode) -
         seconds=seconds,
         gap_s=profile.launch_gap_s,
         cycles=cycles.total / TICKS_PER_CYCLE,
-        cores=working,
-        waves=max((slot.item_count for slot in slots), default=0),
+        cores=out.working,
+        waves=out.waves,
         items=launch.item_count,
-        busy=_busy(cycles, sampled) | _tier_busy(chip, moved, profile, seconds),
+        busy=_busy(cycles, out.sampled) | _tier_busy(chip, moved, profile, seconds),
         stalled=_stalled(cycles),
         traffic=moved,
         firings=cycles.firings,
