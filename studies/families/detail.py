@@ -181,6 +181,20 @@ class Detail(ABC):
             VERSION: self.version,
         }
 
+    def to_text(self) -> str:
+        """`to_json` in JSON; what points share of their descriptions is written once.
+
+        Raises
+        ------
+        ValueError
+            For a number that is not finite.
+        """
+        content = json.dumps(self.content(), allow_nan=False)[1:-1]
+        between = ", " if content else ""
+        return (
+            f'{{"key": "{self.point.key}", "point": {self.point.text}, {content}{between}"{VERSION}": {self.version}}}'
+        )
+
     @classmethod
     def from_json(cls, point: DesignPoint, document: Mapping[str, Json]) -> Self:
         """The detail of `point` that `to_json` wrote, in this or an earlier version.

@@ -17,6 +17,26 @@ class Detail(Protocol):
     def to_json(self) -> dict[str, Json]:
         """The document that stores keep."""
 
+    def to_text(self) -> str:
+        """The same in JSON; raises ValueError for a number that is not finite."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A result as a store keeps it, written where it was computed.
+
+    Parameters
+    ----------
+    metrics, detail
+        In JSON.
+    told
+        Digest of all that the metrics say of the design: equal for results that say the same.
+    """
+
+    metrics: str
+    detail: str
+    told: str
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -41,6 +61,8 @@ class Outcome:
         Time the evaluation took.
     value_passes
         Value passes that it ``computed``, and ``reused`` from earlier points of the same worker; not stored.
+    written
+        Metrics and detail as texts, instead of the values themselves.
     """
 
     key: str
@@ -51,6 +73,7 @@ class Outcome:
     traceback: str | None = None
     wall_s: float = 0.0
     value_passes: Mapping[str, int] = field(default_factory=dict, compare=False)
+    written: Written | None = None
 
 
 @dataclass(frozen=True)

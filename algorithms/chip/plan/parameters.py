@@ -235,9 +235,7 @@ def sized_tiles(
         while rows > core.matrix_rows and excess_bytes(core, *held(workload, staged, rows, columns)) > 0:
             rows -= core.matrix_rows
     groups = parameters.row_groups or automatic_row_groups(rows // core.matrix_rows)
-    return _with(
-        parameters, ("tile_rows", rows), ("tile_columns", columns), ("row_groups", groups), ("pack_gqa", pack)
-    )
+    return _with(parameters, ("tile_rows", rows), ("tile_columns", columns), ("row_groups", groups), ("pack_gqa", pack))
 
 
 def with_tiles_in_flight(

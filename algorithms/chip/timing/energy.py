@@ -37,7 +37,8 @@ def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], 
     moved = {name: count * table.tier_j_per_byte(name) for name, count in tier_bytes.items()}
     return {
         "matrix": sum(
-            padded_launch_flops(launch, chip.core) * table.matmul_j_per_flop(chip.core.matrix_format(launch.matrix_format))
+            padded_launch_flops(launch, chip.core)
+            * table.matmul_j_per_flop(chip.core.matrix_format(launch.matrix_format))
             for launch in plan.launches
         ),
         "exp": plan.total("exps") * table.exp_j,
