@@ -29,7 +29,6 @@ from simulator.graph import FrozenGraph
 from simulator.graph_checks import MOST_CYCLES
 from simulator.servers.contract import Server
 
-
 WORD_BYTES = 8
 """All that a machine is made of are words of 64 bits."""
 

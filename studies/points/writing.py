@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from studies.finite import not_finite_in
 from studies.points.outcome import Outcome, Written
@@ -46,12 +46,17 @@ def _not_finite(outcome: Outcome) -> str:
 
 def told_by(metrics: Mapping[str, Json]) -> str:
     """Digest of all that metrics say of a design, whatever computer it was simulated on; 1 and 1.0 are the same."""
-    said = sorted((name, _number(value)) for name, value in metrics.items() if name not in OF_THE_COMPUTER)
+    said = [(name, _number(metrics[name])) for name in _in_order(tuple(metrics))]
     return hashlib.blake2b(repr(said).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
+@lru_cache(maxsize=64)
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if name not in OF_THE_COMPUTER))
+
+
 def _number(value: Json) -> Json:
-    if isinstance(value, bool):
+    """Whole numbers as such, however they were computed."""
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         return int(value)
-    whole = isinstance(value, float) and math.isfinite(value) and value.is_integer()
-    return int(value) if isinstance(value, float) and whole else value
+    return value

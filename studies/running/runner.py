@@ -330,8 +330,10 @@ def _evaluate_together(evaluate: EvaluatesMany, points: Sequence[DesignPoint]) -
     before = tally()
     for outcome in evaluate.many(points):
         now = tally()
-        outcomes.append(dataclasses.replace(outcome, value_passes=dict(now - before)))
-        before = now
+        if now != before:
+            outcome = dataclasses.replace(outcome, value_passes=dict(now - before))
+            before = now
+        outcomes.append(outcome)
     return outcomes
 
 
