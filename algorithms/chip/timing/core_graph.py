@@ -15,10 +15,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from algorithms.chip.plan.plan import WorkItem
-from algorithms.chip.timing.core_tables import Fired, Firing, Loop, Place, Places, firing_loops, table_of
+from algorithms.chip.timing.core_tables import Fired, Firing, Loop, Moving, Place, Places, firing_loops, table_of
 from algorithms.chip.timing.dispatch import ItemRuns, Slot
 from algorithms.chip.timing.throughput import StepTicks, Throughput
 from simulator import FiringTable, Graph, Server, Unit
@@ -75,6 +75,21 @@ class Fabric:
         """Whether loads can be held up by the caches at all: when so little comes from the main memory."""
         return self.cache is not None and self.memory_share / self.memory.bytes_per_tick < 1 / self.cache.bytes_per_tick
 
+    def share(self, moving: Moving) -> float:
+        """Share of the bytes that the tier of a firing moves."""
+        if moving.share == "all":
+            return 1
+        return self.memory_share if moving.share == "load" else self.stored_share
+
+    def fired(self, moving: Moving) -> Fired:
+        """A firing with its times."""
+        size = moving.bytes * self.share(moving)
+        tier = self.cache if moving.tier == "cache" and self.cache else self.memory
+        ii = math.ceil(size / min(tier.bytes_per_tick, self.core_bytes_per_tick))
+        behind = self.cache.latency_ticks if moving.behind_cache and self.cache else 0
+        latency = 1 + behind + moving.rearrange
+        return Fired(moving.take, moving.make, latency, max(1, ii, moving.rearrange), round(size * SHARE_SCALE))
+
 
 def cores_graph(name: str, slots: Sequence[Slot], throughput: Throughput, fabric: Fabric) -> Graph:
     """The graph of all cores that ``slots`` are on."""
@@ -84,23 +99,31 @@ def cores_graph(name: str, slots: Sequence[Slot], throughput: Throughput, fabric
     places = Places(throughput)
     tables: dict[ItemRuns, dict[str, FiringTable]] = {}
     for number, slot in enumerate(slots):
-        drawn = _Drawn(graph, f"{slot.core}.{number}", slot.core, tables.setdefault(slot.items, {}))
+        same = tables.setdefault(slot.items, {})
+        drawn = _Drawn(graph, f"{slot.core}.{number}", slot.core, same, throughput, fabric)
         SlotUnits(drawn, slot.items, places, throughput, fabric).build()
     return graph
 
 
 def servers_of(slots: Sequence[Slot], fabric: Fabric) -> list[Server]:
     """The servers of a graph in their order: the shared tiers, then those of every core."""
-    found = []
-    for tier in (fabric.memory, fabric.cache):
-        if tier is not None:
-            rate = max(1, round(tier.bytes_per_tick * SHARE_SCALE))
-            found.append(Server(tier.name, rate, tier.latency_ticks, arbitration="oldest_first"))
+    found = tier_servers(fabric)
     exchanges = any(_exchanged(item) for slot in slots for item, _ in slot.items)
     kinds = ("matrix", "exp", "vector", *(("local",) if exchanges else ()))
     for core in dict.fromkeys(slot.core for slot in slots):
         found += [Server(f"{kind}.{core}", 1, arbitration="oldest_first") for kind in kinds]
     return found
+
+
+def tier_servers(fabric: Fabric) -> list[Server]:
+    """The shared tiers as servers."""
+    return [
+        Server(
+            tier.name, max(1, round(tier.bytes_per_tick * SHARE_SCALE)), tier.latency_ticks, arbitration="oldest_first"
+        )
+        for tier in (fabric.memory, fabric.cache)
+        if tier is not None
+    ]
 
 
 Made = TypeVar("Made")
@@ -112,6 +135,9 @@ class Drawing(Protocol[Made]):
     def unit(self, kind: str, group: int | None, server: str, loops: Callable[[], tuple[Loop, ...]]) -> Made:
         """A unit; the firings of its kind are asked for once. A ``server`` that ends in a dot is one of the core's."""
 
+    def moved(self, moving: Moving) -> Fired | Moving:
+        """A firing that moves bytes, with its times where these matter."""
+
     def connect(
         self,
         producer: Made,
@@ -120,7 +146,7 @@ class Drawing(Protocol[Made]):
         output: int,
         input: int,  # noqa: A002 - the field's word for the port
         depth: int = 2,
-        latency_cycles: int = 0,
+        latency_s: float = 0.0,
         initial_tokens: int = 0,
     ) -> object:
         """A channel."""
@@ -129,9 +155,17 @@ class Drawing(Protocol[Made]):
 class _Drawn:
     """A graph under construction; ``tables`` are those of slots with the same items, by kind of unit."""
 
-    def __init__(self, graph: Graph, label: str, core: int, tables: dict[str, FiringTable]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        label: str,
+        core: int,
+        tables: dict[str, FiringTable],
+        throughput: Throughput,
+        fabric: Fabric,
+    ) -> None:
         self.graph, self.label, self.core, self.tables = graph, label, core, tables
-        self.connect = graph.connect
+        self.ticks, self.moved = throughput.ticks, fabric.fired
 
     def unit(self, kind: str, group: int | None, server: str, loops: Callable[[], tuple[Loop, ...]]) -> Unit:
         """A unit of the graph."""
@@ -140,6 +174,28 @@ class _Drawn:
         name = kind if group is None else f"{kind}{group}"
         served = f"{server}{self.core}" if server.endswith(".") else server
         return self.graph.add(Unit(f"{name}.{self.label}", name, self.tables[kind], server=served))
+
+    def connect(
+        self,
+        producer: Unit,
+        consumer: Unit,
+        *,
+        output: int,
+        input: int,  # noqa: A002 - the field's word for the port
+        depth: int = 2,
+        latency_s: float = 0.0,
+        initial_tokens: int = 0,
+    ) -> None:
+        """A channel of the graph."""
+        self.graph.connect(
+            producer,
+            consumer,
+            output=output,
+            input=input,
+            depth=depth,
+            latency_cycles=self.ticks(latency_s),
+            initial_tokens=initial_tokens,
+        )
 
 
 class SlotUnits(Generic[Made]):
@@ -166,9 +222,9 @@ class SlotUnits(Generic[Made]):
             connect(load, scores, output=2 * group, input=0, depth=tiles + max(items - 1, 1))
             connect(load, values, output=2 * group + 1, input=1, depth=tiles)
             connect(last, finish, output=1, input=group, depth=4)
-        gap = self.throughput.ticks(profile.item_gap_s)
+        gap_s = profile.item_gap_s
         done, port = (store, 0) if profile.next_item == "stored" else (finish, 1)
-        connect(done, fetch, output=port, input=0, depth=max(4, items), latency_cycles=gap, initial_tokens=items)
+        connect(done, fetch, output=port, input=0, depth=max(4, items), latency_s=gap_s, initial_tokens=items)
 
     def _unit(
         self, kind: str, server: str, firing: Firing, before: Firing | None = None, group: int | None = None
@@ -181,44 +237,44 @@ class SlotUnits(Generic[Made]):
     def _loader(self) -> tuple[Made, Made]:
         """The unit that begins an item's loads, and the one that hands tiles to the chains."""
         memory, cache = self.fabric.memory, self.fabric.cache
-        share = self.fabric.memory_share
         if cache is None or not self.fabric.loads_wait_for_cache:
-            load = self._load(memory, 0, 1, share, cache.latency_ticks if cache else 0)
+            load = self._load("memory", memory.name, 0, 1, "load", behind_cache=cache is not None)
             return load, load
         fetch = self._unit(
             "fetch",
             memory.name,
-            lambda at: self._moves(memory, (0,), (1,), at.step.load_bytes * share),
-            lambda at: self._moves(memory, (1,), (1,), at.first_load_bytes * share),
+            lambda at: self.drawn.moved(Moving((0,), (1,), "memory", "load", at.step.load_bytes)),
+            lambda at: self.drawn.moved(Moving((1,), (1,), "memory", "load", at.first_load_bytes)),
         )
-        load = self._load(cache, 1, 1, 1.0)
+        load = self._load("cache", cache.name, 1, 1, "all")
         profile = self.throughput.profile
         depth = profile.tiles_in_flight + profile.items_at_a_time - 1
         self.drawn.connect(fetch, load, output=0, input=0, depth=depth)
         return fetch, load
 
-    def _load(self, tier: TierThroughput, take: int, take_first: int, share: float, latency: int = 0) -> Made:
+    def _load(
+        self,
+        tier: Literal["memory", "cache"],
+        server: str,
+        take: int,
+        take_first: int,
+        share: Literal["load", "all"],
+        *,
+        behind_cache: bool = False,
+    ) -> Made:
         """Tiles go to scores and values, what an item needs first to the scores alone."""
         tile, first = (1, 1) * self.groups, (1, 0) * self.groups
 
-        def tiles(at: Place) -> Fired:
+        def tiles(at: Place) -> Fired | Moving:
             step = at.step
-            moved = self._moves(tier, (take,), tile, step.load_bytes * share, latency + step.rearrange)
-            return moved._replace(ii=max(moved.ii, step.rearrange)) if step.rearrange else moved
+            return self.drawn.moved(
+                Moving((take,), tile, tier, share, step.load_bytes, behind_cache, rearrange=step.rearrange)
+            )
 
-        return self._unit(
-            "load",
-            tier.name,
-            tiles,
-            lambda at: self._moves(tier, (take_first,), first, at.first_load_bytes * share, latency),
-        )
+        def ahead(at: Place) -> Fired | Moving:
+            return self.drawn.moved(Moving((take_first,), first, tier, share, at.first_load_bytes, behind_cache))
 
-    def _moves(
-        self, tier: TierThroughput, take: tuple[int, ...], make: tuple[int, ...], size: float, latency: int = 0
-    ) -> Fired:
-        """A firing that moves ``size`` bytes over a tier, and takes ``latency`` ticks beside its own."""
-        ii = math.ceil(size / min(tier.bytes_per_tick, self.fabric.core_bytes_per_tick))
-        return Fired(take, make, 1 + latency, max(1, ii), round(size * SHARE_SCALE))
+        return self._unit("load", server, tiles, ahead)
 
     # products and softmax
 
@@ -269,21 +325,23 @@ class SlotUnits(Generic[Made]):
     def _writer(self) -> tuple[Made, Made]:
         """The unit that waits for all groups, and the one that stores."""
         memory, cache = self.fabric.memory, self.fabric.cache
-        near = cache or memory
+        near: Literal["memory", "cache"] = "cache" if cache else "memory"
         ports = (1,) if cache else ()
         early = 0 if self.throughput.profile.next_item == "stored" else 1
 
         def done(at: Place) -> tuple[int]:
             return (int(at.last),)
 
-        def stored(at: Place) -> Fired | None:
-            return self._moves(near, (1,), (*done(at)[early:], *ports), at.stored_bytes) if at.emits else None
+        def stored(at: Place) -> Fired | Moving | None:
+            if not at.emits:
+                return None
+            return self.drawn.moved(Moving((1,), (*done(at)[early:], *ports), near, "all", at.stored_bytes))
 
-        def drained(at: Place) -> Fired | None:
-            return self._moves(memory, (1,), (), self.fabric.stored_share * at.stored_bytes) if at.emits else None
+        def drained(at: Place) -> Fired | Moving | None:
+            return self.drawn.moved(Moving((1,), (), "memory", "store", at.stored_bytes)) if at.emits else None
 
         finish = self._unit("finish", "vector.", lambda at: self._finish(at, done(at)[:early]))
-        store = self._unit("store", near.name, stored)
+        store = self._unit("store", (cache or memory).name, stored)
         self.drawn.connect(finish, store, output=0, input=0)
         if cache:
             drain = self._unit("drain", memory.name, drained)

@@ -12,17 +12,22 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from algorithms.chip.timing.core_graph import Fabric, SlotUnits, cores_graph, servers_of
-from algorithms.chip.timing.core_tables import Loop, Places
+from algorithms.chip.timing.core_graph import SHARE_SCALE, Fabric, SlotUnits, cores_graph, servers_of, tier_servers
+from algorithms.chip.timing.core_tables import Fired, Loop, Moving, Places
 from algorithms.chip.timing.dispatch import Slot
 from algorithms.chip.timing.throughput import Throughput
 from simulator import Graph, Result, simulate
 from simulator.alike import Counts, Mould, Times
 
 MOST_MOULDS = 512
+MOST_SKETCHES = 4096
 MOST_SEGMENTS = 2048
 """Segments of a graph up to which its machine is kept; larger ones take longer to run than to flatten."""
+LEAST_SHARE = 2 / SHARE_SCALE
+"""Different numbers of bytes are different requests if a tier has at least this share of them."""
 _MOULDS: OrderedDict[Hashable, Mould] = OrderedDict()
+_SKETCHES: OrderedDict[Hashable, tuple[tuple[Slot, ...], _Sketched]] = OrderedDict()
+"""With the slots, since they are told apart by the identities of their items."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +99,36 @@ class CoresRun:
 
     def cycles(self) -> Cycles:
         """What is counted of it; raises as `simulator.simulate`."""
-        sketch = _Sketches(self)
-        if len(sketch.times.latencies) > MOST_SEGMENTS:
+        sketched = self._sketched()
+        if len(sketched.latencies) > MOST_SEGMENTS:
             return Cycles.of(self.result)
-        mould = _MOULDS.get(sketch.shape)
-        if mould is None:
-            mould = _MOULDS[sketch.shape] = Mould(self.graph.freeze())
-            if len(_MOULDS) > MOST_MOULDS:
-                _MOULDS.popitem(last=False)
-        else:
-            _MOULDS.move_to_end(sketch.shape)
-        counts = mould.run(sketch.times)
-        return Cycles.of(self.result) if counts is None else _cycles(mould, counts, sketch.server_names)
+        times = sketched.times(self.throughput, self.fabric)
+        mould = sketched.mould(self)
+        counts = mould.run(times)
+        return Cycles.of(self.result) if counts is None else _cycles(mould, counts, sketched.server_names)
+
+    def _sketched(self) -> _Sketched:
+        """Of an earlier run that differs in rates and latencies of tiers alone, or made."""
+        shares = self.fabric.memory_share, self.fabric.stored_share
+        if any(0 < share < LEAST_SHARE for share in shares):
+            return _Sketched(self, self.fabric)
+        cores: dict[int, int] = {}
+        layout = tuple(
+            (cores.setdefault(slot.core, len(cores)), tuple((id(item), times) for item, times in slot.items))
+            for slot in self.slots
+        )
+        at = self.throughput
+        # the clock turns seconds into ticks only: of tiers, and of gaps between items
+        flags = self.fabric.cache is None, self.fabric.loads_wait_for_cache, shares[0] == 0, shares[1] == 0
+        key = at.launch, at.core, at.profile, flags, layout
+        if key in _SKETCHES:
+            _SKETCHES.move_to_end(key)
+            return _SKETCHES[key][1]
+        made = _Sketched(self, None)
+        _SKETCHES[key] = self.slots, made
+        if len(_SKETCHES) > MOST_SKETCHES:
+            _SKETCHES.popitem(last=False)
+        return made
 
 
 def _cycles(mould: Mould, counts: Counts, servers: Sequence[str]) -> Cycles:
@@ -125,14 +148,19 @@ def _cycles(mould: Mould, counts: Counts, servers: Sequence[str]) -> Cycles:
 
 
 class _Sketch:
-    """A slot drawn for its shape and its times; made by `SlotUnits` like a graph."""
+    """A slot drawn for its shape, its times and what its times follow from; made by `SlotUnits` like a graph.
 
-    def __init__(self) -> None:
+    With a ``fabric`` times are those of it; without, bytes that are moved stand for the times that they take.
+    """
+
+    def __init__(self, fabric: Fabric | None, silent: frozenset[str]) -> None:
         self.shape: list[Hashable] = []
         self.latencies: list[int] = []
         self.intervals: list[int] = []
         self.requests: list[int] = []
-        self.channels: list[int] = []
+        self.channels_s: list[float] = []
+        self.moving: list[tuple[int, Moving]] = []
+        self._fabric, self._silent = fabric, silent
         self._kinds: set[str] = set()
         self._units = 0
 
@@ -145,11 +173,22 @@ class _Sketch:
         self._units += 1
         return self._units - 1
 
+    def moved(self, moving: Moving) -> Fired | Moving:
+        """The firing as it is; where the tier has no share of the bytes, they do not matter."""
+        if self._fabric is not None:
+            return self._fabric.fired(moving)
+        return moving._replace(bytes=0) if moving.share in self._silent else moving
+
     def _firings(self, loops: Iterable[Loop]) -> None:
         for runs, times in loops:
             self.shape.append(times)
-            for (take, make, latency, ii, request), count in runs:
-                self.shape.append((count, take, make, request > 0))
+            for one, count in runs:
+                if isinstance(one, Moving):
+                    self.moving.append((len(self.latencies), one))
+                    latency, ii, request = 1, 1, one.bytes
+                else:
+                    latency, ii, request = one.latency, one.ii, one.request_bytes
+                self.shape.append((count, one.take, one.make, request > 0))
                 self.latencies.append(latency)
                 self.intervals.append(ii)
                 self.requests.append(request)
@@ -162,40 +201,72 @@ class _Sketch:
         output: int,
         input: int,  # noqa: A002 - the field's word for the port
         depth: int = 2,
-        latency_cycles: int = 0,
+        latency_s: float = 0.0,
         initial_tokens: int = 0,
     ) -> None:
         """Note a channel."""
         self.shape.append((producer, consumer, output, input, depth, initial_tokens))
-        self.channels.append(latency_cycles)
+        self.channels_s.append(latency_s)
 
 
-class _Sketches:
+class _Sketched:
     """All slots of a run: those with the same items are sketched once, as they share their tables in a graph."""
 
-    def __init__(self, run: CoresRun) -> None:
+    def __init__(self, run: CoresRun, fabric: Fabric | None) -> None:
         places = Places(run.throughput)
+        shares = {"load": run.fabric.memory_share, "store": run.fabric.stored_share}
+        silent = frozenset(name for name, share in shares.items() if share == 0)
         numbers: dict[tuple[tuple[int, int], ...], int] = {}
         sketches: list[_Sketch] = []
         cores: dict[int, int] = {}
         layout: list[tuple[int, int]] = []
-        channels: list[int] = []
+        self.channels_s: list[float] = []
         for slot in run.slots:
             items = tuple((id(item), times) for item, times in slot.items)  # the launch keeps its items alive
             number = numbers.setdefault(items, len(sketches))
             if number == len(sketches):
-                sketches.append(_Sketch())
+                sketches.append(_Sketch(fabric, silent))
                 SlotUnits(sketches[-1], slot.items, places, run.throughput, run.fabric).build()
             layout.append((cores.setdefault(slot.core, len(cores)), number))
-            channels += sketches[number].channels
-        servers = servers_of(run.slots, run.fabric)
-        self.server_names = [server.name for server in servers]
+            self.channels_s += sketches[number].channels_s
+        self.latencies: list[int] = []
+        self.intervals: list[int] = []
+        self.requests: list[int] = []
+        self.moving: list[tuple[int, Moving]] = []
+        for sketch in sketches:
+            self.moving += [(len(self.latencies) + place, moving) for place, moving in sketch.moving]
+            self.latencies += sketch.latencies
+            self.intervals += sketch.intervals
+            self.requests += sketch.requests
+        self.server_names = [server.name for server in servers_of(run.slots, run.fabric)]
         kinds = tuple(name.partition(".")[0] for name in self.server_names)
-        self.shape: Hashable = (kinds, tuple(layout), tuple(tuple(sketch.shape) for sketch in sketches))
-        self.times = Times(
-            [number for sketch in sketches for number in sketch.latencies],
-            [number for sketch in sketches for number in sketch.intervals],
-            [number for sketch in sketches for number in sketch.requests],
-            [number for server in servers for number in (server.bytes_per_cycle, server.latency_cycles)],
-            channels,
-        )
+        self._shape: Hashable = (kinds, tuple(layout), tuple(tuple(sketch.shape) for sketch in sketches))
+        self._tiers = 1 if run.fabric.cache is None else 2
+        self._mould: Mould | None = None
+
+    def times(self, throughput: Throughput, fabric: Fabric) -> Times:
+        """The times of a graph with tiers of these rates."""
+        latencies, intervals, requests = list(self.latencies), list(self.intervals), list(self.requests)
+        for place, moving in self.moving:
+            fired = fabric.fired(moving)
+            latencies[place], intervals[place], requests[place] = fired.latency, fired.ii, fired.request_bytes
+        shared = [
+            number for server in tier_servers(fabric) for number in (server.bytes_per_cycle, server.latency_cycles)
+        ]
+        of_cores = [1, 0] * (len(self.server_names) - self._tiers)
+        channels = [throughput.ticks(seconds) if seconds else 0 for seconds in self.channels_s]
+        return Times(latencies, intervals, requests, shared + of_cores, channels)
+
+    def mould(self, run: CoresRun) -> Mould:
+        """The machine of graphs of this shape, made of that of `run` if there is none."""
+        if self._mould is None:
+            if self._shape not in _MOULDS:
+                graph = run.graph.freeze()
+                if Mould.times_of(graph) != self.times(run.throughput, run.fabric):
+                    raise ValueError(f"the graph of {graph.name} has other times than its sketch")
+                _MOULDS[self._shape] = Mould(graph)
+                if len(_MOULDS) > MOST_MOULDS:
+                    _MOULDS.popitem(last=False)
+            _MOULDS.move_to_end(self._shape)
+            self._mould = _MOULDS[self._shape]
+        return self._mould

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from algorithms.chip.plan.plan import TileStep, WorkItem
 from algorithms.chip.timing.dispatch import ItemRuns
@@ -60,13 +60,40 @@ class Fired(NamedTuple):
     request_bytes: int
 
 
+class Moving(NamedTuple):
+    """A firing that moves bytes over a shared tier, whose times are a matter of how fast that is.
+
+    Parameters
+    ----------
+    take, make
+        Tokens, as in `Fired`.
+    tier, share
+        The tier, and which share of the bytes it moves: that of loads or stores that the main memory has to do with,
+        or all.
+    bytes
+        All of them.
+    behind_cache
+        Whether data comes through the caches, which cannot hold it up, a latency later.
+    rearrange
+        Ticks for which the local memory is busy with what has come.
+    """
+
+    take: tuple[int, ...]
+    make: tuple[int, ...]
+    tier: Literal["memory", "cache"]
+    share: Literal["load", "store", "all"]
+    bytes: int
+    behind_cache: bool = False
+    rearrange: int = 0
+
+
 PlaceRuns = tuple[tuple[Place, int], ...]
 """The places of an item in order, each with the number of equal steps there."""
 Work = Sequence[tuple[PlaceRuns, int]]
 """The items of a core in order, each with the number of equal items."""
-Firing = Callable[[Place], Fired | None]
+Firing = Callable[[Place], Fired | Moving | None]
 """The firing at a place, None where there is none."""
-Run = tuple[Fired, int]
+Run = tuple[Fired | Moving, int]
 """Equal firings one after the other, and their number."""
 Loop = tuple[tuple[Run, ...], int]
 """Runs that are repeated together, and how often."""
@@ -137,10 +164,10 @@ class _Once:
 
     def __init__(self, firing: Firing | None) -> None:
         self._firing = firing
-        self._at: dict[int, Fired | None] = {}
-        self._same: dict[Fired | None, Fired | None] = {}
+        self._at: dict[int, Fired | Moving | None] = {}
+        self._same: dict[Fired | Moving | None, Fired | Moving | None] = {}
 
-    def __call__(self, place: Place) -> Fired | None:
+    def __call__(self, place: Place) -> Fired | Moving | None:
         if id(place) not in self._at:
             fired = self._firing(place) if self._firing else None
             self._at[id(place)] = self._same.setdefault(fired, fired)
@@ -189,6 +216,10 @@ def _joined(runs: list[Run], behind: list[Run] | None = None) -> list[Run]:
 
 
 def _segments(runs: Sequence[Run]) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(count, one.take, one.make, one.latency, one.ii, request_bytes=one.request_bytes) for one, count in runs
-    )
+    return tuple(_segment(one, count) for one, count in runs)
+
+
+def _segment(one: Fired | Moving, count: int) -> Segment:
+    if isinstance(one, Moving):
+        raise TypeError("how long bytes take to move is a matter of the tiers")
+    return Segment(count, one.take, one.make, one.latency, one.ii, request_bytes=one.request_bytes)
