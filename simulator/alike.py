@@ -46,11 +46,15 @@ class Times(NamedTuple):
         Latency of every channel.
     """
 
-    latencies: Sequence[int]
-    intervals: Sequence[int]
-    requests: Sequence[int]
-    servers: Sequence[int]
-    channels: Sequence[int]
+    latencies: IntArray
+    intervals: IntArray
+    requests: IntArray
+    servers: IntArray
+    channels: IntArray
+
+    def equal(self, other: Times) -> bool:
+        """Whether all times are the same."""
+        return all(np.array_equal(own, its) for own, its in zip(self, other, strict=True))
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ class Counts:
         Of all units; and those among them that were counted without being simulated one by one.
     busy
         Cycles in which each unit works.
-    stalled
-        Per unit, stalled cycles by the number of their cause.
+    stalls, ends
+        Stalled cycles by the number of their cause, unit after unit, and where those of each unit end.
     served
         Cycles in which each server works.
     """
@@ -75,8 +79,13 @@ class Counts:
     firings: int
     skipped_firings: int
     busy: list[int]
-    stalled: list[list[int]]
+    stalls: list[int]
+    ends: tuple[int, ...]
     served: list[int]
+
+    def stalled(self, unit: int) -> list[int]:
+        """Stalled cycles of a unit by the number of their cause."""
+        return self.stalls[self.ends[unit - 1] if unit else 0 : self.ends[unit]]
 
 
 class Mould:
@@ -115,6 +124,7 @@ class Mould:
             [row["stall_ptr"] + np.arange(n) for row, n in zip(machine.units, lengths, strict=True)]
         )
         self._stall_starts = np.cumsum([0, *lengths[:-1]])
+        self._stall_ends = tuple(np.cumsum(lengths).tolist())
         self._firings = int(machine.units["firings"].sum())
 
     @staticmethod
@@ -134,13 +144,14 @@ class Mould:
             if id(table) not in seen:
                 seen.add(id(table))
                 segments += [segment for block in table.blocks for segment in block.segments]
-        return Times(
+        columns = (
             [segment.latency for segment in segments],
             [segment.ii for segment in segments],
             [segment.request_bytes for segment in segments],
             [int(n) for server in graph.servers if isinstance(server, Server) for n in server.parameters()],
             [channel.latency_cycles for channel in graph.channels],
         )
+        return Times(*(np.array(column, np.int64) for column in columns))
 
     def run(self, times: Times) -> Counts | None:
         """What a graph with these times counts; None if it gets stuck, or its times might not fit into 64 bits.
@@ -165,13 +176,13 @@ class Mould:
         cycles = int(clocks.max(initial=0))
         stalls = machine.words[self._stalls]
         self._check(units["busy"], clocks, stalls, cycles)
-        flat, starts = stalls.tolist(), self._stall_starts.tolist()
         return Counts(
             cycles=cycles,
             firings=int(units["fired"].sum()),
             skipped_firings=int(watch.counts[SKIPPED_FIRINGS]),
             busy=units["busy"].tolist(),
-            stalled=[flat[a:b] for a, b in zip(starts, [*starts[1:], len(flat)], strict=True)],
+            stalls=stalls.tolist(),
+            ends=self._stall_ends,
             served=machine.servers["busy"].tolist(),
         )
 
@@ -187,13 +198,13 @@ class Mould:
         """Bring the machine to its initial state with these times; False where they might not fit into 64 bits."""
         self._state[:] = self._first
         for filled, given in zip(self._times, times[:3], strict=True):
-            filled[:] = np.array(given, np.int64)
+            filled[:] = given
         self._machine.words[self._parameters] = times.servers
-        self._latencies[:] = np.array(times.channels, np.int64)
+        self._latencies[:] = times.channels
         # no firing takes longer than all of these together: a bound above that of `simulator.graph_checks`
-        longest = max(times.latencies) + max(times.intervals) + max(times.requests) + sum(times.servers)
-        channels = sum(times.channels) + self._credits
-        return self._firings * (longest + channels) < MOST_CYCLES and min(times.intervals) > 0
+        parts = *(int(given.max()) for given in times[:3]), int(times.servers.sum()), int(times.channels.sum())
+        longest = sum(parts) + self._credits
+        return max(*parts, self._firings * longest) < MOST_CYCLES and int(times.intervals.min()) > 0
 
 
 def _side_by_side(parts: Sequence[Records]) -> tuple[npt.NDArray[np.int64], list[Records]]:

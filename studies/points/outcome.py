@@ -17,8 +17,14 @@ class Detail(Protocol):
     def to_json(self) -> dict[str, Json]:
         """The document that stores keep."""
 
-    def to_text(self) -> str:
-        """The same in JSON; raises ValueError for a number that is not finite."""
+    def to_text(self, metrics: str) -> str:
+        """The same in JSON; raises ValueError for a number that is not finite.
+
+        Parameters
+        ----------
+        metrics
+            All metrics of the point in JSON, where they are written already.
+        """
 
 
 @dataclass(frozen=True)

@@ -242,10 +242,9 @@ class DesignPoint:
         for given, field in _RUN.items():
             if given not in keyed:
                 own[field] = None
-        texts = {name: _canonical(value) for name, value in own.items()}
+        texts = {name: part.content_text for name, part in self._described_parts}
         texts["workload"] = _texts_of(self.workload)[0] if self.workload else "null"
-        texts |= {name: part.content_text for name, part in self._described_parts}
-        return "{" + ",".join(f'"{name}":{texts[name]}' for name in sorted(texts)) + "}"
+        return "{" + ",".join(_spliced(own, texts)) + "}"
 
     @property
     def text(self) -> str:
@@ -302,6 +301,19 @@ def _pairs(told: Json) -> tuple[tuple[str, Json], ...]:
 def _described(workload: Workload) -> dict[str, Json]:
     """What decides a result about a workload."""
     return {name: value for name, value in dataclasses.asdict(workload).items() if name not in _UNKEYED_FIELDS}
+
+
+def _spliced(own: Mapping[str, Json], texts: Mapping[str, str]) -> Iterator[str]:
+    """Members of a canonical JSON object: `own` values, and `texts` that are written already, by name."""
+    rest = sorted(own)
+    for name in sorted(texts):
+        before = [other for other in rest if other < name]
+        if before:
+            yield _canonical({other: own[other] for other in before})[1:-1]
+        yield f'"{name}":{texts[name]}'
+        rest = rest[len(before) :]
+    if rest:
+        yield _canonical({other: own[other] for other in rest})[1:-1]
 
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode

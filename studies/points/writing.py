@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from operator import itemgetter
 
 from studies.finite import not_finite_in
 from studies.points.outcome import Outcome, Written
@@ -25,9 +27,8 @@ def written(outcome: Outcome) -> Outcome:
         return outcome
     detail = outcome.detail
     try:
-        texts = Written(
-            json.dumps(outcome.metrics, allow_nan=False), detail.to_text() if detail else "{}", told_by(outcome.metrics)
-        )
+        metrics = json.dumps(outcome.metrics, allow_nan=False)
+        texts = Written(metrics, detail.to_text(metrics) if detail else "{}", told_by(outcome.metrics))
     except (ValueError, TypeError, RecursionError) as error:
         why = _not_finite(outcome) or f"{type(error).__name__}: {error}"
         texts = Written("{}", "{}", told_by({}))
@@ -46,17 +47,16 @@ def _not_finite(outcome: Outcome) -> str:
 
 def told_by(metrics: Mapping[str, Json]) -> str:
     """Digest of all that metrics say of a design, whatever computer it was simulated on; 1 and 1.0 are the same."""
-    said = [(name, _number(metrics[name])) for name in _in_order(tuple(metrics))]
-    return hashlib.blake2b(repr(said).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    names, values = _in_order(tuple(metrics))
+    said = _WHOLE.sub("", repr((names, values(metrics))))
+    return hashlib.blake2b(said.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+_WHOLE = re.compile(r"\.0(?=[,)])")
+"""What tells a whole number that was computed as a float from one that was not."""
 
 
 @lru_cache(maxsize=64)
-def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(name for name in names if name not in OF_THE_COMPUTER))
-
-
-def _number(value: Json) -> Json:
-    """Whole numbers as such, however they were computed."""
-    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
-    return value
+def _in_order(names: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Mapping[str, Json]], object]]:
+    ordered = tuple(sorted(name for name in names if name not in OF_THE_COMPUTER))
+    return ordered, itemgetter(*ordered) if ordered else lambda _: ()

@@ -45,6 +45,11 @@ class TierThroughput:
     bytes_per_tick: float
     latency_ticks: int
 
+    @property
+    def scaled_rate(self) -> int:
+        """Rate of the server that stands for it."""
+        return max(1, round(self.bytes_per_tick * SHARE_SCALE))
+
 
 @dataclass(frozen=True)
 class Fabric:
@@ -69,6 +74,11 @@ class Fabric:
     memory_share: float
     core_bytes_per_tick: float
     stored_share: float = 1.0
+
+    @property
+    def tiers(self) -> tuple[TierThroughput, ...]:
+        """Both, or the one there is."""
+        return (self.memory,) if self.cache is None else (self.memory, self.cache)
 
     @property
     def loads_wait_for_cache(self) -> bool:
@@ -107,23 +117,14 @@ def cores_graph(name: str, slots: Sequence[Slot], throughput: Throughput, fabric
 
 def servers_of(slots: Sequence[Slot], fabric: Fabric) -> list[Server]:
     """The servers of a graph in their order: the shared tiers, then those of every core."""
-    found = tier_servers(fabric)
+    found = [
+        Server(tier.name, tier.scaled_rate, tier.latency_ticks, arbitration="oldest_first") for tier in fabric.tiers
+    ]
     exchanges = any(_exchanged(item) for slot in slots for item, _ in slot.items)
     kinds = ("matrix", "exp", "vector", *(("local",) if exchanges else ()))
     for core in dict.fromkeys(slot.core for slot in slots):
         found += [Server(f"{kind}.{core}", 1, arbitration="oldest_first") for kind in kinds]
     return found
-
-
-def tier_servers(fabric: Fabric) -> list[Server]:
-    """The shared tiers as servers."""
-    return [
-        Server(
-            tier.name, max(1, round(tier.bytes_per_tick * SHARE_SCALE)), tier.latency_ticks, arbitration="oldest_first"
-        )
-        for tier in (fabric.memory, fabric.cache)
-        if tier is not None
-    ]
 
 
 Made = TypeVar("Made")

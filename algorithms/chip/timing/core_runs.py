@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from algorithms.chip.timing.core_graph import SHARE_SCALE, Fabric, SlotUnits, cores_graph, servers_of, tier_servers
+import numpy as np
+
+from algorithms.chip.timing.core_graph import SHARE_SCALE, Fabric, SlotUnits, cores_graph, servers_of
 from algorithms.chip.timing.core_tables import Fired, Loop, Moving, Places
 from algorithms.chip.timing.dispatch import Slot
 from algorithms.chip.timing.throughput import Throughput
@@ -132,19 +134,25 @@ class CoresRun:
 
 
 def _cycles(mould: Mould, counts: Counts, servers: Sequence[str]) -> Cycles:
-    units = range(len(mould.units))
+    scores, holds = _watched(mould)
     return Cycles(
         total=counts.cycles,
         firings=counts.firings,
         skipped_firings=counts.skipped_firings,
         served=tuple(zip(servers, counts.served, strict=True)),
-        held=sum(counts.busy[unit] for unit in units if mould.units[unit].startswith("hold")),
+        held=sum(counts.busy[unit] for unit in holds),
         waits=tuple(
-            tuple(pair for pair in zip(mould.causes[unit], counts.stalled[unit], strict=True) if pair[1])
-            for unit in units
-            if mould.units[unit].startswith("scores")
+            tuple(pair for pair in zip(mould.causes[unit], counts.stalled(unit), strict=True) if pair[1])
+            for unit in scores
         ),
     )
+
+
+@lru_cache(maxsize=2 * MOST_MOULDS)
+def _watched(mould: Mould) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Units of score products, and those that hold a matrix array for nobody."""
+    named = [[i for i, name in enumerate(mould.units) if name.startswith(kind)] for kind in ("scores", "hold")]
+    return tuple(named[0]), tuple(named[1])
 
 
 class _Sketch:
@@ -241,28 +249,29 @@ class _Sketched:
         self.server_names = [server.name for server in servers_of(run.slots, run.fabric)]
         kinds = tuple(name.partition(".")[0] for name in self.server_names)
         self._shape: Hashable = (kinds, tuple(layout), tuple(tuple(sketch.shape) for sketch in sketches))
-        self._tiers = 1 if run.fabric.cache is None else 2
+        tiers = 1 if run.fabric.cache is None else 2
+        self._of_cores = [1, 0] * (len(self.server_names) - tiers)
+        self._gaps = [place for place, seconds in enumerate(self.channels_s) if seconds]
+        self._given = [np.array(given, np.int64) for given in (self.latencies, self.intervals, self.requests)]
         self._mould: Mould | None = None
 
     def times(self, throughput: Throughput, fabric: Fabric) -> Times:
         """The times of a graph with tiers of these rates."""
-        latencies, intervals, requests = list(self.latencies), list(self.intervals), list(self.requests)
+        latencies, intervals, requests = (given.copy() for given in self._given)
         for place, moving in self.moving:
-            fired = fabric.fired(moving)
-            latencies[place], intervals[place], requests[place] = fired.latency, fired.ii, fired.request_bytes
-        shared = [
-            number for server in tier_servers(fabric) for number in (server.bytes_per_cycle, server.latency_cycles)
-        ]
-        of_cores = [1, 0] * (len(self.server_names) - self._tiers)
-        channels = [throughput.ticks(seconds) if seconds else 0 for seconds in self.channels_s]
-        return Times(latencies, intervals, requests, shared + of_cores, channels)
+            _, _, latencies[place], intervals[place], requests[place] = fabric.fired(moving)
+        channels = np.zeros(len(self.channels_s), np.int64)
+        for place in self._gaps:
+            channels[place] = throughput.ticks(self.channels_s[place])
+        shared = [number for tier in fabric.tiers for number in (tier.scaled_rate, tier.latency_ticks)]
+        return Times(latencies, intervals, requests, np.array(shared + self._of_cores, np.int64), channels)
 
     def mould(self, run: CoresRun) -> Mould:
         """The machine of graphs of this shape, made of that of `run` if there is none."""
         if self._mould is None:
             if self._shape not in _MOULDS:
                 graph = run.graph.freeze()
-                if Mould.times_of(graph) != self.times(run.throughput, run.fabric):
+                if not Mould.times_of(graph).equal(self.times(run.throughput, run.fabric)):
                     raise ValueError(f"the graph of {graph.name} has other times than its sketch")
                 _MOULDS[self._shape] = Mould(graph)
                 if len(_MOULDS) > MOST_MOULDS:
