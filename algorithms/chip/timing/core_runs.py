@@ -16,7 +16,7 @@ import numpy as np
 
 from algorithms.chip.timing.core_graph import SHARE_SCALE, Fabric, SlotUnits, cores_graph, servers_of
 from algorithms.chip.timing.core_tables import Fired, Loop, Moving, Places
-from algorithms.chip.timing.dispatch import Slot
+from algorithms.chip.timing.dispatch import ItemRuns, Slot
 from algorithms.chip.timing.throughput import Throughput
 from simulator import Graph, Result, simulate
 from simulator.alike import Counts, Mould, Times
@@ -224,14 +224,13 @@ class _Sketched:
         places = Places(run.throughput)
         shares = {"load": run.fabric.memory_share, "store": run.fabric.stored_share}
         silent = frozenset(name for name, share in shares.items() if share == 0)
-        numbers: dict[tuple[tuple[int, int], ...], int] = {}
+        numbers: dict[ItemRuns, int] = {}
         sketches: list[_Sketch] = []
         cores: dict[int, int] = {}
         layout: list[tuple[int, int]] = []
         self.channels_s: list[float] = []
         for slot in run.slots:
-            items = tuple((id(item), times) for item, times in slot.items)  # the launch keeps its items alive
-            number = numbers.setdefault(items, len(sketches))
+            number = numbers.setdefault(slot.items, len(sketches))
             if number == len(sketches):
                 sketches.append(_Sketch(fabric, silent))
                 SlotUnits(sketches[-1], slot.items, places, run.throughput, run.fabric).build()
