@@ -32,6 +32,12 @@ _SKETCHES: OrderedDict[Hashable, tuple[tuple[Slot, ...], _Sketched]] = OrderedDi
 """With the slots, since they are told apart by the identities of their items."""
 
 
+def forget_runs() -> None:
+    """Forget what was drawn and flattened of earlier runs."""
+    _SKETCHES.clear()
+    _MOULDS.clear()
+
+
 @dataclass(frozen=True)
 class Cycles:
     """What is counted of a graph of cores, in ticks.

@@ -16,7 +16,7 @@ from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
 from algorithms.chip.timing.bounds import Bounds, bounds_of
 from algorithms.chip.timing.core_graph import Fabric, TierThroughput
-from algorithms.chip.timing.core_runs import CoresRun, Cycles
+from algorithms.chip.timing.core_runs import CoresRun, Cycles, forget_runs
 from algorithms.chip.timing.dispatch import dispatched
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.memory_rate import at_fidelity
@@ -204,6 +204,7 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
 def forget_launches() -> None:
     """Forget all that is remembered of launches: what benchmarks begin with."""
     _timed.cache_clear()
+    forget_runs()
 
 
 @lru_cache(maxsize=8192)

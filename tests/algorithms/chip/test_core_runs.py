@@ -59,7 +59,6 @@ def test_launches_count_what_their_graphs_count_by_themselves(name, work, seed):
 def test_designs_that_differ_in_times_alone_share_what_was_flattened():
     algorithm, work = get_chip_algorithm("flash.q_outer"), PREFILL
     chips = [load_accelerator("h100").with_(clock_hz=1e9 + 1e6 * step) for step in range(20)]
-    core_runs._MOULDS.clear()
     forget_launches()
     plan = algorithm.plan(work, algorithm.parameters(), chips[0])
     seconds = {time_launch(plan.launches[0], chip, UNFITTED, "symmetric").seconds for chip in chips}
