@@ -169,7 +169,8 @@ def _with_field(
 ) -> Part:
     """`part` with one field set; a path into `Rates` may name a format that was not there."""
     name, _, operand_format = path.partition(".")
-    kind = _kinds_of(type(part)).get(name)
+    of_part: Any = type(part)  # checkers do not see that types can be hashed
+    kind = _kinds_of(of_part).get(name)
     if kind is not None and name in _FIXED:
         raise _fixed(name)
     if kind is None or (kind is Rates) != bool(operand_format):

@@ -48,7 +48,7 @@ def counted(graph: FrozenGraph) -> Counts | None:
         result.firings,
         result.skipped.firings,
         [unit.busy_cycles for unit in result.units],
-        sum(stalled, []),
+        [cycles for unit in stalled for cycles in unit],
         tuple(np.cumsum(list(map(len, stalled))).tolist()),
         [server.busy_cycles for server in result.servers],
     )
