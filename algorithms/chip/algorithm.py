@@ -50,10 +50,6 @@ class TiledAlgorithm(Entry[P], ABC):
             If tiles do not fit into a core.
         """
 
-    def decided_plan(self, workload: Workload, parameters: P, chip: Accelerator) -> TilePlan:
-        """`plan` with parameters that `resolved` has decided for this very chip; raises the same."""
-        return self.plan(workload, parameters, chip)
-
     @abstractmethod
     def values(self, workload: Workload, parameters: P, tensors: Tensors) -> FloatArray:
         """The output `(batch, heads, q_len, v_head_dim)` in float64, computed by the tile loops of the plan."""

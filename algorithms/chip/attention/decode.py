@@ -138,10 +138,6 @@ class SplitKeys(TiledAlgorithm[Splitting]):
         """Attention over the parts, then their merge."""
         return split_plan(self.name, workload, self.resolved(workload, parameters, chip), chip)
 
-    def decided_plan(self, workload: Workload, parameters: Splitting, chip: Accelerator) -> TilePlan:
-        """The same without deciding again."""
-        return split_plan(self.name, workload, parameters, chip)
-
     def values(self, workload: Workload, parameters: Splitting, tensors: Tensors) -> FloatArray:
         """Attention over every part by itself, then their merge."""
         return Split.of(tiling_of(workload, parameters), parameters.splits or 1).merged_values(*tensors)

@@ -47,11 +47,7 @@ class QueryOuter(TiledAlgorithm[Tiled]):
     def plan(self, workload: Workload, parameters: Tiled, chip: Accelerator) -> TilePlan:
         """One launch; a work item per query tile."""
         check_tensors_fit(self.name, workload.compulsory_bytes, chip, workload.dtype)
-        return self.decided_plan(workload, self.resolved(workload, parameters, chip), chip)
-
-    def decided_plan(self, workload: Workload, parameters: Tiled, chip: Accelerator) -> TilePlan:
-        """The same without deciding again."""
-        check_tensors_fit(self.name, workload.compulsory_bytes, chip, workload.dtype)
+        parameters = self.resolved(workload, parameters, chip)
         return TilePlan(
             algorithm=self.name,
             launches=(attention_launch(workload, parameters),),

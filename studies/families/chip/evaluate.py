@@ -41,7 +41,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     algorithm, setting, workload = get_chip_algorithm(point.algorithm), point.on_chip, point.attending
     chip = setting.accelerator
     parameters = algorithm.resolved(workload, parameters_of(algorithm, point), chip)
-    plan = algorithm.decided_plan(workload, parameters, chip)
+    plan = algorithm.plan(workload, parameters, chip)
     check_tensors_fit(plan.algorithm, plan.capacity_bytes, chip, workload.dtype)
     run = time_plan(plan, chip, _profile(setting, parameters), mode=setting.mapping, memory=setting.memory)
     decided: dict[str, Scalar] = {name: getattr(parameters, name) for name in _names_of(type(parameters))}

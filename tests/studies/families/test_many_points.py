@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.timing.mapping import forget_launches
+from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
+from hwmodels.chips.accelerator import load_accelerator
+from studies.families.chip.evaluate import evaluate_on_chip
 from studies.families.evaluate import attempt, attempt_to_store
 from studies.families.family import families, family_of
+from studies.points.chips import chip_setting
+from studies.points.knobs import complete_parameters
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
 from studies.study.resolve import read_study
@@ -99,3 +105,15 @@ def test_texts_of_a_point_are_those_of_its_description(name):
         assert point.canonical == json.dumps(content, sort_keys=True, separators=(",", ":"))
         described = json.loads(json.dumps(point.describe()))
         assert {k: v for k, v in described.items() if k not in ("chip", "workload")}.keys() <= content.keys()
+
+
+@pytest.mark.parametrize(
+    "name", ["flash.q_outer", "flash.training", "decode.split_kv", "decode.verify", "flash.kv_outer"]
+)
+def test_what_is_timed_is_the_plan_of_the_algorithm_itself(name):
+    """Algorithms that extend another one have plans of their own."""
+    algorithm = get_chip_algorithm(name)
+    chip = chip_setting(load_accelerator("h100"), {}, {})
+    work = ONE_HEAD_ON_CHIP.with_(q_len=8, kv_len=200)
+    point = DesignPoint(name, work, complete_parameters(algorithm, {}), timing_only=True, chip=chip)
+    assert evaluate_on_chip(point).plan == algorithm.plan(work, algorithm.parameters(), chip.accelerator)
