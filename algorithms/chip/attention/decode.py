@@ -114,7 +114,7 @@ def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip:
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _split_launches(workload: Workload, parameters: SplitParameters, kept: int) -> tuple[Launch, ...]:
     """All launches where `kept` bytes of partial results stay in caches; of chips that decide alike the same ones."""
     tiling = tiling_of(workload, parameters)

@@ -70,7 +70,7 @@ class QueryOuter(TiledAlgorithm[Tiled]):
         return tiling.restored(out)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def attention_launch(workload: Workload, parameters: TileParameters) -> Launch:
     """The launch of all query tiles of all heads, each over all its keys; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)

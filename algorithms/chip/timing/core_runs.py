@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,6 +25,8 @@ MOST_MOULDS = 512
 MOST_SKETCHES = 4096
 MOST_SEGMENTS = 2048
 """Segments of a graph up to which its machine is kept; larger ones take longer to run than to flatten."""
+MOST_KEPT = 64
+"""Graphs and results that are kept for whoever asks for them again: they are large, and seldom wanted."""
 LEAST_SHARE = 2 / SHARE_SCALE
 """Different numbers of bytes are different requests if a tier has at least this share of them."""
 _MOULDS: OrderedDict[Hashable, Mould] = OrderedDict()
@@ -36,6 +38,8 @@ def forget_runs() -> None:
     """Forget what was drawn and flattened of earlier runs."""
     _SKETCHES.clear()
     _MOULDS.clear()
+    _graph_of.cache_clear()
+    _result_of.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Cycles:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CoresRun:
     """Cores at work: the graph and the result are made when they are asked for, the counts without either.
 
@@ -95,15 +99,15 @@ class CoresRun:
     throughput: Throughput
     fabric: Fabric
 
-    @cached_property
+    @property
     def graph(self) -> Graph:
         """The graph of the cores."""
-        return cores_graph(self.name, self.slots, self.throughput, self.fabric)
+        return _graph_of(self)
 
-    @cached_property
+    @property
     def result(self) -> Result:
         """The graph simulated, in ticks."""
-        return simulate(self.graph, timing_only=True, digest=False, clock_hz=self.throughput.tick_hz)
+        return _result_of(self)
 
     def cycles(self) -> Cycles:
         """What is counted of it; raises as `simulator.simulate`."""
@@ -137,6 +141,16 @@ class CoresRun:
         if len(_SKETCHES) > MOST_SKETCHES:
             _SKETCHES.popitem(last=False)
         return made
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _graph_of(run: CoresRun) -> Graph:
+    return cores_graph(run.name, run.slots, run.throughput, run.fabric)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _result_of(run: CoresRun) -> Result:
+    return simulate(run.graph, timing_only=True, digest=False, clock_hz=run.throughput.tick_hz)
 
 
 def _cycles(mould: Mould, counts: Counts, servers: Sequence[str]) -> Cycles:
@@ -275,7 +289,7 @@ class _Sketched:
         """The machine of graphs of this shape, made of that of `run` if there is none."""
         if self._mould is None:
             if self._shape not in _MOULDS:
-                graph = run.graph.freeze()
+                graph = cores_graph(run.name, run.slots, run.throughput, run.fabric).freeze()
                 if not Mould.times_of(graph).equal(self.times(run.throughput, run.fabric)):
                     raise ValueError(f"the graph of {graph.name} has other times than its sketch")
                 _MOULDS[self._shape] = Mould(graph)

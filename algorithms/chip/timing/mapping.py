@@ -207,7 +207,7 @@ def forget_launches() -> None:
     forget_runs()
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _timed(launch: Launch, chip: SeenChip, profile: KernelProfile, mode: Mode) -> LaunchRun:
     throughput = Throughput.of(launch, chip, profile)
     places = chip.cores * profile.items_per_core
