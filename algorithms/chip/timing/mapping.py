@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
+from algorithms.chip.cores.core_graph import Fabric, TierThroughput
+from algorithms.chip.cores.core_runs import CoresRun, Cycles, forget_runs
+from algorithms.chip.cores.dispatch import dispatched
 from algorithms.chip.plan.exchange import Exchange, exchange
 from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
 from algorithms.chip.timing.bounds import Bounds, bounds_of
-from algorithms.chip.timing.core_graph import Fabric, TierThroughput
-from algorithms.chip.timing.core_runs import CoresRun, Cycles, forget_runs
-from algorithms.chip.timing.dispatch import dispatched
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.memory_rate import at_fidelity
 from algorithms.chip.timing.seen import SeenChip, seen_by_launches

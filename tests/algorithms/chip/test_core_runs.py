@@ -7,9 +7,9 @@ import random
 import pytest
 
 from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.cores import core_runs
+from algorithms.chip.cores.core_runs import Cycles
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
-from algorithms.chip.timing import core_runs
-from algorithms.chip.timing.core_runs import Cycles
 from algorithms.chip.timing.mapping import forget_launches, time_launch
 from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import Accelerator, load_accelerator

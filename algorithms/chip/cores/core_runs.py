@@ -2,7 +2,7 @@
 
 The units of a slot are drawn twice by the same code (`core_graph.SlotUnits`): as a `_Sketch`, which takes all times out
 and keeps the rest to compare graphs by; and, for the first graph of its kind only, as a graph, whose machine is kept as
-a `simulator.alike.Mould`. Whoever wants the graph itself, for its critical path for example, has it made.
+a `simulator.explain.alike.Mould`. Whoever wants the graph itself, for its critical path for example, has it made.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from algorithms.chip.timing.core_graph import SHARE_SCALE, Fabric, SlotUnits, cores_graph, servers_of
-from algorithms.chip.timing.core_tables import Fired, Loop, Moving, Places
-from algorithms.chip.timing.dispatch import ItemRuns, Slot
+from algorithms.chip.cores.core_graph import SHARE_SCALE, Fabric, SlotUnits, cores_graph, servers_of
+from algorithms.chip.cores.core_tables import Fired, Loop, Moving, Places
+from algorithms.chip.cores.dispatch import ItemRuns, Slot
 from algorithms.chip.timing.throughput import Throughput
 from simulator import Graph, Result, simulate
-from simulator.alike import Counts, Mould, Times
+from simulator.explain.alike import Counts, Mould, Times
 
 MOST_MOULDS = 512
 MOST_SKETCHES = 4096

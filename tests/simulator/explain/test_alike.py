@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simulator import FrozenGraph, simulate
-from simulator.alike import Counts, Mould
+from simulator.explain.alike import Counts, Mould
 from simulator.random_graphs import random_graph
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from algorithms.chip.cores.dispatch import ItemRuns
 from algorithms.chip.plan.plan import TileStep, WorkItem
-from algorithms.chip.timing.dispatch import ItemRuns
 from algorithms.chip.timing.throughput import StepTicks, Throughput
 from simulator import Block, FiringTable, Segment
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, Literal, Protocol, TypeVar
 
+from algorithms.chip.cores.core_tables import Fired, Firing, Loop, Moving, Place, Places, firing_loops, table_of
+from algorithms.chip.cores.dispatch import ItemRuns, Slot
 from algorithms.chip.plan.plan import WorkItem
-from algorithms.chip.timing.core_tables import Fired, Firing, Loop, Moving, Place, Places, firing_loops, table_of
-from algorithms.chip.timing.dispatch import ItemRuns, Slot
 from algorithms.chip.timing.throughput import StepTicks, Throughput
 from simulator import FiringTable, Graph, Server, Unit
 
