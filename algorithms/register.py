@@ -46,6 +46,25 @@ def load_all(package: str, group: str) -> None:
             _LOG.warning("plug-in %s (%s) does not load and is left out: %s", point.name, point.value, why)
 
 
+class Stamp:
+    """What a register held at a moment; equal to another one as long as nothing has been registered since.
+
+    Parameters
+    ----------
+    entries
+        Everything by name; kept, so that no other takes its identity.
+    """
+
+    def __init__(self, entries: dict[str, Entry]) -> None:
+        self._entries, self._count = entries, len(entries)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stamp) and self._entries is other._entries and self._count == other._count
+
+    def __hash__(self) -> int:
+        return hash((id(self._entries), self._count))
+
+
 class Register(Generic[Entry]):
     """Things by name: a decorator adds each when its module is imported, and whoever asks has all modules imported.
 
@@ -139,6 +158,12 @@ class Register(Generic[Entry]):
     def _unknown(self, name: str, what: str, known: list[str]) -> InputError:
         message = self.unknown.format(what=what, name=name)
         return InputError(Problem(message, field=self.field, hint=did_you_mean(name, known, self.listed)))
+
+    @property
+    def stamp(self) -> Stamp:
+        """What it holds now, for whoever keeps something that follows from that."""
+        self.discover()
+        return Stamp(self._entries)
 
     def discover(self) -> None:
         """Import whatever registers something, once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 from hwmodels.chips.compute import FORMAT_BITS, Core, Rates
@@ -65,6 +66,18 @@ class Chip:
     energy: GivenEnergy = dataclasses.field(default_factory=GivenEnergy)
     citations: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     changes: tuple[tuple[str, str], ...] = ()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Kept, since what follows from a chip is looked up again and again."""
+        return hash(tuple(getattr(self, field.name) for field in dataclasses.fields(self)))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the hash, which is that of a process."""
+        return {name: value for name, value in vars(self).items() if name != "_hash"}
 
     def __post_init__(self) -> None:
         problems = [*_bad_names(self), *_bad_numbers(self)]

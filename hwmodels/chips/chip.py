@@ -40,6 +40,8 @@ __all__ = [
 class Accelerator(Chip):
     """A chip that can be changed by field paths and shown; its fields are those of `hwmodels.chips.base.Chip`."""
 
+    __hash__ = Chip.__hash__  # a dataclass would make one of its own, which is not kept
+
     def with_(self, **overrides: Number | str | None) -> Accelerator:
         """A copy with some fields replaced, by path: ``chip.with_(**{"hbm.bytes_per_second": "4 TB/s", "cores": 64})``.
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from hwmodels.chips.base import Chip
@@ -56,16 +57,25 @@ def changed(chip: C, overrides: Mapping[str, Number | str | None]) -> C:
     InputError
         With every path that is unknown and every value that cannot be.
     """
-    problems: list[Problem] = []
-    result = chip
     sized = overrides.get(ARRAY)
     if sized is not None:
         overrides = {**_array_fields(chip, sized), **{path: v for path, v in overrides.items() if path != ARRAY}}
+    try:
+        # checked as a whole; field by field only where that says which of them is wrong
+        return _changed(chip, overrides, checked=False)
+    except InputError:
+        return _changed(chip, overrides, checked=True)
+
+
+def _changed(chip: C, overrides: Mapping[str, Number | str | None], *, checked: bool) -> C:
+    """`changed`, with a check after every field or after all of them."""
+    problems: list[Problem] = []
+    result = chip
     written: dict[str, str] = dict(chip.changes)
     for path, given in overrides.items():
         canonical = _canonical(path)
         try:
-            result = _replaced(result, canonical, given)
+            result = _replaced(result, canonical, given, checked=checked)
         except InputError as error:
             problems += [dataclasses.replace(found, field=path) for found in error.problems]
         else:
@@ -78,6 +88,15 @@ def changed(chip: C, overrides: Mapping[str, Number | str | None]) -> C:
     kept = tuple((field, source) for field, source in result.citations if field not in moved)
     cited = tuple((field, OVERRIDDEN) for field in moved)
     return dataclasses.replace(result, citations=(*kept, *cited), changes=tuple(written.items()))
+
+
+def _copied(part: Part, fields: Mapping[str, object], *, checked: bool) -> Part:
+    """`part` with fields replaced; one that is not checked is for a moment only."""
+    if checked or not isinstance(part, Chip):
+        return dataclasses.replace(part, **fields)  # type: ignore[arg-type]  # names and types are those of fields
+    copy = object.__new__(type(part))
+    vars(copy).update({field.name: getattr(part, field.name) for field in dataclasses.fields(part)}, **fields)
+    return copy
 
 
 def _array_fields(chip: Chip, given: Number | str) -> dict[str, Number | str | None]:
@@ -104,25 +123,28 @@ def _canonical(path: str) -> str:
     return path
 
 
-def _replaced(chip: C, path: str, given: Number | str | None) -> C:
+def _replaced(chip: C, path: str, given: Number | str | None, *, checked: bool) -> C:
     section, _, rest = path.rpartition(".") if path.count(".") < 2 else path.partition(".")
     if not section:
-        return _with_field(chip, chip, path, path, given)
-    if section == "core":
-        return dataclasses.replace(chip, core=_with_field(chip, chip.core, path, rest, given))
-    if section == "energy":
-        return dataclasses.replace(chip, energy=_with_field(chip, chip.energy, path, rest, given))
-    if section == "resources" and chip.resources is not None:
-        return dataclasses.replace(chip, resources=_with_field(chip, chip.resources, path, rest, given))
+        return _with_field(chip, chip, path, path, given, checked=checked)
+    found: dict[str, object] = {}
     tiers = {tier.name: tier for tier in chip.tiers}
     links = {link.name: link for link in chip.links}
-    if section in tiers:
+    if section == "core":
+        found["core"] = _with_field(chip, chip.core, path, rest, given)
+    elif section == "energy":
+        found["energy"] = _with_field(chip, chip.energy, path, rest, given)
+    elif section == "resources" and chip.resources is not None:
+        found["resources"] = _with_field(chip, chip.resources, path, rest, given)
+    elif section in tiers:
         tiers[section] = _with_field(chip, tiers[section], path, rest, given)
-        return dataclasses.replace(chip, tiers=tuple(tiers.values()))
-    if section in links:
+        found["tiers"] = tuple(tiers.values())
+    elif section in links:
         links[section] = _with_field(chip, links[section], path, rest, given)
-        return dataclasses.replace(chip, links=tuple(links.values()))
-    raise _unknown(chip, path)
+        found["links"] = tuple(links.values())
+    else:
+        raise _unknown(chip, path)
+    return _copied(chip, found, checked=checked)
 
 
 def _unknown(chip: Chip, path: str) -> InputError:
@@ -133,14 +155,22 @@ def _unknown(chip: Chip, path: str) -> InputError:
     return InputError(Problem(f"{chip.name} has no such field", hint=did_you_mean(path, here or known)))
 
 
+@cache
+def _kinds_of(part: type) -> dict[str, Any]:
+    return typing.get_type_hints(part)
+
+
 def _fixed(name: str) -> InputError:
     return InputError(Problem(f"{name!r} cannot be set: write a chip file that starts from a preset with 'base:'"))
 
 
-def _with_field(chip: Chip, part: Part, whole: str, path: str, given: Number | str | None) -> Part:
+def _with_field(
+    chip: Chip, part: Part, whole: str, path: str, given: Number | str | None, *, checked: bool = True
+) -> Part:
     """`part` with one field set; a path into `Rates` may name a format that was not there."""
     name, _, operand_format = path.partition(".")
-    kind = typing.get_type_hints(type(part)).get(name)
+    of_part: Any = type(part)  # checkers do not see that types can be hashed
+    kind = _kinds_of(of_part).get(name)
     if kind is not None and name in _FIXED:
         raise _fixed(name)
     if kind is None or (kind is Rates) != bool(operand_format):
@@ -150,4 +180,4 @@ def _with_field(chip: Chip, part: Part, whole: str, path: str, given: Number | s
     else:
         rates = getattr(part, name)
         field = {name: Rates.of({**rates, operand_format: read_value(given, float, unit_of(path), absent=ABSENT)})}
-    return dataclasses.replace(part, **field)
+    return _copied(part, field, checked=checked)

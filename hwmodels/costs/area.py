@@ -177,6 +177,7 @@ def _matrix_mm2(chip: Accelerator) -> float:
     return max((rate / 2 * _mac_mm2(name, chip.node_nm) for name, rate in own.items()), default=0.0)
 
 
+@lru_cache(maxsize=1024)
 def _mac_mm2(operand_format: str, node_nm: float) -> float:
     """One multiply-accumulate unit."""
     tables = energy_tables()

@@ -157,6 +157,7 @@ def energy_table(chip: Accelerator) -> EnergyTable:
     )
 
 
+@lru_cache(maxsize=1024)
 def mac_energy_j(operand_format: str, node_nm: float) -> float:
     """Multiply-accumulate of a format at a node: its multiplier and the adder of its accumulator.
 

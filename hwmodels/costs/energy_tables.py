@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 import numpy as np
@@ -61,7 +60,7 @@ class EnergyTables(_Strict):
 
     def operation_j(self, name: str, node_nm: float) -> float:
         """Joules of one operation: between its nodes by interpolation, below them by `energy_below`."""
-        points = [(point.node_nm, point.value) for point in self.operations[name]]
+        points = tuple((point.node_nm, point.value) for point in self.operations[name])
         return _at_node(points, node_nm) * self._below(node_nm)
 
     def sram_j_per_bit(self, capacity_bytes: float, node_nm: float) -> float:
@@ -76,18 +75,14 @@ class EnergyTables(_Strict):
         for node in sorted({point.node_nm for point in self.sram}):
             offset, slope = self._sram_fit(node)
             points.append((node, offset + slope * math.sqrt(capacity_bytes)))
-        return _at_node(points, node_nm) * self._below(node_nm)
+        return _at_node(tuple(points), node_nm) * self._below(node_nm)
 
     def _sram_fit(self, node_nm: float) -> tuple[float, float]:
         """Offset and slope with the least relative error at the points of a node."""
-        found = [point for point in self.sram if point.node_nm == node_nm]
-        energies = np.array([point.value for point in found])
-        columns = np.stack([np.ones(len(found)), np.sqrt([point.capacity_bytes for point in found])], axis=1)
-        offset, slope = np.linalg.lstsq(columns / energies[:, None], np.ones(len(found)))[0]
-        return float(offset), float(slope)
+        return _fitted(tuple((point.capacity_bytes, point.value) for point in self.sram if point.node_nm == node_nm))
 
     def _below(self, node_nm: float) -> float:
-        points = [(point.node_nm, point.value) for point in self.energy_below]
+        points = tuple((point.node_nm, point.value) for point in self.energy_below)
         return _at_node(points, node_nm)
 
     # areas
@@ -102,7 +97,7 @@ class EnergyTables(_Strict):
         return transistors / (1e6 * self._millions_per_mm2(node_nm))
 
     def _millions_per_mm2(self, node_nm: float) -> float:
-        return _at_node([(point.node_nm, point.value) for point in self.density], node_nm)
+        return _at_node(tuple((point.node_nm, point.value) for point in self.density), node_nm)
 
 
 def sram_mm2_per_byte(node_nm: float) -> float:
@@ -119,7 +114,17 @@ def leakage_w_per_mm2(node_nm: float) -> float:
     return sram_leakage_w(1.0, min(node_nm, coarsest), "HP") / sram_mm2_per_byte(node_nm)
 
 
-def _at_node(points: Sequence[tuple[float, float]], node_nm: float) -> float:
+@lru_cache(maxsize=64)
+def _fitted(points: tuple[tuple[float, float], ...]) -> tuple[float, float]:
+    """Offset and slope over the square root of a size with the least relative error at pairs (size, value)."""
+    sizes, values = map(np.array, zip(*points, strict=True))
+    columns = np.stack([np.ones(len(values)), np.sqrt(sizes)], axis=1)
+    offset, slope = np.linalg.lstsq(columns / values[:, None], np.ones(len(values)))[0]
+    return float(offset), float(slope)
+
+
+@lru_cache(maxsize=4096)
+def _at_node(points: tuple[tuple[float, float], ...], node_nm: float) -> float:
     """Value at a node on logarithmic axes between the points; beyond them the nearest one."""
     nodes, values = zip(*sorted(points), strict=True)
     return float(np.exp(np.interp(math.log(node_nm), np.log(nodes), np.log(values))))

@@ -11,7 +11,7 @@ from algorithms.chip.attention.decoder_step import DECODERS, Context, decoder_st
 from algorithms.chip.plan.parameters import TileParameters
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.plan.profile import KernelProfile, unfitted_for
-from algorithms.chip.timing.mapping import time_launch, time_plan
+from algorithms.chip.timing.mapping import forget_launches, time_plan
 from algorithms.registry import Parameters
 from algorithms.workload.shape import Workload
 from algorithms.workload.text import load_workload
@@ -52,7 +52,7 @@ def _milliseconds(point: Callable[[], TilePlan], chip: Accelerator, profile: Ker
     """Wall time to plan and simulate a point: the best of several, since others share the machine."""
     best = float("inf")
     for _ in range(REPEATS):
-        time_launch.cache_clear()
+        forget_launches()
         begin = time.perf_counter()
         time_plan(point(), chip, profile)
         best = min(best, time.perf_counter() - begin)
@@ -136,7 +136,7 @@ def _seconds(algorithm: TiledAlgorithm[Parameters], work: Workload, chip: Accele
     """Wall time to plan and simulate a point once, after a small one that loads what is compiled."""
     parameters = algorithm.parameters()
     time_plan(algorithm.plan(work.with_(q_len=64, kv_len=64), parameters, chip), chip)
-    time_launch.cache_clear()
+    forget_launches()
     begin = time.perf_counter()
     time_plan(algorithm.plan(work, parameters, chip), chip)
     return time.perf_counter() - begin

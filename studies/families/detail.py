@@ -19,6 +19,7 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.points.point import DesignPoint, Json, Scalar, adapter_of
 
 T = TypeVar("T")
+_json = json.JSONEncoder(allow_nan=False).encode
 VERSION = "version"
 """Field of a stored document that says in which version of its type it was written."""
 
@@ -180,6 +181,25 @@ class Detail(ABC):
             **self.content(),
             VERSION: self.version,
         }
+
+    def to_text(self, metrics: str) -> str:
+        """`to_json` in JSON; what points share of their descriptions is written once.
+
+        Parameters
+        ----------
+        metrics
+            `measured` in JSON.
+
+        Raises
+        ------
+        ValueError
+            For a number that is not finite.
+        """
+        measured = self.measured()
+        parts = [f'"key": "{self.point.key}"', f'"point": {self.point.text}']
+        for name, value in {**self.content(), VERSION: self.version}.items():
+            parts.append(f'"{name}": {metrics if name == "metrics" and value == measured else _json(value)}')
+        return "{" + ", ".join(parts) + "}"
 
     @classmethod
     def from_json(cls, point: DesignPoint, document: Mapping[str, Json]) -> Self:

@@ -15,6 +15,7 @@ from studies.families.family import Evaluation, Family, family_of, refuse_misfit
 from studies.points.find import find_algorithm
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint, Json
+from studies.points.writing import written
 
 
 def evaluate(point: DesignPoint) -> Evaluation:
@@ -62,8 +63,18 @@ class Attempt:
             yield from _attempted(group, many)
 
 
+class AttemptToStore(Attempt):
+    """The same for whoever only stores outcomes: they are written where they are computed."""
+
+    def many(self, points: Sequence[DesignPoint]) -> Iterator[Outcome]:
+        """Outcomes in the order of the points, as texts."""
+        return map(written, super().many(points))
+
+
 attempt = Attempt()
-"""The one that sweeps and searches use."""
+"""The one that searches use."""
+attempt_to_store = AttemptToStore()
+"""The one that sweeps use."""
 
 
 def _family_or_why(point: DesignPoint) -> Family | Exception:

@@ -26,9 +26,10 @@ import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, TypeVar
 
-from algorithms.register import Register
+from algorithms.register import Register, Stamp
 from algorithms.registry import AnyAlgorithm, Entry, P
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.made import made
@@ -250,6 +251,13 @@ def family_of(what: DesignPoint | AnyAlgorithm | str) -> Family:
     """
     name = what.algorithm if isinstance(what, DesignPoint) else what
     algorithm = find_algorithm(name) if isinstance(name, str) else name
+    return _family_of(algorithm, FAMILIES.stamp)
+
+
+@lru_cache(maxsize=1024)
+def _family_of(algorithm: AnyAlgorithm, stamp: Stamp) -> Family:
+    """As `family_of`; families that register later may be nearer to an algorithm."""
+    del stamp
     known = {each.entry: each for each in families()}
     for kind in type(algorithm).__mro__:
         if kind in known:

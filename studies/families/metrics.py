@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from algorithms.figures import LAST, Figure, Goal
-from algorithms.register import Register
+from algorithms.register import Register, Stamp
 from algorithms.registry import ALGORITHMS, AnyAlgorithm
 from hwmodels.reading.errors import InputError, Problem
 from studies.families.family import FAMILIES, Evaluation, family_of
@@ -107,31 +107,43 @@ def metrics() -> tuple[Metric, ...]:
     InputError
         Two algorithms that mean different things by one name, or a plug-in that does not load.
     """
-    FAMILIES.discover()
-    return _assembled.of(
-        tuple(map(METRICS.get, METRICS.names())),
-        tuple(map(ALGORITHMS.get, ALGORITHMS.names())),
-    )
+    return _assembled.metrics()
 
 
 class _Assembled:
     """The list of all metrics, made again only when something else is registered."""
 
     def __init__(self) -> None:
-        self._sources: tuple[object, ...] = ()
+        self._stamps: tuple[Stamp, ...] = ()
         self._metrics: tuple[Metric, ...] = ()
+        self._of_family: dict[str, tuple[tuple[str, Callable[..., Scalar] | None], ...]] = {}
 
-    def of(self, declared: Sequence[Metric], algorithms: Sequence[AnyAlgorithm]) -> tuple[Metric, ...]:
+    def metrics(self) -> tuple[Metric, ...]:
         """Metrics that are functions, and those that algorithms declare."""
-        sources = (*declared, *algorithms)
-        if len(sources) != len(self._sources) or any(a is not b for a, b in zip(sources, self._sources, strict=True)):
-            found = {each.name: each for each in declared}
-            for algorithm in algorithms:
-                for place, figure in enumerate(algorithm.figure_kinds):
-                    _add(found, _metric_of(figure, algorithm, place))
-            self._metrics = tuple(sorted(found.values(), key=lambda each: (each.order, each.source, each.place)))
-            self._sources = sources
+        self._assemble()
         return self._metrics
+
+    def of_family(self, family: str) -> tuple[tuple[str, Callable[..., Scalar] | None], ...]:
+        """The name of every metric, and how points of a family measure it; None where they have no such thing."""
+        self._assemble()
+        if family not in self._of_family:
+            owners = (ANY, family)
+            self._of_family[family] = tuple(
+                (each.name, each.measure if each.family in owners else None) for each in self._metrics
+            )
+        return self._of_family[family]
+
+    def _assemble(self) -> None:
+        stamps = FAMILIES.stamp, METRICS.stamp, ALGORITHMS.stamp
+        if stamps == self._stamps:
+            return
+        found = {name: METRICS.get(name) for name in METRICS.names()}
+        for algorithm in map(ALGORITHMS.get, ALGORITHMS.names()):
+            for place, figure in enumerate(algorithm.figure_kinds):
+                _add(found, _metric_of(figure, algorithm, place))
+        self._metrics = tuple(sorted(found.values(), key=lambda each: (each.order, each.source, each.place)))
+        self._of_family = {}
+        self._stamps = stamps
 
 
 _assembled = _Assembled()
@@ -166,11 +178,11 @@ def _figure(name: str, evaluation: Evaluation) -> Scalar:
 
 def measure(evaluation: Evaluation) -> dict[str, Scalar]:
     """All metrics of an evaluation by name; None where one does not apply or is not finite."""
-    owners = (ANY, family_of(evaluation.point).name)
-    values = {each.name: each.measure(evaluation) if each.family in owners else None for each in metrics()}
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
+    found: dict[str, Scalar] = {}
+    for name, how in _assembled.of_family(family_of(evaluation.point).name):
+        value = how(evaluation) if how else None
+        found[name] = None if isinstance(value, float) and not math.isfinite(value) else value
+    return found
 
 
 @metric("cycles", "cycle", "simulated cycles until all work is done", goal="min", family=ANY, order=0)

@@ -17,6 +17,32 @@ class Detail(Protocol):
     def to_json(self) -> dict[str, Json]:
         """The document that stores keep."""
 
+    def to_text(self, metrics: str) -> str:
+        """The same in JSON; raises ValueError for a number that is not finite.
+
+        Parameters
+        ----------
+        metrics
+            All metrics of the point in JSON, where they are written already.
+        """
+
+
+@dataclass(frozen=True)
+class Written:
+    """A result as a store keeps it, written where it was computed.
+
+    Parameters
+    ----------
+    metrics, detail
+        In JSON.
+    told
+        Digest of all that the metrics say of the design: equal for results that say the same.
+    """
+
+    metrics: str
+    detail: str
+    told: str
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -41,6 +67,8 @@ class Outcome:
         Time the evaluation took.
     value_passes
         Value passes that it ``computed``, and ``reused`` from earlier points of the same worker; not stored.
+    written
+        Metrics and detail as texts, instead of the values themselves.
     """
 
     key: str
@@ -51,6 +79,7 @@ class Outcome:
     traceback: str | None = None
     wall_s: float = 0.0
     value_passes: Mapping[str, int] = field(default_factory=dict, compare=False)
+    written: Written | None = None
 
 
 @dataclass(frozen=True)

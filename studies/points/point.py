@@ -107,6 +107,20 @@ class ChipSetting:
         bare = dataclasses.replace(self, accelerator=dataclasses.replace(self.accelerator, changes=()))
         return bare.describe()
 
+    @cached_property
+    def content_text(self) -> str:
+        """`content` in canonical JSON."""
+        return _canonical(self.content)
+
+    @cached_property
+    def text(self) -> str:
+        """`describe` in JSON."""
+        return _json(self.describe())
+
+    def __getstate__(self) -> dict[str, object]:
+        """Its fields alone: whoever it is sent to makes the texts again where they are needed."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
 
 @dataclass(frozen=True)
 class DesignPoint:
@@ -165,9 +179,15 @@ class DesignPoint:
 
     def describe(self) -> dict[str, Json]:
         """The point as plain JSON values; `from_description` is the way back."""
-        description: dict[str, Json] = {
-            "algorithm": self.algorithm,
-            "workload": _described(self.workload) if self.workload else None,
+        before, after = self._run_described()
+        workload = _described(self.workload) if self.workload else None
+        return {**before, "workload": workload, **after} | {
+            name: part.describe() for name, part in self._described_parts
+        }
+
+    def _run_described(self) -> tuple[dict[str, Json], dict[str, Json]]:
+        """What `describe` says before and after the workload, without parts that have a description of their own."""
+        after: dict[str, Json] = {
             "parameters": dict(self.parameters),
             "engine": self.engine,
             "timing_only": self.timing_only,
@@ -176,8 +196,8 @@ class DesignPoint:
             "clock_hz": self.clock_hz,
         }
         if self.contents:
-            description["contents"] = dict(self.contents)
-        return description | {name: part.describe() for name, part in self._described_parts}
+            after["contents"] = dict(self.contents)
+        return {"algorithm": self.algorithm}, after
 
     @property
     def _described_parts(self) -> list[tuple[str, ChipSetting]]:
@@ -209,17 +229,32 @@ class DesignPoint:
         """One JSON text per meaning: sorted keys, no spaces, files by content alone, what decides nothing left out."""
         keyed = self.keyed
         files: dict[str, Json] = {name: f"sha256:{digest}" for name, digest in self.contents}
-        description = self.describe()
-        description.pop("contents", None)
-        description["parameters"] = {**dict(self.parameters), **files}
-        description["tensors"] = self.tensors.sha256 if self.tensors else None
-        description["format"] = KEY_FORMAT
-        for name, part in self._described_parts:
-            description[name] = part.content
+        own: dict[str, Json] = {
+            "algorithm": self.algorithm,
+            "clock_hz": self.clock_hz,
+            "engine": self.engine,
+            "format": KEY_FORMAT,
+            "parameters": {**dict(self.parameters), **files},
+            "skip": self.skip,
+            "tensors": self.tensors.sha256 if self.tensors else None,
+            "timing_only": self.timing_only,
+        }
         for given, field in _RUN.items():
             if given not in keyed:
-                description[field] = None
-        return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+                own[field] = None
+        texts = {name: part.content_text for name, part in self._described_parts}
+        texts["workload"] = _texts_of(self.workload)[0] if self.workload else "null"
+        return "{" + ",".join(_spliced(own, texts)) + "}"
+
+    @property
+    def text(self) -> str:
+        """`describe` in JSON; parts that points share are written once."""
+        before, after = self._run_described()
+        texts = {name: _json(value) for name, value in before.items()}
+        texts["workload"] = _texts_of(self.workload)[1] if self.workload else "null"
+        texts |= {name: _json(value) for name, value in after.items()}
+        texts |= {name: part.text for name, part in self._described_parts}
+        return "{" + ", ".join(f'"{name}": {text}' for name, text in texts.items()) + "}"
 
     @cached_property
     def key(self) -> str:
@@ -266,6 +301,39 @@ def _pairs(told: Json) -> tuple[tuple[str, Json], ...]:
 def _described(workload: Workload) -> dict[str, Json]:
     """What decides a result about a workload."""
     return {name: value for name, value in dataclasses.asdict(workload).items() if name not in _UNKEYED_FIELDS}
+
+
+def _spliced(own: Mapping[str, Json], texts: Mapping[str, str]) -> Iterator[str]:
+    """Members of a canonical JSON object: `own` values, and `texts` that are written already, by name."""
+    rest = sorted(own)
+    for name in sorted(texts):
+        before = [other for other in rest if other < name]
+        if before:
+            yield _canonical({other: own[other] for other in before})[1:-1]
+        yield f'"{name}":{texts[name]}'
+        rest = rest[len(before) :]
+    if rest:
+        yield _canonical({other: own[other] for other in rest})[1:-1]
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_json = json.JSONEncoder(allow_nan=False).encode
+_KEPT_TEXTS = 1024
+_TEXTS: dict[int, tuple[Workload, tuple[str, str]]] = {}
+
+
+def _texts_of(workload: Workload) -> tuple[str, str]:
+    """What is said of a workload, in canonical JSON and in order; kept, as the points of a grid share theirs.
+
+    By identity: workloads that are equal may be written differently (1 and 1.0).
+    """
+    found = _TEXTS.get(id(workload))
+    if found is None:
+        if len(_TEXTS) >= _KEPT_TEXTS:
+            _TEXTS.clear()
+        described = _described(workload)
+        found = _TEXTS[id(workload)] = workload, (_canonical(described), _json(described))
+    return found[1]
 
 
 def _named_chip(description: Mapping[str, Json]) -> Json:

@@ -46,7 +46,7 @@ _PATIENCE_S = 10.0
 _IN_FLIGHT_PER_WORKER = 2
 _TASK_S = 0.1
 """Points are put together to tasks of about this length: long against sending one, short against a stop."""
-_LARGEST_TASK = 64
+_LARGEST_TASK = 256
 _TURN = threading.Lock()
 """Limits, tallies and value passes are those of a process: workers with several threads take turns."""
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -330,8 +330,10 @@ def _evaluate_together(evaluate: EvaluatesMany, points: Sequence[DesignPoint]) -
     before = tally()
     for outcome in evaluate.many(points):
         now = tally()
-        outcomes.append(dataclasses.replace(outcome, value_passes=dict(now - before)))
-        before = now
+        if now != before:
+            outcome = dataclasses.replace(outcome, value_passes=dict(now - before))
+            before = now
+        outcomes.append(outcome)
     return outcomes
 
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from studies.points.outcome import Outcome
 from studies.study.question import Question
 
 MOST_POINTS = 20_000
 """Grids up to here are looked at: a few seconds at the most."""
-OF_THE_COMPUTER = frozenset({"wall_s"})
-"""Metrics that differ from run to run."""
 SEEDS = "workload.seed"
 
 
-def idle_axes(question: Question, outcomes: Mapping[str, Outcome]) -> dict[str, int]:
+def idle_axes(question: Question, told: Mapping[str, str]) -> dict[str, int]:
     """Axes along which no metric differs anywhere, with the number of points that say so.
 
     Parameters
     ----------
-    outcomes
-        Of the points of the study, by key; an axis with a failed or missing point beside it is not judged by that pair.
+    told
+        Of finished points, by key, the digest of what their metrics say (`studies.points.writing.told_by`); an axis
+        with a failed or missing point beside it is not judged by that pair.
 
     Returns
     -------
@@ -30,7 +28,6 @@ def idle_axes(question: Question, outcomes: Mapping[str, Outcome]) -> dict[str, 
     """
     if question.space.size > MOST_POINTS:
         return {}
-    told = {key: _told(outcome) for key, outcome in outcomes.items() if outcome.status == "done"}
     choices = list(question.space.choices())
     keys = [point.key for point in question.points]
     found: dict[str, int] = {}
@@ -46,8 +43,3 @@ def idle_axes(question: Question, outcomes: Mapping[str, Outcome]) -> dict[str, 
         if compared and all(told[key] == told[group[0]] for group in compared for key in group):
             found[axis.name] = sum(map(len, compared))
     return found
-
-
-def _told(outcome: Outcome) -> tuple[tuple[str, object], ...]:
-    """All that a result says of a design."""
-    return tuple(sorted((name, value) for name, value in outcome.metrics.items() if name not in OF_THE_COMPUTER))

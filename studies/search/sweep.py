@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from studies.families.evaluate import attempt
+from studies.families.evaluate import attempt_to_store
 from studies.points.outcome import Outcome
 from studies.points.point import Json
 from studies.running.limits import Limits
 from studies.running.progress import Progress
 from studies.running.runner import Evaluate, OpenExecutor, open_processes, run_points
-from studies.search.idle_axes import idle_axes
+from studies.search.idle_axes import MOST_POINTS, idle_axes
 from studies.store.provenance import provenance
 from studies.store.store import Store
 from studies.study.question import Question
@@ -71,7 +71,7 @@ def run_sweep(
     workers: int,
     retry_failed: bool = False,
     quiet: bool = False,
-    evaluate: Evaluate = attempt,
+    evaluate: Evaluate = attempt_to_store,
     open_executor: OpenExecutor = open_processes,
     limits: Limits | None = None,
 ) -> SweepSummary:
@@ -108,8 +108,12 @@ def run_sweep(
         pending = [by_key[key] for key, status in before.items() if status in wanted]
         run = store.begin_run(provenance(study.describe()))
 
+        told: dict[str, str] = {}
+
         def record(outcomes: Sequence[Outcome]) -> None:
             store.record(run, outcomes)
+            if len(before) <= MOST_POINTS:
+                told.update({each.key: each.written.told for each in outcomes if each.written})
 
         with Progress(len(pending), quiet=quiet) as progress:
             run_points(
@@ -123,7 +127,7 @@ def run_sweep(
             )
         counts = Counter(store.statuses(study.name).values())
         code = store.commits(study.name)
-        idle = idle_axes(study, store.outcomes(list(before))) if counts["done"] == len(before) else {}
+        idle = _idle_axes(study, store, told) if counts["done"] == len(before) else {}
     wall_s = time.monotonic() - started
     return SweepSummary(
         study=study.name,
@@ -139,3 +143,10 @@ def run_sweep(
         code=code,
         idle_axes=idle,
     )
+
+
+def _idle_axes(study: Question, store: Store, told: dict[str, str]) -> dict[str, int]:
+    """Axes that changed nothing, by what this call was told of its points, or by all that is stored."""
+    if study.space.size > MOST_POINTS:
+        return {}
+    return idle_axes(study, told if len(told) == len({point.key for point in study.points}) else store.told(study.name))

@@ -23,10 +23,10 @@ from typing import Self
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.families.detail import MisreadError
 from studies.families.evaluate import read_detail
-from studies.finite import not_finite_in
 from studies.points.find import all_algorithm_names
 from studies.points.outcome import Detail, Outcome, Row, Status
 from studies.points.point import DesignPoint, Json
+from studies.points.writing import told_by, written
 from studies.store.cells import DamagedError, read_count, read_metrics, read_object, read_point, read_seconds, read_text
 from studies.store.file import lock_writer, open_database, told
 from studies.store.provenance import code_state
@@ -139,7 +139,7 @@ class Store:
 
     def _place(self, study: str, position: int, points: Sequence[DesignPoint]) -> list[str]:
         keys = [point.key for point in points]
-        texts = (json.dumps(point.describe(), allow_nan=False) for point in points)
+        texts = (point.text for point in points)
         self._database.executemany(
             "INSERT OR IGNORE INTO points (key, point, status) VALUES (?, ?, 'pending')",
             zip(keys, texts, strict=True),
@@ -168,6 +168,16 @@ class Store:
                     with _of_point(key):
                         why = read_text(error, "error")
                         found[key] = Outcome(key, status, read_metrics(metrics), None, why, wall_s=read_seconds(wall_s))
+        return found
+
+    def told(self, study: str) -> dict[str, str]:
+        """Of every finished point of `study` what its metrics say of the design, as a digest."""
+        query = "SELECT key, metrics FROM grid JOIN points USING (key) WHERE study = ? AND status = 'done'"
+        found: dict[str, str] = {}
+        with told(self.path):
+            for key, metrics in self._database.execute(query, (study,)):
+                with _of_point(key):
+                    found[key] = told_by(read_metrics(metrics))
         return found
 
     def begin_run(self, provenance: dict[str, Json]) -> int:
@@ -281,16 +291,11 @@ class Store:
 
 def _cells(outcome: Outcome) -> tuple[str, str, str, str | None, str | None, float]:
     """What a row keeps of an outcome: status, metrics, detail, error, traceback and wall time."""
-    detail: Mapping[str, Json] = {}
-    try:
-        detail = outcome.detail.to_json() if outcome.detail else {}
-        metrics, kept = _dump(outcome.metrics), _dump(detail)
-    except (ValueError, TypeError, RecursionError) as error:
-        why = not_finite_in({"metrics": outcome.metrics, "result": detail}) or f"{type(error).__name__}: {error}"
-        reason = f"its result cannot be stored: {why}"
-        return "failed", "{}", "{}", reason, _writable(outcome.traceback), _seconds(outcome.wall_s)
-    told = _writable(outcome.error), _writable(outcome.traceback)
-    return outcome.status, metrics, kept, *told, _seconds(outcome.wall_s)
+    told = written(outcome)
+    if told.written is None:
+        raise TypeError("a written outcome has texts")
+    texts = told.written.metrics, told.written.detail
+    return told.status, *texts, _writable(told.error), _writable(told.traceback), _seconds(told.wall_s)
 
 
 def _writable(text: str | None) -> str | None:

@@ -7,6 +7,7 @@ Sizov, Flash-Decoding for long-context inference, 2023; arXiv:2307.08691.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from algorithms.chip.algorithm import TiledAlgorithm, chip_algorithm
@@ -27,7 +28,7 @@ from algorithms.chip.plan.parameters import (
     tiling_of,
     with_tiles_in_flight,
 )
-from algorithms.chip.plan.plan import TilePlan
+from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.timing.capacity import check_tensors_fit
 from algorithms.registry import Tensors
 from algorithms.rounding import ceil_div
@@ -80,7 +81,9 @@ def resolved_splits(workload: Workload, parameters: Splitting, chip: Accelerator
     """``parameters`` with tiles, number of splits and tiles in flight decided."""
     parameters = sized_tiles(workload, parameters, chip)
     splits = parameters.splits or _splits(workload, parameters, chip)
-    return with_tiles_in_flight(workload, replace(parameters, splits=splits), chip, splits)
+    if splits != parameters.splits:
+        parameters = replace(parameters, splits=splits)
+    return with_tiles_in_flight(workload, parameters, chip, splits)
 
 
 def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) -> int:
@@ -97,23 +100,30 @@ def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) 
 def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip: Accelerator) -> TilePlan:
     """Attention over all parts and, if there are several, their merge; parameters must be decided."""
     check_tensors_fit(name, workload.compulsory_bytes, chip, workload.dtype)
-    tiling = tiling_of(workload, parameters)
-    split = Split.of(tiling, parameters.splits)
+    split = Split.of(tiling_of(workload, parameters), parameters.splits)
     parts = len(split.parts)
     passing = partial_bytes(workload, parts) if parts > 1 else 0
-    kept = cached_bytes(chip, passing)
-    attention = launch_of("attention", tiling, parameters, split.items(parameters, partial=parts > 1), kept)
-    before = (prepare_launch(workload),) if parameters.prepared else ()
-    after = (merge_launch(workload, parts, kept),) if parts > 1 else ()
     return TilePlan(
         algorithm=name,
-        launches=(*before, attention, *after),
+        launches=_split_launches(workload, parameters, cached_bytes(chip, passing)),
         useful_flops=workload.attention_flops,
         useful_exps=workload.exponentials,
         compulsory_bytes=workload.compulsory_bytes,
         capacity_bytes=workload.compulsory_bytes + passing,
         core_bytes=core_bytes(workload, parameters, chip),
     )
+
+
+@lru_cache(maxsize=256)
+def _split_launches(workload: Workload, parameters: SplitParameters, kept: int) -> tuple[Launch, ...]:
+    """All launches where `kept` bytes of partial results stay in caches; of chips that decide alike the same ones."""
+    tiling = tiling_of(workload, parameters)
+    split = Split.of(tiling, parameters.splits)
+    parts = len(split.parts)
+    attention = launch_of("attention", tiling, parameters, split.items(parameters, partial=parts > 1), kept)
+    before = (prepare_launch(workload),) if parameters.prepared else ()
+    after = (merge_launch(workload, parts, kept),) if parts > 1 else ()
+    return (*before, attention, *after)
 
 
 @chip_algorithm("decode.split_kv", SplitParameters)

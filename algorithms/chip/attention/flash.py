@@ -8,6 +8,7 @@ Sources: arXiv:2307.08691, algorithm 1; arXiv:2407.08608, algorithms 1 and 2.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +70,7 @@ class QueryOuter(TiledAlgorithm[Tiled]):
         return tiling.restored(out)
 
 
+@lru_cache(maxsize=8)
 def attention_launch(workload: Workload, parameters: TileParameters) -> Launch:
     """The launch of all query tiles of all heads, each over all its keys; tile sizes must be decided."""
     tiling = tiling_of(workload, parameters)

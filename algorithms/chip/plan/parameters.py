@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from algorithms.chip.plan.in_flight import (
@@ -18,6 +18,7 @@ from algorithms.chip.plan.in_flight import (
 from algorithms.chip.plan.plan import Overlap, TileOrder
 from algorithms.chip.plan.tiles import Tiling
 from algorithms.rounding import ceil_div, round_up
+from algorithms.workload.changes import changed
 from algorithms.workload.levers import knob
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError, Problem
@@ -175,6 +176,17 @@ def items_held(workload: Workload, parameters: TileParameters, rows: int, column
 Footprint = Callable[[Workload, Tiled, int, int], tuple[int, int]]
 
 
+def _with(parameters: Tiled, *changes: tuple[str, object]) -> Tiled:
+    """`parameters` with fields changed; made and checked once, as every design of a sweep asks for the same few."""
+    made: Tiled = _changed(parameters, changes)
+    return made
+
+
+@lru_cache(maxsize=4096)
+def _changed(parameters: Tiled, changes: tuple[tuple[str, object], ...]) -> Tiled:
+    return changed(parameters, dict(changes))
+
+
 def resolved_tiles(
     workload: Workload,
     parameters: Tiled,
@@ -212,7 +224,7 @@ def sized_tiles(
     )
     packed = packs(workload, parameters, rows)
     pack: Packing = "always" if packed else "never"
-    staged = dataclasses.replace(parameters, stages=parameters.stages or LEAST_STAGES, pack_gqa=pack)
+    staged = _with(parameters, ("stages", parameters.stages or LEAST_STAGES), ("pack_gqa", pack))
     if outer == "query" and not parameters.tile_rows:
         rows = _well_shared_rows(workload, chip, rows, packed)
     if not parameters.tile_columns:
@@ -222,7 +234,7 @@ def sized_tiles(
         while rows > core.matrix_rows and excess_bytes(core, *held(workload, staged, rows, columns)) > 0:
             rows -= core.matrix_rows
     groups = parameters.row_groups or automatic_row_groups(rows // core.matrix_rows)
-    return dataclasses.replace(parameters, tile_rows=rows, tile_columns=columns, row_groups=groups, pack_gqa=pack)
+    return _with(parameters, ("tile_rows", rows), ("tile_columns", columns), ("row_groups", groups), ("pack_gqa", pack))
 
 
 def with_tiles_in_flight(
@@ -239,7 +251,7 @@ def with_tiles_in_flight(
 
     def held_in(buffers: Buffers) -> tuple[int, int]:
         after: NextItemChoice = "ahead" if buffers.ahead else "stored"
-        return held(workload, dataclasses.replace(parameters, stages=buffers.stages, next_item=after), rows, columns)
+        return held(workload, _with(parameters, ("stages", buffers.stages), ("next_item", after)), rows, columns)
 
     group = workload.group_size if packs(workload, parameters, rows) else 1
     stream = Stream(
@@ -254,7 +266,7 @@ def with_tiles_in_flight(
         parameters.next_item,
         lambda buffers: excess_bytes(chip.core, *held_in(buffers)),
     )
-    return dataclasses.replace(parameters, stages=stages, next_item=next_item)
+    return _with(parameters, ("stages", stages), ("next_item", next_item))
 
 
 def automatic_row_groups(blocks: int) -> int:

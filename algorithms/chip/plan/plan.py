@@ -9,8 +9,9 @@ the useful counts stand beside them. Values are computed elsewhere, by the same 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Literal, TypeVar, get_args
 
 from algorithms.chip.plan.exchange import TierTransfer
 
@@ -18,6 +19,7 @@ TileOrder = Literal["static", "longest_first"]
 Overlap = Literal["serial", "ping_pong"]
 Count = Literal["load_bytes", "store_bytes", "exps", "vector_ops", "flops", "exchange_bytes", "rearranged_bytes"]
 """Counts that can be added up over a plan."""
+COUNTS: tuple[Count, ...] = get_args(Count)
 Equal = TypeVar("Equal")
 
 
@@ -171,11 +173,26 @@ class Launch:
     kept_store_bytes: int = 0
     gather_bytes: int = 0
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Kept, since a launch is looked up again and again; never travels, as hashes are those of a process."""
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_hash"}
+
     def total(self, name: Count) -> int:
         """Sum of one count over all items."""
-        return sum(item.total(name) * times for item, times in self.items)
+        return self._totals[name]
 
-    @property
+    @cached_property
+    def _totals(self) -> dict[str, int]:
+        return {name: sum(item.total(name) * times for item, times in self.items) for name in COUNTS}
+
+    @cached_property
     def item_count(self) -> int:
         """Number of work items."""
         return sum(times for _, times in self.items)

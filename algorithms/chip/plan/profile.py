@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self, get_args
 
 from algorithms.workload.changes import changed
@@ -157,8 +158,10 @@ UNFITTED = KernelProfile()
 
 def unfitted_for(parameters: object) -> KernelProfile:
     """The chip's own figures, and what ``parameters`` of an algorithm, decided, say of tiles on the way."""
-    return dataclasses.replace(
-        UNFITTED,
-        tiles_in_flight=getattr(parameters, "stages", UNFITTED.tiles_in_flight),
-        next_item=getattr(parameters, "next_item", UNFITTED.next_item),
-    )
+    tiles = getattr(parameters, "stages", UNFITTED.tiles_in_flight)
+    return _unfitted(tiles, getattr(parameters, "next_item", UNFITTED.next_item))
+
+
+@lru_cache(maxsize=1024)
+def _unfitted(tiles_in_flight: int, next_item: NextItem) -> KernelProfile:
+    return dataclasses.replace(UNFITTED, tiles_in_flight=tiles_in_flight, next_item=next_item)

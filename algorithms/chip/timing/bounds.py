@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.timing.throughput import padded_flops
+from algorithms.chip.timing.throughput import padded_launch_flops
 from hwmodels.chips.accelerator import Accelerator
 
 
@@ -84,10 +84,4 @@ def bounds_of(plan: TilePlan, chip: Accelerator, memory_bytes: int) -> Bounds:
 
 
 def _matrix_seconds(launch: Launch, chip: Accelerator) -> float:
-    flops = sum(
-        item_times * times * padded_flops(product, chip.core)
-        for item, item_times in launch.items
-        for step, times in item.steps
-        for product in (*step.scores, *step.values)
-    )
-    return flops / chip.peak_flops_per_second(launch.matrix_format)
+    return padded_launch_flops(launch, chip.core) / chip.peak_flops_per_second(launch.matrix_format)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from algorithms.chip.plan.plan import Launch, TilePlan
-from algorithms.chip.timing.throughput import padded_flops
+from algorithms.chip.timing.throughput import padded_launch_flops
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.costs.energy import energy_table
@@ -36,7 +37,8 @@ def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], 
     moved = {name: count * table.tier_j_per_byte(name) for name, count in tier_bytes.items()}
     return {
         "matrix": sum(
-            _padded(launch, chip) * table.matmul_j_per_flop(chip.core.matrix_format(launch.matrix_format))
+            padded_launch_flops(launch, chip.core)
+            * table.matmul_j_per_flop(chip.core.matrix_format(launch.matrix_format))
             for launch in plan.launches
         ),
         "exp": plan.total("exps") * table.exp_j,
@@ -48,15 +50,7 @@ def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], 
     }
 
 
-def _padded(launch: Launch, chip: Accelerator) -> int:
-    return sum(
-        item_times * times * padded_flops(product, chip.core)
-        for item, item_times in launch.items
-        for step, times in item.steps
-        for product in (*step.scores, *step.values)
-    )
-
-
+@lru_cache(maxsize=4096)
 def _sram_bytes(launch: Launch) -> int:
     size = DTYPE_BYTES[launch.matrix_format]
     read = sum(

@@ -7,22 +7,24 @@ a core that loads while others compute gets more than its share. A test bounds t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
+from algorithms.chip.cores.core_graph import Fabric, TierThroughput
+from algorithms.chip.cores.core_runs import CoresRun, Cycles, forget_runs
+from algorithms.chip.cores.dispatch import dispatched
 from algorithms.chip.plan.exchange import Exchange, exchange
 from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
 from algorithms.chip.timing.bounds import Bounds, bounds_of
-from algorithms.chip.timing.core_graph import Fabric, TierThroughput, cores_graph
-from algorithms.chip.timing.dispatch import dispatch, sample_cores
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.memory_rate import at_fidelity
+from algorithms.chip.timing.seen import SeenChip, seen_by_launches
 from algorithms.chip.timing.throughput import TICKS_PER_CYCLE, Throughput
 from algorithms.chip.timing.traffic import Traffic, traffic
 from hwmodels.chips.accelerator import Accelerator
-from simulator import Graph, Result, simulate
+from simulator import Graph, Result
 
 Mode = Literal["symmetric", "exact"]
 
@@ -59,10 +61,10 @@ class LaunchRun:
         of their own group), ``matrix`` (products of others).
     traffic
         Bytes by tier.
-    graph
-        Graph that was simulated: of the cores that stand for all, or of all of them.
-    result
-        Result of the simulator, in ticks of a sixteenth of a cycle.
+    firings, skipped_firings
+        Of the graph that was simulated; and those among them that were counted without being simulated one by one.
+    simulated
+        What was simulated: the cores that stand for all, or all of them.
     """
 
     name: str
@@ -75,8 +77,19 @@ class LaunchRun:
     busy: dict[str, float]
     stalled: dict[str, float]
     traffic: Traffic
-    graph: Graph
-    result: Result
+    firings: int
+    skipped_firings: int
+    simulated: CoresRun = field(repr=False)
+
+    @property
+    def graph(self) -> Graph:
+        """Graph that was simulated; made when it is asked for."""
+        return self.simulated.graph
+
+    @property
+    def result(self) -> Result:
+        """Result of the simulator, in ticks of a sixteenth of a cycle; made when it is asked for."""
+        return self.simulated.result
 
 
 @dataclass(frozen=True)
@@ -183,9 +196,19 @@ def time_plan(
     return ChipRun(chip.name, plan.algorithm, kernel.name, mode, launches, clock_hz, bounds, moved, far)
 
 
-@lru_cache(maxsize=256)
 def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode: Mode) -> LaunchRun:
-    """Simulate one launch; equal launches are simulated once."""
+    """Simulate one launch; equal launches on chips of which they see the same are simulated once."""
+    return _timed(launch, seen_by_launches(chip), profile, mode)
+
+
+def forget_launches() -> None:
+    """Forget all that is remembered of launches: what benchmarks begin with."""
+    _timed.cache_clear()
+    forget_runs()
+
+
+@lru_cache(maxsize=4096)
+def _timed(launch: Launch, chip: SeenChip, profile: KernelProfile, mode: Mode) -> LaunchRun:
     throughput = Throughput.of(launch, chip, profile)
     places = chip.cores * profile.items_per_core
     moved = traffic(launch, chip, places)
@@ -199,31 +222,31 @@ def time_launch(launch: Launch, chip: Accelerator, profile: KernelProfile, mode:
             guesses[id(item)] = throughput.item_estimate(item, fair.memory.bytes_per_tick)
         return guesses[id(item)]
 
-    slots = dispatch(launch, chip.cores, profile.items_per_core, estimate)
-    working = len({slot.core for slot in slots})
     representatives = REPRESENTATIVES if launch.total("exps") else FEWER_REPRESENTATIVES
-    simulated = slots if mode == "exact" else sample_cores(slots, representatives)
-    sampled = len({slot.core for slot in simulated})
-    fabric = _fabric(chip, throughput, moved, working / sampled if sampled else 1)
-    graph = cores_graph(launch.name, simulated, throughput, fabric)
-    result = simulate(graph, timing_only=True, digest=False, clock_hz=throughput.tick_hz)
+    samples = chip.cores if mode == "exact" else representatives
+    out = dispatched(launch, chip.cores, profile.items_per_core, samples, estimate)
+    fabric = _fabric(chip, throughput, moved, out.working / out.sampled if out.sampled else 1)
+    run = CoresRun(launch.name, out.sample, throughput, fabric)
+    cycles = Cycles.of(run.result) if mode == "exact" else run.cycles()
+    seconds = cycles.total / throughput.tick_hz
     return LaunchRun(
         name=launch.name,
-        seconds=result.seconds,
+        seconds=seconds,
         gap_s=profile.launch_gap_s,
-        cycles=result.cycles / TICKS_PER_CYCLE,
-        cores=working,
-        waves=max((slot.item_count for slot in slots), default=0),
+        cycles=cycles.total / TICKS_PER_CYCLE,
+        cores=out.working,
+        waves=out.waves,
         items=launch.item_count,
-        busy=_busy(result, sampled) | _tier_busy(chip, moved, profile, result.seconds),
-        stalled=_stalled(result),
+        busy=_busy(cycles, out.sampled) | _tier_busy(chip, moved, profile, seconds),
+        stalled=_stalled(cycles),
         traffic=moved,
-        graph=graph,
-        result=result,
+        firings=cycles.firings,
+        skipped_firings=cycles.skipped_firings,
+        simulated=run,
     )
 
 
-def _fabric(chip: Accelerator, throughput: Throughput, moved: Traffic, sharers: float) -> Fabric:
+def _fabric(chip: SeenChip, throughput: Throughput, moved: Traffic, sharers: float) -> Fabric:
     """Tiers as ``1 / sharers`` of the cores see them."""
     fraction = throughput.profile.bandwidth_fraction
     memory = chip.memory
@@ -244,21 +267,20 @@ def _fabric(chip: Accelerator, throughput: Throughput, moved: Traffic, sharers: 
     )
 
 
-def _busy(result: Result, cores: int) -> dict[str, float]:
+def _busy(cycles: Cycles, cores: int) -> dict[str, float]:
     """Share of the time that units of a core work, mean over cores; matrix arrays without what they are held for."""
-    if not result.cycles:
+    if not cycles.total:
         return {}
     found = {"matrix": 0.0, "exp": 0.0, "vector": 0.0}
-    for server in result.servers:
-        name, _, core = server.name.partition(".")
+    for server, busy in cycles.served:
+        name, _, core = server.partition(".")
         if core:
-            found[name] = found.get(name, 0.0) + server.busy_cycles / result.cycles / cores
-    held = sum(unit.busy_cycles for unit in result.units if unit.kind.startswith("hold"))
-    found["exposed"] = held / result.cycles / cores
+            found[name] = found.get(name, 0.0) + busy / cycles.total / cores
+    found["exposed"] = cycles.held / cycles.total / cores
     return found | {"matrix": found["matrix"] - found["exposed"]}
 
 
-def _tier_busy(chip: Accelerator, moved: Traffic, profile: KernelProfile, seconds: float) -> dict[str, float]:
+def _tier_busy(chip: SeenChip, moved: Traffic, profile: KernelProfile, seconds: float) -> dict[str, float]:
     """Share of the time that the shared tiers work."""
     if not seconds:
         return {}
@@ -270,15 +292,14 @@ def _tier_busy(chip: Accelerator, moved: Traffic, profile: KernelProfile, second
     return found
 
 
-def _stalled(result: Result) -> dict[str, float]:
+def _stalled(cycles: Cycles) -> dict[str, float]:
     """Waits of the score products by cause, as shares of the time of their units."""
     found: dict[str, float] = {}
-    scores = [unit for unit in result.units if unit.kind.startswith("scores")]
-    for unit in scores:
-        for cause, cycles in unit.stalled_cycles.items():
+    for unit in cycles.waits:
+        for cause, waited in unit:
             if cause.startswith("server"):
                 name = "matrix"
             else:
                 name = "loads" if cause.startswith("input load") else "softmax"
-            found[name] = found.get(name, 0.0) + cycles / result.cycles / len(scores)
+            found[name] = found.get(name, 0.0) + waited / cycles.total / len(cycles.waits)
     return found

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.chip.plan.profile import KernelProfile
+from algorithms.chip.timing.seen import SeenChip
 from hwmodels.chips.accelerator import Accelerator, Core
 
 TICKS_PER_CYCLE = 16
@@ -72,7 +74,7 @@ class Throughput:
     _made: dict[int, tuple[TileStep, StepTicks]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, launch: Launch, chip: Accelerator, profile: KernelProfile) -> Throughput:
+    def of(cls, launch: Launch, chip: Accelerator | SeenChip, profile: KernelProfile) -> Throughput:
         """The throughput of a launch on a chip."""
         return cls(chip.core, launch, profile, chip.clock_hz * profile.clock_fraction)
 
@@ -155,6 +157,24 @@ def padded_flops(product: Matmul, core: Core, groups: int = 1) -> int:
     """FLOP of one row group's share of a product on an array that works in whole blocks."""
     rows = _padded(-(-product.rows // groups), core.matrix_rows)
     return 2 * rows * _padded(product.columns, core.matrix_columns) * _padded(product.depth, core.matrix_depth)
+
+
+def padded_launch_flops(launch: Launch, core: Core) -> int:
+    """FLOP of all products of a launch, likewise."""
+    return _padded_launch_flops(launch, core.matrix_rows, core.matrix_columns, core.matrix_depth)
+
+
+@lru_cache(maxsize=4096)
+def _padded_launch_flops(launch: Launch, rows: int, columns: int, depth: int) -> int:
+    def flops(product: Matmul) -> int:
+        return 2 * _padded(product.rows, rows) * _padded(product.columns, columns) * _padded(product.depth, depth)
+
+    return sum(
+        item_times * times * flops(product)
+        for item, item_times in launch.items
+        for step, times in item.steps
+        for product in (*step.scores, *step.values)
+    )
 
 
 def _padded(length: int, block: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from algorithms.chip.plan.plan import Launch
+from algorithms.chip.timing.seen import SeenChip
 from hwmodels.chips.accelerator import Accelerator
 
 
@@ -42,7 +43,7 @@ class Traffic:
 
 
 def traffic(
-    launch: Launch, chip: Accelerator, active_items: int, counted: tuple[int, int, int] | None = None
+    launch: Launch, chip: Accelerator | SeenChip, active_items: int, counted: tuple[int, int, int] | None = None
 ) -> Traffic:
     """Bytes of `launch` by tier, when `active_items` of its items are worked on at the same time.
 

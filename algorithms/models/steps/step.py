@@ -10,7 +10,7 @@ from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.plan.profile import UNFITTED
 from algorithms.chip.timing.energy import energy_of
 from algorithms.chip.timing.fidelity import MemoryFidelity
-from algorithms.chip.timing.mapping import LaunchRun, Mode, time_launch
+from algorithms.chip.timing.mapping import LaunchRun, Mode, forget_launches, time_launch
 from algorithms.chip.timing.memory_rate import at_fidelity
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
@@ -380,5 +380,5 @@ def _exchanged(operation: Operation, setting: Setting, system: System) -> TimedO
 def forget_steps() -> None:
     """Forget all that is remembered of earlier steps, launches and tiles: what benchmarks begin with."""
     _step.cache_clear()
-    time_launch.cache_clear()
+    forget_launches()
     chosen_tile.cache_clear()

@@ -24,13 +24,15 @@ def depths(
     # depths follow from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths
+    from studies.families.depth_guess import guessed_depths
     from studies.families.detail import plain
     from studies.families.family import family_of
     from studies.families.text import subject
     from studies.running.warm_up import announce_kernels
 
     announce_kernels(point, quiet=quiet, engine="compiled")
-    advice = advise_depths(family_of(point).graph(point).freeze())
+    family = family_of(point)
+    advice = advise_depths(family.graph(point).freeze(), guessed_depths(point, family))
     told = {name: plain(value) for name, value in advice.to_dict().items()}
     document = {"key": point.key, "point": point.describe(), **told}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from functools import lru_cache
 
 import numpy as np
 
@@ -43,9 +44,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     plan = algorithm.plan(workload, parameters, chip)
     check_tensors_fit(plan.algorithm, plan.capacity_bytes, chip, workload.dtype)
     run = time_plan(plan, chip, _profile(setting, parameters), mode=setting.mapping, memory=setting.memory)
-    decided: dict[str, Scalar] = {
-        field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
-    }
+    decided: dict[str, Scalar] = {name: getattr(parameters, name) for name in _names_of(type(parameters))}
     note = _why_unchecked(point)
     deviation = None if note else _deviation(point.algorithm, workload, tuple(decided.items()), point.tensors)
     figures = algorithm.figures(workload, parameters, chip, Ran(run.seconds))
@@ -63,6 +62,11 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
         note=note,
         wall_s=time.perf_counter() - started,
     )
+
+
+@lru_cache(maxsize=256)
+def _names_of(parameters: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(parameters))
 
 
 def _profile(setting: ChipSetting, parameters: object) -> KernelProfile:

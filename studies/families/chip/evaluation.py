@@ -127,8 +127,8 @@ class ChipEvaluation(Evaluation):
             flops=sum(launch.total("flops") for launch in planned),
             exps=sum(launch.total("exps") for launch in planned),
             vector_ops=sum(launch.total("vector_ops") for launch in planned),
-            firings=sum(run.result.firings for run in runs),
-            skipped_firings=sum(run.result.skipped.firings for run in runs),
+            firings=sum(run.firings for run in runs),
+            skipped_firings=sum(run.skipped_firings for run in runs),
         )
 
 

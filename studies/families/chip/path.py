@@ -14,9 +14,10 @@ def path_of(run: ChipRun, starts: StartTimes) -> TracedPath:
     parts: list[PathPart] = []
     notes: dict[str, None] = {}
     for launch, wait_s in zip(run.launches, run.exchange.waits_s, strict=True):
-        if id(launch.graph) not in seen:  # launches that are alike share their graph
-            seen[id(launch.graph)] = _of_launch(launch, several, starts)
-        found, note = seen[id(launch.graph)]
+        alike = id(launch.simulated)  # launches that are alike are simulated once
+        if alike not in seen:
+            seen[alike] = _of_launch(launch, several, starts)
+        found, note = seen[alike]
         parts += found
         notes |= {note: None} if note else {}
         parts.append(PathPart("gap", launch.name, (launch.gap_s - wait_s) * run.clock_hz))

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from algorithms.chip.algorithm import get_chip_algorithm
+from algorithms.chip.cores.core_tables import Place, Places, firing_table
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem
 from algorithms.chip.plan.profile import UNFITTED
-from algorithms.chip.timing.core_tables import Place, Places, firing_table
 from algorithms.chip.timing.mapping import time_launch
 from algorithms.chip.timing.throughput import Throughput
 from algorithms.workload.shape import Workload

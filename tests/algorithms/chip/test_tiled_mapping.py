@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from algorithms.chip.cores.dispatch import dispatch
 from algorithms.chip.plan.plan import Launch, Matmul, TilePlan, TileStep, WorkItem
 from algorithms.chip.plan.profile import KernelProfile
-from algorithms.chip.timing.dispatch import dispatch
 from algorithms.chip.timing.mapping import time_plan
 from hwmodels.chips.accelerator import load_accelerator
 

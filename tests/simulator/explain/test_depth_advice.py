@@ -8,8 +8,12 @@ from algorithms.registry import get_algorithm
 from algorithms.workload.shape import Workload
 from simulator import Graph, Server, SimulatorError, operators
 from simulator.engines.compiled.engine import run_compiled
+from simulator.engines.outcome import Outcome
+from simulator.explain import depths
 from simulator.explain.depths import advise_depths
+from simulator.explain.full_rate import FullRate
 from simulator.graph import FrozenGraph
+from simulator.random_graphs import random_graph
 
 LONG = {
     "sdpa.naive": ("weights_fifo",),
@@ -66,3 +70,61 @@ def test_graphs_with_servers_get_a_clear_refusal() -> None:
     graph.connect(source, sink)
     with pytest.raises(SimulatorError, match="without servers"):
         advise_depths(graph.freeze())
+
+
+def as_if_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find full rate by proof, whatever the number of firings."""
+    monkeypatch.setattr(depths, "LONGEST_UNBOUNDED", 0)
+
+
+@pytest.mark.parametrize("length", [24, 300])
+@pytest.mark.parametrize("name", LONG)
+def test_full_rate_by_proof_is_that_of_unbounded_fifos(name: str, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graph_of(name, length)
+    simulated = advise_depths(graph)
+    as_if_long(monkeypatch)
+    unbounded = []
+    run = depths._run
+
+    def watched(graph: FrozenGraph, given: dict[str, int | None]) -> Outcome:
+        unbounded.append(None in given.values())
+        return run(graph, given)
+
+    monkeypatch.setattr(depths, "_run", watched)
+    assert advise_depths(graph) == simulated
+    assert not any(unbounded)
+
+
+@pytest.mark.parametrize("wrong", [-1, 0, 5])
+@pytest.mark.parametrize("name", LONG)
+def test_a_guess_changes_the_work_and_never_the_advice(name: str, wrong: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graph_of(name, 100)
+    searched = advise_depths(graph)
+    as_if_long(monkeypatch)
+    near = {c.name: max(1, c.min_depth + wrong) for c in searched.channels}
+    far = {c.name: max(1, c.full_rate_depth + wrong) for c in searched.channels}
+    assert advise_depths(graph, (near, far)) == searched
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_no_proof_of_full_rate_is_ever_wrong(seed: int) -> None:
+    graph = random_graph(seed, servers=False).freeze()
+    free = run_compiled(graph.with_depths(dict.fromkeys(c.name for c in graph.channels)))
+    given = run_compiled(graph)
+    if any(free.segment) or any(given.segment):
+        return
+    assert not any(FullRate.proof(graph, max(free.clock) + more) for more in range(1, 9))
+    if FullRate.proof(graph, max(given.clock)) is not None:
+        assert max(given.clock) == max(free.clock)
+
+
+def test_a_long_design_is_advised_by_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    length = 1 << 14
+    least = {c.name: c.min_depth for c in advise_depths(graph_of("sdpa.naive", 64)).channels} | {"weights_fifo": length}
+    full = {c.name: c.full_rate_depth for c in advise_depths(graph_of("sdpa.naive", 64)).channels}
+    runs = []
+    run = depths._run
+    monkeypatch.setattr(depths, "_run", lambda graph, given: runs.append(given) or run(graph, given))
+    advice = advise_depths(graph_of("sdpa.naive", length), (least, full | {"weights_fifo": length + 3}))
+    assert {c.name: c.full_rate_depth for c in advice.channels}["weights_fifo"] == length + 3
+    assert len(runs) <= 4

@@ -318,7 +318,7 @@ def test_quick_points_travel_together():
 
     _, recorded = collect(1000, square, workers=1, open_executor=open_counting)
     assert sorted(outcome.metrics["square"] for outcome in recorded) == [i * i for i in range(1000)]
-    assert 1000 / 64 <= executors[0].tasks < 100
+    assert 1000 / 256 <= executors[0].tasks < 100
 
 
 def test_a_script_needs_no_guard_against_being_run_again(tmp_path):

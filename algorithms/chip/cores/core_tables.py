@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
+from algorithms.chip.cores.dispatch import ItemRuns
 from algorithms.chip.plan.plan import TileStep, WorkItem
-from algorithms.chip.timing.dispatch import ItemRuns
 from algorithms.chip.timing.throughput import StepTicks, Throughput
 from simulator import Block, FiringTable, Segment
 
@@ -49,12 +50,53 @@ class Place:
         return self.step.store_bytes + (self.last_store_bytes if self.last else 0)
 
 
+class Fired(NamedTuple):
+    """One firing of a unit; the fields are those of `simulator.Segment`, which takes ten times as long to make."""
+
+    take: tuple[int, ...]
+    make: tuple[int, ...]
+    latency: int
+    ii: int
+    request_bytes: int
+
+
+class Moving(NamedTuple):
+    """A firing that moves bytes over a shared tier, whose times are a matter of how fast that is.
+
+    Parameters
+    ----------
+    take, make
+        Tokens, as in `Fired`.
+    tier, share
+        The tier, and which share of the bytes it moves: that of loads or stores that the main memory has to do with,
+        or all.
+    bytes
+        All of them.
+    behind_cache
+        Whether data comes through the caches, which cannot hold it up, a latency later.
+    rearrange
+        Ticks for which the local memory is busy with what has come.
+    """
+
+    take: tuple[int, ...]
+    make: tuple[int, ...]
+    tier: Literal["memory", "cache"]
+    share: Literal["load", "store", "all"]
+    bytes: int
+    behind_cache: bool = False
+    rearrange: int = 0
+
+
 PlaceRuns = tuple[tuple[Place, int], ...]
 """The places of an item in order, each with the number of equal steps there."""
 Work = Sequence[tuple[PlaceRuns, int]]
 """The items of a core in order, each with the number of equal items."""
-Firing = Callable[[Place], Segment | None]
-"""One firing at a place, None where there is none; its count does not matter."""
+Firing = Callable[[Place], Fired | Moving | None]
+"""The firing at a place, None where there is none."""
+Run = tuple[Fired | Moving, int]
+"""Equal firings one after the other, and their number."""
+Loop = tuple[tuple[Run, ...], int]
+"""Runs that are repeated together, and how often."""
 
 
 class Places:
@@ -97,13 +139,23 @@ class Places:
 
 def firing_table(work: Work, firing: Firing, before: Firing | None = None) -> FiringTable:
     """A ``firing`` per step of every item, and one ``before`` the steps of each item; none of them has an address."""
+    return table_of(firing_loops(work, firing, before))
+
+
+def table_of(loops: Sequence[Loop]) -> FiringTable:
+    """Loops as a table of the simulator."""
+    return FiringTable(tuple(Block(_segments(runs), times) for runs, times in loops))
+
+
+def firing_loops(work: Work, firing: Firing, before: Firing | None = None) -> tuple[Loop, ...]:
+    """The firings of `firing_table`, neighbours joined where they are equal."""
     table = _Joined()
     at, ahead = _Once(firing), _Once(before)
     for places, times in work:
         runs = [(at(place), count) for place, count in places]
         if before:
             runs.insert(0, (ahead(places[0][0]), 1))
-        table.add([(segment, count) for segment, count in runs if segment is not None], times)
+        table.add([(fired, count) for fired, count in runs if fired is not None], times)
     return table.made()
 
 
@@ -112,24 +164,21 @@ class _Once:
 
     def __init__(self, firing: Firing | None) -> None:
         self._firing = firing
-        self._at: dict[int, Segment | None] = {}
-        self._same: dict[Segment | None, Segment | None] = {}
+        self._at: dict[int, Fired | Moving | None] = {}
+        self._same: dict[Fired | Moving | None, Fired | Moving | None] = {}
 
-    def __call__(self, place: Place) -> Segment | None:
+    def __call__(self, place: Place) -> Fired | Moving | None:
         if id(place) not in self._at:
-            segment = self._firing(place) if self._firing else None
-            self._at[id(place)] = self._same.setdefault(segment, segment)
+            fired = self._firing(place) if self._firing else None
+            self._at[id(place)] = self._same.setdefault(fired, fired)
         return self._at[id(place)]
-
-
-Run = tuple[Segment, int]
 
 
 class _Joined:
     """Runs of firings, neighbours joined where they are equal."""
 
     def __init__(self) -> None:
-        self._blocks: list[Block] = []
+        self._loops: list[Loop] = []
         self._open: list[Run] = []
 
     def add(self, runs: list[Run], times: int) -> None:
@@ -142,16 +191,16 @@ class _Joined:
             self._open = _joined(joined, self._open)
         elif joined:
             self._close()
-            self._blocks.append(Block(_segments(joined), times))
+            self._loops.append((tuple(joined), times))
 
-    def made(self) -> FiringTable:
+    def made(self) -> tuple[Loop, ...]:
         """All places of all items."""
         self._close()
-        return FiringTable(tuple(self._blocks))
+        return tuple(self._loops)
 
     def _close(self) -> None:
         if self._open:
-            self._blocks.append(Block(_segments(self._open)))
+            self._loops.append((tuple(self._open), 1))
             self._open = []
 
 
@@ -166,7 +215,11 @@ def _joined(runs: list[Run], behind: list[Run] | None = None) -> list[Run]:
     return joined
 
 
-def _segments(runs: list[Run]) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(count, one.take, one.make, one.latency, one.ii, request_bytes=one.request_bytes) for one, count in runs
-    )
+def _segments(runs: Sequence[Run]) -> tuple[Segment, ...]:
+    return tuple(_segment(one, count) for one, count in runs)
+
+
+def _segment(one: Fired | Moving, count: int) -> Segment:
+    if isinstance(one, Moving):
+        raise TypeError("how long bytes take to move is a matter of the tiers")
+    return Segment(count, one.take, one.make, one.latency, one.ii, request_bytes=one.request_bytes)

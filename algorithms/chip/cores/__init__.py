@@ -1,0 +1,1 @@
+"""Cores at work: items handed out to them, and their units as graphs of the simulator."""

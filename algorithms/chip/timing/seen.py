@@ -1,0 +1,47 @@
+"""What the launches of a plan see of a chip: the numbers that decide their time, and nothing else.
+
+Chips of a sweep differ in much that no launch sees: what a design costs, how much a memory holds, where a number is
+from. All of that is blank here, so that launches are told apart by what decides their time, by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from hwmodels.chips.accelerator import Accelerator
+from hwmodels.chips.compute import Core
+from hwmodels.chips.parts import SharedTier
+
+
+@dataclass(frozen=True)
+class SeenChip:
+    """A chip without what no launch sees.
+
+    Parameters
+    ----------
+    cores, clock_hz
+        As those of the chip.
+    core
+        Its rates; how much its memories hold decides on plans, not on the time that these take.
+    memory, caches
+        Their rates and latencies; caches with their capacity, which decides what is read again from the memory.
+    """
+
+    cores: int
+    clock_hz: float
+    core: Core
+    memory: SharedTier
+    caches: tuple[SharedTier, ...]
+
+
+@lru_cache(maxsize=4096)
+def seen_by_launches(chip: Accelerator) -> SeenChip:
+    """What launches see of ``chip``."""
+    core = replace(chip.core, sram_bytes=0.0, register_bytes=0.0, accumulator_bytes=0.0, sram_banks=0)
+    memory = replace(_seen(chip.memory), capacity_bytes=0.0)
+    return SeenChip(chip.cores, chip.clock_hz, core, memory, tuple(map(_seen, chip.caches)))
+
+
+def _seen(tier: SharedTier) -> SharedTier:
+    return replace(tier, technology="", preset=None, count=0, sustained_fraction=None, j_per_bit=None)

@@ -1,0 +1,123 @@
+"""Proof that a graph runs at full rate, and that it does not, without a run with unbounded FIFOs.
+
+With unbounded FIFOs a fast producer runs ahead for ever, so that no state recurs and every firing has to be simulated.
+What such a run takes at least follows from one iteration of the tables, where nothing crosses from one iteration to
+another but the units themselves: the busiest unit cannot begin its last iteration before it has worked through all
+others, and what follows from there on takes as long as in an iteration of its own. A run with bounded FIFOs that takes
+no longer than that is at full rate, since deeper FIFOs are never slower; and one whose busiest unit is late after some
+iterations is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from simulator.engines.compiled.engine import run_compiled
+from simulator.firing import Block, FiringTable, Segment
+from simulator.graph import FrozenGraph
+
+FIRST_ITERATIONS = 2
+"""Iterations after which a FIFO that is too shallow has usually shown."""
+
+
+@dataclass(frozen=True)
+class FullRate:
+    """What a graph takes at least, whatever the depths of its FIFOs.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    unit
+        Number of its busiest unit.
+    start
+        Earliest start of that unit.
+    busy
+        Cycles that it works in an iteration.
+    tail
+        Cycles from its first start in the last iteration to the end.
+    """
+
+    graph: FrozenGraph
+    unit: int
+    start: int
+    busy: int
+    tail: int
+
+    @classmethod
+    def proof(cls, graph: FrozenGraph, cycles: int) -> FullRate | None:
+        """Proof that ``graph`` never takes less than so many cycles, None if none is found.
+
+        It is looked for where iterations are alike and apart: every channel is balanced, and starts without tokens.
+        """
+        tables = [graph.table(unit) for unit in range(len(graph.units))]
+        if graph.servers or len({table.iterations for table in tables}) != 1 or any(table.grows for table in tables):
+            return None
+        if any(unit.issue != "reserve" for unit in graph.units) or any(c.initial_tokens for c in graph.channels):
+            return None
+        one = _iterations(graph, 1).with_depths(dict.fromkeys(channel.name for channel in graph.channels))
+        number = {unit.name: n for n, unit in enumerate(graph.units)}
+        for channel in graph.channels:
+            made = one.table(number[channel.producer]).made(channel.output)
+            if made != one.table(number[channel.consumer]).taken(channel.input):
+                return None
+        work = [_busy(one.table(unit)) for unit in range(len(tables))]
+        # a wait longer than everything else: all that ends last follows from the first firing behind it
+        longest = sum(_longest(one.table(unit)) for unit in range(len(tables)))
+        around = sum(channel.latency_cycles + channel.credit_latency_cycles for channel in graph.channels)
+        wait = 1 + longest + around * one.firings
+        busiest = [unit for unit, busy in enumerate(work) if busy == max(work)]
+        bounds = (cls(graph, unit, _start(one, unit), work[unit], _tail(one, unit, wait)) for unit in busiest)
+        return next((bound for bound in bounds if bound.cycles == cycles), None)
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles of the whole graph."""
+        return self.start + (self.graph.table(self.unit).iterations - 1) * self.busy + self.tail
+
+    def refutes(self, depths: dict[str, int], cycles: int | None = None) -> bool:
+        """Whether the first iterations show that the graph gets stuck with these depths, or takes longer than so."""
+        rest = self.graph.table(self.unit).iterations - 1 - FIRST_ITERATIONS
+        if rest < 0:
+            return False
+        first = run_compiled(_iterations(self.graph, FIRST_ITERATIONS).with_depths(dict(depths)), digest=False)
+        if any(first.segment):
+            return True
+        return cycles is not None and first.clock[self.unit] + rest * self.busy + self.tail > cycles
+
+
+def _iterations(graph: FrozenGraph, count: int) -> FrozenGraph:
+    """The first iterations of all tables."""
+    units = tuple(
+        replace(unit, table=replace(graph.table(number), iterations=count)) for number, unit in enumerate(graph.units)
+    )
+    return replace(graph, units=units)
+
+
+def _busy(table: FiringTable) -> int:
+    return sum(kind.ii * firings for kind, firings in table.firings_by_kind)
+
+
+def _longest(table: FiringTable) -> int:
+    return sum((kind.ii + kind.latency) * firings for kind, firings in table.firings_by_kind)
+
+
+def _start(one: FrozenGraph, unit: int) -> int:
+    """When a unit first fires in a single iteration."""
+    segment, _ = next(one.table(unit).runs())
+    first = FiringTable((Block((replace(segment, count=1, growth=0),)),))
+    outcome = run_compiled(_with_table(one, unit, first), digest=False, occupancy=False)
+    return outcome.clock[unit] - segment.ii
+
+
+def _tail(one: FrozenGraph, unit: int, wait: int) -> int:
+    """Cycles from the first firing of a unit to the end of a single iteration, all inputs being there."""
+    table = one.table(unit)
+    pause = Segment(1, (0,) * table.inputs, (0,) * table.outputs, 1, wait)
+    late = replace(table, blocks=(Block((pause,)), *table.blocks))
+    return max(run_compiled(_with_table(one, unit, late), digest=False, occupancy=False).clock) - wait
+
+
+def _with_table(graph: FrozenGraph, unit: int, table: FiringTable) -> FrozenGraph:
+    units = (*graph.units[:unit], replace(graph.units[unit], table=table), *graph.units[unit + 1 :])
+    return replace(graph, units=units)

@@ -1,0 +1,88 @@
+"""Machines that are filled with other times count what the graph with these times counts, whatever ran before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simulator import FrozenGraph, simulate
+from simulator.explain.alike import Counts, Mould
+from simulator.random_graphs import random_graph
+
+
+def retimed(graph: FrozenGraph, seed: int) -> FrozenGraph:
+    """The graph with other latencies, intervals and requests, rates of servers and latencies of channels."""
+    draw = np.random.default_rng(seed)
+
+    def other(segment):
+        asked = int(draw.integers(1, 40)) if segment.request_bytes else 0
+        times = {"latency": int(draw.integers(1, 9)), "ii": int(draw.integers(1, 6)), "request_bytes": asked}
+        return replace(segment, **times)
+
+    def table(old):
+        blocks = [replace(block, segments=tuple(map(other, block.segments))) for block in old.blocks]
+        return replace(old, blocks=tuple(blocks))
+
+    return replace(
+        graph,
+        units=tuple(replace(unit, table=table(unit.table)) for unit in graph.units),
+        channels=tuple(replace(channel, latency_cycles=int(draw.integers(0, 4))) for channel in graph.channels),
+        servers=tuple(
+            replace(server, bytes_per_cycle=int(draw.integers(1, 9)), latency_cycles=int(draw.integers(0, 9)))
+            for server in graph.servers
+        ),
+    )
+
+
+def counted(graph: FrozenGraph) -> Counts | None:
+    """What a plain run counts."""
+    result = simulate(graph, timing_only=True, digest=False, explain=False)
+    if result.deadlock:
+        return None
+    causes = Mould(graph).causes
+    stalled = [[unit.stalled_cycles.get(name, 0) for name in causes[i]] for i, unit in enumerate(result.units)]
+    return Counts(
+        result.cycles,
+        result.firings,
+        result.skipped.firings,
+        [unit.busy_cycles for unit in result.units],
+        [cycles for unit in stalled for cycles in unit],
+        tuple(np.cumsum(list(map(len, stalled))).tolist()),
+        [server.busy_cycles for server in result.servers],
+    )
+
+
+GRAPHS = [
+    graph for graph in (random_graph(seed, max_iterations=60).freeze() for seed in range(80)) if Mould.fits(graph)
+]
+
+
+@pytest.mark.parametrize("seed", range(len(GRAPHS)))
+def test_other_times_in_a_mould_count_as_in_a_graph_of_their_own(seed):
+    graph = retimed(GRAPHS[seed], seed)
+    mould = Mould(graph)
+    for other in (graph, *(retimed(graph, 1000 * seed + n) for n in range(3)), graph):
+        assert mould.run(Mould.times_of(other)) == counted(other)
+
+
+def test_graphs_with_servers_that_skip_and_that_get_stuck_are_among_those_that_are_compared():
+    graphs = [retimed(graph, seed) for seed, graph in enumerate(GRAPHS)]
+    found = [counted(graph) for graph in graphs]
+    assert len(GRAPHS) >= 50
+    assert sum(each is None for each in found) >= 2
+    assert sum(each is not None and each.skipped_firings > 0 for each in found) >= 5
+    assert sum(any(graph.servers) for graph in graphs) >= 20
+
+
+def test_times_that_might_not_fit_into_64_bits_are_left_to_the_checks_of_the_graph():
+    graph = random_graph(3, servers=False).freeze()
+    times = Mould.times_of(graph)
+    assert Mould(graph).run(times._replace(latencies=times.latencies + (1 << 61))) is None
+
+
+def test_graphs_with_rings_that_grow_do_not_fit():
+    graph = GRAPHS[0]
+    unbounded = replace(graph.channels[0], depth=None)
+    assert not Mould.fits(replace(graph, channels=(unbounded, *graph.channels[1:])))
