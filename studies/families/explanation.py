@@ -65,6 +65,11 @@ class Explanation(ABC):
         """What binds and what to change next, for people."""
 
     @property
+    def cost_unit(self) -> str:
+        """Unit of the costs of its levers."""
+        return "s"
+
+    @property
     def stuck(self) -> bool:
         """Whether the design stops before it is done."""
         return False
