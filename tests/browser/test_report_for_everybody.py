@@ -39,7 +39,7 @@ CONTRAST = """() => {
     const ratio = (high + 0.05) / (less + 0.05);
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
-    if (ratio < (large ? 3 : 4.5)) 
+    if (ratio < (large ? 3 : 4.5))
       low.push(`${element.getAttribute("class")} "${words[0].textContent.trim().slice(0, 20)}" ${ratio.toFixed(2)}`);
   }
   return low;

@@ -11,7 +11,7 @@ from studies.families.explanation import Explanation, Lever
 from studies.report.blocks import Block, html
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.words import percent, quantity
+from studies.words import quantity
 
 LEAD = (
     "Each lever was simulated: one resource of the chip or one parameter changed, all else as it is. What saves most "
@@ -71,4 +71,4 @@ def _row(lever: Lever, explanation: Explanation) -> tuple[str, str, str, str, st
     before, after = lever.shown
     cost = quantity(lever.cost_after, explanation.cost_unit)
     then = getattr(lever, "then", "")
-    return lever.name, f"{before} → {after}", cost, percent(lever.gain), str(then)
+    return lever.name, f"{before} → {after}", cost, f"{100 * lever.gain:.1f} %", str(then)

@@ -205,9 +205,13 @@ attnflow.view("scatter", async (element, data) => {
     const badge = { bgcolor: colour("text"), font: { size: 12, color: colour("surface"), weight: 700 }, borderpad: 3 };
     const plain = { font: { size: 11, color: colour("text") } };
     const named = best.flat().length <= MOST_NAMED ? best.flat() : best.flat().filter((point) => chosen.includes(point));
+    // the colour names a point where no other named one has it, too
     const owner = shown.colour && model.column(shown.colour);
-    const name = (point) =>
-      attnflow.shorten(owner ? attnflow.value(owner, point) : model.label(point), LONGEST_NAME);
+    const telling = owner && new Set(named.map((point) => owner.values[point])).size === named.length;
+    const differs = (axis) => new Set(named.map((point) => axis.values[point])).size > 1;
+    const others = model.axes.filter(differs);
+    const words = (point) => others.map((axis) => attnflow.value(axis, point)).join(", ");
+    const name = (point) => attnflow.shorten(telling ? attnflow.value(owner, point) : words(point), LONGEST_NAME);
     return [
       ...chosen.flatMap((point) => put(point, model.letter(point), 18, badge, true)),
       ...named.flatMap((point) => put(point, name(point), 6.2 * name(point).length, plain, false)),
