@@ -107,5 +107,5 @@ class Results:
         for best in points.best:
             value = best.objective.values[best.point]
             label = points.label(best.point, "design") or points.rows[best.point].point.algorithm
-            rows.append((f"best {best.objective.name}", f"{value:.6g} {best.objective.unit}: {label}"))
+            rows.append((f"best {best.objective.spoken}", f"{best.objective.words(value)}: {label}"))
         return html_table(f"{self.study} in {self.store}", ("", ""), [(name, str(value)) for name, value in rows])

@@ -22,7 +22,7 @@ def application(typed: str | None) -> typer.Typer:
         name="attnflow",
         help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )

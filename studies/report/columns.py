@@ -15,7 +15,7 @@ from hwmodels.reading.errors import InputError
 from studies.families.metrics import metrics
 from studies.families.naming import display_name, is_share, spoken
 from studies.points.find import find_algorithm
-from studies.points.knobs import USE_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
+from studies.points.knobs import AUTO, USE_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
 from studies.points.outcome import Row
 from studies.points.point import ChipSetting, DesignPoint, Scalar
 from studies.study.goals import Goals
@@ -61,6 +61,8 @@ class Column:
         What people read in place of the name; settings are read as they are typed.
     share
         A part of a whole, read in per cent.
+    automatic
+        A value of 0 leaves it to the algorithm, and is read ``auto``.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Column:
     minor: bool = False
     title: str = ""
     share: bool = False
+    automatic: bool = False
 
     @property
     def shown(self) -> str:
@@ -90,6 +93,8 @@ class Column:
         """A value with its unit, as people read it."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return number(value)
+        if self.automatic and value == 0:
+            return AUTO
         return percent(value) if self.share and 0 <= value <= 1 else quantity(value, self.unit)
 
     @cached_property
@@ -172,7 +177,9 @@ def setting_columns(rows: Sequence[Row], studies: Sequence[str]) -> list[Column]
         knob = own.get(name) if roles[name] == "design" else _COMMON_KNOBS.get(name)
         unit, meaning = (knob.unit or "", knob.help) if knob else (_unit_in(name), "")
         decided = varied[name] and any(_decides(values[other], column) for other in _deciders(name, varied))
-        columns.append(Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided))
+        automatic = knob is not None and knob.automatic
+        told = Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided)
+        columns.append(replace(told, automatic=automatic))
     if len(set(studies)) > 1:
         columns.insert(0, Column("study", "run", tuple(studies), varied=True, implied=True))
     return columns

@@ -60,6 +60,7 @@ def _column(column: Column) -> Json:
         "name": column.name,
         "title": column.shown,
         "share": column.share,
+        "automatic": column.automatic,
         "role": column.role,
         "unit": column.unit,
         "meaning": column.meaning,

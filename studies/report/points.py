@@ -17,6 +17,7 @@ from studies.families.explanation import Explanation
 from studies.families.family import Family, family_of
 from studies.families.path import TracedPath
 from studies.points.command import command_of
+from studies.points.knobs import AUTO
 from studies.points.outcome import Row
 from studies.points.point import Json, Scalar
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
@@ -441,5 +442,5 @@ def _setting(column: Column, value: Scalar) -> str:
     """A setting in a label; what a name alone makes clear goes without the name of the column."""
     if value is None or value == "":
         return ""
-    shown = setting(value, column.unit)
+    shown = AUTO if column.automatic and value == 0 else setting(value, column.unit)
     return shown if column.name in _NAMES_ALONE else f"{column.name} {shown}"

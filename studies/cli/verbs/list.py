@@ -147,7 +147,7 @@ def _kernels() -> Lines:
 def _metrics() -> Lines:
     from studies.families.metrics import metrics
 
-    return [(m.name, f"[{m.unit}] {m.meaning}" if m.unit else m.meaning) for m in metrics()]
+    return [(m.name, f"{m.shown}: {m.meaning}" + (f" [{m.unit}]" if m.unit else "")) for m in metrics()]
 
 
 def _benchmarks() -> Lines:

@@ -72,7 +72,7 @@ def _show_algorithm(name: str, as_json: bool) -> None:
             {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help} for k in knobs
         ],
     }
-    rows = [(k.name, k.type_text, k.default, k.unit, k.help) for k in knobs]
+    rows = [(k.name, k.type_text, "auto" if k.automatic else k.default, k.unit, k.help) for k in knobs]
 
     def text() -> str:
         header = ("parameter", "type", "default", "unit", "meaning")

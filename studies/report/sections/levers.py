@@ -32,6 +32,7 @@ class Explained:
     sentence: str
     levers: tuple[tuple[str, str, str, str, str], ...]
     command: str
+    chosen: str = ""
 
 
 @section("levers", "What would make them faster", order=47, lead=LEAD)
@@ -53,7 +54,8 @@ def _explained(points: Points) -> Iterator[Explained]:
                 yield Explained(point, "", (), command)
             continue
         helping = [lever for lever in found.levers if lever.gain >= LEAST_GAIN][:MOST_LEVERS]
-        yield Explained(point, found.sentence, tuple(_row(lever, found) for lever in helping), command)
+        shown = tuple(_row(lever, found) for lever in helping)
+        yield Explained(point, found.sentence, shown, command, found.chosen)
 
 
 def _explanation(points: Points, point: int) -> Explanation | None:

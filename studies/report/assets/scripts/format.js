@@ -69,6 +69,7 @@
   attnflow.value = (column, point) => attnflow.reading(column, column.values[point]);
 
   attnflow.reading = (column, value) => {
+    if (column.automatic && value === 0) return "auto";
     if (column.share && typeof value === "number") return attnflow.percent(value);
     return attnflow.isScaled(column.unit) ? attnflow.quantity(value, column.unit) : attnflow.number(value);
   };
