@@ -20,7 +20,10 @@ advise = verb_group("advise", "What a design needs to run, and to run at full ra
 def depths(
     algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
 ) -> None:
-    """Smallest depth of every FIFO without deadlock, and for the cycle count of unbounded FIFOs."""
+    """Smallest depth of every FIFO without deadlock, and for the cycle count of unbounded FIFOs.
+
+    Example: attnflow advise depths sdpa.naive --seq-len 4096 --head-dim 128
+    """
     # depths follow from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths

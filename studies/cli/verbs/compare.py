@@ -35,7 +35,10 @@ def compare(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Show how two runs differ: settings, metrics, stalls. Exit code 1 if they differ by more than the tolerance."""
+    """Show how two runs differ: settings, metrics, stalls. Exit code 1 if they differ by more than the tolerance.
+
+    Example: attnflow compare a.json b.json --tolerance 0.01
+    """
     from studies.compare import compare as compare_runs
 
     first, second = _read((a, b))

@@ -45,7 +45,10 @@ def list_names(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """List what can be named on the command line, one line each."""
+    """List what can be named on the command line, one line each.
+
+    Example: attnflow list chips
+    """
     del quiet
     found = {each: _LISTED[each]() for each in ([kind] if kind else Kind)}
     document: Json = {

@@ -43,7 +43,10 @@ def report(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Write a self-contained HTML report that opens offline, or export the points as a table."""
+    """Write a self-contained HTML report that opens offline, or export the points as a table.
+
+    Example: attnflow report out/lanes.sqlite -o lanes.html
+    """
     from studies.store.store import Store
 
     del quiet

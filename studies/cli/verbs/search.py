@@ -53,6 +53,8 @@ def search(
 
     Results go to the same store as those of a sweep, and are taken from there; the same command continues after a
     stop. The exit code is 1 if no design was found that has a result and keeps the constraints.
+
+    Example: attnflow search studies/configs/decode-h100.yaml -n 500
     """
     from studies.running.warm_up import compile_engine
     from studies.search.search import run_search

@@ -40,7 +40,10 @@ def show(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Show one algorithm with its parameters, or one workload, chip, memory tier, model or system with all sources."""
+    """Show one algorithm with its parameters, or one workload, chip, memory tier, model or system with all sources.
+
+    Example: attnflow show chip h100
+    """
     if kind is ShownKind.CHIP:
         from studies.cli.show_chip import show_chip
 

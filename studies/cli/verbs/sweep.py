@@ -66,6 +66,8 @@ def sweep(
     """Evaluate every design point of a study and store it; the same command continues after a stop.
 
     A point that fails is stored with its reason. The exit code is 1 only if every point failed.
+
+    Example: attnflow sweep studies/configs/lanes.yaml
     """
     from studies.running.warm_up import compile_engine
     from studies.search.sweep import run_sweep
