@@ -70,6 +70,9 @@ def show(name: str, page: Page) -> None:
         output.data = {"image/png": base64.b64encode(drawn(page, figure)).decode()}
         thumbnail = drawn(page, figure, THUMBNAIL_WIDTH)
     for i, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output.data.pop("text/plain", None)  # the same for terminals, at length
         cell["id"] = f"{name.replace('_', '-')}-{i}"  # else chosen at random
         cell.get("metadata", {}).pop("execution", None)
     nbformat.write(notebook, SHOWN / f"{name}.ipynb")

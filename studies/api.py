@@ -150,6 +150,9 @@ class Study(Question):
         chosen.parent.mkdir(parents=True, exist_ok=True)
         return chosen
 
+    def __repr__(self) -> str:
+        return f"<Study {self.name}: {self.space.size:,} points along {', '.join(self.axes)}>"
+
     def _repr_html_(self) -> str:
         rows = [(name, str(list(values))[:200]) for name, values in self.axes.items()]
         rows += [

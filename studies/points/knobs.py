@@ -26,7 +26,6 @@ from hwmodels.reading.made import made
 from hwmodels.reading.quantity import UNIT_NAMES, parse_quantity
 from studies.points.point import Engine, Mapped, Scalar, adapter_of
 
-
 AUTO = "auto"
 """What people write, and read, where 0 leaves a value to the algorithm."""
 _DECIDED = re.compile(r"\b0: (?!none|addresses|see |every |all )")

@@ -1,4 +1,4 @@
-"""A KV policy: what it keeps, given the cache. Run this file: it compares the policy with two others, and writes a page.
+"""A KV policy: what it keeps, given the cache. Run this file: it compares the policy with two others and writes a page.
 
 Worker processes do not know what only a script defines, hence ``jobs=0``. In a package of your own, name the module in
 the entry-point group ``attnflow.kv_policies``, and every verb knows the policy.

@@ -75,8 +75,13 @@ def schema(
 
     Example: attnflow config schema study
     """
+    del as_json, quiet  # a schema has one form
+    emit(schema_of(kind), str, as_json=True)
+
+
+def schema_of(kind: FileKind) -> dict[str, Json]:
+    """The JSON schema of a kind of file."""
     from hwmodels.chips.accelerator import accelerator_schema
     from studies.study.text import StudyText
 
-    del as_json, quiet  # a schema has one form
-    emit(StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema(), str, as_json=True)
+    return dict(StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema())

@@ -50,7 +50,7 @@ def list_names(
     Example: attnflow list chips
     """
     del quiet
-    found = {each: _LISTED[each]() for each in ([kind] if kind else Kind)}
+    found = {each: LISTED[each]() for each in ([kind] if kind else Kind)}
     document: Json = {
         str(each): [{"name": name, "summary": summary} for name, summary in entries] for each, entries in found.items()
     }
@@ -174,7 +174,7 @@ def _workload_line(name: str) -> str:
     return f"{w.phase}, {heads}, {w.q_len} x {w.kv_len} tokens, {w.mask} mask"
 
 
-_LISTED: dict[Kind, Callable[[], Lines]] = {
+LISTED: dict[Kind, Callable[[], Lines]] = {
     Kind.ALGORITHMS: _algorithms,
     Kind.WORKLOADS: _workloads,
     Kind.POLICIES: _policies,
