@@ -58,8 +58,8 @@ def rows(header: Sequence[str], body: Iterable[Sequence[object]]) -> Iterator[st
 def verbs() -> Iterator[str]:
     """Every command with its arguments and options, as the program itself tells them."""
     yield "# Verbs\n"
-    yield "Every verb takes `--json` (one document on stdout, nothing else there), `--quiet` and `--help`. Exit codes: 0"
-    yield "fine, 1 a check failed, 2 bad input, 3 the design deadlocks or does not fit, 130 stopped by Ctrl-C."
+    yield "Every verb takes `--json` (one document on stdout, nothing else there), `--quiet` and `--help`. Exit codes:"
+    yield "0 fine, 1 a check failed, 2 bad input, 3 the design deadlocks or does not fit, 130 stopped by Ctrl-C."
     yield "`attnflow --install-completion` lets the shell complete verbs and names.\n"
     yield from _commands(typer.main.get_command(application(None)), ())
 
@@ -159,8 +159,8 @@ def _kind(field: Mapping[str, object]) -> str:
 def python() -> Iterator[str]:
     """What `attnflow` hands out, from its docstrings."""
     yield "# Python\n"
-    yield "`import attnflow` gives some thirty names and costs nothing until one is used; what it hands out shows itself"
-    yield "in notebooks.\n"
+    yield "`import attnflow` gives some thirty names and costs nothing until one is used; what it hands out shows"
+    yield "itself in notebooks.\n"
     for name in sorted(attnflow._HOMES):
         module, attribute = attnflow._HOMES[name].split(":")
         found = getattr(attnflow, name)
@@ -201,7 +201,8 @@ def gallery() -> Iterator[str]:
         yield f"{cell(asked)}\n"
         picture = HERE / "pictures" / "studies" / f"{path.stem}.png"
         if picture.is_file():
-            yield f"```{{image}} ../pictures/studies/{path.stem}.png\n:alt: Trade-off of {path.stem}\n:width: 560px\n```\n"
+            told = f":alt: Trade-off of {path.stem}\n:width: 560px"
+            yield f"```{{image}} ../pictures/studies/{path.stem}.png\n{told}\n```\n"
         yield f"    attnflow sweep studies/configs/{path.name}\n"
 
 

@@ -1,4 +1,4 @@
-"""The documents are made from what the project registers, and their links are checked by a program that can find faults."""
+"""The documents are made from what the project registers; a program that can find faults checks their links."""
 
 from __future__ import annotations
 

@@ -64,7 +64,8 @@ def init(
     ending = _ENDINGS.get(kind, ".yaml")
     if path.suffix != ending:
         raise InputError(Problem(f"a {kind} is a file that ends in {ending}", str(path), field="--output"))
-    template = resources.files("studies.cli") / "templates" / f"{kind}{ending}"
+    shipped = f"{kind}{ending}.txt" if ending == ".py" else f"{kind}{ending}"  # no module of this package
+    template = resources.files("studies.cli") / "templates" / shipped
     text = template.read_text(encoding="utf-8").replace("{name}", name).replace("{file}", str(path))
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
