@@ -94,7 +94,7 @@ def _text(comparison: Comparison) -> str:
 def _metric_row(delta: MetricDelta) -> tuple[object, ...]:
     percent = "-" if delta.delta_pct is None else f"{delta.delta_pct:+.3g}%"
     values = [value[:12] if isinstance(value, str) else value for value in (delta.a, delta.b)]
-    return (delta.metric.name, delta.metric.unit, *values, delta.delta, percent)
+    return (delta.metric.shown, delta.metric.unit, *values, delta.delta, percent)
 
 
 def _verdict(comparison: Comparison) -> str:
