@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from studies.cli import main
 from studies.cli.app import application
 
 ROOT = Path(__file__).parents[3]
@@ -61,3 +62,14 @@ def test_a_shell_completes(typed, position, found):
         check=False,
     )
     assert found <= set(ran.stdout.split()), ran.stderr
+
+
+def test_a_mistyped_choice_gets_the_nearest(capsys):
+    assert main(["list", "chip"]) == 2
+    assert "; did you mean 'chips'?" in capsys.readouterr().err
+
+
+def test_a_field_of_a_chip_is_called_the_same_everywhere(capsys):
+    for name in ("hbm.count=6", "chip.hbm.count=6"):
+        assert main(["show", "chip", "h100", "--set", name]) == 0
+    capsys.readouterr()
