@@ -58,7 +58,10 @@ def capacity(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Smallest number of chips, replicas and chips per replica with which a scenario holds its service level."""
+    """Smallest number of chips, replicas and chips per replica with which a scenario holds its service level.
+
+    Example: attnflow advise capacity azure-chat-h100 --share 0.95
+    """
     if served is None and design.scenario is None:
         raise InputError(Problem("name a scenario: a shipped one, or a YAML file", field="SCENARIO"))
     point = design_point("live.serve", design.of_scenario(served))
