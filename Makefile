@@ -2,12 +2,13 @@
 # make test    the whole test suite               make bench   speed of the engines on this computer
 # make quick   both engines agree, and the tests of what changed since this branch left main
 # make clean   remove what these commands made    make lock    choose and pin the newest versions
+# make docs    the documents as a site, in docs/_build/html, without a warning and with every link checked
 # make test-reference   tests of reference/ with its extras: Torch, and NVIDIA's compiler (300 MB; no GPU needed)
 #
 # Everything is installed into .venv and .venv-reference. Outside this folder only caches grow: that of pip, and
 # ~/.cache/attnflow with the compiled engine.
 
-.PHONY: demo test quick test-reference lint bench lock clean
+.PHONY: demo test quick test-reference lint bench docs lock clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -55,15 +56,20 @@ lint: .venv/installed-dev
 bench: .venv/installed-core
 	$(bin)/attnflow bench
 
+docs: .venv-docs/installed
+	rm -rf docs/generated docs/_build
+	.venv-docs/bin/python -m sphinx -b html -q -W --keep-going docs docs/_build/html
+	.venv-docs/bin/python docs/check_links.py docs/_build/html
+
 clean:
-	rm -rf .venv .venv-reference out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-reference .venv-docs docs/generated docs/_build out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Every extra resolved together, on the oldest Python that is supported, so that one file serves all installs.
 lock: .venv/installed-dev
 	{ sed -n '/^#/p' constraints.txt; \
 	  $(venv) -m pip --disable-pip-version-check install --dry-run --ignore-installed --quiet --report - \
-	    '.[torch,nvrtc,gpu,gpu-cuda12,cluster,notebooks,dev]' $(lock_torch) \
+	    '.[torch,nvrtc,gpu,gpu-cuda12,cluster,notebooks,docs,dev]' $(lock_torch) \
 	  | $(venv) -c 'import json, sys; found = [p["metadata"] for p in json.load(sys.stdin)["install"]]; \
 print(*sorted(p["name"].lower() + "==" + p["version"].split("+")[0] for p in found if p["name"] != "attnflow"), sep="\n")'; \
 	} > constraints.new
@@ -82,6 +88,11 @@ print(*sorted(p["name"].lower() + "==" + p["version"].split("+")[0] for p in fou
 .venv-reference/installed: pyproject.toml constraints.txt .venv-reference/bin/python
 	@echo "installing attnflow, Torch and NVRTC into .venv-reference (once)"
 	@$(call install,.venv-reference,$(reference_extras))
+	@touch $@
+
+.venv-docs/installed: pyproject.toml constraints.txt .venv-docs/bin/python
+	@echo "installing attnflow and Sphinx into .venv-docs (once)"
+	@$(call install,.venv-docs,[docs])
 	@touch $@
 
 %/bin/python:

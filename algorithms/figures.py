@@ -46,6 +46,8 @@ class Figure:
         It belongs to the design, not to the run, and so holds even where the design deadlocks.
     order
         Figures and metrics are listed in ascending order.
+    title
+        What people read in place of the name; made from the name where it is empty.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Figure:
     goal: Goal | None = None
     static: bool = False
     order: int = LAST
+    title: str = ""
 
     def of(self, value: str | int | float | bool | None) -> Self:
         """The same figure with its value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from algorithms.kv.registry import ENTRY_POINTS, policies_of_the_script
 from hwmodels.reading.cards import html_table
+from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError, Problem
 from studies.points.point import DesignPoint
 from studies.results import Results
@@ -18,7 +20,7 @@ from studies.search.sweep import run_sweep
 from studies.study.axes import Choice, Space
 from studies.study.places import store_of
 from studies.study.question import Question
-from studies.study.resolve import read_study
+from studies.study.resolve import read_study, resolve
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,25 @@ class Study(Question):
         InputError
             With all problems of the file and of what it refers to.
         """
-        asked = read_study(path)
+        return cls._of(read_study(path))
+
+    @classmethod
+    def ask(cls, name: str, **question: object) -> Study:
+        """The study that a file of these fields would be; paths are relative to the present folder.
+
+        >>> Study.ask("two", algorithm="sdpa.naive", workload={"seq_len": 8}, axes={"exp_cycles": [1, 2]}).space.size
+        2
+
+        Raises
+        ------
+        InputError
+            With all problems of the fields and of what they refer to.
+        """
+        text = json.dumps({"name": name, **question})
+        return cls._of(resolve(read_text(text, f"study {name}"), Path()))
+
+    @classmethod
+    def _of(cls, asked: Question) -> Study:
         return cls(
             asked.name,
             asked.title,
@@ -129,6 +149,9 @@ class Study(Question):
         chosen = Path(path) if path is not None else store_of(self.name)
         chosen.parent.mkdir(parents=True, exist_ok=True)
         return chosen
+
+    def __repr__(self) -> str:
+        return f"<Study {self.name}: {self.space.size:,} points along {', '.join(self.axes)}>"
 
     def _repr_html_(self) -> str:
         rows = [(name, str(list(values))[:200]) for name, values in self.axes.items()]

@@ -14,6 +14,7 @@ from studies.points.outcome import Row
 from studies.points.point import Json
 from studies.report.frame import frame_of
 from studies.report.page import write_report
+from studies.report.picture import picture
 from studies.report.points import Points
 from studies.store.store import Store
 from studies.study.goals import Goals
@@ -107,5 +108,6 @@ class Results:
         for best in points.best:
             value = best.objective.values[best.point]
             label = points.label(best.point, "design") or points.rows[best.point].point.algorithm
-            rows.append((f"best {best.objective.name}", f"{value:.6g} {best.objective.unit}: {label}"))
-        return html_table(f"{self.study} in {self.store}", ("", ""), [(name, str(value)) for name, value in rows])
+            rows.append((f"best {best.objective.spoken}", f"{best.objective.words(value)}: {label}"))
+        table = html_table(f"{self.study} in {self.store}", ("", ""), [(name, str(value)) for name, value in rows])
+        return f"{table}{picture(points)}"

@@ -11,9 +11,12 @@ from typing import Any, TypeVar
 
 from hwmodels.chips.base import Chip
 from hwmodels.chips.compute import FORMAT_BITS, Core, Rates
+from hwmodels.chips.interface_tables import interface_tables
 from hwmodels.chips.parts import OVERRIDDEN, GivenEnergy, Link, Number, Resources, SharedTier
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.quantity import format_quantity
 from hwmodels.reading.values import read_value
+from hwmodels.tiers.text import load_tier
 
 C = TypeVar("C", bound=Chip)
 Part = TypeVar("Part", bound=Chip | Core | SharedTier | Link | Resources | GivenEnergy)
@@ -36,6 +39,8 @@ ABSENT = "none"
 """Text that takes a field's value away."""
 ARRAY = "core.array"
 """Stands for the size of the matrix array, ``"64x32"``: columns by depth, with the rates that follow."""
+_STACKS = re.compile(r"\s*([A-Za-z]\w*)\s*[x×]\s*([1-9]\d{0,4})\s*")
+"""What the name of a memory alone takes: its technology and how many units, ``"hbm3e x 5"``."""
 
 
 def unit_of(path: str) -> str | None:
@@ -79,12 +84,16 @@ def _changed(chip: C, overrides: Mapping[str, Number | str | None], *, checked: 
         except InputError as error:
             problems += [dataclasses.replace(found, field=path) for found in error.problems]
         else:
+            if canonical in {tier.name for tier in chip.tiers}:  # says all of a memory: what was said before is gone
+                written = {name: text for name, text in written.items() if name.partition(".")[0] != canonical}
             written[canonical] = str(given)
+    problems += [] if problems else _too_few_units(result, written)
     if problems:
         raise InputError(dict.fromkeys(problems))
     # a number that is set to what it was is still what its source says
     before, after = chip.values(), result.values()
-    moved = [field for field in written if before.get(field) != after.get(field)]
+    fields = [field for field in after if field in written or field.partition(".")[0] in written]
+    moved = [field for field in fields if before.get(field) != after.get(field)]
     kept = tuple((field, source) for field, source in result.citations if field not in moved)
     cited = tuple((field, OVERRIDDEN) for field in moved)
     return dataclasses.replace(result, citations=(*kept, *cited), changes=tuple(written.items()))
@@ -115,6 +124,48 @@ def _array_fields(chip: Chip, given: Number | str) -> dict[str, Number | str | N
     }
 
 
+def _whole_memory(tier: SharedTier, given: Number | str | None) -> SharedTier:
+    """A memory of so many units of a technology: its bandwidth and capacity are those of the units."""
+    known = interface_tables().technologies
+    match = _STACKS.fullmatch(str(given))
+    if match is None:
+        raise InputError(Problem(f"must be TECHNOLOGY x COUNT such as 'hbm3e x 5' (got {given!r})"))
+    technology, count = match[1].lower(), int(match[2])
+    text = known.get(technology)
+    if text is None:
+        raise InputError(Problem(f"unknown technology {match[1]!r}", hint=did_you_mean(technology, known)))
+    if text.device is None:
+        raise InputError(
+            Problem(f"{technology} has no capacity a {text.unit}: set bytes_per_second and capacity_bytes")
+        )
+    return dataclasses.replace(
+        tier,
+        technology=technology,
+        preset=text.device,
+        count=count,
+        bytes_per_second=count * text.bytes_per_second,
+        capacity_bytes=float(count * load_tier(text.device).capacity_bytes),
+        sustained_fraction=None,
+    )
+
+
+def _too_few_units(chip: Chip, written: Mapping[str, str]) -> list[Problem]:
+    """A number of units that was set and cannot deliver a bandwidth that was not."""
+    problems = []
+    for tier in chip.tiers:
+        text = interface_tables().technologies.get(tier.technology)
+        path = f"{tier.name}.count"
+        if text is None or path not in written or f"{tier.name}.bytes_per_second" in written:
+            continue
+        most = tier.count * text.bytes_per_second
+        if tier.bytes_per_second > most * (1 + interface_tables().rounding.value):
+            have, want = (format_quantity(rate, "B/s", 3) for rate in (most, tier.bytes_per_second))
+            message = f"{tier.count} {text.unit}s of {tier.technology} deliver {have}, not the {want} of {chip.name}"
+            hint = f"{tier.name}: {tier.technology} x {tier.count} sets bandwidth and capacity with it"
+            problems.append(Problem(message, field=path, hint=hint))
+    return problems
+
+
 def _canonical(path: str) -> str:
     """``tiers.hbm.latency_s`` and ``links.pcie.latency_s`` without their section, as elsewhere."""
     for section in ("tiers.", "links."):
@@ -125,6 +176,9 @@ def _canonical(path: str) -> str:
 
 def _replaced(chip: C, path: str, given: Number | str | None, *, checked: bool) -> C:
     section, _, rest = path.rpartition(".") if path.count(".") < 2 else path.partition(".")
+    if not section and path in {tier.name for tier in chip.tiers}:
+        whole = (_whole_memory(tier, given) if tier.name == path else tier for tier in chip.tiers)
+        return dataclasses.replace(chip, tiers=tuple(whole))
     if not section:
         return _with_field(chip, chip, path, path, given, checked=checked)
     found: dict[str, object] = {}

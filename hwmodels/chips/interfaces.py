@@ -13,72 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib import resources
+from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
 from hwmodels.chips.chip import OVERRIDDEN, Accelerator, SharedTier
+from hwmodels.chips.interface_tables import BITS, FILE, InterfaceText, interface_tables
 from hwmodels.costs.energy_tables import energy_tables
 from hwmodels.reading.bibliography import references, source_text
 from hwmodels.reading.cited import Cited
-from hwmodels.reading.documents import read_text
-from hwmodels.reading.quantity import Bytes, BytesPerSecond, SquareMillimetres, Watts, format_quantity
-from hwmodels.tiers.dram import DramTier
-from hwmodels.tiers.text import load_tier
+from hwmodels.reading.quantity import format_quantity
 
-FILE = "memory_interfaces.yaml"
-BITS = 8
 INTERFACE_FIELDS = ("bytes_per_second", "technology", "count")
 """Fields of a memory that its interfaces follow from."""
-
-
-class InterfaceText(BaseModel):
-    """A technology of ``memory_interfaces.yaml``; all numbers are of one unit, see the comments of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    unit: str
-    width: Cited[Bytes]
-    pin_rate: Cited[BytesPerSecond]
-    phy: Cited[SquareMillimetres]
-    controller_transistors: Cited[float]
-    phy_idle: Cited[Watts]
-    device: str | None = None
-    idle: Cited[Watts] | None = None
-    counted_by: tuple[str, ...] = Field(strict=False)
-    in_energy: Cited[bool]
-
-    @model_validator(mode="after")
-    def _idles_in_one_way(self) -> InterfaceText:
-        if (self.device is None) == (self.idle is None):
-            raise ValueError("needs either a device or its idle power")
-        return self
-
-    @property
-    def bytes_per_second(self) -> float:
-        """Rate of all pins of a unit at the technology's rate per pin."""
-        return self.width.value * BITS * self.pin_rate.value
-
-    @property
-    def device_idle_w(self) -> float:
-        """Standby and refresh of the memory behind a unit."""
-        return _tier_idle_w(self.device) if self.idle is None else self.idle.value
-
-    @property
-    def idle_w(self) -> float:
-        """Memory and PHY of a unit."""
-        return self.device_idle_w + self.phy_idle.value
-
-
-class InterfacesText(BaseModel):
-    """The whole file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rounding: Cited[float]
-    technologies: dict[str, InterfaceText]
 
 
 @dataclass(frozen=True)
@@ -154,13 +100,6 @@ def standing_j_per_bit(technology: str) -> float:
     return text.idle_w / (BITS * text.bytes_per_second)
 
 
-@cache
-def interface_tables() -> InterfacesText:
-    """The shipped table."""
-    text = (resources.files("hwmodels.chips") / FILE).read_text(encoding="utf-8")
-    return read_text(text, FILE).validate(InterfacesText)
-
-
 def _interface(chip: Accelerator, tier: SharedTier, text: InterfaceText) -> MemoryInterface:
     count, counted = _count(chip, tier, text)
     controller_mm2 = energy_tables().transistors_mm2(text.controller_transistors.value, chip.node_nm)
@@ -191,7 +130,7 @@ def _count(chip: Accelerator, tier: SharedTier, text: InterfaceText) -> tuple[in
 def _stated_count(chip: Accelerator, tier: SharedTier, text: InterfaceText) -> int:
     """The tier's count where it is one of these units and of this bandwidth; 0 where it is not."""
     sources, path = chip.sources(), f"{tier.name}.count"
-    if path in dict(chip.changes):
+    if {path, tier.name} & dict(chip.changes).keys():
         return tier.count
     if path not in sources:
         return 0
@@ -214,11 +153,3 @@ def _sources(tier: SharedTier, text: InterfaceText, known: Mapping[str, str]) ->
         yield "device_idle_w", of(idle, text.idle)
     else:
         yield "device_idle_w", f"{idle} a {text.unit}: standby and refresh of tier {text.device} (`attnflow show tier`)"
-
-
-@cache
-def _tier_idle_w(name: str) -> float:
-    tier = load_tier(name)
-    if not isinstance(tier, DramTier):
-        raise TypeError(f"{FILE}: {name} is no DRAM")
-    return tier.idle_w

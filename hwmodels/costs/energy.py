@@ -17,7 +17,8 @@ from functools import lru_cache
 
 from hwmodels.chips.chip import Accelerator, Link, SharedTier
 from hwmodels.chips.compute import FORMAT_BITS, Rates
-from hwmodels.chips.interfaces import FILE, memory_interfaces, standing_j_per_bit
+from hwmodels.chips.interface_tables import FILE
+from hwmodels.chips.interfaces import memory_interfaces, standing_j_per_bit
 from hwmodels.costs.area import area_of
 from hwmodels.costs.energy_tables import energy_tables, leakage_w_per_mm2
 from hwmodels.reading.cards import html_table

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hwmodels.reading.errors import InputError
+from hwmodels.reading.errors import InputError, did_you_mean
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
 from studies.cli.printing import OutputGoneError, put
 from studies.cli.verb import verbs_for
@@ -22,7 +22,7 @@ def application(typed: str | None) -> typer.Typer:
         name="attnflow",
         help="Cycle-level simulator and design-space explorer for streaming attention hardware.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
@@ -68,11 +68,19 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         message = getattr(error, "format_message", None)
         if message is not None:
             text = _plainly(" ".join(str(message()).split()))
+            text = text.rstrip(".") + _nearest(text)
             if text:  # it is empty when no command was given, and the help has been shown instead
                 complain(f"{text.rstrip('.')}; see --help")
             return EXIT_BAD_INPUT
         return _exit_code_of(error)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _nearest(message: str) -> str:
+    """The choice that was meant, where one of a list was mistyped."""
+    found = re.search(r"'([^']+)' is not one of (.+)", message)
+    hint = did_you_mean(found[1], re.findall(r"'([^']+)'", found[2])) if found else None
+    return f"; {hint}" if hint and hint.startswith("did you mean") else ""
 
 
 _PLAINLY = {

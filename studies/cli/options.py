@@ -13,6 +13,7 @@ import typer
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.made import made
+from studies.cli import completing
 
 if TYPE_CHECKING:
     from algorithms.registry import Given
@@ -27,7 +28,12 @@ ScenarioName = Annotated[
         metavar="[SCENARIO]", help="Of what is served over time: a scenario's name or file.", show_default=False
     ),
 ]
-AlgorithmName = Annotated[str, typer.Argument(metavar="ALGORITHM", help="For example sdpa.naive; see `attnflow list`.")]
+AlgorithmName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ALGORITHM", help="For example sdpa.naive; see `attnflow list`.", autocompletion=completing.algorithms
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,10 @@ class DesignOptions:
 
     workload: Annotated[
         str | None,
-        typer.Option(help="Preset name or YAML file; one head of 512 x 512 tokens of width 64 if not given."),
+        typer.Option(
+            help="Preset name or YAML file; one head of 512 x 512 tokens of width 64 if not given.",
+            autocompletion=completing.workloads,
+        ),
     ] = None
     seq_len: Annotated[int | None, typer.Option(help="Tokens: KV length, and query length unless decoding.")] = None
     q_len: Annotated[int | None, typer.Option(help="New tokens per sequence.")] = None
@@ -81,7 +90,11 @@ class DesignOptions:
         ),
     ] = None
     chip: Annotated[
-        str | None, typer.Option(help="Preset name or YAML file, for algorithms that run on a chip; h100, for example.")
+        str | None,
+        typer.Option(
+            help="Preset name or YAML file, for algorithms that run on a chip; h100, for example.",
+            autocompletion=completing.chips,
+        ),
     ] = None
     mapping: Annotated[
         str | None,

@@ -36,7 +36,7 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
     """
     chip = load_accelerator(name)
     if changes:
-        chip = chip.with_(**dict(_assignment(change) for change in changes))
+        chip = chip.with_(**dict(_assignment(change.removeprefix("chip.")) for change in changes))
     energy, area = energy_table(chip), area_of(chip)
     power = full_power_w(chip, _main_format(chip))
     if as_json:

@@ -65,6 +65,16 @@ class Explanation(ABC):
         """What binds and what to change next, for people."""
 
     @property
+    def chosen(self) -> str:
+        """What was left to the algorithm, and is decided for this design, in words; empty where nothing was."""
+        return ""
+
+    @property
+    def cost_unit(self) -> str:
+        """Unit of the costs of its levers."""
+        return "s"
+
+    @property
     def stuck(self) -> bool:
         """Whether the design stops before it is done."""
         return False

@@ -19,6 +19,7 @@ from algorithms.register import Register, Stamp
 from algorithms.registry import ALGORITHMS, AnyAlgorithm
 from hwmodels.reading.errors import InputError, Problem
 from studies.families.family import FAMILIES, Evaluation, family_of
+from studies.families.naming import display_name, is_share
 from studies.points.point import Scalar
 
 ANY = "any"
@@ -50,6 +51,8 @@ class Metric:
         It belongs to the design, not to the run, and so holds even where the design deadlocks.
     family
         Name of the family whose points have it, or ``any``.
+    title
+        What people read in place of the name; made from the name where nobody says.
     order, place
         Metrics are listed in ascending order; those of one order by their module, and in its own order.
     """
@@ -64,6 +67,17 @@ class Metric:
     family: str = ANY
     order: int = LAST
     place: int = 0
+    title: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name that people read."""
+        return self.title or display_name(self.name)
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a part of a whole, which people read in per cent."""
+        return not self.unit and is_share(self.name)
 
 
 METRICS: Register[Metric] = Register("metric", "studies.families", "attnflow.metrics")
@@ -81,6 +95,7 @@ def metric(
     goal: Goal | None = None,
     static: bool = False,
     order: int = LAST,
+    title: str = "",
 ) -> Callable[[Measure[Measured]], Measure[Measured]]:
     """Register the decorated function as the metric `name`; see `Metric` for the parameters.
 
@@ -92,7 +107,7 @@ def metric(
 
     def register(function: Measure[Measured]) -> Measure[Measured]:
         source = getattr(function, "__module__", __name__)
-        found = Metric(name, unit, meaning, function, source, goal, static, family, order, next(_places))
+        found = Metric(name, unit, meaning, function, source, goal, static, family, order, next(_places), title)
         METRICS.add(name, found)
         return function
 
@@ -169,6 +184,7 @@ def _metric_of(figure: Figure, algorithm: AnyAlgorithm, place: int) -> Metric:
         family_of(algorithm).name,
         figure.order,
         place,
+        figure.title,
     )
 
 
@@ -185,17 +201,24 @@ def measure(evaluation: Evaluation) -> dict[str, Scalar]:
     return found
 
 
-@metric("cycles", "cycle", "simulated cycles until all work is done", goal="min", family=ANY, order=0)
+@metric("cycles", "cycle", "simulated cycles until all work is done", goal="min", family=ANY, order=0, title="Cycles")
 def _cycles(evaluation: Evaluation) -> Scalar:
     return evaluation.cycles
 
 
-@metric("seconds", "s", "simulated time until all work is done", goal="min", family=ANY, order=1)
+@metric("seconds", "s", "simulated time until all work is done", goal="min", family=ANY, order=1, title="Time")
 def _seconds(evaluation: Evaluation) -> Scalar:
     return evaluation.seconds
 
 
-@metric("error.rel_l2", "", "relative L2 error of the output against the float64 oracle", family=ANY, order=20)
+@metric(
+    "error.rel_l2",
+    "",
+    "relative L2 error of the output against the float64 oracle",
+    family=ANY,
+    order=20,
+    title="Relative L2 error",
+)
 def _relative_error(evaluation: Evaluation) -> Scalar:
     return evaluation.deviation.rel_l2 if evaluation.deviation else None
 
@@ -206,13 +229,19 @@ def _relative_error(evaluation: Evaluation) -> Scalar:
     "largest absolute error of one output element against the float64 oracle",
     family=ANY,
     order=21,
+    title="Largest error",
 )
 def _absolute_error(evaluation: Evaluation) -> Scalar:
     return evaluation.deviation.max_abs if evaluation.deviation else None
 
 
 @metric(
-    "wall_s", "s", "time the simulation itself took on this computer, compilation not counted", family=ANY, order=40
+    "wall_s",
+    "s",
+    "time the simulation itself took on this computer, compilation not counted",
+    family=ANY,
+    order=40,
+    title="Simulation time",
 )
 def _wall_s(evaluation: Evaluation) -> Scalar:
     return evaluation.wall_s

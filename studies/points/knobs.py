@@ -26,6 +26,10 @@ from hwmodels.reading.made import made
 from hwmodels.reading.quantity import UNIT_NAMES, parse_quantity
 from studies.points.point import Engine, Mapped, Scalar, adapter_of
 
+AUTO = "auto"
+"""What people write, and read, where 0 leaves a value to the algorithm."""
+_DECIDED = re.compile(r"\b0: (?!none|addresses|see |every |all )")
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -55,14 +59,21 @@ class Knob:
     help: str = ""
     content: bool = False
 
+    @property
+    def automatic(self) -> bool:
+        """Whether 0 leaves the value to the algorithm, as its help says; people may write ``auto`` for it."""
+        return self.default == 0 and not isinstance(self.default, bool) and bool(_DECIDED.search(self.help))
+
     def read(self, value: object) -> Scalar:
-        """`value` with the type of the knob.
+        """`value` with the type of the knob; ``auto`` where that is 0.
 
         Raises
         ------
         InputError
             One problem, its field the name of the knob.
         """
+        if value == AUTO and self.automatic:
+            value = 0
         try:
             if self.unit is not None and self.unit in UNIT_NAMES and isinstance(value, str):
                 value = parse_quantity(value, self.unit)

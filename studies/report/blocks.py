@@ -113,6 +113,7 @@ def breakdown(
     words: Mapping[int, str] | None = None,
     missing: str = "",
     alike: bool = True,
+    hues: Mapping[str, int] | None = None,
 ) -> View:
     """Stacked horizontal bars for each selected point: where something went.
 
@@ -134,6 +135,8 @@ def breakdown(
         points are left out.
     alike
         Whether all bars of a point are of one whole, which then stands above them.
+    hues
+        Numbers of the colours of kinds that have the same one on every page; others follow their place in `kinds`.
     """
     labels: dict[str, int] = {}
     order = {kind: i for i, kind in enumerate(kinds)}
@@ -154,7 +157,10 @@ def breakdown(
         {"parts": packed(bars), "words": told[point]} if point in told else packed(bars)
         for point, bars in enumerate(per_point)
     ]
-    described: list[Json] = [{"name": kind, "label": label} for kind, label in kinds.items()]
+    fixed = hues or {}
+    described: list[Json] = [
+        {"name": kind, "label": label, "hue": fixed.get(kind, i)} for i, (kind, label) in enumerate(kinds.items())
+    ]
     return View(
         "breakdown",
         {

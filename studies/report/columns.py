@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal
 
@@ -12,11 +13,13 @@ from algorithms.figures import Goal
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
 from studies.families.metrics import metrics
+from studies.families.naming import display_name, is_share, spoken
 from studies.points.find import find_algorithm
-from studies.points.knobs import USE_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
+from studies.points.knobs import AUTO, USE_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
 from studies.points.outcome import Row
 from studies.points.point import ChipSetting, DesignPoint, Scalar
 from studies.study.goals import Goals
+from studies.words import number, percent, quantity
 
 Role = Literal["workload", "design", "run", "metric"]
 State = Literal["done", "infeasible", "deadlock", "failed", "pending"]
@@ -54,6 +57,12 @@ class Column:
         Follows from another setting in which points differ, so that it is no axis of its own.
     minor
         Left out of the table until asked for.
+    title
+        What people read in place of the name; settings are read as they are typed.
+    share
+        A part of a whole, read in per cent.
+    automatic
+        A value of 0 leaves it to the algorithm, and is read ``auto``.
     """
 
     name: str
@@ -66,6 +75,27 @@ class Column:
     static: bool = False
     implied: bool = False
     minor: bool = False
+    title: str = ""
+    share: bool = False
+    automatic: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What people read."""
+        return self.title or self.name
+
+    @property
+    def spoken(self) -> str:
+        """The same inside a sentence."""
+        return spoken(self.title) if self.title else self.name
+
+    def words(self, value: Scalar) -> str:
+        """A value with its unit, as people read it."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return number(value)
+        if self.automatic and value == 0:
+            return AUTO
+        return percent(value) if self.share and 0 <= value <= 1 else quantity(value, self.unit)
 
     @cached_property
     def distinct(self) -> tuple[Scalar, ...]:
@@ -147,7 +177,9 @@ def setting_columns(rows: Sequence[Row], studies: Sequence[str]) -> list[Column]
         knob = own.get(name) if roles[name] == "design" else _COMMON_KNOBS.get(name)
         unit, meaning = (knob.unit or "", knob.help) if knob else (_unit_in(name), "")
         decided = varied[name] and any(_decides(values[other], column) for other in _deciders(name, varied))
-        columns.append(Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided))
+        automatic = knob is not None and knob.automatic
+        told = Column(name, roles[name], column, varied[name], unit, meaning, implied=decided, minor=decided)
+        columns.append(replace(told, automatic=automatic))
     if len(set(studies)) > 1:
         columns.insert(0, Column("study", "run", tuple(studies), varied=True, implied=True))
     return columns
@@ -214,9 +246,20 @@ def metric_columns(rows: Sequence[Row], states: Sequence[State], goals: Goals | 
                 goal=wanted.get(name) or (metric.goal if metric else None),
                 static=static,
                 minor=name in _MINOR_METRICS and name not in wanted,
+                title=metric.shown if metric else display_name(name),
+                share=metric.share if metric else is_share(name),
             )
         )
-    return [column for column in columns if column.distinct]
+    return _told_apart([column for column in columns if column.distinct])
+
+
+def _told_apart(columns: list[Column]) -> list[Column]:
+    """Columns whose titles are different: where two metrics are called alike, their names are added."""
+    counted = Counter(column.title for column in columns)
+    return [
+        replace(column, title=f"{column.title} ({column.name})") if counted[column.title] > 1 else column
+        for column in columns
+    ]
 
 
 def _scalar(value: object) -> Scalar:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from studies.compare import Comparison, MetricDelta, Run, StallDelta
+from studies.families.naming import spoken
 from studies.points.outcome import Outcome, Row
 from studies.points.point import Scalar
 from studies.report.blocks import Block, html, plain, plot
@@ -48,7 +49,7 @@ def _blocks(comparison: Comparison, points: Points) -> Iterable[Block]:
         "comparison.html",
         within=comparison.within,
         tolerance=f"{comparison.tolerance_pct:g} %",
-        beyond=[delta.metric.name for delta in comparison.deltas if delta.compared and not delta.within],
+        beyond=[spoken(delta.metric.shown) for delta in comparison.deltas if delta.compared and not delta.within],
         runs=(comparison.a.source, comparison.b.source),
         changes=[(change.name, str(change.a), str(change.b)) for change in comparison.changes],
         deltas=[_shown(delta) for delta in shown],
@@ -59,7 +60,7 @@ def _blocks(comparison: Comparison, points: Points) -> Iterable[Block]:
 
 def _shown(delta: MetricDelta) -> tuple[str, str, str, str, str, bool]:
     percent = "" if delta.delta_pct is None else f"{delta.delta_pct:+.3g} %"
-    name = f"{delta.metric.name} [{delta.metric.unit}]" if delta.metric.unit else delta.metric.name
+    name = f"{delta.metric.shown} [{delta.metric.unit}]" if delta.metric.unit else delta.metric.shown
     difference = "" if delta.delta is None else number(delta.delta)
     return name, _value(delta.a), _value(delta.b), difference, percent, delta.compared
 

@@ -65,6 +65,7 @@ def write_report(
     title: str,
     goals: Goals | None = None,
     validations: Sequence[Mapping[str, Json]] = (),
+    refresh_s: int | None = None,
 ) -> None:
     """Write a report about `rows` to one HTML file.
 
@@ -80,6 +81,8 @@ def write_report(
         What its studies are after.
     validations
         What ``attnflow validate --json`` said of the models.
+    refresh_s
+        As in `render`.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def write_report(
         If the file cannot be written.
     """
     kept = list(rows)
-    write_page(render(Points.of(kept, goals, validations, distinct=True), title), path)
+    write_page(render(Points.of(kept, goals, validations, distinct=True), title, refresh_s=refresh_s), path)
 
 
 def write_page(text: str, path: Path | str) -> None:
@@ -101,8 +104,14 @@ def write_page(text: str, path: Path | str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
-    """The page as text; sections of `first` come before those that every page about points has."""
+def render(points: Points, title: str, first: Sequence[Section] = (), refresh_s: int | None = None) -> str:
+    """The page as text; sections of `first` come before those that every page about points has.
+
+    Parameters
+    ----------
+    refresh_s
+        Seconds after which a browser asks for the page again, because more points may have come; None for never.
+    """
     sections: list[PlacedSection] = []
     chunks = [points_chunk(points)]
     about_points = sections_about(points) if points.rows or not first else ()
@@ -124,6 +133,7 @@ def render(points: Points, title: str, first: Sequence[Section] = ()) -> str:
             plotly=plotly,
             style=Markup((ASSETS / "style.css").read_text(encoding="utf-8")),
             version=versions()["attnflow"],
+            refresh_s=refresh_s,
         )
     )
 

@@ -58,6 +58,9 @@ def points_chunk(points: Points) -> Chunk:
 def _column(column: Column) -> Json:
     described: dict[str, Json] = {
         "name": column.name,
+        "title": column.shown,
+        "share": column.share,
+        "automatic": column.automatic,
         "role": column.role,
         "unit": column.unit,
         "meaning": column.meaning,

@@ -13,9 +13,11 @@ import numpy as np
 
 from hwmodels.reading.errors import InputError
 from studies.families.detail import Detail
+from studies.families.explanation import Explanation
 from studies.families.family import Family, family_of
 from studies.families.path import TracedPath
 from studies.points.command import command_of
+from studies.points.knobs import AUTO
 from studies.points.outcome import Row
 from studies.points.point import Json, Scalar
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
@@ -273,12 +275,12 @@ class Points:
         told: dict[int, list[str]] = {}
         for best in self.best:
             extreme = "highest" if best.objective.goal == "max" else "lowest"
-            told.setdefault(best.point, []).append(f"{extreme} {best.objective.name}")
+            told.setdefault(best.point, []).append(f"{extreme} {best.objective.spoken}")
         if self.knee is not None:
             told.setdefault(self.knee, []).append("knee of the front")
         if self.slowest is not None:
             objective = self.objectives[0]
-            worst = "slowest" if objective.name in _TIMES else f"worst {objective.name}"
+            worst = "slowest" if objective.name in _TIMES else f"worst {objective.spoken}"
             told.setdefault(self.slowest, []).append(worst)
         return {point: ", ".join(texts) for point, texts in told.items()}
 
@@ -325,6 +327,16 @@ class Points:
         if family is None or not isinstance(detail, Detail):
             return ""
         return family.binding(detail, self.paths.get(point))
+
+    def explainable(self, point: int) -> bool:
+        """Whether the family of a point has explanations."""
+        family = self._family_of.get(self.rows[point].point.algorithm)
+        return family is not None and type(family).explain is not Family.explain
+
+    def explain(self, point: int) -> Explanation | None:
+        """What binds a point and what was tried to make it faster; raises as `Family.explain`."""
+        family = self._family_of.get(self.rows[point].point.algorithm)
+        return family.explain(self.rows[point].point) if family is not None else None
 
     def facts(self, point: int) -> Iterable[tuple[str, str]]:
         """Further facts of a design that its family tells."""
@@ -430,5 +442,5 @@ def _setting(column: Column, value: Scalar) -> str:
     """A setting in a label; what a name alone makes clear goes without the name of the column."""
     if value is None or value == "":
         return ""
-    shown = setting(value, column.unit)
+    shown = AUTO if column.automatic and value == 0 else setting(value, column.unit)
     return shown if column.name in _NAMES_ALONE else f"{column.name} {shown}"

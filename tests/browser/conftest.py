@@ -79,7 +79,7 @@ def visit(browser, tmp_path):
     """Function that writes a report and opens it; afterwards the page must have been silent."""
     visits = []
 
-    def open_report(rows, title="A study", *, width=1400, dark=False, load=True, goals=None):
+    def open_report(rows, title="A study", *, width=1400, dark=False, load=True, goals=None, policed=False):
         path = tmp_path / f"report-{len(visits)}.html"
         write_report(rows, path, title, goals)
         context = browser.new_context(
@@ -87,6 +87,7 @@ def visit(browser, tmp_path):
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
             accept_downloads=True,
+            bypass_csp=not policed,  # waiting for an expression evaluates text in the page
         )
         visits.append(Visit(context, path))
         if load:

@@ -58,12 +58,12 @@ esac
     return script, log
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "quick", "lint", "bench", "test-reference"])
+@pytest.mark.parametrize("target", ["demo", "test", "quick", "lint", "bench", "docs", "test-reference"])
 def test_target_starts_by_installing_with_the_constraints(clone, target):
     result = make(clone, "--dry-run", target)
     assert result.returncode == 0, result.stderr
     (extras,) = re.findall(r"-m pip .*?install -c constraints\.txt [^']*--editable '\.(.*?)'", result.stdout)
-    expected = {"demo": "", "bench": "", "test-reference": "[torch,nvrtc,dev]"}
+    expected = {"demo": "", "bench": "", "docs": "[docs]", "test-reference": "[torch,nvrtc,dev]"}
     assert extras == expected.get(target, "[dev]")
 
 

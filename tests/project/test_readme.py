@@ -1,4 +1,4 @@
-"""Everything the README shows is run and prints what the README says.
+"""Everything that the README and the documents show is run and prints what they say.
 
 ``console`` blocks hold commands behind ``$`` and what they print on stdout; ``...`` stands for anything, and
 ``echo $?`` prints the exit code of the command before. A ``python`` block is followed by a ``text`` block with
@@ -20,23 +20,41 @@ import pytest
 
 from studies.cli.verb import all_verbs
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = [(match.group(1), match.group(2)) for match in BLOCK.finditer(README)]
-CONSOLES = [text for kind, text in BLOCKS if kind == "console"]
-PROGRAMS = [(text, BLOCKS[i + 1]) for i, (kind, text) in enumerate(BLOCKS) if kind == "python"]
-FILES = {text.partition("\n")[0][2:]: text for kind, text in BLOCKS if kind == "yaml"}
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md")))
+}
+BLOCKS = {page: [(match.group(1), match.group(2)) for match in BLOCK.finditer(text)] for page, text in PAGES.items()}
+CONSOLES = [(page, text) for page, blocks in BLOCKS.items() for kind, text in blocks if kind == "console"]
+PROGRAMS = [
+    (page, text, blocks[i + 1])
+    for page, blocks in BLOCKS.items()
+    for i, (kind, text) in enumerate(blocks)
+    if kind == "python"
+]
+FILES = {
+    page: {text.partition("\n")[0][2:]: text for kind, text in blocks if kind == "yaml"}
+    for page, blocks in BLOCKS.items()
+}
+MOST_LINES = 250
 TIMEOUT_S = 600
 
 
 @pytest.fixture
 def here(root, tmp_path):
-    """A folder that looks like the top of a clone, so that nothing is written into this one."""
-    for folder in ("studies", "tests"):
-        (tmp_path / folder).symlink_to(root / folder)
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    return tmp_path
+    """Function that makes a folder that looks like the top of a clone, with the files that a page shows."""
+
+    def make(page):
+        for folder in ("studies", "tests"):
+            (tmp_path / folder).symlink_to(root / folder)
+        for name, text in FILES[page].items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return make
 
 
 def run(folder, *arguments):
@@ -67,40 +85,56 @@ def commands_of(console):
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
-@pytest.mark.parametrize("console", CONSOLES, ids=lambda text: text.split("\n")[0][2:42])
-def test_commands_print_what_the_readme_shows(console, here):
-    code = None
+@pytest.mark.parametrize(
+    ("page", "console"), CONSOLES, ids=[f"{page}: {text.partition(chr(10))[0][2:42]}" for page, text in CONSOLES]
+)
+def test_commands_print_what_a_page_shows(page, console, here):
+    code, folder = None, here(page)
     for command, want in commands_of(console):
         words = shlex.split(command, comments=True)
         if words == ["echo", "$?"]:
             assert int(want) == code
             continue
         if words[0] == "cat":
-            got = (here / words[1]).read_text(encoding="utf-8")
+            got = (folder / words[1]).read_text(encoding="utf-8")
         else:
             assert words[0] == "attnflow", command
-            result = run(here, "-m", "studies", *words[1:])
+            result = run(folder, "-m", "studies", *words[1:])
             assert "Traceback" not in result.stderr, result.stderr
             code, got = result.returncode, result.stdout if result.stdout else result.stderr
         assert not differences(got, want), differences(got, want)
 
 
-@pytest.mark.parametrize(("program", "shown"), PROGRAMS, ids=[f"program{i}" for i in range(len(PROGRAMS))])
-def test_programs_print_what_the_readme_shows(program, shown, here):
+@pytest.mark.parametrize(
+    ("page", "program", "shown"), PROGRAMS, ids=[f"{page}: {i}" for i, (page, *_) in enumerate(PROGRAMS)]
+)
+def test_programs_print_what_a_page_shows(page, program, shown, here):
     assert shown[0] == "text", "a python block is followed by a text block: what it prints"
-    result = run(here, "-c", program)
+    result = run(here(page), "-c", program)
     assert result.returncode == 0, result.stderr
     assert not differences(result.stdout, shown[1]), differences(result.stdout, shown[1])
 
 
 def test_there_is_something_to_run():
-    assert len(CONSOLES) >= 3
-    assert len(PROGRAMS) >= 1
+    assert len(CONSOLES) >= 20
+    assert len(PROGRAMS) >= 4
+    assert len(PAGES) > 12
+
+
+def test_the_readme_can_be_read_in_one_go():
+    lines = README.splitlines()
+    assert len(lines) < MOST_LINES
+    screen = "\n".join(lines[:20])
+    assert "![" in screen and screen.count("make ") >= 3
+    headings = [line[3:] for line in lines if line.startswith("## ")]
+    assert headings.index("Limits") == 0
+    linked = set(re.findall(r"\]\(#([a-z-]+)\)", README))
+    assert linked == {heading.lower().replace(" ", "-") for heading in headings}
 
 
 def test_every_verb_is_shown():
     verbs = {entry.name for entry in all_verbs()}
-    shown = {command.split()[1] for console in CONSOLES for command, _ in commands_of(console) if " " in command}
+    shown = {command.split()[1] for _, console in CONSOLES for command, _ in commands_of(console) if " " in command}
     mentioned = shown | set(re.findall(r"`attnflow (\w+)", README))
     assert {"run", "sweep", "report"} <= verbs
     assert sorted(verbs - mentioned) == []

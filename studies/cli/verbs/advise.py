@@ -20,7 +20,10 @@ advise = verb_group("advise", "What a design needs to run, and to run at full ra
 def depths(
     algorithm: AlgorithmName, design: DesignOptions, as_json: JsonFlag = False, quiet: QuietFlag = False
 ) -> None:
-    """Smallest depth of every FIFO without deadlock, and for the cycle count of unbounded FIFOs."""
+    """Smallest depth of every FIFO without deadlock, and for the cycle count of unbounded FIFOs.
+
+    Example: attnflow advise depths sdpa.naive --seq-len 4096 --head-dim 128
+    """
     # depths follow from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.explain.depths import advise_depths
@@ -55,7 +58,10 @@ def capacity(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Smallest number of chips, replicas and chips per replica with which a scenario holds its service level."""
+    """Smallest number of chips, replicas and chips per replica with which a scenario holds its service level.
+
+    Example: attnflow advise capacity azure-chat-h100 --share 0.95
+    """
     if served is None and design.scenario is None:
         raise InputError(Problem("name a scenario: a shipped one, or a YAML file", field="SCENARIO"))
     point = design_point("live.serve", design.of_scenario(served))

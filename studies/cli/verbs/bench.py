@@ -26,7 +26,10 @@ def bench(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Measure the engines on this computer; compilation is done before and not counted."""
+    """Measure the engines on this computer; compilation is done before and not counted.
+
+    Example: attnflow bench --check
+    """
     from simulator.engines.progress import report
     from studies.benchmarks.register import benchmarks
     from studies.benchmarks.saved import read_figures

@@ -32,7 +32,10 @@ def calibrate(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Fit profiles of served kernels to rows whose split is calibrate, or make a chip file from measured ceilings."""
+    """Fit profiles of served kernels to rows whose split is calibrate, or make a chip file from measured ceilings.
+
+    Example: attnflow calibrate --record host.json
+    """
     if record is not None:
         return _chip_of(record, output, as_json=as_json, quiet=quiet)
     if tables is None:

@@ -35,7 +35,10 @@ def compare(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Show how two runs differ: settings, metrics, stalls. Exit code 1 if they differ by more than the tolerance."""
+    """Show how two runs differ: settings, metrics, stalls. Exit code 1 if they differ by more than the tolerance.
+
+    Example: attnflow compare a.json b.json --tolerance 0.01
+    """
     from studies.compare import compare as compare_runs
 
     first, second = _read((a, b))
@@ -91,7 +94,7 @@ def _text(comparison: Comparison) -> str:
 def _metric_row(delta: MetricDelta) -> tuple[object, ...]:
     percent = "-" if delta.delta_pct is None else f"{delta.delta_pct:+.3g}%"
     values = [value[:12] if isinstance(value, str) else value for value in (delta.a, delta.b)]
-    return (delta.metric.name, delta.metric.unit, *values, delta.delta, percent)
+    return (delta.metric.shown, delta.metric.unit, *values, delta.delta, percent)
 
 
 def _verdict(comparison: Comparison) -> str:

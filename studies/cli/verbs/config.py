@@ -28,7 +28,10 @@ config = verb_group("config", "Check a study file, or show what it resolves to."
 
 @config.command("check")
 def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not."""
+    """Say whether a study file is sound; every problem is listed, and the exit code is 2, if it is not.
+
+    Example: attnflow config check studies/configs/lanes.yaml
+    """
     from studies.study.question import LARGEST_GRID
     from studies.study.resolve import read_study
     from studies.words import count
@@ -43,7 +46,10 @@ def check(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = F
 
 @config.command("show")
 def show(study_file: StudyFile, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Show every resolved value of a study and where it comes from: a line, a preset, a default."""
+    """Show every resolved value of a study and where it comes from: a line, a preset, a default.
+
+    Example: attnflow config show studies/configs/lanes.yaml
+    """
     from studies.study.resolve import read_study
     from studies.words import count
 
@@ -65,9 +71,17 @@ def schema(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Print the JSON schema of study or chip files, for editors that complete and check YAML."""
+    """Print the JSON schema of study or chip files, for editors that complete and check YAML.
+
+    Example: attnflow config schema study
+    """
+    del as_json, quiet  # a schema has one form
+    emit(schema_of(kind), str, as_json=True)
+
+
+def schema_of(kind: FileKind) -> dict[str, Json]:
+    """The JSON schema of a kind of file."""
     from hwmodels.chips.accelerator import accelerator_schema
     from studies.study.text import StudyText
 
-    del as_json, quiet  # a schema has one form
-    emit(StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema(), str, as_json=True)
+    return dict(StudyText.model_json_schema() if kind is FileKind.STUDY else accelerator_schema())

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @verb("doctor", order=150)
 def doctor(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
-    """Check versions, caches, GPU and browser; the exit code is 1 when something required is missing."""
+    """Check versions, caches, GPU and browser; the exit code is 1 when something required is missing.
+
+    Example: attnflow doctor
+    """
     from studies.cli.health import check_installation
 
     del quiet

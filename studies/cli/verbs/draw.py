@@ -28,7 +28,10 @@ def draw(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Draw the graph of a design: units, FIFOs with their depths, servers."""
+    """Draw the graph of a design: units, FIFOs with their depths, servers.
+
+    Example: attnflow draw sdpa.naive --seq-len 16 --head-dim 4 -o graph.svg
+    """
     del quiet
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))
     from simulator.views.draw import draw_svg

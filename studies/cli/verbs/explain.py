@@ -16,7 +16,10 @@ def explain(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Stalls and the critical path, or on a chip the bounds; what binds; and levers that were tried."""
+    """Stalls and the critical path, or on a chip the bounds; what binds; and levers that were tried.
+
+    Example: attnflow explain flash.q_outer --chip h100 --workload llama3-8b --seq-len 8192
+    """
     point = design_point(algorithm, design.of_scenario(served))
     from studies.families.evaluate import explain as explain_point
     from studies.running.warm_up import announce_kernels

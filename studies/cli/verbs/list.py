@@ -45,9 +45,12 @@ def list_names(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """List what can be named on the command line, one line each."""
+    """List what can be named on the command line, one line each.
+
+    Example: attnflow list chips
+    """
     del quiet
-    found = {each: _LISTED[each]() for each in ([kind] if kind else Kind)}
+    found = {each: LISTED[each]() for each in ([kind] if kind else Kind)}
     document: Json = {
         str(each): [{"name": name, "summary": summary} for name, summary in entries] for each, entries in found.items()
     }
@@ -147,7 +150,7 @@ def _kernels() -> Lines:
 def _metrics() -> Lines:
     from studies.families.metrics import metrics
 
-    return [(m.name, f"[{m.unit}] {m.meaning}" if m.unit else m.meaning) for m in metrics()]
+    return [(m.name, f"{m.shown}: {m.meaning}" + (f" [{m.unit}]" if m.unit else "")) for m in metrics()]
 
 
 def _benchmarks() -> Lines:
@@ -171,7 +174,7 @@ def _workload_line(name: str) -> str:
     return f"{w.phase}, {heads}, {w.q_len} x {w.kv_len} tokens, {w.mask} mask"
 
 
-_LISTED: dict[Kind, Callable[[], Lines]] = {
+LISTED: dict[Kind, Callable[[], Lines]] = {
     Kind.ALGORITHMS: _algorithms,
     Kind.WORKLOADS: _workloads,
     Kind.POLICIES: _policies,

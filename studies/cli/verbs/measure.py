@@ -38,7 +38,10 @@ def measure(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Measure kernels and ceilings of this GPU or processor; exit code 1 when a kernel failed or gave wrong values."""
+    """Measure kernels and ceilings of this GPU or processor; exit code 1 when a kernel failed or gave wrong values.
+
+    Example: attnflow measure --device cpu --out host.json
+    """
     if device.split(":")[0] != "cuda":
         return _measure_host(
             device, clock, only or [], budget_seconds, out, dry_run=dry_run, as_json=as_json, quiet=quiet

@@ -59,7 +59,10 @@ def policies(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """What each KV policy keeps, costs and is worth at an equal budget: bytes, cycles, joules, quality."""
+    """What each KV policy keeps, costs and is worth at an equal budget: bytes, cycles, joules, quality.
+
+    Example: attnflow policies --chip h100 --workload llama3-8b --context 8192
+    """
     from studies.quality.table import GOALS, drift_rows, policy_table, report_rows, title_of
 
     request = _request(workload, chip, context, share, policy, samples, tensors, dtype)

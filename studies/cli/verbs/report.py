@@ -5,18 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.cli.output import JsonFlag, QuietFlag, emit
+from studies.cli.output import JsonFlag, QuietFlag, emit, note
 from studies.cli.verb import verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from studies.points.point import Json
+
+
+LOOK_EVERY_S = 1.0
+"""Between two looks at a store that is watched."""
+REFRESH_S = 5
+"""Seconds after which a browser asks for a page again that is written again."""
 
 
 @verb("report", order=40)
@@ -40,37 +47,83 @@ def report(
         list[Path] | None,
         typer.Option(help="Output of `attnflow validate ... --json` to show beside the points; repeatable."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write the page again while a sweep goes on; a browser shows it anew.")
+    ] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Write a self-contained HTML report that opens offline, or export the points as a table."""
+    """Write a self-contained HTML report that opens offline, or export the points as a table.
+
+    Example: attnflow report out/lanes.sqlite -o lanes.html
+    """
+    checks = [_read_validation(path) for path in validation or ()]
+    asked = _Asked(store, output, study, tolerance, title, checks)
+    if watch and not asked.is_page:
+        raise InputError(Problem("only pages are written again", str(output), field="--watch"))
+    points, pending = _write(asked, refresh=watch)
+    while watch and pending:
+        note(f"{output}: {points - pending:,} of {points:,} points; goes on while points come", quiet=quiet)
+        points, pending = _changed(asked, pending)
+    document: Json = {"report": str(output), "points": points, "bytes": output.stat().st_size}
+    emit(document, lambda: f"{output}: {points} points", as_json=as_json)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What is to be written, where, and of what."""
+
+    store: Path
+    output: Path
+    study: str | None
+    tolerance: float | None
+    title: str | None
+    checks: list[dict[str, Json]]
+
+    @property
+    def is_page(self) -> bool:
+        return self.output.suffix in (".html", ".htm")
+
+
+def _changed(asked: _Asked, pending: int) -> tuple[int, int]:
+    """Wait until fewer points are pending, and write the page again; how many points there are, and pending."""
     from studies.store.store import Store
 
-    del quiet
-    with Store(store) as opened:
-        rows = list(opened.rows(study))
-        told = {name: opened.description(name) for name in dict.fromkeys(row.study for row in rows)}
-    if not rows:
-        raise InputError(Problem("holds no points", str(store)))
+    while True:
+        sleep(LOOK_EVERY_S)
+        with Store(asked.store) as opened:
+            studies = [asked.study] if asked.study is not None else opened.studies()
+            now = sum(status == "pending" for name in studies for status in opened.statuses(name).values())
+        if now < pending:
+            return _write(asked, refresh=now > 0)
+
+
+def _write(asked: _Asked, *, refresh: bool) -> tuple[int, int]:
+    """Write the page or the table; how many points it has, and how many of them are pending."""
+    from studies.store.store import Store
     from studies.study.goals import Goals
 
+    with Store(asked.store) as opened:
+        rows = list(opened.rows(asked.study))
+        told = {name: opened.description(name) for name in dict.fromkeys(row.study for row in rows)}
+    if not rows:
+        raise InputError(Problem("holds no points", str(asked.store)))
     goals = Goals.of(told)
-    if tolerance is not None:
-        goals = dataclasses.replace(goals, tolerance=tolerance)
-    checks = [_read_validation(path) for path in validation or ()]
+    if asked.tolerance is not None:
+        goals = dataclasses.replace(goals, tolerance=asked.tolerance)
     try:
-        if output.suffix in (".html", ".htm"):
+        if asked.is_page:
             from studies.report import write_report
 
-            write_report(rows, output, title or ", ".join(_titles(told)), goals, checks)
+            refresh_s = REFRESH_S if refresh else None
+            write_report(rows, asked.output, asked.title or ", ".join(_titles(told)), goals, asked.checks, refresh_s)
         else:
             from studies.report.frame import frame, write_frame
 
-            write_frame(frame(rows, goals), output)
+            write_frame(frame(rows, goals), asked.output)
     except OSError as error:
-        raise InputError(Problem(f"cannot be written: {error.strerror}", str(output))) from None
-    document: Json = {"report": str(output), "points": len(rows), "bytes": output.stat().st_size}
-    emit(document, lambda: f"{output}: {len(rows)} points", as_json=as_json)
+        raise InputError(Problem(f"cannot be written: {error.strerror}", str(asked.output))) from None
+    return len(rows), sum(row.outcome.status == "pending" for row in rows)
 
 
 def _read_validation(path: Path) -> dict[str, Json]:

@@ -42,7 +42,10 @@ def reproduce(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Published systems beside this project's figures: reproduced, in band, missed or quoted, claim by claim."""
+    """Published systems beside this project's figures: reproduced, in band, missed or quoted, claim by claim.
+
+    Example: attnflow reproduce relay-attention
+    """
     from studies.reproductions.judging import judge_systems
     from studies.reproductions.running import DEFAULT_STORE, of_other_code
     from studies.reproductions.system import load_system, system_names

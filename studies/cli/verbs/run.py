@@ -16,7 +16,10 @@ def run(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle."""
+    """Simulate one design: its time, what it waits for, and the error of its values against the float64 oracle.
+
+    Example: attnflow run flash.q_outer --chip h100 --workload llama3-8b --seq-len 8192 --timing-only
+    """
     point = design_point(algorithm, design.of_scenario(served))
     from studies.families.evaluate import evaluate
     from studies.running.warm_up import announce_kernels

@@ -17,18 +17,15 @@ from studies.cli.execution import (
     execution,
     read_limits,
 )
+from studies.cli.front_table import front_table
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb
 from studies.cli.verbs.sweep import StoreOption, StudyFile, first_reason, store_path
 
 if TYPE_CHECKING:
     from algorithms.chip.timing.fidelity import MemoryFidelity
-    from studies.points.point import Scalar
     from studies.search.confirm import Confirmation
     from studies.search.search import SearchSummary
-    from studies.study.question import Question
-
-MOST_SHOWN = 20
 
 
 @verb("search", order=30)
@@ -56,6 +53,8 @@ def search(
 
     Results go to the same store as those of a sweep, and are taken from there; the same command continues after a
     stop. The exit code is 1 if no design was found that has a result and keeps the constraints.
+
+    Example: attnflow search studies/configs/decode-h100.yaml -n 500
     """
     from studies.running.warm_up import compile_engine
     from studies.search.search import run_search
@@ -97,7 +96,7 @@ def search(
     document = summary.describe() | ({"confirmation": confirmation.describe()} if confirmation else {})
 
     def text() -> str:
-        return _text(study, summary, evaluations) + (f"\n\n{_confirmed(confirmation)}" if confirmation else "")
+        return _text(summary, evaluations) + (f"\n\n{_confirmed(confirmation)}" if confirmation else "")
 
     emit(document, text, as_json=as_json)
     return EXIT_OK if summary.front else EXIT_CHECK_FAILED
@@ -131,7 +130,7 @@ def _confirmed(confirmation: Confirmation) -> str:
     )
 
 
-def _text(study: Question, summary: SearchSummary, evaluations: int) -> str:
+def _text(summary: SearchSummary, evaluations: int) -> str:
     from studies.words import count
 
     rate = f" at {summary.points_per_s:.3g} points/s" if summary.evaluated else ""
@@ -147,38 +146,17 @@ def _text(study: Question, summary: SearchSummary, evaluations: int) -> str:
         reason = first_reason(Path(summary.store), summary.study) if summary.failed else ""
         why = f"\nthe first without result: {reason}" if reason else ""
         return f"{head}\nno design has a result and keeps the constraints{why}\n{tail}"
-    return f"{head}\n\n{_front(study, summary)}\n\n{tail}"
+    return f"{head}\n\n{_front(summary)}\n\n{tail}"
 
 
-def _setting(name: str, value: Scalar) -> Scalar:
-    """A value of an axis; fields of a chip with their unit, so that it can be written back as it stands."""
-    from hwmodels.chips.chip_changes import unit_of
-    from hwmodels.reading.quantity import format_quantity
-
-    unit = unit_of(name) if name.startswith("chip.") else None
-    return value if unit is None or not isinstance(value, int | float) else format_quantity(value, unit)
-
-
-def _front(study: Question, summary: SearchSummary) -> str:
+def _front(summary: SearchSummary) -> str:
     """The best designs: what was chosen, and what came out."""
-    from studies.report.columns import flat_settings
+    from studies.report.points import Points
     from studies.store.store import Store
-    from studies.words import count
+    from studies.study.goals import Goals
 
     with Store(summary.store) as store:
-        by_key = {row.outcome.key: row for row in store.rows(summary.study)}
-    rows = [by_key[key] for key in summary.front[:MOST_SHOWN]]
-    settings = [flat_settings(row.point) for row in rows]
-    known = {name for flat in settings for name in flat}
-    names = [axis if axis in known else axis.rpartition(".")[2] for axis in study.axes]
-    header = (*names, *(f"{each.metric} [{each.unit}]" if each.unit else each.metric for each in study.objectives))
-    body = [
-        (
-            *(_setting(name, flat[name][1]) if name in flat else None for name in names),
-            *(row.outcome.metrics.get(each.metric) for each in study.objectives),
-        )
-        for flat, row in zip(settings, rows, strict=True)
-    ]
-    hidden = len(summary.front) - len(rows)
-    shown = f"front: {count(len(summary.front), 'design')}\n{table(header, body)}"
-    return shown + (f"\nand {hidden:,} more" if hidden else "")
+        rows = list(store.rows(summary.study))
+        goals = Goals.of({summary.study: store.description(summary.study)})
+    numbers = {row.outcome.key: i for i, row in enumerate(rows)}
+    return front_table(Points.of(rows, goals), [numbers[key] for key in summary.front])

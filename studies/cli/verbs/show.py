@@ -40,7 +40,10 @@ def show(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Show one algorithm with its parameters, or one workload, chip, memory tier, model or system with all sources."""
+    """Show one algorithm with its parameters, or one workload, chip, memory tier, model or system with all sources.
+
+    Example: attnflow show chip h100
+    """
     if kind is ShownKind.CHIP:
         from studies.cli.show_chip import show_chip
 
@@ -72,7 +75,7 @@ def _show_algorithm(name: str, as_json: bool) -> None:
             {"name": k.name, "type": k.type_text, "default": k.default, "unit": k.unit, "help": k.help} for k in knobs
         ],
     }
-    rows = [(k.name, k.type_text, k.default, k.unit, k.help) for k in knobs]
+    rows = [(k.name, k.type_text, "auto" if k.automatic else k.default, k.unit, k.help) for k in knobs]
 
     def text() -> str:
         header = ("parameter", "type", "default", "unit", "meaning")

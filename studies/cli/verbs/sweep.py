@@ -17,6 +17,7 @@ from studies.cli.execution import (
     execution,
     read_limits,
 )
+from studies.cli.front_table import front_of, front_table
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note
 from studies.cli.verb import verb
 from studies.study.places import store_of
@@ -43,6 +44,12 @@ def store_path(store: Path | None, name: str) -> Path:
     return path
 
 
+MOST_SHOWN = 10
+"""Designs of the front that are shown after a sweep."""
+MOST_JUDGED = 20_000
+"""Points beyond which the front is left to the report."""
+
+
 @verb("sweep", order=20)
 def sweep(
     study_file: StudyFile,
@@ -59,6 +66,8 @@ def sweep(
     """Evaluate every design point of a study and store it; the same command continues after a stop.
 
     A point that fails is stored with its reason. The exit code is 1 only if every point failed.
+
+    Example: attnflow sweep studies/configs/lanes.yaml
     """
     from studies.running.warm_up import compile_engine
     from studies.search.sweep import run_sweep
@@ -90,7 +99,7 @@ def sweep(
         lambda: (
             f"{summary.study}: {summary.done} of {summary.points} points done, {summary.failed} failed"
             f" ({summary.evaluated} evaluated now{rate},"
-            f" {summary.skipped} there already{_reuse(summary)})\nstored in {summary.store}"
+            f" {summary.skipped} there already{_reuse(summary)})\nstored in {summary.store}{_front(path, summary)}"
         ),
         as_json=as_json,
     )
@@ -103,6 +112,22 @@ def sweep(
         note(f"the first that failed: {first_reason(path, summary.study)}", quiet=quiet)
         note("see all reasons in the report, or repeat with --retry-failed", quiet=quiet)
     return EXIT_CHECK_FAILED if summary.points and summary.failed == summary.points else EXIT_OK
+
+
+def _front(path: Path, summary: SweepSummary) -> str:
+    """The best designs below the counts; nothing where there is none to choose, or too many points to look at."""
+    if not summary.done or summary.points > MOST_JUDGED:
+        return ""
+    from studies.report.points import Points
+    from studies.store.store import Store
+    from studies.study.goals import Goals
+
+    with Store(path) as store:
+        rows = list(store.rows(summary.study))
+        goals = Goals.of({summary.study: store.description(summary.study)})
+    points = Points.of(rows, goals)
+    front = front_of(points)
+    return f"\n\n{front_table(points, front, MOST_SHOWN)}" if front and len(points) > 1 else ""
 
 
 def first_reason(path: Path, study: str) -> str:

@@ -41,7 +41,10 @@ def trace(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Write what every unit does and how full every FIFO is, for https://ui.perfetto.dev or as text."""
+    """Write what every unit does and how full every FIFO is, for https://ui.perfetto.dev or as text.
+
+    Example: attnflow trace sdpa.naive --seq-len 16 --head-dim 4 -o trace.json.gz
+    """
     cycles = _read_window(window)
     # when units fire follows from timing alone, so no tensors are drawn
     point = design_point(algorithm, dataclasses.replace(design, timing_only=True))

@@ -38,7 +38,10 @@ validate = verb_group(
 
 @validate.command("analytic")
 def analytic(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
-    """Closed forms for DRAM against the cycle-level model, all presets and patterns: where they can be trusted."""
+    """Closed forms for DRAM against the cycle-level model, all presets and patterns: where they can be trusted.
+
+    Example: attnflow validate analytic
+    """
     from studies.validate.analytic import validate_analytic
 
     note("all DRAM presets and patterns, simulated and estimated (the first may compile for a minute) ...", quiet=quiet)
@@ -49,7 +52,10 @@ def analytic(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
 def dam(
     cases: CasesOption, engine: EngineOption = "compiled", as_json: JsonFlag = False, quiet: QuietFlag = False
 ) -> int:
-    """Cycles and deadlocks of DAM's attention graphs, exactly."""
+    """Cycles and deadlocks of DAM's attention graphs, exactly.
+
+    Example: attnflow validate dam --cases cases.json
+    """
     from studies.cli.options import read_engine
     from studies.running.warm_up import announce_compilation
     from studies.validate.dam.validate import load_cases, validate_cases
@@ -61,7 +67,10 @@ def dam(
 
 @validate.command("dram")
 def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
-    """Bandwidth, latency and activations of DRAMsim3 and Ramulator 2.1."""
+    """Bandwidth, latency and activations of DRAMsim3 and Ramulator 2.1.
+
+    Example: attnflow validate dram --cases cases.json
+    """
     from studies.validate.dram.cases import load_dram_cases
     from studies.validate.dram.validate import validate_cases
 
@@ -72,7 +81,10 @@ def dram(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False
 
 @validate.command("gpu")
 def gpu(cases: CasesOption, output: PageOption = None, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
-    """Times and bytes of measured GPU kernels: public collections, or records of `attnflow measure`."""
+    """Times and bytes of measured GPU kernels: public collections, or records of `attnflow measure`.
+
+    Example: attnflow validate gpu --cases cases.json
+    """
     from studies.running.warm_up import announce_compilation
     from studies.validate.gpu.cases import load_points
     from studies.validate.gpu.validate import validate_points
@@ -93,7 +105,10 @@ def gpu(cases: CasesOption, output: PageOption = None, as_json: JsonFlag = False
 
 @validate.command("kv")
 def kv(cases: CasesOption, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
-    """Kept sets, outputs and costs of KV policies against runs of their published code."""
+    """Kept sets, outputs and costs of KV policies against runs of their published code.
+
+    Example: attnflow validate kv --cases cases.json
+    """
     del quiet
     from studies.validate.kv.validate import validate_kv
 
@@ -114,7 +129,10 @@ def measured(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Times of kernels of serving stacks, by GPU, stack, version and kernel: how far predictions are off, and where."""
+    """Times of kernels of serving stacks, by GPU, stack, version and kernel: how far predictions are off, and where.
+
+    Example: attnflow validate measured --tables folder --only gemm
+    """
     from studies.validate.measured.command import measured_report
 
     note(f"reading {tables} ...", quiet=quiet)
@@ -147,7 +165,10 @@ def host(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """A computer's own record: kernels predicted on a chip made of its ceilings, beside the times measured."""
+    """A computer's own record: kernels predicted on a chip made of its ceilings, beside the times measured.
+
+    Example: attnflow validate host --record host.json
+    """
     from hwmodels.chips.accelerator import load_accelerator
     from studies.validate.host.chip import host_chip
     from studies.validate.host.record import read_host_record
@@ -192,7 +213,10 @@ def mla(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """FLOP and bytes of attention blocks, exactly, and against closed formulas."""
+    """FLOP and bytes of attention blocks, exactly, and against closed formulas.
+
+    Example: attnflow validate mla --cases cases.json
+    """
     del quiet
     from hwmodels.chips.accelerator import load_accelerator
     from studies.validate.mla.validate import validate_mla
@@ -214,7 +238,10 @@ def models(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Steps and layers of whole models against published rates and measured tables, by model, GPU, batch and chips."""
+    """Steps and layers of whole models against published rates and measured tables, by model, GPU, batch and chips.
+
+    Example: attnflow validate models
+    """
     from studies.validate.models.error_table import write_errors
     from studies.validate.models.validate import model_cases, validate_models
 
@@ -268,7 +295,10 @@ def served(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
-    """Logged runs of a serving engine, replayed request by request: latencies measured and simulated."""
+    """Logged runs of a serving engine, replayed request by request: latencies measured and simulated.
+
+    Example: attnflow validate served --requests log.csv --meta log.json
+    """
     from studies.validate.served.error_table import served_text, write_errors
     from studies.validate.served.replay import replay_all
     from studies.validate.served.runs import read_runs

@@ -134,6 +134,13 @@ class ChipExplanation(Explanation):
         return text + "."
 
     @property
+    def chosen(self) -> str:
+        """Parameters that are decided for the chip."""
+        asked = dict(self.evaluation.point.parameters)
+        decided = self.evaluation.decided.items()
+        return ", ".join(f"{name} {number(value)}" for name, value in decided if asked.get(name) != value)
+
+    @property
     def _cores(self) -> tuple[int, int]:
         """Cores that have work in the longest launch, and cores."""
         cores = self.evaluation.chip.accelerator.cores

@@ -53,6 +53,11 @@ class GraphExplanation(Explanation):
         return self.told
 
     @property
+    def cost_unit(self) -> str:
+        """Graphs are timed in cycles."""
+        return "cycle"
+
+    @property
     def stuck(self) -> bool:
         """Whether the graph deadlocks."""
         return self.result.deadlock is not None

@@ -28,6 +28,17 @@ KINDS = {
     "memory_controller": "memory controllers",
     "idle": "everything else",
 }
+HUES = {
+    "matrix": 0,
+    "exp": 4,
+    "vector": 5,
+    "sram": 1,
+    "registers": 7,
+    "caches": 6,
+    "memory_phy": 2,
+    "memory_controller": 3,
+}
+"""As in the section on energy, where that has them."""
 
 
 @section("area", "Area", order=56, lead=LEAD, family="chip")
@@ -36,7 +47,9 @@ def area(points: Points) -> Iterable[Block]:
     parts = [_bars(row.point.chip.accelerator) if row.point.chip else () for row in points.rows]
     if any(parts):
         used = {bar.kind for bars in parts for bar in bars}
-        yield breakdown({kind: label for kind, label in KINDS.items() if kind in used}, "mm2", "the die", parts)
+        yield breakdown(
+            {kind: label for kind, label in KINDS.items() if kind in used}, "mm2", "the die", parts, hues=HUES
+        )
 
 
 @cache

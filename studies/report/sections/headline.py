@@ -168,9 +168,8 @@ def _compromise(points: Points) -> Iterator[Markup]:
 
 def _value_of(points: Points, column: Column, point: int) -> str:
     """A value of an objective with its name where its unit does not tell, and with what it rests on."""
-    value = column.values[point]
-    shown = quantity(value, column.unit) if isinstance(value, int | float) else number(value)
-    named = shown if column.unit in ("s", "cycle", "mm2", "J") else f"{column.name} {shown}"
+    shown = column.words(column.values[point])
+    named = shown if column.unit in ("s", "cycle", "mm2", "J") else f"{column.spoken} {shown}"
     estimate = points.estimate(point, column.name)
     return f"{named} ({estimate})" if estimate else named
 
@@ -193,7 +192,7 @@ def _superlative(objective: Column) -> str:
     """What the best design by an objective is called."""
     if objective.name in _TIMES:
         return "fastest design"
-    return f"design of {'highest' if objective.goal == 'max' else 'lowest'} {objective.name}"
+    return f"design of {'highest' if objective.goal == 'max' else 'lowest'} {objective.spoken}"
 
 
 def _outcomes(points: Points) -> str:
@@ -214,7 +213,7 @@ def _value_in_words(points: Points, best: Best) -> str:
     if not isinstance(value, int | float):
         return number(value)
     seconds, clock = points.column("seconds"), points.column("clock")
-    text = quantity(value, best.objective.unit)
+    text = best.objective.words(value)
     if best.objective.unit == "cycle" and seconds and clock:
         time, hertz = seconds.values[best.point], clock.values[best.point]
         if isinstance(time, int | float) and isinstance(hertz, int | float):
@@ -243,21 +242,37 @@ def tiles(points: Points) -> Iterator[Tile]:
             factor = slowest / fastest
             apart = f"{factor:.3g}×" if factor > _CLEAR else f"+{percent(factor - 1)}".replace("+<", "<")
             ends = "slowest design against the fastest" if objective.name in _TIMES else "highest against the lowest"
-            yield Tile(apart, f"{objective.name} of the {ends}")
+            yield Tile(apart, f"{objective.spoken} of the {ends}")
     if len(points.objectives) > 1:
         owner = " of their workload" if len(points.workload_labels) > 1 else ""
         yield Tile(number(sum(points.front)), f"on the Pareto front{owner}", href="#tradeoff")
     if points.column("workload"):  # else nothing attends, and there are no values that could be off
-        yield _error_tile(points)
+        yield from _error_tile(points) or _bound_tile(points)
 
 
-def _error_tile(points: Points) -> Tile:
+def _bound_tile(points: Points) -> list[Tile]:
+    """How much of the time of the first design shown its lower bound explains, where pages have no values."""
+    point = points.knee if points.knee is not None else points.best[0].point if points.best else None
+    ratio, bound = points.column("bound.ratio"), points.column("bound.binding")
+    if point is None or ratio is None or bound is None:
+        return []
+    value = ratio.values[point]
+    if not isinstance(value, int | float) or value <= 0:
+        return []
+    which = "the knee" if point == points.knee else "the best design"
+    return [
+        Tile(percent(1 / value), f"of the time of {which} is its bound by {bound.values[point]}", href="#chip-units")
+    ]
+
+
+def _error_tile(points: Points) -> list[Tile]:
     column = points.column("error.rel_l2")
     errors = [value for value in column.distinct if isinstance(value, int | float)] if column else []
     if not errors:
-        return Tile("–", "error: timing only, no values computed")
+        return []
     checked = sum(value is not None for value in column.values) if column else 0
-    return Tile(f"{max(errors):.1e}", f"largest relative error of {count(checked, 'point')} against the float64 oracle")
+    told = f"largest relative error of {count(checked, 'point')} against the float64 oracle"
+    return [Tile(f"{max(errors):.1e}", told)]
 
 
 def cards(points: Points) -> Iterator[Card]:
@@ -290,7 +305,7 @@ def _knee_value(points: Points, point: int) -> str:
 
 def _record(points: Points, best: Best) -> Record:
     extreme = "Highest" if best.objective.goal == "max" else "Lowest"
-    title = _SUPERLATIVES.get(best.objective.name, f"{extreme} {best.objective.name}")
+    title = _SUPERLATIVES.get(best.objective.name, f"{extreme} {best.objective.spoken}")
     value, _, aside = _value_in_words(points, best).partition(" (")
     asides = [aside.rstrip(")"), points.estimate(best.point, best.objective.name)]
     return Record(title, value, ", ".join(filter(None, asides)))
@@ -319,7 +334,7 @@ def _point_facts(points: Points, point: int) -> Iterator[tuple[str, str]]:
 
 def _by(best: Best, wins: list[Best]) -> str:
     """Names the objective where a card is about several."""
-    return f" by {best.objective.name}" if len(wins) > 1 else ""
+    return f" by {best.objective.spoken}" if len(wins) > 1 else ""
 
 
 def _error(points: Points, point: int) -> str:

@@ -10,8 +10,8 @@ from studies.report.registry import section
 
 LEAD = (
     "One line per point, from its settings on the left to what came out on the right; the colour is the first "
-    "objective, dark is low. Lines of the Pareto front are thick. Drag along an axis to keep only what passes there, "
-    "everywhere on the page; click on the axis to let go."
+    "objective, as the scale says; lines of selected points carry their letter. Lines of the Pareto front are thick. "
+    "Drag along an axis to keep only what passes there, everywhere on the page; click on the axis to let go."
 )
 MOST_AXES = 10
 MOST_WORDS = 12

@@ -12,7 +12,7 @@ from studies.families.chip.evaluation import ChipDetail
 from studies.report.blocks import Block, plain, plot
 from studies.report.points import Points
 from studies.report.registry import section
-from studies.words import quantity
+from studies.words import number, quantity
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,6 +26,7 @@ LEAD = (
 )
 MOST_CHIPS = 2
 _DASHES = ("solid", "dash")
+_FEW_DECADES = 3
 _CELLS_PER_DECADE = 150
 """Points in the same cell of a grid this fine are one dot; a dot is wider."""
 _RANGE = 4.0
@@ -114,25 +115,43 @@ def _figure(points: Points, placed: list[Placed]) -> Figure:
             hoverinfo="name",
         )
     seen = _apart([*chosen, *placed])
-    scatter = go.Scattergl if len(seen) > 1500 else go.Scatter
-    dots = {"size": 6, "opacity": 0.55}
-    figure.add_trace(
-        scatter(
-            x=[each.intensity for each in seen],
-            y=[each.flops_per_second for each in seen],
-            customdata=[each.point for each in seen],
-            mode="markers",
-            name="points",
-            marker=dots,
-            meta={"hue": 0},
-            hoverinfo="none",
-        )
+    ours = {each.point for each in chosen}
+    figure.add_scatter(
+        x=[each.intensity for each in seen],
+        y=[each.flops_per_second for each in seen],
+        customdata=[each.point for each in seen],
+        mode="markers",
+        name="points",
+        marker={
+            "size": [10 if each.point in ours else 6 for each in seen],
+            "opacity": [1.0 if each.point in ours else 0.55 for each in seen],
+        },
+        textposition="top center",
+        meta={"hue": 0, "named": True},
+        hoverinfo="none",
     )
     _add_other_tiers(figure, chosen, {line.ceiling.resource: line.hue for line in lines})
-    figure.update_layout(height=460, legend={"orientation": "h", "y": -0.18}, hovermode="closest")
-    figure.update_xaxes(type="log", dtick="D2", title_text="useful FLOP per byte of the main memory")
-    figure.update_yaxes(type="log", dtick="D2", title_text="useful FLOP/s", exponentformat="SI")
+    figure.update_layout(height=460, hovermode="closest")
+    heights = [ceiling.at(x) for ceiling in (line.ceiling for line in lines) for x in (least, most)]
+    heights += [each.flops_per_second for each in placed]
+    across, up = _decades(least, most), _decades(min(heights), max(heights))
+    figure.update_xaxes(
+        type="log",
+        title_text="useful FLOP per byte of the main memory",
+        tickvals=across,
+        ticktext=[number(tick) for tick in across],
+    )
+    figure.update_yaxes(
+        type="log", title_text="useful FLOP/s", tickvals=up, ticktext=[quantity(tick, "FLOP/s") for tick in up]
+    )
     return figure
+
+
+def _decades(least: float, most: float) -> list[float]:
+    """Round values of a logarithmic axis: 1, 2 and 5 of every decade where there are few, else 1."""
+    first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
+    steps = (1, 2, 5) if last - first <= _FEW_DECADES else (1,)
+    return [step * 10.0**decade for decade in range(first, last + 1) for step in steps]
 
 
 def _apart(placed: Iterable[Placed]) -> list[Placed]:

@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwmodels.chips.accelerator import accelerator_names, load_accelerator
-from hwmodels.chips.interfaces import interface_tables, interfaces_mm2, memory_interfaces, standing_j_per_bit
+from hwmodels.chips.interface_tables import interface_tables
+from hwmodels.chips.interfaces import interfaces_mm2, memory_interfaces, standing_j_per_bit
 from hwmodels.costs.area import area_of, family_mm2
 from hwmodels.costs.energy import energy_table, full_power_w
 from hwmodels.costs.energy_tables import COMPUTED_TECHNOLOGIES, energy_tables, leakage_w_per_mm2
 from hwmodels.reading.bibliography import references
+from hwmodels.reading.errors import InputError
 from hwmodels.tiers.text import load_tier, tier_names
 
 H100 = load_accelerator("h100")
@@ -238,3 +240,36 @@ def test_what_a_board_states_has_its_memory_in_it():
     board = load_accelerator("u280")
     assert not energy_table(board).idle_w
     assert energy_table(board).moved_j_per_bit["ddr"] == energy_tables().technologies["ddr4"].value
+
+
+def test_a_memory_is_set_as_a_whole_by_standard_and_stacks():
+    h100 = load_accelerator("h100")
+    chip = h100.with_(hbm="hbm3e x 4")
+    each = interface_tables().technologies["hbm3e"].bytes_per_second
+    assert (chip.memory.technology, chip.memory.count) == ("hbm3e", 4)
+    assert chip.memory.bytes_per_second == pytest.approx(4 * each)
+    assert chip.memory.capacity_bytes == 4 * load_tier("hbm3e").capacity_bytes
+    (interface,) = [each for each in memory_interfaces(chip) if each.tier == "hbm"]
+    assert interface.count == 4
+    assert h100.with_(**dict(chip.changes)) == chip, "the changes say all of it"
+    again = chip.with_(**{"hbm.bytes_per_second": 1e12}).with_(hbm="hbm2e x 2")
+    assert again.changes == (("hbm", "hbm2e x 2"),)
+    assert again.memory.bytes_per_second == pytest.approx(2 * interface_tables().technologies["hbm2e"].bytes_per_second)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hbm.count": 2}, "2 stacks of hbm3 deliver 1.64 TB/s, not the 3.35 TB/s of h100_sxm5_80g"),
+        ({"hbm": "hbm3"}, "must be TECHNOLOGY x COUNT such as 'hbm3e x 5'"),
+        ({"hbm": "hbm9 x 2"}, "unknown technology 'hbm9'"),
+    ],
+)
+def test_a_memory_that_cannot_be_is_refused(changes, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        load_accelerator("h100").with_(**changes)
+
+
+def test_a_bandwidth_beyond_the_stacks_may_be_asked_for_by_name():
+    chip = load_accelerator("h100").with_(**{"hbm.count": 2, "hbm.bytes_per_second": 3e12})
+    assert (chip.memory.count, chip.memory.bytes_per_second) == (2, 3e12)

@@ -463,8 +463,8 @@ def test_a_sweep_over_chips_is_stored_reported_and_compared(capsys, json_of, tmp
     text = page.read_text(encoding="utf-8")
     for words in (
         "it is bound by no single unit: the largest lower bound, matrix, is ",
-        "What the units of the chip do",
-        "Lower bounds",
+        "Units and bounds",
+        "What would make them faster",
         "--set chip.cores=100",
     ):
         assert words in text

@@ -125,7 +125,7 @@ def test_the_knee_gives_up_least_in_all_objectives(make_row):
     assert points.selected_first == (0, 3, 1, 4)
     assert points.roles == {
         0: "lowest cycles",
-        3: "lowest fifo.capacity_bytes",
+        3: "lowest FIFO capacity",
         1: "knee of the front",
         4: "slowest",
     }

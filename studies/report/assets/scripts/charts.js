@@ -2,6 +2,7 @@
 // What all charts share: colours and fonts of the page, axes, the strip for deadlocks, hovering and clicking.
 {
   const BUTTONS = [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]];
+  const LOGARITHMIC_FROM = 5; // largest over smallest value of an axis
   const CONFIG = { displaylogo: false, modeBarButtons: BUTTONS };
 
   /** Layout in the colours of the page; `more` wins. */
@@ -42,6 +43,7 @@
   attnflow.draw = async (element, traces, layout, config = {}) => {
     await attnflow.plotly();
     await Plotly.react(element, traces, attnflow.layout(layout), { ...CONFIG, ...config });
+    tell(element, layout);
     if (!element.dataset.bound) {
       element.dataset.bound = "yes";
       follower.observe(element);
@@ -56,6 +58,32 @@
       });
     }
   };
+
+  /** Say what a chart shows to those who do not see it, and let the keyboard reach its buttons. */
+  function tell(element, { xaxis, yaxis, title }) {
+    const name = (axis) => axis?.title?.text ?? "";
+    const heading = element.closest("section")?.querySelector("h2")?.textContent ?? "";
+    const axes = [name(yaxis), name(xaxis)].filter(Boolean).join(" over ");
+    const said = [title?.text || element.closest("figure")?.querySelector("figcaption")?.textContent || heading, axes];
+    element.querySelectorAll(".main-svg").forEach((svg, i) => {
+      if (i) svg.setAttribute("aria-hidden", "true");
+      else {
+        svg.setAttribute("role", "img");
+        svg.setAttribute("aria-label", said.filter(Boolean).join(": "));
+      }
+    });
+    element.querySelectorAll(".modebar-btn").forEach((button) => {
+      button.setAttribute("role", "button");
+      button.setAttribute("tabindex", "0");
+      button.setAttribute("aria-label", button.dataset.title ?? "");
+    });
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (!event.target.classList?.contains("modebar-btn") || !["Enter", " "].includes(event.key)) return;
+    event.preventDefault();
+    event.target.click();
+  });
 
   /** Positions, ticks and scale of an axis that shows a column; words get whole numbers as positions. */
   attnflow.scale = (column, points, log = null) => {
@@ -74,17 +102,17 @@
       const value = column.values[point];
       if (value !== null) [least, most] = [Math.min(least, value), Math.max(most, value)];
     }
-    const logarithmic = (log ?? (least > 0 && most / least >= 10)) && least > 0;
+    const logarithmic = (log ?? (least > 0 && most / least >= LOGARITHMIC_FROM)) && least > 0;
     const axis = { type: logarithmic ? "log" : "linear", exponentformat: "SI", zeroline: false };
     return {
       at: (point) => column.values[point],
       log: logarithmic,
-      axis: { ...axis, ...attnflow.ticks(least, most, logarithmic, column.unit) },
+      axis: { ...axis, ...attnflow.ticks(least, most, logarithmic, column.unit, column.share) },
     };
   };
 
   /** Ticks where Plotly's own are hard to read: bytes, and scales of few decades. */
-  attnflow.ticks = (least, most, logarithmic, unit) => {
+  attnflow.ticks = (least, most, logarithmic, unit, share = false) => {
     const tickvals = [];
     if (unit === "B" && logarithmic) {
       const factor = 2 ** Math.max(1, Math.ceil(Math.log2(most / least) / 7));
@@ -101,21 +129,31 @@
       ) {
         for (const step of decades < 3 ? [1, 2, 5] : [1]) tickvals.push(step * 10 ** power);
       }
+    } else if (share) return { tickformat: ".0%" };
+    else if (attnflow.isScaled(unit) && most > least) {
+      const rough = (most - least) / 5;
+      const step = [1, 2, 5, 10].map((each) => each * 10 ** Math.floor(Math.log10(rough))).find((each) => each >= rough);
+      for (let i = Math.floor(least / step); i <= Math.ceil(most / step); i += 1) tickvals.push(i * step);
     } else return {};
-    if (unit !== "B") return { tickvals, ticktext: tickvals.map((tick) => attnflow.rounded(tick, unit)) };
-    const rounded = tickvals.map((tick) => attnflow.quantity(tick, "B"));
-    const distinct = new Set(rounded).size === tickvals.length;
-    return { tickvals, ticktext: distinct ? rounded : tickvals.map((tick) => `${attnflow.number(tick)} B`) };
+    return { tickvals, ticktext: attnflow.apart(tickvals, unit) };
+  };
+
+  /** Quantities in few characters, in as many as it takes to tell them apart. */
+  attnflow.apart = (values, unit) => {
+    const short = values.map((value) => attnflow.rounded(value, unit));
+    if (new Set(short).size === values.length) return short;
+    const long = values.map((value) => (unit === "B" ? `${attnflow.number(value)} B` : attnflow.quantity(value, unit)));
+    return new Set(long).size === values.length ? long : values.map((value) => attnflow.number(value));
   };
 
   attnflow.title = (column) => attnflow.plain(attnflow.heading(column));
 
   /** Points without a result, as crosses in a strip above the chart: traces and layout for it. */
-  attnflow.strip = (points, at, type) => {
+  attnflow.strip = (points, at) => {
     if (!points.length) return { traces: [], layout: { yaxis: {} } };
     const marker = { symbol: "x-thin", size: 7, line: { width: 1.5, color: attnflow.colour("muted") } };
     const trace = {
-      type,
+      type: "scatter",
       mode: "markers",
       x: points.map(at),
       y: points.map(() => 0),
@@ -128,11 +166,5 @@
     const ticks = { tickvals: [0], ticktext: ["deadlock"], tickfont: { size: 11, color: attnflow.colour("muted") } };
     const yaxis2 = { domain: [0.93, 1], range: [-1, 1], fixedrange: true, showgrid: false, zeroline: false, ...ticks };
     return { traces: [trace], layout: { yaxis: { domain: [0, 0.9] }, yaxis2 } };
-  };
-
-  let webgl = null;
-  attnflow.hasWebgl = () => {
-    if (webgl === null) webgl = Boolean(document.createElement("canvas").getContext("webgl"));
-    return webgl;
   };
 }

@@ -21,27 +21,21 @@ const attnflow = {
   },
 
   /** Unpack the data of an element: base64, gzip, JSON. */
-  async unpack(name) {
+  unpack(name) {
     const letters = atob(document.getElementById(name).textContent);
     const bytes = new Uint8Array(letters.length);
     for (let i = 0; i < letters.length; i += 1) bytes[i] = letters.charCodeAt(i);
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).json();
+    return JSON.parse(new TextDecoder().decode(attnflow.inflate(bytes)));
   },
 
   /** Run Plotly: it takes longer than all else on the page, so text and tables are there before. */
-  plotly() {
-    const run = async () => {
-      const code = await attnflow.unpack("plotly");
-      await attnflow.pause();
-      const script = document.createElement("script");
-      script.textContent = code; // runs at once, if it matches its hash in the security policy
-      document.head.append(script);
-      if (!window.Plotly) throw new Error("charts cannot be drawn");
-      await attnflow.pause();
-    };
-    attnflow.started ??= run();
-    return attnflow.started;
+  async plotly() {
+    if (window.Plotly) return;
+    const script = document.createElement("script");
+    script.textContent = attnflow.unpack("plotly"); // runs at once, if it matches its hash in the security policy
+    document.head.append(script);
+    if (!window.Plotly) throw new Error("charts cannot be drawn");
+    if (!attnflow.hurried) await attnflow.pause();
   },
 
   /** Let the browser show what is there, and answer clicks. */
@@ -108,19 +102,21 @@ async function copy(button) {
 async function makeView(element) {
   const { view, name } = element.dataset;
   let [first, all] = [null, null];
-  const known = async (point) => (await (first ??= attnflow.unpack(`data-${name}-first`)))[point];
-  const other = async (point) => (await (all ??= attnflow.unpack(`data-${name}-points`)))[point];
+  const known = (point) => (first ??= attnflow.unpack(`data-${name}-first`))[point];
+  const other = (point) => (all ??= attnflow.unpack(`data-${name}-points`))[point];
   const hasPoints = document.getElementById(`data-${name}-points`);
-  const perPoint = hasPoints ? async (point) => (await known(point)) ?? other(point) : null;
-  attnflow.views.push(await attnflow.makers[view](element, await attnflow.unpack(`data-${name}`), perPoint));
+  const perPoint = hasPoints ? async (point) => known(point) ?? other(point) : null;
+  element.replaceChildren();
+  const made = await attnflow.makers[view](element, attnflow.unpack(`data-${name}`), perPoint);
+  attnflow.views.push(made);
   element.dataset.ready = "yes";
 }
 
 const MOST_WORK_MS = 40; // without a pause
+const waiting = new Set();
 
 /** Make all views: those in sight, those without charts, the others; the page stays responsive in between. */
-async function makeViews(elements) {
-  const waiting = new Set(elements);
+async function makeViews() {
   const inSight = (element) => {
     const { top, bottom } = element.getBoundingClientRect();
     return bottom > 0 && top < window.innerHeight;
@@ -128,19 +124,30 @@ async function makeViews(elements) {
   const isLight = (element) => !attnflow.charting.has(element.dataset.view);
   const page = document.documentElement.dataset;
   let resumed = performance.now();
-  while (waiting.size) {
+  while (waiting.size && !attnflow.hurried) {
     const order = [...waiting];
     const next = order.find(inSight);
     if (!next) page.open = "yes";
     const element = next ?? order.find(isLight) ?? order[0];
-    waiting.delete(element);
     await makeView(element);
+    waiting.delete(element);
     if (performance.now() - resumed > MOST_WORK_MS) {
       await attnflow.pause();
       resumed = performance.now();
     }
   }
-  Object.assign(page, { open: "yes", complete: "yes" });
+  if (!waiting.size) Object.assign(page, { open: "yes", complete: "yes", ready: "yes" });
+}
+
+/** Make what is missing before paper is made: nothing here waits for time to pass, so it is done when this returns. */
+async function hurry() {
+  if (!waiting.size) return;
+  attnflow.hurried = true;
+  for (const element of [...waiting]) {
+    await makeView(element);
+    waiting.delete(element);
+  }
+  Object.assign(document.documentElement.dataset, { open: "yes", complete: "yes", ready: "yes" });
 }
 
 document.addEventListener("DOMContentLoaded", async () => {
@@ -148,15 +155,13 @@ document.addEventListener("DOMContentLoaded", async () => {
     const button = event.target.closest("button.copy");
     if (button) copy(button);
   });
-  if (typeof DecompressionStream === "undefined") {
-    attnflow.complain("Charts and the table need a browser of 2023 or later (Chrome 80, Firefox 113, Safari 16.4).");
-    return;
-  }
   try {
     attnflow.startTheme();
-    attnflow.model = attnflow.makeModel(await attnflow.unpack("data-points"));
+    attnflow.model = attnflow.makeModel(attnflow.unpack("data-points"));
     attnflow.showLetters();
-    await makeViews(document.querySelectorAll("[data-view]"));
+    for (const element of document.querySelectorAll("[data-view]")) waiting.add(element);
+    window.addEventListener("beforeprint", hurry);
+    await makeViews();
   } catch (error) {
     attnflow.complain(`This page is damaged: ${error.message}`);
     throw error;

@@ -6,7 +6,7 @@
   const FACTORS = { p: 1e-12, n: 1e-9, u: 1e-6, "µ": 1e-6, m: 1e-3, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
   ["Ki", "Mi", "Gi", "Ti"].forEach((prefix, i) => (FACTORS[prefix] = 1024 ** (i + 1)));
   const COUNTED = ["cycle", "token", "element"];
-  const SCALED = ["s", "Hz", "J", "W", "B/s", "FLOP/s"];
+  const SCALED = ["s", "Hz", "J", "W", "B/s", "FLOP/s", "FLOP", "J/token", "J/B"];
   const BINARY = ["B", "KiB", "MiB", "GiB", "TiB"];
 
   attnflow.unit = (unit) => unit.replace("mm2", "mm²");
@@ -58,24 +58,24 @@
     return Number(digits) * (prefix ? FACTORS[prefix] : 1);
   };
 
-  /** Name of a column with its unit, unless the name says it. */
-  attnflow.heading = ({ name, unit }) => {
-    const said =
-      !unit ||
-      (unit === "cycle" && name.includes("cycles")) ||
-      (unit === "B" && name.includes("bytes")) ||
-      (unit === "s" && name.includes("seconds"));
-    return said ? name : `${name} [${attnflow.unit(unit)}]`;
+  /** Title of a column with its unit, unless its values carry it or the title says it. */
+  attnflow.heading = ({ title, unit }) => {
+    const word = unit.split("/")[0].replace(/s$/, "");
+    const said = !unit || attnflow.isScaled(unit) || title.toLowerCase().includes(word.toLowerCase());
+    return said ? title : `${title} [${attnflow.unit(unit)}]`;
   };
 
-  /** A value of a column: its unit only where the name of the column does not say it already. */
-  attnflow.value = (column, point) => {
-    const value = column.values[point];
-    const counted = column.unit === "cycle" && attnflow.heading(column) === column.name;
-    return counted ? attnflow.number(value) : attnflow.quantity(value, column.unit);
+  /** A value of a column: with its unit where that takes a prefix, else the heading has the unit. */
+  attnflow.value = (column, point) => attnflow.reading(column, column.values[point]);
+
+  attnflow.reading = (column, value) => {
+    if (column.automatic && value === 0) return "auto";
+    if (column.share && typeof value === "number") return attnflow.percent(value);
+    return attnflow.isScaled(column.unit) ? attnflow.quantity(value, column.unit) : attnflow.number(value);
   };
 
   attnflow.percent = (fraction) => {
+    if (fraction < 0) return `−${attnflow.percent(-fraction)}`;
     if (fraction > 0 && fraction < 0.001) return "<0.1 %";
     return `${(Math.floor(fraction * 1000) / 10).toFixed(fraction >= 1 ? 0 : 1)} %`;
   };

@@ -1,32 +1,36 @@
 "use strict";
-// The card beside the pointer: everything about one point, and the command that reproduces it.
+// The card beside the pointer: what tells a point from others, what came out, and what binds it; the rest on a click.
 {
+  const MOST_LINES = 8;
+  const MOST_SETTINGS = 4;
+  const BOUNDS = ["bound.binding", "model.binding", "busiest.unit", "tier.limiter"];
+
   const rows = (columns, point) =>
-    columns
-      .filter((column) => column.values[point] !== null && column.values[point] !== "")
-      .map((column) => {
-        const name = attnflow.make("dt", {}, column.name);
-        return attnflow.make("div", {}, name, attnflow.make("dd", {}, attnflow.value(column, point)));
-      });
+    columns.map((column) => {
+      const name = attnflow.make("dt", {}, attnflow.heading(column));
+      return attnflow.make("div", {}, name, attnflow.make("dd", {}, attnflow.value(column, point)));
+    });
 
   attnflow.showCard = (point, event) => {
     const { model, make } = attnflow;
     const card = document.getElementById("card");
     const state = model.state.values[point];
     const letter = model.letter(point);
-    const settings = model.columns.filter((column) => column.role !== "metric");
-    const varied = settings.filter((column) => column.varied);
-    const rest = settings.filter((column) => !column.varied);
-    const metrics = model.metrics.filter((column) => column.name !== "schedule_digest" && column.name !== "deadlock");
+    const known = (column) => column && column.values[point] !== null && column.values[point] !== "";
+    const settings = model.axes.filter(known).slice(0, MOST_SETTINGS);
+    const bound = BOUNDS.map(model.column).find(known);
+    const room = MOST_LINES - settings.length - (bound ? 1 : 0);
+    const wanted = model.objectives.length ? model.objectives : model.metrics;
+    const results = [...wanted.filter(known).slice(0, room), ...(bound ? [bound] : [])];
     const front = model.front[point] ? make("span", { class: "badge" }, "Pareto front") : null;
     const stateBadge = state === "done" ? null : make("span", { class: `state ${state}` }, state);
+    const reason = model.reason.values[point];
     card.replaceChildren(
       make("h4", {}, `${letter ? `${letter} · ` : ""}point #${point} `, front, stateBadge),
-      make("dl", { class: "strong" }, rows(varied, point)),
-      make("dl", { class: "metrics" }, rows(metrics, point)),
-      make("dl", { class: "weak" }, rows(rest, point)),
-      make("code", {}, model.commands[point]),
-      make("p", {}, letter ? "Click to remove it from the comparison." : "Click to compare it."),
+      make("dl", { class: "strong" }, rows(settings, point)),
+      make("dl", { class: "metrics" }, rows(results, point)),
+      ...(reason ? [make("p", {}, attnflow.shorten(reason, 160))] : []),
+      make("p", {}, letter ? "Click to remove it from the comparison." : "Click to see all of it and its command."),
     );
     card.classList.remove("tip");
     place(card, event);

@@ -8,6 +8,7 @@ attnflow.makeModel = (data) => {
   }
   const state = {
     name: "state",
+    title: "State",
     role: "state",
     unit: "",
     meaning: "done, infeasible (breaks a constraint), deadlock, failed or pending",
@@ -21,6 +22,7 @@ attnflow.makeModel = (data) => {
   const reason = {
     ...state,
     name: "reason",
+    title: "Reason",
     meaning: "why a point failed, or which constraint it breaks",
     values: why,
     varied: why.some(Boolean),
@@ -51,6 +53,7 @@ attnflow.makeModel = (data) => {
     roles: new Map(Object.entries(data.roles).map(([point, role]) => [Number(point), role])),
     matching: [...Array(data.count).keys()],
     filters: new Map(),
+    frontOnly: false,
 
     column: (name) => ({ state, reason })[name] ?? columns.get(name),
 
@@ -61,7 +64,7 @@ attnflow.makeModel = (data) => {
       const parts = (telling.length ? telling : model.axes)
         .filter((axis) => axis.values[point] !== null && axis.values[point] !== "")
         .map((axis) =>
-          axis.name === "algorithm" ? axis.values[point] : `${axis.name} ${amount(axis, axis.values[point])}`,
+          axis.name === "algorithm" ? axis.values[point] : `${axis.title} ${amount(axis, axis.values[point])}`,
         );
       return parts.join(", ") || `#${point}`;
     },
@@ -84,21 +87,31 @@ attnflow.makeModel = (data) => {
       const test = text.trim() ? attnflow.readFilter(text, model.column(name)) : null;
       if (test) model.filters.set(name, test);
       else model.filters.delete(name);
+      model.applyFilters();
+      return Boolean(test) || !text.trim();
+    },
+
+    applyFilters() {
       const tests = [...model.filters].map(([key, each]) => [model.column(key).values, each]);
       model.matching = [];
       for (let i = 0; i < model.count; i += 1) {
-        if (tests.every(([values, each]) => each(values[i]))) model.matching.push(i);
+        const kept = !model.frontOnly || model.front[i];
+        if (kept && tests.every(([values, each]) => each(values[i]))) model.matching.push(i);
       }
       attnflow.showFilter();
       attnflow.tell("filter");
-      return Boolean(test) || !text.trim();
+    },
+
+    /** Keep only points of the Pareto front, or all again. */
+    keepFront(on) {
+      model.frontOnly = on;
+      model.applyFilters();
     },
 
     clearFilters() {
       model.filters.clear();
-      model.matching = [...Array(data.count).keys()];
-      attnflow.showFilter();
-      attnflow.tell("filter");
+      model.frontOnly = false;
+      model.applyFilters();
     },
   };
   return model;
@@ -150,7 +163,7 @@ attnflow.readFilter = (text, column) => {
 attnflow.showFilter = () => {
   const note = document.getElementById("filter-note");
   const { matching, count, filters } = attnflow.model;
-  note.hidden = filters.size === 0;
+  note.hidden = filters.size === 0 && !attnflow.model.frontOnly;
   note.querySelector("span").textContent =
     `${attnflow.number(matching.length)} of ${attnflow.number(count)} points pass the filter`;
   note.querySelector("button").onclick = () => attnflow.model.clearFilters();

@@ -6,6 +6,12 @@
     return sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
   };
 
+  /** The least and the greatest of many numbers. */
+  attnflow.ends = (values) => [
+    values.reduce((low, each) => Math.min(low, each), Infinity),
+    values.reduce((high, each) => Math.max(high, each), -Infinity),
+  ];
+
   /** Different values of a column, in order: numbers by size, words as in the study. */
   attnflow.distinct = (column) => {
     const values = [...new Set(column.values.filter((value) => value !== null))];

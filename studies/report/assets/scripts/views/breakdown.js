@@ -4,12 +4,14 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
   const { model, make } = attnflow;
   const STRIDE = 4; // bar, part, kind, value
   const HUES = ["blue", "orange", "vermillion", "purple", "green", "sky", "yellow", "black"];
+  const place = (kind) => data.kinds[kind].hue ?? kind;
   const TICKS = [0, 0.25, 0.5, 0.75, 1];
   const LETTERS_ACROSS = 52; // of the text inside parts, along a whole bar of a narrow panel
   const isRest = (kind) => data.kinds[kind].name === "idle";
-  const hue = (kind) => `var(--${isRest(kind) ? "faint" : HUES[kind % HUES.length]})`;
-  const ink = (kind) => (isRest(kind) ? "var(--text)" : kind === 0 ? "var(--on-dark)" : "#111");
+  const hue = (kind) => `var(--${isRest(kind) ? "faint" : HUES[place(kind) % HUES.length]})`;
+  const ink = (kind) => (isRest(kind) ? "var(--text)" : place(kind) === 0 ? "var(--on-dark)" : HUES[place(kind)] === "black" ? "var(--surface)" : "#111");
   let shares = true;
+  let alone = false; // every point has one bar, so that there is no legend in the names of bars
   const controls = make("div", { class: "controls" });
   const legend = make("div", { class: "legend" });
   const body = make("div", { class: "panels" });
@@ -32,8 +34,9 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
   /** One part of a bar; `scale` is the value of the whole width. */
   function segment(bar, part, total, scale) {
     const wide = part.value / scale;
-    const fits = isNamed(part) && part.part.length < LETTERS_ACROSS * wide;
-    const piece = make("span", { class: "part" }, fits ? part.part : "");
+    const text = isNamed(part) ? part.part : alone ? data.kinds[part.kind].label : "";
+    const fits = text.length < LETTERS_ACROSS * wide;
+    const piece = make("span", { class: "part" }, fits ? text : "");
     Object.assign(piece.style, { width: `${100 * wide}%`, background: hue(part.kind), color: ink(part.kind) });
     const amount = `${attnflow.quantity(part.value, data.unit)}, ${attnflow.percent(part.value / total)}`;
     const tip = (event) => attnflow.showTip([bar, named(part), amount], event);
@@ -131,6 +134,7 @@ attnflow.view("breakdown", async (element, data, perPoint) => {
     const panels = model.selected.map((point, i) => unpackPoint(point, parts[i])).filter(isShown);
     const scale = Math.max(...panels.map(({ bars }) => whole(bars)));
     const single = panels.length > 0 && panels.every(({ bars }) => bars.size <= 1);
+    alone = single;
     body.replaceChildren(...(single ? [list(panels, scale)] : panels.map((each) => panel(each, scale))));
     if (!panels.length) body.append(make("p", { class: "empty" }, "None of the selected points has a result."));
   }

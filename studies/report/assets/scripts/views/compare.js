@@ -19,7 +19,7 @@ attnflow.view("compare", async (element) => {
       const good = marked && running[i] && value === best;
       return make("td", { class: good ? "good" : "" }, attnflow.value(column, model.selected[i]));
     });
-    return make("tr", {}, make("th", { scope: "row", title: column.meaning }, column.name), cells);
+    return make("tr", {}, make("th", { scope: "row", title: column.meaning }, attnflow.heading(column)), cells);
   }
 
   function head(point) {

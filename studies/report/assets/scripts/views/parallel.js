@@ -14,9 +14,11 @@ attnflow.view("parallel", async (element, data) => {
   const brushes = new Map(); // by name of the column: [low, high] in shares of the height
   const hasResult = (point) => ["done", "infeasible"].includes(model.state.values[point]);
   const scales = columns.map((column) => scaleOf(column));
-  const canvas = make("canvas", { class: "parallel", role: "img", tabindex: "0" });
-  canvas.setAttribute("aria-label", `Lines of all points across ${data.axes.join(", ")}`);
-  element.append(canvas);
+  const canvas = make("canvas", { class: "parallel", role: "img" });
+  const titles = columns.map((column) => column.title).join(", ");
+  canvas.setAttribute("aria-label", `Lines of all points across ${titles}; the filters of the table keep some of them`);
+  const legend = make("div", { class: "legend" });
+  element.append(legend, canvas);
 
   /** Share of the height (0 at the bottom) of a value, and the labels of an axis. */
   function scaleOf(column) {
@@ -62,6 +64,17 @@ attnflow.view("parallel", async (element, data) => {
     return ramp.map((ink, i) => ({ ink, members: known.slice(i * size, (i + 1) * size) })).reverse();
   }
 
+  /** What the colours mean: from the least to the greatest value of the first objective. */
+  function showLegend(points) {
+    const values = points.map((point) => hue.values[point]).filter((value) => value !== null);
+    const strip = make("i", { class: "ramp" });
+    strip.style.background = `linear-gradient(to right, ${attnflow.ramp(8).join(", ")})`;
+    const end = (value) => make("span", {}, attnflow.reading(hue, value));
+    const [least, most] = attnflow.ends(values);
+    const parts = values.length ? [end(least), strip, end(most)] : [];
+    legend.replaceChildren(make("span", { class: "legend-entry" }, make("b", {}, hue.title), ...parts));
+  }
+
   function stroke(context, points, width, ink, thickness, opacity) {
     context.beginPath();
     for (const point of points) trace(context, point, width);
@@ -70,14 +83,18 @@ attnflow.view("parallel", async (element, data) => {
   }
 
   const heading = (column) => attnflow.heading(column).replace(/^chip\./, "");
-  const tick = (value, { unit }) =>
-    ["s", "Hz", "J", "W", "B", "B/s"].includes(unit)
-      ? attnflow.quantity(Number(value.toPrecision(3)), unit)
-      : attnflow.short(value);
 
+  // in as many characters as it takes to tell the labels of an axis apart
+  const ticks = scales.map(({ labels: ends }, i) => {
+    const { unit, share, numeric } = columns[i];
+    if (!numeric) return null;
+    const values = ends.map(([value]) => value);
+    const texts = share ? values.map(attnflow.percent) : attnflow.apart(values, unit);
+    return new Map(values.map((value, j) => [value, texts[j]]));
+  });
   const isOuter = (i) => i === 0 || i === columns.length - 1;
   function written(i, value, width) {
-    if (columns[i].numeric) return tick(value, columns[i]);
+    if (columns[i].numeric) return ticks[i].get(value);
     return attnflow.shorten(String(value || "(empty)"), isOuter(i) && width > NARROW ? MOST_OUTSIDE : MOST_LETTERS);
   }
 
@@ -111,7 +128,7 @@ attnflow.view("parallel", async (element, data) => {
         context.fillStyle = colour("surface");
         const size = context.measureText(text).width + 4;
         const left = x + (i === columns.length - 1 ? 5 : -5 - size);
-        context.globalAlpha = 0.75;
+        context.globalAlpha = 0.9;
         context.fillRect(left, up(share) - 7, size, 14);
         context.globalAlpha = 1;
         context.fillStyle = colour("text");
@@ -123,6 +140,24 @@ attnflow.view("parallel", async (element, data) => {
         context.fillRect(x - 6, up(brush[1]), 12, up(brush[0]) - up(brush[1]));
         context.globalAlpha = 1;
       }
+    });
+  }
+
+  /** The letters of the selected points in the middle of the first gap that their lines cross. */
+  function name(context, chosen, width) {
+    const font = getComputedStyle(document.body).fontFamily;
+    chosen.forEach((point, turn) => {
+      const i = columns.findIndex((column, at) => at && column.values[point] !== null && columns[at - 1].values[point] !== null);
+      if (i < 1) return;
+      const share = (turn + 1) / (chosen.length + 1);
+      const [from, to] = [i - 1, i].map((at) => [across(at, width), up(scales[at].at(columns[at].values[point]))]);
+      const [x, y] = [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])];
+      context.beginPath();
+      context.arc(x, y, 9, 0, 2 * Math.PI);
+      context.fillStyle = colour("text");
+      context.fill();
+      Object.assign(context, { fillStyle: colour("surface"), font: `700 11px ${font}`, textAlign: "center" });
+      context.fillText(model.letter(point), x, y + 4);
     });
   }
 
@@ -142,8 +177,15 @@ attnflow.view("parallel", async (element, data) => {
     for (const { ink, members } of classes(done)) stroke(context, members, width, ink, 1, opacity);
     for (const { ink, members } of classes(done.filter((point) => model.front[point])))
       stroke(context, members, width, ink, 2.5, 0.9);
-    stroke(context, model.selected.filter((point) => done.includes(point)), width, colour("text"), 2, 1);
+    const chosen = model.selected.filter((point) => done.includes(point));
+    const inks = new Map(classes(done).flatMap(({ ink, members }) => members.map((point) => [point, ink])));
+    for (const point of chosen) {
+      stroke(context, [point], width, colour("surface"), 6, 1);
+      stroke(context, [point], width, inks.get(point) ?? colour("muted"), 4, 1);
+    }
     labels(context, width);
+    name(context, chosen, width);
+    showLegend(done);
   }
 
   /** Keep only what passes through the brush of an axis. */

@@ -2,26 +2,40 @@
 // All points by two of their numbers, with the Pareto front of each workload.
 attnflow.view("scatter", async (element, data) => {
   const { model, make, colour } = attnflow;
-  const MOST_SVG = 1500; // beyond, WebGL; below, drawn as vectors, which print sharply
+  const MOST_DOTS = 1500; // beyond, dots of one colour that would cover each other are one
+  const CELLS = [160, 90]; // across and up, of which each is as large as half a dot
   const MOST_LEVELS = 8;
+  const MOST_WORDS = 24;
   const MOST_FRONTS = 6;
+  const MOST_NAMED = 14;
+  const LONGEST_NAME = 24;
+  const SYMBOLS = ["circle", "square", "diamond", "triangle-up"]; // one for each round of the hues
   const numbers = [...model.metrics, ...model.axes].filter((column) => column.numeric);
   const shown = { x: data.x, y: data.y, colour: "", logX: null, logY: null };
-  const colourable = model.axes.filter((axis) => axis.numeric || axis.levels.length <= MOST_LEVELS);
+  const colourable = model.axes.filter((axis) => axis.numeric || axis.levels.length <= MOST_WORDS);
   // the colour of a lone axis would only repeat a position
   const telling = model.axes.length > 1 || !model.axes[0]?.numeric ? colourable : [];
-  const first =
-    telling.find((axis) => axis.name === "algorithm") ??
-    telling.find((axis) => axis.role === "design" && axis.name !== data.x) ??
-    telling[0];
-  shown.colour = first?.name ?? "";
+  shown.colour = mostInfluential(telling.filter((axis) => axis.name !== data.x && axis.name !== data.y))?.name ?? "";
+
+  /** The axis along which the medians of the two numbers shown differ by the largest factor. */
+  function mostInfluential(axes) {
+    const done = model.matching.filter((point) => model.state.values[point] === "done");
+    const effect = (axis) => {
+      const factors = [data.x, data.y].map(model.column).map((column) => {
+        const known = done.filter((point) => column.values[point] !== null && axis.values[point] !== null);
+        return attnflow.effect(attnflow.profile(known, axis, (point) => column.values[point]));
+      });
+      return Math.max(...factors);
+    };
+    return axes.reduce((best, axis) => (best && effect(best) >= effect(axis) ? best : axis), null);
+  }
 
   const plot = make("div", { class: "plot tall" });
   const controls = make("div", { class: "controls" });
   element.append(controls, plot);
 
   function control() {
-    const entries = numbers.map((column) => [column.name, column.name]);
+    const entries = numbers.map((column) => [column.name, column.title]);
     const set = (name) => (value) => {
       shown[name] = value;
       if (name === "x") shown.logX = null;
@@ -33,7 +47,7 @@ attnflow.view("scatter", async (element, data) => {
       attnflow.choice("Up", entries, shown.y, set("y")),
       attnflow.choice(
         "Colour",
-        [["", "none"], ...colourable.map((axis) => [axis.name, axis.name])],
+        [["", "none"], ...colourable.map((axis) => [axis.name, axis.title])],
         shown.colour,
         set("colour"),
       ),
@@ -75,12 +89,13 @@ attnflow.view("scatter", async (element, data) => {
   /** Colour classes: pairs of a legend entry, a colour and a test. */
   function classes() {
     const column = shown.colour && model.column(shown.colour);
-    if (!column) return [{ name: "", hue: colour("blue"), has: () => true }];
+    if (!column) return [{ name: "", hue: colour("blue"), symbol: SYMBOLS[0], has: () => true }];
     if (!column.numeric) {
       const hues = attnflow.hues();
       return column.levels.map((level, i) => ({
         name: level,
         hue: hues[i % hues.length],
+        symbol: SYMBOLS[Math.floor(i / hues.length) % SYMBOLS.length],
         has: (p) => column.values[p] === level,
       }));
     }
@@ -88,11 +103,14 @@ attnflow.view("scatter", async (element, data) => {
     const bins = values.length <= MOST_LEVELS ? values.map((value) => [value, value]) : quantiles(values);
     const ramp = attnflow.ramp(bins.length);
     return bins.map(([low, high], i) => ({
-      name: low === high ? attnflow.number(low) : `${attnflow.number(low)} to ${attnflow.number(high)}`,
+      name: low === high ? reading(column, low) : `${reading(column, low)} to ${reading(column, high)}`,
       hue: ramp[i],
+      symbol: SYMBOLS[0],
       has: (point) => column.values[point] >= low && column.values[point] <= high && column.values[point] !== null,
     }));
   }
+
+  const reading = (column, value) => attnflow.reading(column, value);
 
   function quantiles(values) {
     const size = Math.ceil(values.length / MOST_LEVELS);
@@ -110,16 +128,16 @@ attnflow.view("scatter", async (element, data) => {
   }
 
   /** Dots of one colour, pale ones and those on a front, and an entry in the legend. */
-  function dots({ name, hue, has }, points, onFront, at) {
+  function dots({ name, hue, symbol, has }, points, onFront, at) {
     const members = points.filter(has);
     const shared = { mode: "markers", name: attnflow.plain(name), legendgroup: name };
     const traces = [false, true].map((solid) => {
       const some = members.filter((point) => onFront.has(point) === solid);
       const edge = { width: solid ? 1 : 0, color: colour("surface") };
-      const marker = { color: hue, size: solid ? 10 : 7, opacity: solid ? 1 : 0.45, line: edge };
+      const marker = { color: hue, symbol, size: solid ? 10 : 7, opacity: solid ? 1 : 0.45, line: edge };
       return { ...shared, ...at(some), customdata: some, marker, hoverinfo: "none", showlegend: false };
     });
-    if (name && members.length) traces.push({ ...shared, x: [null], y: [null], marker: { color: hue, size: 10 } });
+    if (name && members.length) traces.push({ ...shared, x: [null], y: [null], marker: { color: hue, symbol, size: 10 } });
     return traces.filter((trace) => trace.x.length);
   }
 
@@ -137,19 +155,67 @@ attnflow.view("scatter", async (element, data) => {
     return { mode: "markers", ...at(chosen), customdata: chosen, marker, hoverinfo: "none", showlegend: false };
   }
 
-  /** The letters of the selected points, above everything else. */
-  function letters(chosen, across, up) {
+  /** One of the points of a colour that share a cell of the chart, where there are many; those of `kept` all stay. */
+  function thinned(points, kept, across, up) {
+    if (points.length <= MOST_DOTS) return points;
+    const spans = [across, up].map((scale) => {
+      const places = points.map((point) => (scale.log ? Math.log10(scale.at(point)) : scale.at(point)));
+      const least = places.reduce((low, each) => Math.min(low, each), Infinity);
+      const most = places.reduce((high, each) => Math.max(high, each), -Infinity);
+      return (point, cells) => {
+        const place = scale.log ? Math.log10(scale.at(point)) : scale.at(point);
+        return most > least ? Math.round(((place - least) / (most - least)) * cells) : 0;
+      };
+    });
+    const owners = classes();
+    const seen = new Set();
+    return points.filter((point) => {
+      const owner = owners.findIndex(({ has }) => has(point));
+      const cell = `${owner} ${spans[0](point, CELLS[0])} ${spans[1](point, CELLS[1])}`;
+      if (seen.has(cell)) return kept.has(point);
+      seen.add(cell);
+      return true;
+    });
+  }
+
+  /** Letters of the selected points, and the names of those on a front, where they cover nothing that is there. */
+  function labels(chosen, best, across, up) {
+    const { xaxis, yaxis } = plot._fullLayout;
     const place = (scale, point) => (scale.log ? Math.log10(scale.at(point)) : scale.at(point));
-    const look = { bgcolor: colour("text"), font: { size: 12, color: colour("surface"), weight: 700 }, borderpad: 3 };
-    return chosen.map((point) => ({
-      x: place(across, point),
-      y: place(up, point),
-      text: model.letter(point),
-      xshift: 16,
-      yshift: 16,
-      showarrow: false,
-      ...look,
-    }));
+    const pixel = (point) => [xaxis.l2p(place(across, point)), yaxis.l2p(place(up, point))];
+    const taken = [...new Set([...best.flat(), ...chosen])].map((point) => {
+      const [x, y] = pixel(point);
+      return [x - 7, y - 7, x + 7, y + 7];
+    });
+    const meets = (a) => taken.some((b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]);
+    const inside = (a) => a[0] > 0 && a[2] < xaxis._length && a[1] > -6 && a[3] < yaxis._length;
+    const put = (point, text, width, look, must) => {
+      const [x, y] = pixel(point);
+      const half = width / 2;
+      const spots = [[half + 12, 0], [-half - 12, 0], [0, -18], [0, 18], [half + 10, -14], [-half - 10, 14]];
+      spots.push([half + 10, 14], [-half - 10, -14]);
+      const box = ([dx, dy]) => [x + dx - half, y + dy - 9, x + dx + half, y + dy + 9];
+      const free = spots.find((spot) => inside(box(spot)) && !meets(box(spot)));
+      if (!free && !must) return [];
+      const spot = free ?? spots[4];
+      taken.push(box(spot));
+      const where = { x: place(across, point), y: place(up, point), xshift: spot[0], yshift: -spot[1] };
+      return [{ ...where, text: attnflow.plain(text), showarrow: false, ...look }];
+    };
+    const badge = { bgcolor: colour("text"), font: { size: 12, color: colour("surface"), weight: 700 }, borderpad: 3 };
+    const plain = { font: { size: 11, color: colour("text") } };
+    const named = best.flat().length <= MOST_NAMED ? best.flat() : best.flat().filter((point) => chosen.includes(point));
+    // the colour names a point where no other named one has it, too
+    const owner = shown.colour && model.column(shown.colour);
+    const telling = owner && new Set(named.map((point) => owner.values[point])).size === named.length;
+    const differs = (axis) => new Set(named.map((point) => axis.values[point])).size > 1;
+    const others = model.axes.filter(differs);
+    const words = (point) => others.map((axis) => attnflow.value(axis, point)).join(", ");
+    const name = (point) => attnflow.shorten(telling ? attnflow.value(owner, point) : words(point), LONGEST_NAME);
+    return [
+      ...chosen.flatMap((point) => put(point, model.letter(point), 18, badge, true)),
+      ...named.flatMap((point) => put(point, name(point), 6.2 * name(point).length, plain, false)),
+    ];
   }
 
   async function draw() {
@@ -160,32 +226,35 @@ attnflow.view("scatter", async (element, data) => {
     const stuck = model.matching.filter(isStuck);
     const across = attnflow.scale(x, [...points, ...stuck], shown.logX);
     const up = attnflow.scale(y, points, shown.logY);
-    const type = points.length > MOST_SVG && attnflow.hasWebgl() ? "scattergl" : "scatter";
-    const at = (some) => ({ type, x: some.map(across.at), y: some.map(up.at) });
+    const at = (some) => ({ type: "scatter", x: some.map(across.at), y: some.map(up.at) });
     const kept = points.filter(feasible);
     const best = fronts(kept);
     const onFront = new Set(best.flat());
     const chosen = model.selected.filter((point) => points.includes(point));
-    const strip = attnflow.strip(stuck, across.at, type);
+    const strip = attnflow.strip(stuck, across.at);
+    const whole = new Set([...onFront, ...chosen]);
+    const drawn = thinned(kept, whole, across, up);
     const traces = [
-      ...beyond(points.filter((point) => !feasible(point)), at),
+      ...beyond(thinned(points.filter((point) => !feasible(point)), whole, across, up), at),
       ...steps(best, at),
-      ...classes().flatMap((each) => dots(each, kept, onFront, at)),
+      ...classes().flatMap((each) => dots(each, drawn, onFront, at)),
       rings(chosen, at),
       ...strip.traces,
     ];
-    const title = { text: attnflow.plain(shown.colour), side: "left" };
-    await attnflow.draw(plot, traces, {
+    const title = { text: attnflow.plain(shown.colour && model.column(shown.colour).title), side: "left" };
+    const layout = {
       height: 480,
       hovermode: "closest",
       dragmode: "zoom",
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, traceorder: "normal", title },
       margin: { t: shown.colour ? 36 : 8 },
       ...strip.layout,
-      annotations: letters(chosen, across, up),
       xaxis: { ...across.axis, title: { text: attnflow.title(x) } },
       yaxis: { ...up.axis, title: { text: attnflow.title(y) }, ...strip.layout.yaxis },
-    });
+    };
+    await attnflow.draw(plot, traces, layout);
+    // places in pixels are known once all else is drawn
+    await attnflow.draw(plot, traces, { ...layout, annotations: labels(chosen, best, across, up) });
   }
 
   await draw();

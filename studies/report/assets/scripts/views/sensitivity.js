@@ -73,7 +73,7 @@ attnflow.view("sensitivity", async (element, data) => {
       const x = line.map((at) => (words ? axis.levels.indexOf(at.place) : at.place));
       const spread = name === null && line.some(({ least, most }) => least !== most);
       const text = line.map((at) => attnflow.plain(attnflow.number(at.place)));
-      const hover = (what) => `${attnflow.plain(axis.name)} %{text}<br>${what} %{y:,.4~g}<extra></extra>`;
+      const hover = (what) => `${attnflow.plain(axis.title)} %{text}<br>${what} %{y:,.4~g}<extra></extra>`;
       const shared = { type: "scatter", x, text, showlegend: false };
       const crowded = line.length > MOST_DOTS;
       const median = {
@@ -93,12 +93,11 @@ attnflow.view("sensitivity", async (element, data) => {
     });
   }
 
-  const title = (axis) => (axis.unit === "B" ? axis.name : attnflow.heading(axis));
+  const title = (axis) => attnflow.heading(axis);
 
   /** A value of a numeric axis below its chart, whose heading has the unit. */
   function label(axis, value) {
-    if (axis.unit === "B") return attnflow.quantity(value, "B");
-    return attnflow.isScaled(axis.unit) ? attnflow.short(value) : attnflow.number(value);
+    return attnflow.isScaled(axis.unit) ? attnflow.rounded(value, axis.unit) : attnflow.number(value);
   }
 
   /** Those of some ascending ticks whose labels do not touch the one before. */
@@ -183,7 +182,7 @@ attnflow.view("sensitivity", async (element, data) => {
 
   function note(objective, shown) {
     if (shown.some(isRelative)) return "× is a multiple of the best on the same workload";
-    return attnflow.heading(objective) === objective.name ? "" : `in ${attnflow.unit(objective.unit)}`;
+    return attnflow.heading(objective) === objective.title ? "" : `in ${attnflow.unit(objective.unit)}`;
   }
 
   /** Heading, charts and remark about one objective; charts are drawn once they are in the page. */
@@ -206,7 +205,7 @@ attnflow.view("sensitivity", async (element, data) => {
       return make("figure", {}, make("figcaption", {}, make("b", {}, title(axis)), make("small", {}, remark)), plot);
     });
     return [
-      make("h3", {}, objective.name, " ", make("small", {}, note(objective, shown))),
+      make("h3", {}, objective.title, " ", make("small", {}, note(objective, shown))),
       make("div", { class: "multiples" }, figures),
       ...(still.length ? [make("p", { class: "still" }, `No effect at all: ${still.join(", ")}.`)] : []),
     ];
@@ -232,7 +231,7 @@ attnflow.view("sensitivity", async (element, data) => {
   }
 
   function showControls() {
-    const entries = [["", "all points together"], ...splits.map((axis) => [axis.name, axis.name])];
+    const entries = [["", "all points together"], ...splits.map((axis) => [axis.name, axis.title])];
     controls.hidden = axes.length === 1 || splits.length === 0;
     controls.replaceChildren(
       attnflow.choice("Lines by", entries, split?.name ?? "", (name) => {

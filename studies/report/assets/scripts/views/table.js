@@ -19,7 +19,7 @@ attnflow.view("table", async (element) => {
       "div",
       {},
       candidates.map((column) =>
-        attnflow.toggle(column.name, shown.has(column), (on) => {
+        attnflow.toggle(column.title, shown.has(column), (on) => {
           if (on) shown.add(column);
           else shown.delete(column);
           showHead();
@@ -29,6 +29,7 @@ attnflow.view("table", async (element) => {
     ),
   );
   const save = make("button", { type: "button", class: "ghost", onclick: download }, "Save as CSV");
+  const onFront = attnflow.toggle("front only", false, (on) => model.keepFront(on));
   const clear = make(
     "button",
     { type: "button", class: "ghost", onclick: () => model.clearFilters() },
@@ -42,7 +43,7 @@ attnflow.view("table", async (element) => {
     { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "All points" },
     table,
   );
-  element.append(make("div", { class: "controls" }, count, clear, more, save), scroll);
+  element.append(make("div", { class: "controls" }, count, onFront, clear, more, save), scroll);
 
   const visible = () => candidates.filter((column) => shown.has(column));
 
@@ -51,8 +52,8 @@ attnflow.view("table", async (element) => {
       const arrow = sort.column === column ? (sort.down ? " ↓" : " ↑") : "";
       const button = make(
         "button",
-        { type: "button", onclick: () => sortBy(column), title: column.meaning || column.name },
-        (attnflow.isScaled(column.unit) ? column.name : attnflow.heading(column)) + arrow,
+        { type: "button", onclick: () => sortBy(column), title: column.meaning ? `${column.meaning} (${column.name})` : column.name },
+        attnflow.heading(column) + arrow,
       );
       const direction = sort.column === column ? (sort.down ? "descending" : "ascending") : "none";
       return make("th", { scope: "col", "aria-sort": direction, class: column.numeric ? "number" : "" }, button);
@@ -61,7 +62,7 @@ attnflow.view("table", async (element) => {
       const input = make("input", {
         type: "search",
         placeholder: "filter",
-        "aria-label": `Filter ${column.name}`,
+        "aria-label": `Filter ${column.title}`,
         "data-column": column.name,
       });
       input.value = texts.get(column.name) ?? "";
@@ -116,11 +117,15 @@ attnflow.view("table", async (element) => {
     const cells = columns.map((column) => {
       const value = column.values[point];
       if (column === model.state) return make("td", {}, make("span", { class: `state ${value}` }, value));
-      const text = attnflow.isScaled(column.unit) ? attnflow.quantity(value, column.unit) : attnflow.number(value);
+      const text = attnflow.reading(column, value);
       return make("td", { class: column.numeric ? "number" : "", title: text.length > 24 ? text : null }, text);
     });
     const chosen = model.letter(point);
-    const number = make("th", { scope: "row" }, chosen ? make("span", { class: "letter" }, chosen) : `#${point}`);
+    const mark = model.front[point] ? make("span", { class: "on-front", title: "on the Pareto front" }, "◆") : null;
+    const name = chosen ? make("span", { class: "letter" }, chosen) : `#${point}`;
+    const what = chosen ? "Remove from the comparison" : "Compare";
+    const pick = { type: "button", class: "pick", "aria-pressed": chosen ? "true" : "false", title: `${what}: point #${point}` };
+    const number = make("th", { scope: "row" }, make("button", pick, name), mark);
     return make(
       "tr",
       { "data-point": point, class: chosen ? "chosen" : "" },
@@ -149,7 +154,7 @@ attnflow.view("table", async (element) => {
     const passing = order.length === model.count ? "" : ` of ${attnflow.number(model.count)}`;
     const hidden = all && order.length > PRINTED_ROWS ? `, the first ${PRINTED_ROWS} printed` : "";
     count.textContent = `${attnflow.number(order.length)}${passing} ${model.count === 1 ? "point" : "points"}${hidden}`;
-    clear.hidden = model.filters.size === 0;
+    clear.hidden = model.filters.size === 0 && !model.frontOnly;
   }
 
   let waiting = false;
@@ -163,7 +168,7 @@ attnflow.view("table", async (element) => {
   });
   tbody.addEventListener("click", (event) => {
     const line = event.target.closest("tr[data-point]");
-    if (line && !event.target.closest("button")) model.toggle(Number(line.dataset.point));
+    if (line && !event.target.closest("button:not(.pick)")) model.toggle(Number(line.dataset.point));
   });
   window.addEventListener("beforeprint", () => fill(true));
   window.addEventListener("afterprint", () => fill());
@@ -186,6 +191,7 @@ attnflow.view("table", async (element) => {
   }
 
   function update() {
+    onFront.querySelector("input").checked = model.frontOnly;
     if (!model.filters.size) {
       texts.clear();
       thead.querySelectorAll("input").forEach((input) => {

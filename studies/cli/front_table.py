@@ -1,0 +1,66 @@
+"""The best designs of a study as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from studies.tables import table
+from studies.words import count, setting
+
+if TYPE_CHECKING:
+    from studies.points.point import Scalar
+    from studies.report.columns import Column
+    from studies.report.points import Points
+
+MOST_SHOWN = 20
+
+
+def front_table(points: Points, numbers: Sequence[int], most: int = MOST_SHOWN) -> str:
+    """Designs in the order given: what was chosen, and the objectives, with a count of those left out.
+
+    Parameters
+    ----------
+    numbers
+        Points of the front.
+    most
+        Lines of the table.
+    """
+    axes = [axis for axis in points.axes if axis.role != "run"] or list(points.axes)
+    header = (*(axis.name for axis in axes), *(column.shown for column in points.objectives))
+    shown_numbers = numbers[:most]
+    columns = [[_setting(axis, axis.values[i]) for i in shown_numbers] for axis in axes]
+    columns += [_told_apart(column, shown_numbers) for column in points.objectives]
+    body = list(zip(*columns, strict=True))
+    hidden = len(numbers) - len(body)
+    shown = f"front: {count(len(numbers), 'design')}\n{table(header, body)}"
+    return shown + (f"\nand {hidden:,} more" if hidden > 0 else "")
+
+
+def front_of(points: Points) -> list[int]:
+    """Numbers of the points of the front, the best by the first objective first."""
+    if not points.objectives:
+        return []
+    first = points.objectives[0]
+    members = [i for i, kept in enumerate(points.front) if kept]
+
+    def cost(i: int) -> float:
+        value = first.values[i]
+        number = float(value) if isinstance(value, int | float) else 0.0
+        return -number if first.goal == "max" else number
+
+    return sorted(members, key=cost)
+
+
+def _told_apart(column: Column, numbers: Sequence[int]) -> list[str]:
+    """Values of an objective, exact where rounded ones would look alike."""
+    values = [column.values[i] for i in numbers]
+    short = [column.words(value) for value in values]
+    if len(set(short)) == len(set(values)):
+        return short
+    return [f"{value:,} {column.unit}".strip() if isinstance(value, int | float) else str(value) for value in values]
+
+
+def _setting(axis: Column, value: Scalar) -> str:
+    """A value of an axis as it could be written back."""
+    return "" if value is None else axis.words(value) if axis.automatic else setting(value, axis.unit)

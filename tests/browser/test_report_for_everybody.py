@@ -1,0 +1,219 @@
+"""The page as it reaches people: on paper, without a mouse, without sight, in the dark, under its own policy."""
+
+import itertools
+
+import pytest
+
+from studies.points.outcome import Row
+from studies.report import write_report
+from studies.study.resolve import read_study
+
+pytestmark = pytest.mark.browser
+
+CONTRAST = """() => {
+  const numbers = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const light = (part) => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const found = numbers(getComputedStyle(at).backgroundColor);
+      if (found.length < 4 || found[3] > 0.5) return found;
+    }
+    return [255, 255, 255];
+  };
+  const low = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const words = [...element.childNodes].filter((node) => node.nodeType === 3 && node.textContent.trim());
+    const box = element.getBoundingClientRect();
+    if (!words.length || !box.width || !box.height || element.closest("script, .unseen, noscript")) continue;
+    const style = getComputedStyle(element);
+    if (style.visibility === "hidden" || Number(style.opacity) === 0) continue;
+    const inChart = element.closest("svg");
+    const ink = numbers(inChart ? style.fill : style.color);
+    const ground = behind(inChart ? element.closest(".plot") : element);
+    // a badge in a chart has a box of its own below its letter
+    const badge = inChart && element.closest(".annotation")?.querySelector("rect.bg");
+    const boxed = badge && Number(getComputedStyle(badge).fillOpacity) > 0.5;
+    const paper = boxed ? numbers(getComputedStyle(badge).fill) : ground;
+    const [high, less] = [luminance(ink), luminance(paper)].sort((a, b) => b - a);
+    const ratio = (high + 0.05) / (less + 0.05);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    if (ratio < (large ? 3 : 4.5))
+      low.push(`${element.getAttribute("class")} "${words[0].textContent.trim().slice(0, 20)}" ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""
+UNREACHED = """() => {
+  const wanted = "a[href], button, select, input, summary, .modebar-btn";
+  const seen = (element) => element.checkVisibility({ visibilityProperty: true });
+  return [...document.querySelectorAll(wanted)].filter((element) => seen(element) && !element.dataset.met)
+    .map((element) => `${element.tagName} ${element.textContent || element.getAttribute("aria-label")}`);
+}"""
+
+
+@pytest.fixture
+def chips(tmp_path):
+    """Four designs on two chips, as a sweep leaves them, and what their study is after."""
+    from studies.families.evaluate import attempt
+    from studies.study.goals import Goals
+
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "name: two\nalgorithm: flash.q_outer\nworkload: {preset: llama3-8b, seq_len: 512}\ntiming_only: true\n"
+        "objectives: [seconds, energy_j]\naxes:\n  chip: [h100, tpu_v5e]\n  overlap: [serial, ping_pong]\n"
+    )
+    study = read_study(path)
+    when = "2026-01-02T03:04:05.000+00:00"
+    rows = [Row("two", i, point, attempt(point), 1, when, {"commit": "ab"}) for i, point in enumerate(study.points)]
+    return rows, Goals.of({"two": study.describe()})
+
+
+def test_the_page_keeps_to_its_own_policy(visit, chips):
+    rows, goals = chips
+    opened = visit(rows, goals=goals, policed=True)
+    page = opened.page
+    policy = page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
+    assert "unsafe-eval" not in policy
+    assert page.locator("[data-view]").count() == page.locator("[data-view][data-ready]").count() > 8
+    assert page.locator(".plot .main-svg:first-child").count() == page.locator(".plot").count() > 4
+    page.locator("#tradeoff select").nth(0).select_option("seconds")
+    page.locator("#sensitivity select").first.select_option("overlap")
+
+
+def test_paper_has_every_chart_although_nothing_had_been_drawn(browser, chips, tmp_path):
+    rows, goals = chips
+    path = tmp_path / "page.html"
+    write_report(rows, path, "A study", goals)
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.add_init_script("window.setTimeout = () => 0")  # the page never goes on after its first pause
+    page.goto(path.as_uri())
+    assert page.locator("html[data-ready]").count() == 0
+    drawn = page.evaluate(
+        """() => {
+          window.dispatchEvent(new Event("beforeprint"));
+          return new Promise((resolve) => queueMicrotask(() => queueMicrotask(() => resolve(null))));
+        }"""
+    )
+    assert drawn is None
+    assert page.locator("html[data-ready]").count() == 1
+    assert page.locator("[data-view]").count() == page.locator("[data-view][data-ready]").count() > 8
+    assert page.locator(".plot .main-svg:first-child").count() == page.locator(".plot").count() > 4
+    assert page.locator("#energy .track").count() == len(rows)
+    context.close()
+
+
+def test_whoever_cannot_see_a_chart_is_told_what_it_is(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals).page
+    said = page.locator(".main-svg:first-child").evaluate_all(
+        "charts => charts.map(chart => [chart.getAttribute('role'), chart.getAttribute('aria-label')])"
+    )
+    assert said
+    assert all(role == "img" and label for role, label in said)
+    assert any("Time over Energy" in label for _, label in said)
+    assert page.locator("canvas:not([aria-label])").count() == 0
+
+
+def test_the_keyboard_reaches_every_control(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals).page
+    controls = page.locator("a[href], button, select, input, summary, .modebar-btn").count()
+    for _ in range(2 * controls + 40):
+        page.keyboard.press("Tab")
+        done = page.evaluate(
+            "() => { const at = document.activeElement; const again = at.dataset?.met; "
+            "if (at.dataset) at.dataset.met = 'yes'; return Boolean(again) && at !== document.body; }"
+        )
+        if done:
+            break
+    assert page.evaluate(UNREACHED) == []
+    page.locator("tr[data-point='1'] .pick").focus()
+    before = page.evaluate("attnflow.model.selected.length")
+    page.keyboard.press("Enter")
+    assert page.evaluate("attnflow.model.selected.length") == before - 1
+    page.locator(".about summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".about[open] .lead").first.is_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_text_stands_out_from_its_ground(visit, chips, dark):
+    rows, goals = chips
+    page = visit(rows, goals=goals, dark=dark).page
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    assert page.evaluate(CONTRAST) == []
+
+
+def test_metrics_have_names_and_units_and_settings_are_as_they_are_typed(visit, chips):
+    rows, goals = chips
+    opened = visit(rows, goals=goals)
+    page = opened.page
+    heads = page.locator("table.points thead tr:first-child th").all_inner_texts()
+    assert {"Time", "Energy", "Die area [mm²]", "Matrix busy", "chip", "overlap"} <= set(heads)
+    assert not any("_" in head or head.endswith("[s]") for head in heads)
+    assert "Lowest time" in opened.text("#answer")
+    assert "energy_j" not in opened.text("main")
+    ticks = page.locator("#tradeoff .ytick text").all_text_contents()
+    assert ticks
+    assert all(tick.endswith("s") for tick in ticks)
+
+
+def test_dots_wear_the_axis_that_matters_most_and_the_front_has_names(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals).page
+    assert page.locator("#tradeoff select").nth(2).input_value() == "chip"
+    texts = page.evaluate("document.querySelector('#tradeoff .plot').layout.annotations.map(each => each.text)")
+    names = {row.point.chip.accelerator.name for row in rows}
+    assert names & set(texts), "the front says which chip"
+    roofline = page.locator("#roofline .textpoint text").all_text_contents()
+    assert any(text.startswith("A ") and text[2:] in names for text in roofline)
+
+
+def test_energy_has_the_same_colours_whatever_memories_are_called(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals).page
+    entries = page.locator("#energy .legend-entry").evaluate_all(
+        "entries => entries.map(each => [each.textContent, each.querySelector('i').style.getPropertyValue('--hue')])"
+    )
+    hues = dict(entries)
+    assert len(set(hues.values())) == len(hues)
+    assert hues["matrix arrays"] == "var(--blue)"
+    assert hues["main memory"] == "var(--vermillion)"
+    assert hues["leakage, standby and refresh"] == "var(--faint)"
+
+
+def test_the_front_alone_can_be_kept_and_the_first_column_stays(visit, chips):
+    rows, goals = chips
+    opened = visit(rows, goals=goals)
+    page = opened.page
+    front = page.evaluate("attnflow.model.front.flatMap((kept, point) => kept ? [point] : [])")
+    page.get_by_label("front only").check()
+    assert page.evaluate("attnflow.model.matching") == front
+    assert opened.text(".count") == f"{len(front)} of {len(rows)} points"
+    page.click("#filter-note button")
+    assert page.evaluate("attnflow.model.matching") == list(range(len(rows)))
+    left = "document.querySelector('tr[data-point] th').getBoundingClientRect().left"
+    before = page.evaluate(left)
+    page.locator(".scroll.tall").evaluate("element => { element.scrollLeft = 300 }")
+    assert page.evaluate(left) == pytest.approx(before, abs=1)
+
+
+def test_all_sections_are_named_in_the_bar(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals).page
+    bar = page.locator(".bar-inner").bounding_box()
+    boxes = [link.bounding_box() for link in page.locator(".bar nav a").all()]
+    button = page.locator("#theme").bounding_box()
+    assert all(bar["y"] <= box["y"] and box["x"] + box["width"] <= button["x"] for box in boxes)
+    for one, other in itertools.pairwise(boxes):
+        assert other["x"] >= one["x"] + one["width"] - 1 or other["y"] > one["y"]
+
+
+def test_selected_designs_say_what_would_make_them_faster(visit, chips):
+    rows, goals = chips
+    opened = visit(rows, goals=goals)
+    told = opened.text("#levers")
+    assert "Best lever of the chip" in told
+    assert opened.page.locator("#levers table tbody tr").count() > 2
