@@ -47,7 +47,7 @@ class Figure:
     order
         Figures and metrics are listed in ascending order.
     title
-        What people read in place of the name; made from the name where it is empty.
+        Words that people read in place of the name; made from the name where it is empty.
     """
 
     name: str

@@ -49,7 +49,7 @@ class LiveRun:
     filled
         Step times that were simulated.
     energy_j
-        Of all chips from the first arrival to the last token; None where tokens are drafted, or
+        Energy of all chips from the first arrival to the last token; None where tokens are drafted, or
         attention is left to other chips.
     """
 

@@ -46,9 +46,9 @@ class TierChoice:
     name
         ``host`` and ``nvme`` are known of systems with a host; others say everything.
     capacity_bytes, bytes_per_second
-        Of one chip's share, and each way.
+        Sizes of one chip's share, the rate for each way.
     latency_s
-        Of the first block that a step moves.
+        Latency of the first block that a step moves.
     """
 
     name: str

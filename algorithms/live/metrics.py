@@ -109,7 +109,7 @@ class ServingMetrics:
     ttft, tpot, itl, latency, queueing
         Distributions over finished requests, `itl` over gaps.
     output_tokens
-        Of finished requests.
+        Tokens that finished requests made.
     requests_per_second, output_tokens_per_second
         Over `seconds`.
     goodput

@@ -51,7 +51,7 @@ class Split:
         Time in which keys and values of so many tokens get from one replica to another; a replica sends one after the
         other, and its blocks are free again when it begins.
     make_scheduler, times
-        As those of `serve`, where prompts are computed on chips of another kind; None: the same.
+        Arguments like those of `serve`, where prompts are computed on chips of another kind; None: the same.
     """
 
     prompts: int

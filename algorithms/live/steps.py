@@ -46,8 +46,8 @@ class Sequence:
     blocks
         KV blocks in the order of its tokens.
     kept
-        What stands for the full blocks that it lost, where tiers below may hold them: it computes them again only where
-        they are not there any more.
+        Marks of the full blocks that it lost, where tiers below may hold them: it computes them again only where they
+        are not there any more.
     """
 
     served: Served

@@ -200,7 +200,7 @@ class StateAttention(Block):
     key_dim, value_dim
         Width of each.
     taps
-        Of the convolution.
+        Taps of the convolution.
     """
 
     kind: Literal["state_attention"] = "state_attention"

@@ -32,7 +32,7 @@ class Layer(Part):
     share
         Share of the new tokens of a sequence that go through the layer.
     others
-        What becomes of the rest. ``pass``: a router lets the share through, the others stay as they are, and the layer
+        Fate of the rest. ``pass``: a router lets the share through, the others stay as they are, and the layer
         has no keys of them (mixture of depths, arXiv:2404.02258). ``cached``: they, and their keys, are those of a
         frame before, which the share that goes through has changed most from (STC, arXiv:2512.00891).
     """

@@ -37,13 +37,13 @@ class DeltaCall:
     key_dim, value_dim
         Width of both.
     channels
-        That the convolution goes over.
+        Channels that the convolution goes over.
     element_bytes, state_bytes
-        Of an activation, and of a number of the state.
+        Bytes of an activation, and those of a number of the state.
     columns
         Value columns of the state that a block carries.
     row_tokens
-        Of a channel that a block takes at a time, whether or not there are so many.
+        Tokens of a channel that a block takes at a time, whether or not there are so many.
     element_ops
         Instructions for each element of a convolution, or of a state and a token.
     """

@@ -51,13 +51,13 @@ class Cycles:
     total
         Until the last unit is ready again.
     firings, skipped_firings
-        As in `simulator.Result`.
+        Counts that mean what they mean in `simulator.Result`.
     served
         Pairs of a server's name and the ticks in which it works, in the order of the graph.
     held
         Ticks of units that hold a matrix array for nobody.
     waits
-        Of every unit of score products, pairs of a cause and stalled ticks.
+        Pairs of a cause and stalled ticks, for every unit of score products.
     """
 
     total: int
@@ -87,7 +87,7 @@ class CoresRun:
     Parameters
     ----------
     name
-        Of the launch.
+        Name of the launch.
     slots
         Places on the cores that are simulated, with their items.
     throughput, fabric

@@ -71,7 +71,7 @@ class Moving(NamedTuple):
         The tier, and which share of the bytes it moves: that of loads or stores that the main memory has to do with,
         or all.
     bytes
-        All of them.
+        Bytes that the firing moves, before the share is taken.
     behind_cache
         Whether data comes through the caches, which cannot hold it up, a latency later.
     rearrange

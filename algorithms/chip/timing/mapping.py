@@ -62,9 +62,10 @@ class LaunchRun:
     traffic
         Bytes by tier.
     firings, skipped_firings
-        Of the graph that was simulated; and those among them that were counted without being simulated one by one.
+        Firings of the graph that was simulated; and those among them that were counted without being simulated one by
+        one.
     simulated
-        What was simulated: the cores that stand for all, or all of them.
+        Result of the graph that was simulated: the cores that stand for all, or all of them.
     """
 
     name: str

@@ -21,7 +21,7 @@ class SeenChip:
     Parameters
     ----------
     cores, clock_hz
-        As those of the chip.
+        Figures of the chip under the same names.
     core
         Its rates; how much its memories hold decides on plans, not on the time that these take.
     memory, caches

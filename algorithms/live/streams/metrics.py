@@ -77,7 +77,7 @@ class StreamMetrics:
     busy_share
         Share of the time in which the model works.
     energy_j
-        Of all chips until the camera stops or the memory is full, waiting included.
+        Energy of all chips until the camera stops or the memory is full, waiting included.
     work_trend, memory_trend
         Whether work and memory grow.
     """

@@ -32,9 +32,9 @@ class Crossing:
     layers
         Crossings of a step, there and back each.
     token_bytes, cached_bytes
-        Of a sequence that makes a token, in all layers both ways; and of a token of a prompt.
+        Bytes of a sequence that makes a token, in all layers both ways; and those of a token of a prompt.
     latency_s, bytes_per_second
-        Of one way, and of all links that work side by side.
+        Latency of one way, and rate of all links that work side by side.
     """
 
     layers: int
@@ -72,7 +72,7 @@ class StaggeredTimes:
     compute, attention
         Tables of the same model on the chips of each pool.
     crossing
-        What goes between them.
+        Bytes that go between them.
     """
 
     def __init__(self, compute: TableTimes, attention: TableTimes, crossing: Crossing) -> None:

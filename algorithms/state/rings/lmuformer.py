@@ -38,7 +38,7 @@ class LMUFormer:
     expansion
         Width inside the mixer over that of a frame.
     classes
-        Outputs.
+        Classes that are told apart.
     """
 
     bands: int = 128

@@ -239,7 +239,9 @@ def test_elementwise_values_equal_formulas_of_their_own():
     named = {"n.weight": weight, "n.bias": bias}
     for kind, made in (("rms", values.rms_norm(tokens, weight)), ("layer", values.layer_norm(tokens, weight, bias))):
         np.testing.assert_allclose(made, truth._normed(tokens, kind, named, "n"), atol=1e-12)
-    np.testing.assert_allclose(values.rotary(tokens, np.arange(6.0)), truth.rotated(tokens), atol=1e-12)
+    np.testing.assert_allclose(
+        values.rotary(tokens, np.arange(6.0)), truth.rotated(tokens, tuple(range(6))), atol=1e-12
+    )
     for name, function in values.ACTIVATIONS.items():
         np.testing.assert_allclose(function(tokens), truth.activated(tokens, name), atol=1e-12)
 
