@@ -17,7 +17,8 @@ from algorithms.models.steps.batch import Part
 from algorithms.models.steps.building import Builder, Setting
 from algorithms.models.steps.operations import Operation, Tensor
 from algorithms.models.steps.rates import attention_kernel, varlen_profile, with_gap
-from algorithms.models.steps.varlen import varlen_launch, varlen_serves
+from algorithms.models.steps.varlen import split_parameters, varlen_launch, varlen_serves
+from algorithms.registry import Parameters
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from algorithms.workload.shape import LatentAttention as LatentShape
@@ -112,7 +113,8 @@ class Attending:
                 yield self._under_policy(block, part, out, takes, number)
                 continue
             workload = self.workload(block, part)
-            plan, profile = self._plan(workload)
+            stack = joins(tower.whole, block, causal=tower.tower.causal)
+            plan, profile = self._plan(workload, stack=stack)
             yield Operation(
                 name=f"{self.at}attention {part.kind}",
                 kind="attention",
@@ -186,11 +188,15 @@ class Attending:
         pairs = seen_pairs(part.new, total, causal, block.window, block.block)
         return 4 * block.head_dim * self.heads * part.sequences * pairs
 
-    def _plan(self, workload: Workload) -> tuple[TilePlan, KernelProfile]:
+    def _plan(self, workload: Workload, *, stack: bool = False) -> tuple[TilePlan, KernelProfile]:
+        """Attention of one part; with ``stack`` single tokens go to the packed, split form of `varlen_launch`."""
         chip = self.tower.whole.chip
         one = workload.q_len * workload.group_size <= chip.core.matrix_rows or workload.phase == "decode"
         phase = "decode" if one and workload.mask == "full" else "prefill"
-        known = attention_kernel(phase, workload, chip)
+        known: tuple[Parameters, KernelProfile] | None = attention_kernel(phase, workload, chip)
+        whole_batch = varlen_profile(chip)
+        if stack and phase == "decode" and whole_batch is not None:
+            known = split_parameters(workload.head_dim), whole_batch
         gap = self.tower.whole.rates.gap_s(self.tower.whole.options.launch)
         name = "decode.split_kv" if phase == "decode" else "flash.q_outer"
         algorithm = get_chip_algorithm(name)

@@ -13,9 +13,12 @@ sequences until the next head reads them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
+from algorithms.chip.attention.decode import SplitParameters
+from algorithms.chip.plan.in_flight import NextItemChoice
 from algorithms.chip.plan.parameters import TileParameters, tiling_of
-from algorithms.chip.plan.plan import Launch, run_lengths
+from algorithms.chip.plan.plan import Launch, Overlap, TileOrder, run_lengths
 from algorithms.chip.plan.steps import Steps
 from algorithms.chip.plan.tiles import Tiling
 from algorithms.rounding import ceil_div
@@ -28,6 +31,27 @@ ITEMS_PER_CORE = 1
 """Tiles of 80 KiB leave no room for a second block in the 100 KiB of compute capability 8.6, 8.9 and 12.0."""
 
 
+class _Tiles(TypedDict):
+    tile_rows: int
+    stages: int
+    overlap: Overlap
+    row_groups: int
+    order: TileOrder
+    next_item: NextItemChoice
+
+
+# one tile of keys and one of values lie in a core: the next keys come while values are multiplied, the next values
+# during the scores, which is as much overlap as two tiles of both in flight
+_TILES: _Tiles = {
+    "tile_rows": ROWS,
+    "stages": 1,
+    "overlap": "serial",
+    "row_groups": 1,
+    "order": "static",
+    "next_item": "stored",
+}
+
+
 def varlen_serves(head_dim: int) -> bool:
     """Whether the kernel exists for heads so wide."""
     return head_dim <= max(COLUMNS)
@@ -36,6 +60,15 @@ def varlen_serves(head_dim: int) -> bool:
 def varlen_blocks(new_tokens: int) -> int:
     """Blocks of one query head of a sequence with so many new tokens."""
     return ceil_div(new_tokens, ROWS)
+
+
+def split_parameters(head_dim: int) -> SplitParameters:
+    """The same tiles for batches of single tokens, where heads that share keys are packed and keys are split."""
+    return SplitParameters(**_TILES, tile_columns=_columns(head_dim), pack_gqa="always")
+
+
+def _columns(head_dim: int) -> int:
+    return next(keys for widest, keys in COLUMNS.items() if head_dim <= widest)
 
 
 def varlen_launch(workloads: Sequence[Workload], cores: int) -> Launch:
@@ -49,17 +82,7 @@ def varlen_launch(workloads: Sequence[Workload], cores: int) -> Launch:
         Of the chip; blocks on them run at the same time.
     """
     first = workloads[0]
-    columns = next(keys for widest, keys in COLUMNS.items() if first.head_dim <= widest)
-    parameters = TileParameters(
-        tile_rows=ROWS,
-        tile_columns=columns,
-        stages=2,
-        pack_gqa="never",
-        overlap="serial",
-        row_groups=1,
-        order="static",
-        next_item="stored",
-    )
+    parameters = TileParameters(**_TILES, tile_columns=_columns(first.head_dim), pack_gqa="never")
     tilings = [tiling_of(workload, parameters) for workload in workloads]
     of_one_head = []
     for tiling in tilings:

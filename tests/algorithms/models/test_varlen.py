@@ -97,10 +97,12 @@ def test_what_the_kernel_cannot_read_attends_by_itself(options):
     assert len(attention("prefill 64 x1, decode 1 of 1024 x8", **options)[0]) == 2
 
 
-def test_single_tokens_alone_and_rings_keep_their_kernels():
-    alone = attention("decode 1 of 1024 x8")[0]
-    assert alone == attention("decode 1 of 1024 x8", fusion="none")[0][: len(alone)]
-    assert "decode and" not in alone[0].name and alone[0].launches[0].reread_bytes is None
+def test_single_tokens_alone_are_packed_and_split_and_rings_decide_part_by_part():
+    (alone,), _ = attention("decode 1 of 4096 x2")
+    assert len(alone.launches) == 2, "parts of the keys are merged"
+    keys = alone.launches[0].total("load_bytes")
+    assert keys == pytest.approx(2 * 4096 * 8 * 2 * 128 * 2, rel=0.02), "once for the heads that share them"
+    assert alone.profile.bandwidth_fraction == varlen_profile(CONSUMER).bandwidth_fraction
     found, _ = attention("prefill 64 x1, decode 1 of 1024 x8", mapping=Mapping(cp=2))
     assert all(launch.reread_bytes is None for each in found for launch in each.launches)
 
