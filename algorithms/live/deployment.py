@@ -286,7 +286,10 @@ class Deployment:
         return self.of_prompts.waiting_w + tokens * self.steps.waiting_w
 
     def _table(self, steps: ModelSteps, queries: int = 1) -> TableTimes:
-        return TableTimes(_remembered(steps), self.grids, self.overhead_s, exact=self.exact, queries=queries)
+        joined = steps if steps.joins else None
+        return TableTimes(
+            _remembered(steps), self.grids, self.overhead_s, exact=self.exact, queries=queries, joined=joined
+        )
 
     def maker(self) -> Callable[[], Scheduler]:
         """Makes the scheduler of a replica, with its own memory."""

@@ -14,7 +14,8 @@ from hwmodels.reading.errors import InputError, Problem, did_you_mean
 Exchanging = Literal["custom", "library"]
 Fusion = Literal["none", "engine"]
 """``none``: every operation a launch of its own, as eager code; ``engine``: as serving engines fuse them: one product
-for queries, keys and values, one for gate and up, the residual added in the norm, keys written as they are turned."""
+for queries, keys and values, one for gate and up, the residual added in the norm, keys written as they are turned, and
+where FlashAttention-2 serves vLLM's batches, one attention for prompts and single tokens."""
 
 
 PUBLISHED = "published"

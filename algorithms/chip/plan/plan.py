@@ -143,6 +143,10 @@ class Launch:
     shared_by
         Items handed out next to each other that read the same bytes at the same time, so that a shared cache of any
         size serves all of them but one.
+    reread_bytes
+        Bytes that pass through a shared cache between two reads of the same ones, where items read in turns: a cache
+        that replaces what was used least recently serves the second read if it holds all of them, and nothing
+        otherwise. None: what is read again is spread evenly, see ``reused_bytes``.
     kept_store_bytes
         Stored bytes that stay in a shared cache until a later launch has read them.
     gather_bytes
@@ -172,6 +176,7 @@ class Launch:
     shared_by: int = 1
     kept_store_bytes: int = 0
     gather_bytes: int = 0
+    reread_bytes: int | None = None
 
     def __hash__(self) -> int:
         return self._hash

@@ -49,7 +49,8 @@ def traffic(
 
     What the active items read between them is assumed to be their share of the launch's distinct bytes. If the part
     that is read more than once fits into the caches, each distinct byte comes from the main memory once; if it does
-    not, what fits is reused. Items that read the same bytes at the same time share them in any case.
+    not, what fits is reused; of what is read in turns (`Launch.reread_bytes`) all or nothing. Items that read the same
+    bytes at the same time share them in any case.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ def traffic(
     footprint = reused * min(1.0, active_items / max(items, 1))
     capacity = sum(tier.capacity_bytes for tier in chip.caches)
     hits = min(1.0, capacity / footprint) if footprint else 1.0
+    if launch.reread_bytes is not None:
+        hits = float(launch.reread_bytes <= capacity)
     together = max(min(launch.shared_by, active_items), 1) if chip.caches else 1
     missed = min(loads - int(hits * (loads - unique)), max(unique, loads // together))
     return Traffic(loads, stores, missed, max(stores - launch.kept_store_bytes, 0))

@@ -211,10 +211,13 @@ class TimingRun:
         if context_tokens:
             self._advance(context_tokens, WARM_QUERIES, "prefill", closes=True)
 
-    def steps(self, count: int, tokens: int, phase: Phase = "decode") -> Iterator[StackCost]:
-        """`count` steps of `tokens` tokens, which see each other in both directions if they are a frame."""
+    def steps(self, count: int, tokens: int, phase: Phase = "decode", *, question: bool = True) -> Iterator[StackCost]:
+        """`count` steps of `tokens` tokens, which see each other in both directions if they are a frame.
+
+        With `question` each of them asks something, and policies that retrieve per question look again.
+        """
         for _ in range(count):
-            yield self._advance(tokens, WARM_QUERIES, phase, causal=phase != "frame")
+            yield self._advance(tokens, WARM_QUERIES, phase, causal=phase != "frame", question=question)
 
     def decode(self, steps: int = 1) -> Iterator[StackCost]:
         """`steps` decode steps of one token."""
@@ -235,7 +238,16 @@ class TimingRun:
                 errors.append(float(np.linalg.norm(partial - full) / np.linalg.norm(full)))
         return StepWorth(float(np.mean(recalls)), float(np.mean(errors)))
 
-    def _advance(self, tokens: int, rows: int, phase: Phase, closes: bool = False, causal: bool = True) -> StackCost:
+    def _advance(
+        self,
+        tokens: int,
+        rows: int,
+        phase: Phase,
+        *,
+        closes: bool = False,
+        causal: bool = True,
+        question: bool = True,
+    ) -> StackCost:
         start, end = self._end, self._end + tokens
         if end > self._total:
             raise InputError(Problem(f"the run was made for {self._total} tokens in all", field="more_tokens"))
@@ -249,6 +261,7 @@ class TimingRun:
             phase=phase,
             closes=closes,
             causal=causal,
+            question=question,
             information=self._rng.gamma(1.5, 2.0, tokens),
             modality=self._modality(tokens, phase),
         )

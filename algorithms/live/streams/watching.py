@@ -92,10 +92,10 @@ class Watcher:
         return self._step(tokens, "frame", Term(self.encoder_s + taken.seconds, self.encoder_j + taken.joules))
 
     def question(self) -> Watched:
-        """A question is taken in, and the first token of its answer made."""
+        """A question is taken in over what the policy retrieves for it, and the first token of its answer made."""
         asked = self.scenario.text.questions
         tokens = asked.prompt if asked else 1
-        return self._step(tokens, "prefill", self._rest(tokens))
+        return self._step(tokens, "decode", self._rest(tokens), question=True)
 
     def token(self) -> Watched:
         """A further token of an answer."""
@@ -106,8 +106,8 @@ class Watcher:
         taken, made = self.steps.term_of_tokens(tokens), self.steps.term_of_made(1)
         return Term(taken.seconds + made.seconds, taken.joules + made.joules)
 
-    def _step(self, tokens: int, phase: Phase, rest: Term) -> Watched:
-        (cost,) = self.run.steps(1, tokens, phase)
+    def _step(self, tokens: int, phase: Phase, rest: Term, *, question: bool = False) -> Watched:
+        (cost,) = self.run.steps(1, tokens, phase, question=question)
         cost = StackCost(tuple(layer.in_tiers(self._names) for layer in cost.layers))
         host_s = self.steps.host_s(1)
         held = [cost.held(tier) for tier in cost.tiers]

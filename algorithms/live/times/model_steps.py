@@ -12,15 +12,20 @@ from functools import cached_property
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
+from algorithms.live.steps import Part as Prompt
+from algorithms.models.blocks import Attention
 from algorithms.models.mapping import SINGLE, Mapping
 from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
+from algorithms.models.steps.attending import joins
 from algorithms.models.steps.batch import Batch, Kind, Part
 from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import Ledger, cache_bytes, ledger_of
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Layer, Operation
 from algorithms.models.steps.step import time_operation
+from algorithms.models.steps.varlen import ITEMS_PER_CORE, varlen_blocks
+from algorithms.rounding import ceil_div
 from hwmodels.costs.energy import energy_table
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.systems.system import System
@@ -134,11 +139,62 @@ class ModelSteps:
         kind: Kind = "extend" if cached_tokens else "prefill"
         return self._term(Part(kind, new_tokens, new_tokens + cached_tokens, self.mapping.dp), "attention")
 
+    # attention of whole batches
+
+    @cached_property
+    def joins(self) -> bool:
+        """Whether prompts and sequences that decode attend in one launch of every layer."""
+        decoder = self.model.decoder
+        blocks = [block for run in (decoder.runs if decoder else ()) for block in run.blocks]
+        attending = [block for block in blocks if block.kind in ("attention", "latent_attention")]
+        setting = self._setting(Part("extend", 1, 1, self.mapping.dp))
+        return bool(attending) and all(
+            isinstance(block, Attention) and joins(setting, block, causal=True) for block in attending
+        )
+
+    def beside_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """Attention of so many sequences in the kernel of prompts, which pays for a whole tile of queries for each."""
+        mean = max(round(context_tokens / sequences), 1) + new_tokens - 1
+        return self._term(Part("extend", new_tokens, mean, sequences * self.mapping.dp), "attention").seconds
+
+    def together_s(self, sequences: int, context_tokens: int, new_tokens: int, prompts: tuple[Prompt, ...]) -> float:
+        """Attention of a whole batch in one launch of every layer."""
+        dp = self.mapping.dp
+        parts = [
+            Part("extend" if prompt.cached_tokens else "prefill", new, new + prompt.cached_tokens, dp)
+            for prompt in prompts
+            if (new := prompt.new_tokens)
+        ]
+        if sequences:
+            mean = max(round(context_tokens / sequences), 1) + new_tokens - 1
+            kind: Kind = "decode" if new_tokens == 1 else "extend"
+            parts.append(Part(kind, new_tokens, mean, sequences * dp))
+        return self._measured(self._setting(*parts), "attention").seconds
+
+    def filled(self, sequences: int, new_tokens: int) -> float:
+        """Share of the places on cores that blocks of such sequences fill; 1 where they take turns."""
+        decoder = self.model.decoder
+        heads = max(
+            block.heads
+            for run in (decoder.runs if decoder else ())
+            for block in run.blocks
+            if isinstance(block, Attention)
+        )
+        blocks = sequences * ceil_div(heads, self.mapping.tp) * varlen_blocks(new_tokens)
+        return min(blocks / (self.system.chip.cores * ITEMS_PER_CORE), 1.0)
+
+    @property
+    def gaps_s(self) -> float:
+        """Time between launches of attention of a batch in all layers."""
+        return self._launches[1] * self._setting(Part("decode", 1, 1)).rates.graph_gap_s
+
     def host_s(self, parts: int) -> float:
         """The least time of a step with so many parts: what the host takes to launch everything one by one."""
         if self.options.launch != "eager":
             return 0.0
         rest, attention = self._launches
+        if self.joins:
+            parts = min(parts, 1)
         return (rest + parts * attention) * self._gap_s
 
     # memory
@@ -226,7 +282,8 @@ class ModelSteps:
     @cached_property
     def _launches(self) -> tuple[int, int]:
         """Launches of a step beside attention, and of the attention of one part."""
-        setting = self._setting(Part("decode", 1, 1, self.mapping.dp))
+        # a prompt of one token, whose attention is one launch wherever batches attend together
+        setting = self._setting(Part("extend" if self.joins else "decode", 1, 1, self.mapping.dp))
         counts = {"attention": 0, "tokens": 0, "sequences": 0}
         for layer in lowered(setting):
             for operation in layer.operations:

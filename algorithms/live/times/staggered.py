@@ -104,6 +104,7 @@ class StaggeredTimes:
     def exact_mixed(self, sequences: int, context_tokens: int, prefill: tuple[Part, ...]) -> int:
         """The time of a step without the tables."""
         compute, attention = (
-            TableTimes(each.source, each.grids, each.overhead_s, exact=True) for each in (self.compute, self.attention)
+            TableTimes(each.source, each.grids, each.overhead_s, exact=True, joined=each.joined)
+            for each in (self.compute, self.attention)
         )
         return StaggeredTimes(compute, attention, self.crossing).mixed(sequences, context_tokens, prefill)

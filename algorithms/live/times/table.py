@@ -52,6 +52,23 @@ class StepSource(Protocol):
         """The least time of a step whose attention is of so many parts; what the host takes to launch it."""
 
 
+class JoinedAttention(Protocol):
+    """Attention of whole batches in one launch of every layer, as some stacks call it where a step has prompts."""
+
+    @property
+    def gaps_s(self) -> float:
+        """Time between launches of a batch, which parts that are timed alone each have."""
+
+    def beside_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
+        """Of sequences with so many new tokens each, in the kernel of prompts, which all read so many tokens."""
+
+    def together_s(self, sequences: int, context_tokens: int, new_tokens: int, prompts: tuple[Part, ...]) -> float:
+        """Of a whole batch."""
+
+    def filled(self, sequences: int, new_tokens: int) -> float:
+        """Share of the chip that such sequences keep busy."""
+
+
 class Remembered:
     """A source that computes every term once, for all tables that read it; a `StepSource`."""
 
@@ -127,6 +144,10 @@ class TableTimes:
         Nothing is read between points: every composition is computed, and kept.
     queries
         New tokens of each sequence that decodes: several where drafted tokens are verified.
+    joined
+        Attention of steps with prompts where all of a batch attends in one launch. What such a launch takes is read
+        from those of its parts: the longest of them, or all one after the other on the share of the chip that each
+        keeps busy, if that is more.
     """
 
     def __init__(
@@ -137,9 +158,12 @@ class TableTimes:
         *,
         exact: bool = False,
         queries: int = 1,
+        joined: JoinedAttention | None = None,
     ) -> None:
         self.source = source
         self.queries = queries
+        self.joined = joined
+        self._beside: dict[tuple[int, int], float] = {}
         self.grids = grids or Grids()
         self.overhead_s = overhead_s
         self.exact = exact
@@ -151,7 +175,7 @@ class TableTimes:
     @property
     def filled(self) -> int:
         """Values that were computed."""
-        return len(self._tokens) + len(self._made) + len(self._decode) + len(self._prefill)
+        return len(self._tokens) + len(self._made) + len(self._decode) + len(self._prefill) + len(self._beside)
 
     def decode(self, sequences: int, context_tokens: IntArray) -> IntArray:
         """Times in nanoseconds of steps in which each sequence makes one token; see `StepTimes`."""
@@ -166,6 +190,9 @@ class TableTimes:
         new = sequences * self.queries
         tokens = new + sum(part.new_tokens for part in prefill)
         terms = [self.overhead_s, self.rest(tokens, new + len(prefill))]
+        if self.joined is not None and prefill:
+            terms.append(self._together(self.joined, sequences, context_tokens, prefill))
+            return self._nanoseconds(terms, sequences, prefill)
         if sequences:
             terms.append(float(self.decode_attention(sequences, np.array([context_tokens]))[0]))
         terms += [self.prefill_attention(part.new_tokens, part.cached_tokens) for part in prefill]
@@ -176,10 +203,34 @@ class TableTimes:
         new = sequences * self.queries
         tokens = new + sum(part.new_tokens for part in prefill)
         terms = [self.overhead_s, self.source.tokens_s(tokens), self.source.made_s(new + len(prefill))]
+        if self.joined is not None and prefill:
+            terms.append(self.joined.together_s(sequences, context_tokens, self.queries, prefill))
+            return self._nanoseconds(terms, sequences, prefill)
         if sequences:
             terms.append(self._ask_decode((sequences, context_tokens)))
         terms += [self.source.prefill_s(part.new_tokens, part.cached_tokens) for part in prefill]
         return self._nanoseconds(terms, sequences, prefill)
+
+    def _together(
+        self, joined: JoinedAttention, sequences: int, context_tokens: int, prefill: tuple[Part, ...]
+    ) -> float:
+        """Attention of a batch in one launch, from its parts."""
+        if self.exact:
+            return joined.together_s(sequences, context_tokens, self.queries, prefill)
+        parts = [
+            (self.prefill_attention(part.new_tokens, part.cached_tokens), joined.filled(1, part.new_tokens))
+            for part in prefill
+        ]
+        if sequences:
+
+            def ask(key: tuple[int, int]) -> float:
+                return joined.beside_s(*key, self.queries)
+
+            beside = self._over_both(sequences, np.array([context_tokens]), self._beside, ask)
+            parts.append((float(beside[0]), joined.filled(sequences, self.queries)))
+        busy = [(max(seconds - joined.gaps_s, 0.0), share) for seconds, share in parts]
+        longest = max(seconds for seconds, _ in busy)
+        return joined.gaps_s + max(longest, math.fsum(seconds * share for seconds, share in busy))
 
     def _nanoseconds(self, terms: list[float], sequences: int, prefill: tuple[Part, ...]) -> int:
         least = self.source.host_s(len(prefill) + (1 if sequences else 0))
@@ -198,21 +249,36 @@ class TableTimes:
         if self.exact:
             asked = [_kept(self._decode, (sequences, int(tokens)), self._ask_decode) for tokens in context_tokens]
             return np.array(asked)
+        return self._over_both(sequences, context_tokens, self._decode, self._ask_decode)
+
+    def _over_both(
+        self,
+        sequences: int,
+        context_tokens: IntArray,
+        known: dict[tuple[int, int], float],
+        ask: Callable[[tuple[int, int]], float],
+    ) -> FloatArray:
         below, above = _around(sequences, self._sequence_points)
         mean = context_tokens / sequences
-        low = self._at_contexts(below, mean)
+        low = self._at_contexts(below, mean, known, ask)
         if above == below:
             return low
         share = (sequences - below) / (above - below)
-        return low + share * (self._at_contexts(above, mean) - low)
+        return low + share * (self._at_contexts(above, mean, known, ask) - low)
 
-    def _at_contexts(self, sequences: int, mean: FloatArray) -> FloatArray:
+    def _at_contexts(
+        self,
+        sequences: int,
+        mean: FloatArray,
+        known: dict[tuple[int, int], float],
+        ask: Callable[[tuple[int, int]], float],
+    ) -> FloatArray:
         """Attention of a number of sequences that is a grid point, over mean contexts."""
         points = self._context_points
         first = max(bisect.bisect_right(points, float(mean.min())) - 1, 0)
         last = min(bisect.bisect_left(points, float(mean.max())), len(points) - 1)
         used = points[first : max(last, first) + 1]
-        values = [_kept(self._decode, (sequences, sequences * point), self._ask_decode) for point in used]
+        values = [_kept(known, (sequences, sequences * point), ask) for point in used]
         return np.asarray(np.interp(mean, used, values), dtype=np.float64)
 
     def _ask_decode(self, key: tuple[int, int]) -> float:

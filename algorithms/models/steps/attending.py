@@ -14,9 +14,11 @@ from algorithms.chip.plan.profile import KernelProfile, unfitted_for
 from algorithms.chip.policy.run import PolicyParameters
 from algorithms.models.blocks import Attention, LatentAttention
 from algorithms.models.steps.batch import Part
-from algorithms.models.steps.building import Builder
+from algorithms.models.steps.building import Builder, Setting
 from algorithms.models.steps.operations import Operation, Tensor
-from algorithms.models.steps.rates import attention_kernel, with_gap
+from algorithms.models.steps.rates import attention_kernel, varlen_profile, with_gap
+from algorithms.models.steps.varlen import split_parameters, varlen_launch, varlen_serves
+from algorithms.registry import Parameters
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from algorithms.workload.shape import LatentAttention as LatentShape
@@ -101,13 +103,18 @@ class Attending:
 
     def _attend(self, block: Attention, out: Tensor, takes: tuple[str, ...]) -> Iterator[Operation]:
         tower = self.tower
+        joined = self._joined(block, tower.own_parts)
+        if joined is not None:
+            yield replace(joined, takes=takes, makes=(out,))
+            return
         for number, part in enumerate(tower.own_parts):
             policy = tower.whole.options.policy
             if policy != "full" and part.kind == "decode" and tower.tower.causal and not block.context:
                 yield self._under_policy(block, part, out, takes, number)
                 continue
             workload = self.workload(block, part)
-            plan, profile = self._plan(workload)
+            stack = joins(tower.whole, block, causal=tower.tower.causal)
+            plan, profile = self._plan(workload, stack=stack)
             yield Operation(
                 name=f"{self.at}attention {part.kind}",
                 kind="attention",
@@ -119,6 +126,30 @@ class Attending:
                 makes=(out,) if number == 0 else (),
             )
             yield from self._ring(block, part)
+
+    def _joined(self, block: Attention, parts: tuple[Part, ...]) -> Operation | None:
+        """All parts in one launch where the stack calls attention so; None where each has a launch of its own.
+
+        A batch of single tokens alone has kernels of its own, and a policy or a ring decides part by part.
+        """
+        whole = self.tower.whole
+        prompts = any(part.kind != "decode" or part.new > 1 for part in parts)
+        profile = varlen_profile(whole.chip) if prompts else None
+        if profile is None or not joins(whole, block, causal=self.tower.tower.causal):
+            return None
+        workloads = [self.workload(block, part) for part in parts]
+        cached = [
+            work.k_bytes + work.v_bytes for work, part in zip(workloads, parts, strict=True) if part.total > part.new
+        ]
+        kinds = dict.fromkeys(part.kind for part in parts)
+        return Operation(
+            name=f"{self.at}attention {' and '.join(kinds)}",
+            kind="attention",
+            launches=(varlen_launch(workloads, whole.chip.cores),),
+            profile=with_gap(profile, whole.rates.gap_s(whole.options.launch)),
+            flops=sum(self.flops(block, part) for part in parts),
+            cache_bytes=sum(cached),
+        )
 
     def _ring(self, block: Attention, part: Part) -> Iterator[Operation]:
         """Keys that go round the chips of a ring."""
@@ -157,11 +188,15 @@ class Attending:
         pairs = seen_pairs(part.new, total, causal, block.window, block.block)
         return 4 * block.head_dim * self.heads * part.sequences * pairs
 
-    def _plan(self, workload: Workload) -> tuple[TilePlan, KernelProfile]:
+    def _plan(self, workload: Workload, *, stack: bool = False) -> tuple[TilePlan, KernelProfile]:
+        """Attention of one part; with ``stack`` single tokens go to the packed, split form of `varlen_launch`."""
         chip = self.tower.whole.chip
         one = workload.q_len * workload.group_size <= chip.core.matrix_rows or workload.phase == "decode"
         phase = "decode" if one and workload.mask == "full" else "prefill"
-        known = attention_kernel(phase, workload, chip)
+        known: tuple[Parameters, KernelProfile] | None = attention_kernel(phase, workload, chip)
+        whole_batch = varlen_profile(chip)
+        if stack and phase == "decode" and whole_batch is not None:
+            known = split_parameters(workload.head_dim), whole_batch
         gap = self.tower.whole.rates.gap_s(self.tower.whole.options.launch)
         name = "decode.split_kv" if phase == "decode" else "flash.q_outer"
         algorithm = get_chip_algorithm(name)
@@ -302,6 +337,20 @@ class Attending:
             makes=(latent,),
         )
         yield tower.product(f"{at}back", rows, block.v_head_dim, rank, (latent.name,), makes, count=self.heads)
+
+
+def joins(setting: Setting, block: Attention, *, causal: bool) -> bool:
+    """Whether a block attends to prompts and single tokens in one launch: the stack's kernel takes such keys.
+
+    Parameters
+    ----------
+    causal
+        Whether the tower that it stands in is causal; encoders cache nothing.
+    """
+    options = setting.options
+    plain = (options.policy, options.fusion, options.kv_format) == ("full", "engine", "bfloat16")
+    cached = causal and not block.context and setting.mapping.cp == 1
+    return plain and cached and varlen_serves(block.head_dim) and varlen_profile(setting.chip) is not None
 
 
 def seen_pairs(new: int, total: int, causal: bool, window: int | None = None, block: int | None = None) -> int:

@@ -16,6 +16,7 @@ from algorithms.chip.layers.gemm import STAGES
 from algorithms.chip.plan.kernels import load_kernel
 from algorithms.chip.plan.plan import Launch
 from algorithms.chip.plan.profile import KernelProfile
+from algorithms.models.steps.varlen import ITEMS_PER_CORE
 from algorithms.registry import Parameters
 from algorithms.state.launches import FORMS
 from algorithms.state.served import find_state
@@ -56,6 +57,16 @@ class RatesText(BaseModel):
     eager_gap: Cited[Seconds] | None = None
 
 
+class VarlenText(BaseModel):
+    """Numbers of vLLM's attention of whole batches (`algorithms.models.steps.varlen`) on a chip."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    products: Cited[float]
+    bandwidth: Cited[float]
+    item_gap: Cited[Seconds]
+
+
 class RatesFile(BaseModel):
     """The whole file."""
 
@@ -63,6 +74,7 @@ class RatesFile(BaseModel):
 
     default: RatesText
     chips: dict[str, RatesText]
+    varlen: dict[str, VarlenText]
 
 
 @dataclass(frozen=True)
@@ -153,6 +165,21 @@ def attention_kernel(phase: str, workload: Workload, chip: Accelerator) -> tuple
         return None
     kernel = load_kernel(name)
     return kernel.parameters(workload), kernel.profile
+
+
+def varlen_profile(chip: Accelerator) -> KernelProfile | None:
+    """Profile of vLLM's attention of whole batches; None for chips on which it calls other kernels or none is known."""
+    text = _file().varlen.get(chip.name)
+    if text is None:
+        return None
+    return KernelProfile(
+        name="FlashAttention-2 of vLLM",
+        matrix_fraction=text.products.value,
+        bandwidth_fraction=text.bandwidth.value,
+        item_gap_s=text.item_gap.value,
+        tiles_in_flight=STAGES,
+        items_per_core=ITEMS_PER_CORE,
+    )
 
 
 STATE_KERNELS = (

@@ -80,6 +80,22 @@ def test_frames_are_vision_to_the_policy_and_answers_are_text(stream):
     assert token.kept_tokens <= before + 16, "text pushes out text, not frames"
 
 
+def test_what_a_question_retrieves_is_fetched_before_its_first_token(stream):
+    def asked(frames):
+        watcher = Watcher(stream(policy=f"rekv(frame=16,frames={frames},local=64)", frames__seconds=6))
+        for _ in range(50):
+            frame = watcher.frame()
+        return frame, watcher.question(), watcher.token(), watcher.token()
+
+    few, many = asked(4), asked(40)
+    assert few[0] == many[0], "while frames come, only the window is seen"
+    question, instructions = 8, 16
+    for frames, (_, first, second, third) in ((4, few), (40, many)):
+        attended = frames * 16 + question + (50 * 16 + instructions) % 16
+        assert [each.kept_tokens for each in (first, second, third)] == [attended, attended + 1, attended + 2]
+    assert many[1].seconds > few[1].seconds, "more frames are fetched, and attended"
+
+
 def test_encoding_and_policies_take_time(stream):
     with_encoder, without = Watcher(stream()), Watcher(stream(frames__encode=""))
     assert with_encoder.encoder_s > 0

@@ -49,6 +49,23 @@ def test_terms_add_up_on_several_chips_and_without_graphs():
     assert read == pytest.approx(small.seconds * 1e9, abs=1)
 
 
+def test_terms_add_up_where_a_batch_attends_in_one_launch_and_what_is_read_of_it_is_near():
+    system = single(load_accelerator("rtx_4090"))
+    source = steps_of("qwen3-0.6b", system)
+    assert source.joins and not steps_of("qwen3-0.6b").joins
+    prompts = (Part(512, 1536), Part(300, 0))
+    whole = model_step(source.model, parse_batch(MIXED), system)
+    exact = TableTimes(source, exact=True, joined=source).mixed(40, 40 * 1024, prompts)
+    assert exact == pytest.approx(whole.seconds * 1e9, abs=1)
+    table = TableTimes(source, joined=source)
+    assert table.exact_mixed(40, 40 * 1024, prompts) == exact
+    assert table.mixed(40, 40 * 1024, prompts) == pytest.approx(exact, rel=0.1)
+    long = table.mixed(1, 16384, (Part(16, 0),)), table.mixed(1, 16384, (Part(32, 0),))
+    assert long[1] == pytest.approx(long[0], rel=0.02), "a prompt on idle cores takes no time of its own"
+    apart = TableTimes(source).mixed(128, 128 * 8192, prompts)
+    assert table.mixed(128, 128 * 8192, prompts) > 1.3 * apart, "heads that share keys read them one after the other"
+
+
 def test_groups_with_sequences_of_their_own_work_in_step():
     system, mapping = load_system("dgx_h200"), Mapping(tp=1, dp=4, ep=4)
     source = steps_of("qwen3-30b-a3b", system, mapping)
