@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
+from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar
 
 from hwmodels.reading.errors import LISTED_CHOICES, InputError, Problem, did_you_mean
@@ -68,6 +69,8 @@ class Stamp:
 class Register(Generic[Entry]):
     """Things by name: a decorator adds each when its module is imported, and whoever asks has all modules imported.
 
+    Whoever asks for one whose home is known has that module imported alone, unless another distribution takes part.
+
     Parameters
     ----------
     what
@@ -82,6 +85,9 @@ class Register(Generic[Entry]):
         Message about an unknown name; ``{what}`` and ``{name}`` are filled in.
     listed
         Names that such a message lists at most where none is near.
+    homes
+        Modules below ``package`` that register built-in ones, by name: how one starts without the others. What has no
+        home here is found all the same.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Register(Generic[Entry]):
         field: str | None = None,
         unknown: str = "no {what} is called '{name}'",
         listed: int = LISTED_CHOICES,
+        homes: Mapping[str, str] | None = None,
     ) -> None:
         self.what = what
         self.package = package
@@ -99,9 +106,11 @@ class Register(Generic[Entry]):
         self.field = field
         self.unknown = unknown
         self.listed = listed
+        self.homes = homes or {}
         self._entries: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
         self._complete = False
+        self._alone: bool | None = None
 
     def refuse_taken(self, name: str, module: str) -> None:
         """Raise InputError, naming both modules, if something is called ``name`` already."""
@@ -126,6 +135,11 @@ class Register(Generic[Entry]):
         """Names of what ``module`` has registered so far, sorted."""
         return tuple(sorted(name for name, entry in self._entries.items() if entry.source == module))
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All that has been imported so far."""
+        return tuple(self._entries.values())
+
     def present(self, name: str) -> Entry | None:
         """What is called ``name`` among what has been imported so far, None if there is nothing."""
         return self._entries.get(name)
@@ -138,7 +152,7 @@ class Register(Generic[Entry]):
         InputError
             If there is nothing of that name, with the nearest one.
         """
-        self.discover()
+        self._look_for(name)
         found = self._entries.get(self._aliases.get(name, name))
         if found is None:
             raise self._unknown(name, self.what, [*self._entries, *self._aliases])
@@ -149,7 +163,7 @@ class Register(Generic[Entry]):
 
         An abstract class will do for ``kind`` (what mypy calls type-abstract): none of it is made.
         """
-        self.discover()
+        self._look_for(name)
         entry = self._entries.get(self._aliases.get(name, name))
         if not isinstance(entry, kind):
             raise self._unknown(name, what, list(self.names(kind)))
@@ -161,9 +175,35 @@ class Register(Generic[Entry]):
 
     @property
     def stamp(self) -> Stamp:
-        """What it holds now, for whoever keeps something that follows from that."""
+        """What it holds when all is imported, for whoever keeps something that follows from that."""
         self.discover()
         return Stamp(self._entries)
+
+    @property
+    def held(self) -> Stamp:
+        """What it holds so far; once other distributions take part, all that they bring."""
+        if not self._is_alone():
+            self.discover()
+        return Stamp(self._entries)
+
+    def _look_for(self, name: str) -> None:
+        """Import what registers ``name``, or everything where nobody knows what that is."""
+        if self._complete:
+            return
+        if self._is_alone():
+            if name in self.homes:
+                importlib.import_module(f"{self.package}.{self.homes[name]}")
+            if self._aliases.get(name, name) in self._entries:
+                return
+        self.discover()
+
+    def _is_alone(self) -> bool:
+        """Whether no other distribution registers anything, which may be more, or other things, than is built in."""
+        if self._alone is None:
+            from importlib.metadata import entry_points
+
+            self._alone = not entry_points(group=self.group)
+        return self._alone
 
     def discover(self) -> None:
         """Import whatever registers something, once."""

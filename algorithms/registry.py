@@ -103,7 +103,47 @@ class Entry(Generic[P_co]):
 
 AnyAlgorithm: TypeAlias = Entry[Parameters]
 
-ALGORITHMS: Register[AnyAlgorithm] = Register("algorithm", "algorithms", ENTRY_POINT_GROUP, field="algorithm")
+_HOMES = {
+    "chip.attention.decode": ("decode.split_kv", "decode.verify"),
+    "chip.attention.eager": ("eager.forward", "eager.training"),
+    "chip.attention.flash": ("flash.q_outer",),
+    "chip.attention.kv_outer": ("flash.kv_outer",),
+    "chip.attention.kv_outer_training": ("flash.kv_outer_training",),
+    "chip.attention.low_rank": ("flash.low_rank",),
+    "chip.attention.prefix": ("prefix.relay",),
+    "chip.attention.training": ("flash.training",),
+    "chip.latent.blocks": (
+        *("block.gqa", "block.mha", "block.mqa"),
+        *("mla.exp", "mla.kvcache", "mla.rc", "mla.rc2", "mla.ru", "mla.ru2", "mla.seq"),
+    ),
+    "chip.policy.decode": ("decode.policy", "stream.frames"),
+    "dam.composed": tuple(
+        f"dam.composed_{name}" for name in ("memory_free", "naive", "naive_reordered", "reordered", "scaled")
+    ),
+    "dam.experiments": ("dam.agnostic", "dam.naive"),
+    "dam.gina": ("dam.gina_agnostic", "dam.gina_scaled", "dam.gina_spatial", "dam.gina_unscaled"),
+    "hybrid.graph": ("vit.hybrid",),
+    "live.algorithm": ("live.serve",),
+    "live.streams.algorithm": ("live.stream",),
+    "memory.probe": ("tier.probe",),
+    "models.steps.algorithm": ("model.step",),
+    "state.on_chip": ("state.decode", "state.prefill"),
+    "state.streams": ("state.delta", "state.legendre", "state.linear"),
+    "streaming.memory_free": ("sdpa.memory_free",),
+    "streaming.naive": ("sdpa.naive",),
+    "streaming.query_blocks": ("sdpa.query_blocks",),
+    "streaming.reordered": ("sdpa.reordered",),
+    "streaming.scaled": ("sdpa.scaled",),
+}
+"""Modules of built-in algorithms, so that one starts without the others; one that is missing starts with all."""
+
+ALGORITHMS: Register[AnyAlgorithm] = Register(
+    "algorithm",
+    "algorithms",
+    ENTRY_POINT_GROUP,
+    field="algorithm",
+    homes={name: module for module, names in _HOMES.items() for name in names},
+)
 """Algorithms of all kinds: graphs, those that run on a chip, and traffic on a memory tier; they share their names."""
 
 

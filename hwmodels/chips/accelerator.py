@@ -60,6 +60,7 @@ def accelerator_aliases() -> dict[str, str]:
     return found
 
 
+@cache
 def _aliases(name: str) -> tuple[str, ...]:
     """Aliases of a preset from their one line, so that a name is found without parsing every chip."""
     for line in _SHIPPED.text(name).splitlines():
@@ -87,12 +88,17 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
 
 def _preset_name(text: str) -> str:
     folded = text.casefold()
-    if folded in accelerator_names():
+    names = accelerator_names()
+    if folded in names:
         return folded
+    # most aliases are how a name begins: then no other file is read; `accelerator_aliases` refuses those that name two
+    likely = next((name for name in names if folded and name.startswith(folded) and folded in _aliases(name)), None)
+    if likely:
+        return likely
     aliases = accelerator_aliases()
     if folded in aliases:
         return aliases[folded]
-    hint = did_you_mean(folded, [*accelerator_names(), *aliases])
+    hint = did_you_mean(folded, [*names, *aliases])
     raise InputError(Problem(f"unknown chip {text!r}", hint=hint or "see `attnflow list chips`"))
 
 

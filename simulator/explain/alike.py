@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator.engines.compiled.engine import VISITS_PER_SLICE, warm_up
+from simulator.engines.compiled.engine import VISITS_PER_SLICE
 from simulator.engines.compiled.machine import Machine, build_machine, cause_names
 from simulator.engines.compiled.records import Records
 from simulator.engines.compiled.run_ahead import FINISHED, OUT_OF_VISITS, run
@@ -98,7 +98,6 @@ class Mould:
     """
 
     def __init__(self, graph: FrozenGraph) -> None:
-        warm_up(graph)
         self.units = tuple(unit.name for unit in graph.units)
         self.causes = tuple(cause_names(graph, unit) for unit in range(len(graph.units)))
         machine = build_machine(graph)

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from studies.words import span
+
 REQUIRED = (
     "numpy",
     "numba",
@@ -43,6 +45,18 @@ class Finding:
 def check_installation() -> list[Finding]:
     """All checks, in a fixed order."""
     return [*_basics(), *_packages(), _engine_cache(), _browser(), *_kernel_compilers(), _gpu()]
+
+
+def check_kernels(*, quiet: bool) -> list[Finding]:
+    """Compiles all kernels, each told on stderr before it takes long; a family that does not run here is missing."""
+    from studies.running.warm_up import compile_everything
+
+    found = []
+    for warmed in compile_everything(quiet=quiet):
+        took = "there already" if warmed.cached else f"compiled in {span(warmed.seconds)}"
+        detail = f"{' and '.join(warmed.kernels)}: {took}" if warmed.kernels else "needs none"
+        found.append(Finding(f"kernels of {warmed.design}", not warmed.failed, True, warmed.failed or detail))
+    return found
 
 
 def _basics() -> Iterator[Finding]:

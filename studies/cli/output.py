@@ -25,8 +25,8 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and 
 
 
 def emit(document: object, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print a result: the document, of values that JSON has, or `text()` for people."""
-    shown = _json_text(document) if as_json else harmless(text())
+    """Print a result: the document, of values that JSON has or what makes it, or `text()` for people."""
+    shown = _json_text(document() if callable(document) else document) if as_json else harmless(text())
     put(shown.rstrip("\n") + "\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.chips.chip import Accelerator
@@ -13,7 +14,9 @@ from hwmodels.costs.energy import EnergyTable, energy_table, full_power_w
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.quantity import format_quantity
 from studies.cli.output import emit, table
-from studies.points.point import Json
+
+if TYPE_CHECKING:
+    from studies.points.point import Json
 
 _FULL_POWER_FORMATS = ("float16", "bfloat16", "int16", "float32")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from algorithms.models.model import Model
 from algorithms.models.text import load_model
 from hwmodels.systems.system import System
 from hwmodels.systems.text import load_system
 from studies.cli.output import emit, table
-from studies.points.point import Json
+
+if TYPE_CHECKING:
+    from studies.points.point import Json
 
 
 def model_line(name: str) -> str:

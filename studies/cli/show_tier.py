@@ -16,8 +16,10 @@ from hwmodels.tiers.dram import DramTier
 from hwmodels.tiers.text import load_tier
 from studies.cli.output import EXIT_CHECK_FAILED, emit, table
 from studies.families.compiled import MEMORY
-from studies.points.point import Json
 from studies.running.warm_up import announce_compilation
+
+if TYPE_CHECKING:
+    from studies.points.point import Json
 
 if TYPE_CHECKING:
     from algorithms.memory.tier_check import LatencyCheck

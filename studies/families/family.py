@@ -223,7 +223,23 @@ class Family(ABC):
         return ()
 
 
-FAMILIES: Register[Family] = Register("family of designs", "studies.families", ENTRY_POINT_GROUP)
+_HOMES = {
+    "chip": ("chip.family", "algorithms.chip.algorithm.TiledAlgorithm"),
+    "graph": ("graph.family", "algorithms.registry.Algorithm"),
+    "live": ("live.family", "algorithms.live.algorithm.LiveAlgorithm"),
+    "model": ("model.family", "algorithms.models.steps.algorithm.ModelAlgorithm"),
+    "stream": ("stream.family", "algorithms.live.streams.algorithm.StreamAlgorithm"),
+    "tier": ("tier.family", "algorithms.memory.algorithm.TierAlgorithm"),
+}
+"""Modules of built-in families and the kinds of algorithms that are theirs, so that one starts without the others."""
+_NAMES = {kind: name for name, (_, kind) in _HOMES.items()}
+
+FAMILIES: Register[Family] = Register(
+    "family of designs",
+    "studies.families",
+    ENTRY_POINT_GROUP,
+    homes={name: module for name, (module, _) in _HOMES.items()},
+)
 """Families by name."""
 
 F = TypeVar("F", bound=Family)
@@ -251,15 +267,19 @@ def family_of(what: DesignPoint | AnyAlgorithm | str) -> Family:
     """
     name = what.algorithm if isinstance(what, DesignPoint) else what
     algorithm = find_algorithm(name) if isinstance(name, str) else name
-    return _family_of(algorithm, FAMILIES.stamp)
+    return _family_of(algorithm, FAMILIES.held)
 
 
 @lru_cache(maxsize=1024)
 def _family_of(algorithm: AnyAlgorithm, stamp: Stamp) -> Family:
     """As `family_of`; families that register later may be nearer to an algorithm."""
     del stamp
-    known = {each.entry: each for each in families()}
-    for kind in type(algorithm).__mro__:
+    kinds = type(algorithm).__mro__
+    home = next((name for kind in kinds if (name := _NAMES.get(f"{kind.__module__}.{kind.__qualname__}"))), None)
+    if home:
+        FAMILIES.get(home)
+    known = {each.entry: each for each in (FAMILIES.entries if home else families())}
+    for kind in kinds:
         if kind in known:
             return known[kind]
     raise InputError(Problem(f"{algorithm.name} is of no registered family of designs", file=algorithm.source))

@@ -20,6 +20,7 @@ def fresh_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
     ALGORITHMS.discover()
     monkeypatch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
     monkeypatch.setattr(ALGORITHMS, "_complete", False)
+    monkeypatch.setattr(ALGORITHMS, "_alone", None)
 
 
 def decided_parameters(name: str, workload: Workload, chip: Accelerator, **given: object) -> object:

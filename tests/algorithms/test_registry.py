@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import sys
 from dataclasses import dataclass, fields, is_dataclass
@@ -132,6 +133,60 @@ class TestPlugIns:
         algorithm("test.mine", Nothing)(named("second", "__main__"))
         with pytest.raises(InputError, match=r"both __main__ and package\.other"):
             algorithm("test.mine", Nothing)(named("third", "package.other"))
+
+
+def test_the_home_of_every_built_in_algorithm_is_known():
+    found = {name: ALGORITHMS.get(name).source for name in ALGORITHMS.names()}
+    built_in = {name: source for name, source in found.items() if source.startswith("algorithms.")}
+    assert {name: f"algorithms.{module}" for name, module in ALGORITHMS.homes.items()} == built_in
+
+
+class TestHomes:
+    """A package of three modules: two whose homes are known, and one that is not."""
+
+    @pytest.fixture
+    def things(self, tmp_path, monkeypatch):
+        package = f"things_{tmp_path.name.replace('-', '_')}"
+        folder = tmp_path / package
+        folder.mkdir()
+        (folder / "__init__.py").write_text(
+            "from algorithms.register import Register\n"
+            f"THINGS = Register('thing', {package!r}, 'attnflow.things', homes={{'one': 'first', 'two': 'second'}})\n"
+        )
+        for module, name in (("first", "one"), ("second", "two"), ("third", "three")):
+            (folder / f"{module}.py").write_text(
+                "import types\n"
+                f"from {package} import THINGS\n"
+                f"THINGS.add({name!r}, types.SimpleNamespace(source=__name__))\n"
+            )
+        monkeypatch.syspath_prepend(tmp_path)
+        return importlib.import_module(package).THINGS
+
+    @staticmethod
+    def imported(things):
+        return sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith(f"{things.package}."))
+
+    def test_one_whose_home_is_known_is_imported_alone(self, things):
+        assert things.get("two").source == f"{things.package}.second"
+        assert self.imported(things) == ["second"]
+        assert things.names() == ("one", "three", "two")
+
+    def test_one_without_a_home_is_found_among_all(self, things):
+        assert things.get("three").source == f"{things.package}.third"
+        assert self.imported(things) == ["first", "second", "third"]
+
+    def test_an_unknown_one_gets_the_nearest_of_all(self, things):
+        with pytest.raises(InputError, match=r"no thing is called 'thre'; did you mean 'three'\?"):
+            things.get("thre")
+
+    def test_where_another_distribution_takes_part_everything_is_imported(self, things, monkeypatch, tmp_path):
+        (tmp_path / "more_things.py").write_text("loaded = True\n")
+        point = importlib.metadata.EntryPoint("more", "more_things", "attnflow.things")
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [point])
+        monkeypatch.delitem(sys.modules, "more_things", raising=False)
+        things.get("one")
+        assert self.imported(things) == ["first", "second", "third"]
+        assert "more_things" in sys.modules
 
 
 def test_algorithms_of_every_kind_are_registered():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, table
 from studies.cli.verb import verb
@@ -12,15 +14,22 @@ if TYPE_CHECKING:
 
 
 @verb("doctor", order=150)
-def doctor(as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
+def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile all kernels now, so that no later run waits for them.")
+    ] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
     """Check versions, caches, GPU and browser; the exit code is 1 when something required is missing.
 
-    Example: attnflow doctor
+    Example: attnflow doctor --warm
     """
-    from studies.cli.health import check_installation
+    from studies.cli.health import check_installation, check_kernels
 
-    del quiet
     findings = check_installation()
+    if warm:
+        findings += check_kernels(quiet=quiet)
     sound = all(finding.ok or not finding.required for finding in findings)
     document: Json = {
         "ok": sound,

@@ -26,5 +26,5 @@ def run(
 
     announce_kernels(point, quiet=quiet)
     evaluation = evaluate(point)
-    emit(evaluation.describe(), evaluation.text, as_json=as_json)
+    emit(evaluation.describe, evaluation.text, as_json=as_json)
     return EXIT_DESIGN_FAILS if evaluation.stuck else EXIT_OK
