@@ -56,6 +56,7 @@ class Store:
             self._database = open_database(self.path, write=write)
             opened = self.path.stat()
             self._identity = (opened.st_dev, opened.st_ino)
+            self._by_progress = self._progress_hint()
         except BaseException:
             self._unlock()
             raise
@@ -72,6 +73,12 @@ class Store:
         """Close the file and let another writer in."""
         self._database.close()
         self._unlock()
+
+    def _progress_hint(self) -> str:
+        """What makes SQLite look up how far points are in the index of that; empty for a store without it."""
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'points_progress'"
+        with told(self.path):
+            return "INDEXED BY points_progress" if self._database.execute(query).fetchone() else ""
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -116,10 +123,18 @@ class Store:
         list of str
             The keys, in grid order.
         """
+        keys = [point.key for point in points]
         with self._transaction():
-            self._database.execute("DELETE FROM grid WHERE study = ?", (study,))
             self._describe(study, description)
-            return self._place(study, 0, points)
+            if keys != self._grid(study):  # else every point has its row: a study that goes on writes nothing
+                self._database.execute("DELETE FROM grid WHERE study = ?", (study,))
+                self._place(study, 0, points)
+        return keys
+
+    def _grid(self, study: str) -> list[str]:
+        """Keys of the grid of `study`, in order."""
+        query = "SELECT key FROM grid WHERE study = ? ORDER BY position"
+        return [key for (key,) in self._database.execute(query, (study,))]
 
     def extend_grid(self, study: str, position: int, points: Sequence[DesignPoint]) -> list[str]:
         """Make `points` the part of the grid of `study` that begins at `position`; otherwise as `enter_grid`."""
@@ -205,7 +220,10 @@ class Store:
 
     def statuses(self, study: str) -> dict[str, Status]:
         """Status of every point of `study`, by key, in grid order."""
-        query = "SELECT key, status FROM grid JOIN points USING (key) WHERE study = ? ORDER BY position"
+        query = (
+            f"SELECT key, status FROM grid CROSS JOIN points {self._by_progress} USING (key)"
+            " WHERE study = ? ORDER BY position"
+        )
         with told(self.path):
             return dict(self._database.execute(query, (study,)).fetchall())
 
@@ -215,8 +233,8 @@ class Store:
         A state is the commit, with the hash of uncommitted changes behind a plus sign.
         """
         query = (
-            "SELECT provenance, count(*) FROM grid JOIN points USING (key) JOIN runs USING (run)"
-            " WHERE study = ? GROUP BY run ORDER BY run"
+            f"SELECT provenance, count(*) FROM grid CROSS JOIN points {self._by_progress} USING (key)"
+            " CROSS JOIN runs USING (run) WHERE study = ? GROUP BY run ORDER BY run"
         )
         counts: dict[str, int] = {}
         with told(self.path):
