@@ -294,7 +294,7 @@ class Store:
         )
         paths = [*point, _NOWHERE, *(f"$.{json.dumps(name)}" for name in metrics), _NOWHERE]
         with told(self.path):
-            yield from self._database.execute(query, (*paths, study))
+            yield from self._asked(query, [(*paths, study)])
 
     def rows(self, study: str | None = None, positions: Iterable[int] | None = None) -> Iterator[Row]:
         """Rows of `study` (of all studies when None), in grid order.
@@ -347,8 +347,9 @@ class Store:
 
     def _asked(self, query: str, values: Iterable[tuple[object, ...]]) -> Iterator[tuple[Any, ...]]:
         """What a query finds for some values after the other."""
+        # no `yield from` a cursor: a reader that stops early would close it after its database
         for each in values:
-            yield from self._database.execute(query, each)
+            yield from map(tuple, self._database.execute(query, each))
 
     def _detail(self, key: str, point: DesignPoint, text: str | None) -> Detail | None:
         """The detail of a point whose algorithm is there; None without one."""
