@@ -13,9 +13,10 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.points.outcome import Row
 from studies.points.point import Json
 from studies.report.frame import frame_of
-from studies.report.page import write_report
+from studies.report.page import write_points
 from studies.report.picture import picture
 from studies.report.points import Points
+from studies.report.reading import read_points
 from studies.store.store import Store
 from studies.study.goals import Goals
 
@@ -91,8 +92,9 @@ class Results:
         """
         with Store(self.store) as opened:
             told = opened.description(self.study)
+            points = read_points(opened, self.study)
         try:
-            write_report(self.rows(), path, title or str(told.get("title") or self.study), Goals.of({self.study: told}))
+            write_points(points, path, title or str(told.get("title") or self.study))
         except OSError as error:
             raise InputError(Problem(f"cannot be written: {error.strerror}", str(path))) from None
         return Path(path)

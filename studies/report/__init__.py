@@ -4,6 +4,7 @@
 `studies.report.registry`; something that a script draws is one file in ``assets/scripts/views``.
 """
 
-from studies.report.page import write_report
+from studies.report.page import write_points, write_report
+from studies.report.reading import read_points
 
-__all__ = ["write_report"]
+__all__ = ["read_points", "write_points", "write_report"]

@@ -89,8 +89,12 @@ def write_report(
     OSError
         If the file cannot be written.
     """
-    kept = list(rows)
-    write_page(render(Points.of(kept, goals, validations, distinct=True), title, refresh_s=refresh_s), path)
+    write_points(Points.of(rows, goals, validations, distinct=True), path, title, refresh_s)
+
+
+def write_points(points: Points, path: Path | str, title: str, refresh_s: int | None = None) -> None:
+    """Write a report about `points`, as `studies.report.reading.read_points` reads them; otherwise `write_report`."""
+    write_page(render(points, title, refresh_s=refresh_s), path)
 
 
 def write_page(text: str, path: Path | str) -> None:

@@ -20,6 +20,7 @@ from studies.points.command import command_of
 from studies.points.knobs import AUTO
 from studies.points.outcome import Row
 from studies.points.point import Json, Scalar
+from studies.report.census import Census
 from studies.report.columns import Column, Role, State, metric_columns, proportional, setting_columns, state_of
 from studies.report.paths import Tracer
 from studies.search.pareto import clear_front
@@ -77,6 +78,8 @@ class Points:
         What the studies are after.
     validations
         What ``attnflow validate --json`` said of the models.
+    census
+        What is said of all points where `rows` are a part of them; None where they are all.
     """
 
     rows: tuple[Row, ...]
@@ -84,6 +87,7 @@ class Points:
     columns: tuple[Column, ...]
     goals: Goals = field(default_factory=Goals)
     validations: tuple[Mapping[str, Json], ...] = ()
+    census: Census | None = None
 
     @classmethod
     def of(
@@ -125,6 +129,15 @@ class Points:
     def done(self) -> tuple[int, ...]:
         """Numbers of the points that have a result and keep the constraints."""
         return self.in_state("done")
+
+    @property
+    def total(self) -> int:
+        """Number of all points, shown or not."""
+        return self.census.total if self.census else len(self)
+
+    def tally(self, state: State) -> int:
+        """Number of all points of a state, shown or not."""
+        return self.census.states[state] if self.census else len(self.in_state(state))
 
     def in_state(self, state: State) -> tuple[int, ...]:
         """Numbers of the points of a state."""
@@ -385,7 +398,8 @@ class Points:
         point = min(
             largest, key=lambda i: (-wins[self.label(i, "design")], self._costs(others, i), _cost(objective, i), i)
         )
-        return Best(objective, point, len(largest), wins[self.label(point, "design")], len(winners))
+        ties = self.census.ties.get(objective.name, len(largest)) if self.census else len(largest)
+        return Best(objective, point, ties, wins[self.label(point, "design")], len(winners))
 
     @cached_property
     def _largest_workload(self) -> int:

@@ -33,7 +33,8 @@ def non_dominated(costs: Costs) -> NDArray[np.bool_]:
     marked = np.zeros(len(costs), dtype=bool)
     front = np.empty_like(costs)
     size = 0
-    for i in np.lexsort(costs.T[::-1]):
+    left = _not_clearly_dominated(costs) if len(costs) > MANY else np.arange(len(costs))
+    for i in left[np.lexsort(costs[left].T[::-1])]:
         before = front[:size]
         nowhere_better = (before <= costs[i]).all(axis=1)
         somewhere_worse = (before < costs[i]).any(axis=1)
@@ -42,6 +43,22 @@ def non_dominated(costs: Costs) -> NDArray[np.bool_]:
             front[size] = costs[i]
             size += 1
     return marked
+
+
+MANY = 5_000
+"""Rows from which those that a few good ones dominate are left out at once, before the others are visited."""
+
+
+def _not_clearly_dominated(costs: Costs) -> NDArray[np.intp]:
+    """Rows that none of those of the least sums of scaled costs dominates, in order."""
+    extent = np.ptp(costs, axis=0)
+    sums = ((costs - costs.min(axis=0)) / np.where(extent > 0, extent, 1.0)).sum(axis=1)
+    left = np.arange(len(costs))
+    for i in np.argpartition(sums, MANY // 20)[: MANY // 20]:
+        others = costs[left]
+        dominated = (costs[i] <= others).all(axis=1) & (costs[i] < others).any(axis=1)
+        left = left[~dominated]
+    return left
 
 
 def clear_front(costs: Costs, tolerance: float) -> NDArray[np.bool_]:

@@ -42,6 +42,13 @@ CREATE TABLE grid (
     PRIMARY KEY (study, position)
 ) WITHOUT ROWID;
 """
+_INDEX = """
+CREATE INDEX IF NOT EXISTS points_progress ON points (key, status, run);
+"""
+"""How far points are, without reading the points: rows are long, and an index of a million of them is short.
+
+Versions before it read and write stores that have it; a store without it gets it from its next writer.
+"""
 _STUDIES = """
 CREATE TABLE studies (
     study TEXT PRIMARY KEY,
@@ -97,6 +104,9 @@ def open_database(path: Path, *, write: bool) -> sqlite3.Connection:
             raise InputError(Problem(message, name, hint="use a newer attnflow, or begin another store"))
         elif version != SCHEMA_VERSION:
             _migrate(database, path, version, locked=write)
+        if write:
+            with told(path):
+                database.execute(_INDEX)
         # with WAL this is safe against a killed process; only a power cut can lose the newest rows
         database.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
@@ -142,7 +152,7 @@ def _create(database: sqlite3.Connection, path: Path) -> None:
         # WAL outside the transaction: SQLite does not switch inside one
         database.execute("PRAGMA journal_mode = WAL")
         database.executescript(
-            f"BEGIN; {_SCHEMA} {_STUDIES} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN; {_SCHEMA} {_INDEX} {_STUDIES} PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.families.detail import MisreadError
@@ -30,6 +30,25 @@ from studies.points.writing import told_by, written
 from studies.store.cells import DamagedError, read_count, read_metrics, read_object, read_point, read_seconds, read_text
 from studies.store.file import lock_writer, open_database, told
 from studies.store.provenance import code_state
+
+
+class Described(Protocol):
+    """What a grid takes of a point."""
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+
+    @property
+    def text(self) -> str:
+        """Its description in JSON."""
+
+
+Extract = tuple[int, str, Status, str, str, str]
+"""Position, key and status of a point; its workload, parts of it, some metrics: JSON arrays that end with a null."""
+
+_NOWHERE = "$.-"
+"""A path of JSON at which nothing is."""
 
 
 class Store:
@@ -56,6 +75,7 @@ class Store:
             self._database = open_database(self.path, write=write)
             opened = self.path.stat()
             self._identity = (opened.st_dev, opened.st_ino)
+            self._by_progress = self._progress_hint()
         except BaseException:
             self._unlock()
             raise
@@ -72,6 +92,12 @@ class Store:
         """Close the file and let another writer in."""
         self._database.close()
         self._unlock()
+
+    def _progress_hint(self) -> str:
+        """What makes SQLite look up how far points are in the index of that; empty for a store without it."""
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'points_progress'"
+        with told(self.path):
+            return "INDEXED BY points_progress" if self._database.execute(query).fetchone() else ""
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -102,7 +128,7 @@ class Store:
             raise InputError(Problem(message, str(self.path), hint="repeat the command"))
 
     def enter_grid(
-        self, study: str, points: Sequence[DesignPoint], description: Mapping[str, Json] | None = None
+        self, study: str, points: Sequence[Described], description: Mapping[str, Json] | None = None
     ) -> list[str]:
         """Make `points` the grid of `study`, new ones pending; points known already keep their rows.
 
@@ -116,12 +142,20 @@ class Store:
         list of str
             The keys, in grid order.
         """
+        keys = [point.key for point in points]
         with self._transaction():
-            self._database.execute("DELETE FROM grid WHERE study = ?", (study,))
             self._describe(study, description)
-            return self._place(study, 0, points)
+            if keys != self._grid(study):  # else every point has its row: a study that goes on writes nothing
+                self._database.execute("DELETE FROM grid WHERE study = ?", (study,))
+                self._place(study, 0, points)
+        return keys
 
-    def extend_grid(self, study: str, position: int, points: Sequence[DesignPoint]) -> list[str]:
+    def _grid(self, study: str) -> list[str]:
+        """Keys of the grid of `study`, in order."""
+        query = "SELECT key FROM grid WHERE study = ? ORDER BY position"
+        return [key for (key,) in self._database.execute(query, (study,))]
+
+    def extend_grid(self, study: str, position: int, points: Sequence[Described]) -> list[str]:
         """Make `points` the part of the grid of `study` that begins at `position`; otherwise as `enter_grid`."""
         with self._transaction():
             return self._place(study, position, points)
@@ -137,7 +171,7 @@ class Store:
         text = _dump(description or {"name": study})
         self._database.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (study, text))
 
-    def _place(self, study: str, position: int, points: Sequence[DesignPoint]) -> list[str]:
+    def _place(self, study: str, position: int, points: Sequence[Described]) -> list[str]:
         keys = [point.key for point in points]
         texts = (point.text for point in points)
         self._database.executemany(
@@ -205,7 +239,10 @@ class Store:
 
     def statuses(self, study: str) -> dict[str, Status]:
         """Status of every point of `study`, by key, in grid order."""
-        query = "SELECT key, status FROM grid JOIN points USING (key) WHERE study = ? ORDER BY position"
+        query = (
+            f"SELECT key, status FROM grid CROSS JOIN points {self._by_progress} USING (key)"
+            " WHERE study = ? ORDER BY position"
+        )
         with told(self.path):
             return dict(self._database.execute(query, (study,)).fetchall())
 
@@ -215,8 +252,8 @@ class Store:
         A state is the commit, with the hash of uncommitted changes behind a plus sign.
         """
         query = (
-            "SELECT provenance, count(*) FROM grid JOIN points USING (key) JOIN runs USING (run)"
-            " WHERE study = ? GROUP BY run ORDER BY run"
+            f"SELECT provenance, count(*) FROM grid CROSS JOIN points {self._by_progress} USING (key)"
+            " CROSS JOIN runs USING (run) WHERE study = ? GROUP BY run ORDER BY run"
         )
         counts: dict[str, int] = {}
         with told(self.path):
@@ -230,8 +267,42 @@ class Store:
         with told(self.path):
             return [name for (name,) in self._database.execute("SELECT DISTINCT study FROM grid ORDER BY study")]
 
-    def rows(self, study: str | None = None) -> Iterator[Row]:
+    def size(self, study: str) -> int:
+        """How many places the grid of `study` has."""
+        with told(self.path):
+            (count,) = self._database.execute("SELECT count(*) FROM grid WHERE study = ?", (study,)).fetchone()
+            return int(count)
+
+    def extracts(self, study: str, point: Sequence[str], metrics: Sequence[str]) -> Iterator[Extract]:
+        """Parts of the points of `study` and some of their metrics, in grid order, one row in memory at a time.
+
+        Parameters
+        ----------
+        point
+            JSON paths of parts of points, such as ``$.parameters.splits``; workload and tensors stand before them.
+        metrics
+            Names of metrics.
+        """
+        # one value would come without its brackets, so there is always a second one
+        of_point = ", ".join("?" for _ in (*point, "$"))
+        of_metrics = ", ".join("?" for _ in (*metrics, "$"))
+        query = (
+            f"SELECT position, key, status, json_extract(point, '$.workload', '$.tensors', '{_NOWHERE}'),"
+            f" json_extract(point, {of_point}),"
+            f" json_extract(coalesce(metrics, '{{}}'), {of_metrics})"
+            " FROM grid CROSS JOIN points USING (key) WHERE study = ? ORDER BY position"
+        )
+        paths = [*point, _NOWHERE, *(f"$.{json.dumps(name)}" for name in metrics), _NOWHERE]
+        with told(self.path):
+            yield from self._asked(query, [(*paths, study)])
+
+    def rows(self, study: str | None = None, positions: Iterable[int] | None = None) -> Iterator[Row]:
         """Rows of `study` (of all studies when None), in grid order.
+
+        Parameters
+        ----------
+        positions
+            Places in the grid of `study` to read, in ascending order; all if not given.
 
         Raises
         ------
@@ -245,18 +316,19 @@ class Store:
             raise InputError(Problem(message, str(self.path), hint=did_you_mean(study, studies)))
         query = (
             "SELECT study, position, key, point, status, attempt, metrics, detail, error, traceback, wall_s,"
-            " time_utc, run FROM grid JOIN points USING (key) WHERE ?1 IS NULL OR study = ?1"
-            " ORDER BY study, position"
+            " time_utc, run FROM grid JOIN points USING (key) WHERE"
         )
+        if positions is None:
+            found_rows = self._asked(f"{query} ?1 IS NULL OR study = ?1 ORDER BY study, position", [(study,)])
+        else:
+            found_rows = self._asked(f"{query} study = ? AND position = ?", ((study, each) for each in positions))
         known = frozenset(all_algorithm_names())
         with told(self.path):
             runs = {
                 run: read_object(text, f"the provenance of run {run}")
                 for run, text in self._database.execute("SELECT run, provenance FROM runs")
             }
-            for name, position, key, point, status, attempt, metrics, detail, *rest in self._database.execute(
-                query, (study,)
-            ):
+            for name, position, key, point, status, attempt, metrics, detail, *rest in found_rows:
                 error, traceback, wall_s, time_utc, run = rest
                 with _of_point(key):
                     found = read_point(point)
@@ -272,6 +344,12 @@ class Store:
                         provenance=runs.get(run, {}),
                     )
                 yield row
+
+    def _asked(self, query: str, values: Iterable[tuple[object, ...]]) -> Iterator[tuple[Any, ...]]:
+        """What a query finds for some values after the other."""
+        # no `yield from` a cursor: a reader that stops early would close it after its database
+        for each in values:
+            yield from map(tuple, self._database.execute(query, each))
 
     def _detail(self, key: str, point: DesignPoint, text: str | None) -> Detail | None:
         """The detail of a point whose algorithm is there; None without one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from studies.points.outcome import Row
 from studies.points.point import Json
 from studies.report.page import render
 from studies.report.points import Points
+from studies.report.reading import read_points
 from studies.store.store import Store
 from studies.study.goals import Goals
 
@@ -134,15 +135,22 @@ def _size(path: Path) -> int:
 
 
 def _page(paths: Sequence[Path]) -> str:
-    rows: list[Row] = []
     told: dict[str, dict[str, Json]] = {}
+    if len(paths) == 1:
+        with Store(paths[0]) as store:
+            told = {study: store.description(study) for study in store.studies()}
+            return _rendered(read_points(store, goals=Goals.of(told)), told)
+    rows: list[Row] = []
     for path in paths:
         with Store(path) as store:
             for study in store.studies():
-                name = study if len(paths) == 1 else f"{path.stem}: {study}"
+                name = f"{path.stem}: {study}"
                 told[name] = store.description(study)
                 rows += [dataclasses.replace(row, study=name) for row in store.rows(study)]
+    return _rendered(Points.of(rows, Goals.of(told)), told)
+
+
+def _rendered(points: Points, told: Mapping[str, Mapping[str, Json]]) -> str:
     titles = dict.fromkeys(str(each.get("title") or name) for name, each in told.items())
-    points = Points.of(rows, Goals.of(told), distinct=len(paths) == 1)
-    refresh = REFRESH_S if points.in_state("pending") else None
+    refresh = REFRESH_S if points.tally("pending") else None
     return render(points, ", ".join(titles) or "no study", refresh_s=refresh)

@@ -104,26 +104,36 @@ def _write(asked: _Asked, *, refresh: bool) -> tuple[int, int]:
     from studies.study.goals import Goals
 
     with Store(asked.store) as opened:
-        rows = list(opened.rows(asked.study))
-        told = {name: opened.description(name) for name in dict.fromkeys(row.study for row in rows)}
-    if not rows:
+        studies = opened.studies() if asked.study is None else [asked.study]
+        told = {name: opened.description(name) for name in studies}
+        goals = Goals.of(told)
+        if asked.tolerance is not None:
+            goals = dataclasses.replace(goals, tolerance=asked.tolerance)
+        total = sum(map(opened.size, studies))
+        pending = sum(status == "pending" for name in studies for status in opened.statuses(name).values())
+        if asked.is_page:
+            from studies.report import read_points
+
+            points = read_points(opened, asked.study, goals, asked.checks)
+        else:
+            from studies.report.points import Points
+
+            points = Points.of(opened.rows(asked.study), goals)
+    if not points.rows:
         raise InputError(Problem("holds no points", str(asked.store)))
-    goals = Goals.of(told)
-    if asked.tolerance is not None:
-        goals = dataclasses.replace(goals, tolerance=asked.tolerance)
     try:
         if asked.is_page:
-            from studies.report import write_report
+            from studies.report import write_points
 
             refresh_s = REFRESH_S if refresh else None
-            write_report(rows, asked.output, asked.title or ", ".join(_titles(told)), goals, asked.checks, refresh_s)
+            write_points(points, asked.output, asked.title or ", ".join(_titles(told)), refresh_s)
         else:
-            from studies.report.frame import frame, write_frame
+            from studies.report.frame import frame_of, write_frame
 
-            write_frame(frame(rows, goals), asked.output)
+            write_frame(frame_of(points), asked.output)
     except OSError as error:
         raise InputError(Problem(f"cannot be written: {error.strerror}", str(asked.output))) from None
-    return len(rows), sum(row.outcome.status == "pending" for row in rows)
+    return total, pending
 
 
 def _read_validation(path: Path) -> dict[str, Json]:

@@ -17,11 +17,13 @@ LEAD = "Designs beyond a constraint are grey in the charts, and never named the 
 def constraints(points: Points) -> Iterable[Block]:
     """Every constraint with the points that break it."""
     broken: Counter[str] = Counter()
-    judged = [i for i, state in enumerate(points.states) if state in ("done", "infeasible")]
-    for i in judged:
+    judged = points.tally("done") + points.tally("infeasible")
+    for i in (*points.done, *points.in_state("infeasible")):
         row = points.rows[i]
         broken.update(str(each) for each in points.goals.broken(row.study, row.outcome.metrics))
+    if points.census:
+        broken = Counter(points.census.broken)
     known = dict.fromkeys(str(each) for group in points.goals.constraints.values() for each in group)
     if known and judged:
-        entries = [(text, f"{count(broken[text], 'point')} of {len(judged):,} beyond it") for text in known]
+        entries = [(text, f"{count(broken[text], 'point')} of {judged:,} beyond it") for text in known]
         yield html("constraints.html", constraints=entries)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from studies.points.point import Scalar
 from studies.report.blocks import Block, html
-from studies.report.columns import Column
+from studies.report.columns import Column, State
 from studies.report.points import Best, Points
 from studies.report.registry import section
 from studies.words import count, listing, number, percent, quantity, spread
@@ -91,12 +91,13 @@ def subject(points: Points) -> str:
     if len(workloads) <= _DESCRIBED:
         workloads = [f"{name} ({', '.join(_shape(points, members))})" for name, members in by_name.items()]
     on = f" on {listing(workloads)}" if workloads else ""
-    text = f"{count(len(points), 'design point')} of {listing(algorithms)}{on}."
+    text = f"{count(points.total, 'design point')} of {listing(algorithms)}{on}."
     names = ("algorithm", "workload")
     varied = [
         f"{column.name} ({spread(column.values, column.unit)})" for column in points.axes if column.name not in names
     ]
-    return f"{text} Varied: {', '.join(varied)}." if varied else text
+    told = f"{text} Varied: {', '.join(varied)}." if varied else text
+    return f"{told} {points.census.words}; so do all lists below." if points.census else told
 
 
 def _shape(points: Points, members: list[int]) -> Iterator[str]:
@@ -197,14 +198,14 @@ def _superlative(objective: Column) -> str:
 
 def _outcomes(points: Points) -> str:
     """How many points ended how."""
-    states = {
+    states: dict[State, str] = {
         "done": "done",
         "infeasible": "beyond a constraint",
         "deadlock": "deadlocked",
         "failed": "failed",
         "pending": "pending",
     }
-    counts = [(len([s for s in points.states if s == state]), word) for state, word in states.items()]
+    counts = [(points.tally(state), word) for state, word in states.items()]
     return ", ".join(f"{many:,} {word}" for many, word in counts if many)
 
 
@@ -223,18 +224,19 @@ def _value_in_words(points: Points, best: Best) -> str:
 
 def tiles(points: Points) -> Iterator[Tile]:
     """How many points there are, how they ended, how far apart they are, and how exact their values."""
-    with_result = "all with a result" if len(points.done) == len(points) else f"{len(points.done):,} with a result"
-    yield Tile(number(len(points)), f"{'point' if len(points) == 1 else 'points'}, {with_result}", href="#points")
-    stuck, failed, pending = (points.in_state(state) for state in ("deadlock", "failed", "pending"))
-    beyond = points.in_state("infeasible")
+    total, done = points.total, points.tally("done")
+    with_result = "all with a result" if done == total else f"{done:,} with a result"
+    yield Tile(number(total), f"{'point' if total == 1 else 'points'}, {with_result}", href="#points")
+    stuck, failed, pending = (points.tally(state) for state in ("deadlock", "failed", "pending"))
+    beyond = points.tally("infeasible")
     if beyond:
-        yield Tile(number(len(beyond)), "beyond a constraint", "bad", "#constraints")
+        yield Tile(number(beyond), "beyond a constraint", "bad", "#constraints")
     if stuck:
-        yield Tile(number(len(stuck)), "deadlocked", "bad", "#trouble")
+        yield Tile(number(stuck), "deadlocked", "bad", "#trouble")
     if failed:
-        yield Tile(number(len(failed)), "failed", "bad", "#trouble")
+        yield Tile(number(failed), "failed", "bad", "#trouble")
     if pending:
-        yield Tile(number(len(pending)), "pending", href="#points")
+        yield Tile(number(pending), "pending", href="#points")
     if points.best and points.slowest is not None:
         objective = points.objectives[0]
         fastest, slowest = (objective.values[i] for i in (points.best[0].point, points.slowest))
@@ -245,7 +247,8 @@ def tiles(points: Points) -> Iterator[Tile]:
             yield Tile(apart, f"{objective.spoken} of the {ends}")
     if len(points.objectives) > 1:
         owner = " of their workload" if len(points.workload_labels) > 1 else ""
-        yield Tile(number(sum(points.front)), f"on the Pareto front{owner}", href="#tradeoff")
+        on_front = points.census.front if points.census else sum(points.front)
+        yield Tile(number(on_front), f"on the Pareto front{owner}", href="#tradeoff")
     if points.column("workload"):  # else nothing attends, and there are no values that could be off
         yield from _error_tile(points) or _bound_tile(points)
 

@@ -31,6 +31,8 @@ def origin(points: Points) -> Iterable[Block]:
 
 def _of_all(points: Points) -> Iterable[tuple[str, str]]:
     """What concerns all points."""
+    if points.census:
+        yield "Of", f"the {len(points):,} points of {points.total:,} that are shown"
     engine, seeds = points.column("engine"), [row.point.seed for row in points.rows if row.point.seed is not None]
     yield "Engine", spread(engine.values) if engine else ""
     yield "Seed", spread(sorted(set(seeds))) if seeds else "none: nothing was drawn at random"

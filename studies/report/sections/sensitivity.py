@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from studies.points.point import Json
 from studies.report.blocks import Block, View
 from studies.report.points import Points
 from studies.report.registry import section
@@ -26,4 +27,5 @@ def sensitivity(points: Points) -> Iterable[Block]:
         if len(column.distinct) > 1 and (column.numeric or len(column.distinct) <= MOST_WORDS)
     ]
     if points.done and axes and points.objectives:
-        yield View("sensitivity", {"axes": list(axes), "objectives": [column.name for column in points.objectives]})
+        shown: dict[str, Json] = {"axes": list(axes), "objectives": [column.name for column in points.objectives]}
+        yield View("sensitivity", shown | {"effects": points.census.effects} if points.census else shown)

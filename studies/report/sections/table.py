@@ -18,6 +18,6 @@ LEAD = (
 @section("points", "All points", order=90, lead=LEAD)
 def table(points: Points) -> Iterable[Block]:
     """The table, and below it the settings that all points share."""
-    yield View("table")
+    yield View("table", {"told": points.census.words} if points.census else {})
     shared = [column for column in points.of_role("workload", "design", "run") if not column.varied and column.distinct]
     yield html("shared.html", columns=shared)

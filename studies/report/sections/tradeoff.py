@@ -26,7 +26,8 @@ def tradeoff(points: Points) -> Iterable[Block]:
     wanted = [*objectives[1:2], *axes, *[column.name for column in _metrics(points)]]
     across = next((name for name in wanted if name not in objectives[:1]), None)
     if objectives and across:
-        yield View("scatter", {"x": across, "y": objectives[0]})
+        densities = [each.describe() for each in points.census.densities] if points.census else []
+        yield View("scatter", {"x": across, "y": objectives[0]} | ({"densities": densities} if densities else {}))
 
 
 def _metrics(points: Points) -> list[Column]:

@@ -316,3 +316,43 @@ def test_a_store_that_is_removed_while_it_is_written_is_told_at_once(tmp_path, r
             path.write_bytes(b"")
         with pytest.raises(InputError, match="was removed or replaced while it was in use"):
             store.record(run, [done(two[0])])
+
+
+def test_a_study_that_goes_on_writes_no_point_again(tmp_path):
+    many = points(50)
+    with Store(tmp_path / "s.sqlite", write=True) as store:
+        store.enter_grid("study", many)
+        before = store._database.total_changes
+        assert store.enter_grid("study", many) == [point.key for point in many]
+        assert store._database.total_changes - before == 1  # the description of the study alone
+        store.enter_grid("study", many[:49])
+        assert len(store.statuses("study")) == 49
+
+
+def test_how_far_points_are_is_read_without_reading_them(tmp_path):
+    with Store(tmp_path / "s.sqlite", write=True) as store:
+        store.enter_grid("study", points(3))
+        store.record(store.begin_run({"commit": "abc"}), [done(points(3)[1])])
+        asked = []
+        store._database.set_trace_callback(asked.append)
+        assert list(store.statuses("study").values()) == ["pending", "done", "pending"]
+        assert store.commits("study") == {"abc": 1}
+        store._database.set_trace_callback(None)
+        for query in asked:
+            plan = " ".join(line for *_, line in store._database.execute(f"EXPLAIN QUERY PLAN {query}"))
+            assert "SEARCH points USING COVERING INDEX points_progress" in plan
+
+
+def test_stores_from_before_the_index_are_read_and_get_it_from_their_next_writer(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with Store(path, write=True) as store:
+        store.enter_grid("study", points(2))
+        store.record(store.begin_run({"commit": "abc"}), [done(points(2)[0])])
+        store._database.execute("DROP INDEX points_progress")
+    with Store(path) as store:
+        assert list(store.statuses("study").values()) == ["done", "pending"]
+        assert store.commits("study") == {"abc": 1}
+    with Store(path, write=True):
+        pass
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'points_progress'").fetchone() == (1,)

@@ -141,6 +141,22 @@ attnflow.view("scatter", async (element, data) => {
     return traces.filter((trace) => trace.x.length);
   }
 
+  /** How many of all points of a study lie where, if the page shows a part of them and no filter is set. */
+  function cloud() {
+    const found = (data.densities ?? []).find((each) => each.x === shown.x && each.y === shown.y);
+    if (!found || model.filters.size || model.frontOnly) return [];
+    const [x, y] = found.edges;
+    const z = y.slice(1).map(() => Array(x.length - 1).fill(null));
+    const text = y.slice(1).map(() => Array(x.length - 1).fill(""));
+    found.cells.forEach((cell, i) => {
+      const [row, place] = [Math.floor(cell / (x.length - 1)), cell % (x.length - 1)];
+      z[row][place] = Math.log10(found.counts[i]);
+      text[row][place] = `${attnflow.number(found.counts[i])} of all points`;
+    });
+    const colorscale = [[0, colour("shade")], [1, colour("muted")]];
+    return [{ type: "heatmap", x, y, z, text, hoverinfo: "text", colorscale, showscale: false, zmin: 0 }];
+  }
+
   /** Points that break a constraint, in grey below all others. */
   function beyond(points, at) {
     if (!points.length) return [];
@@ -235,6 +251,7 @@ attnflow.view("scatter", async (element, data) => {
     const whole = new Set([...onFront, ...chosen]);
     const drawn = thinned(kept, whole, across, up);
     const traces = [
+      ...cloud(),
       ...beyond(thinned(points.filter((point) => !feasible(point)), whole, across, up), at),
       ...steps(best, at),
       ...classes().flatMap((each) => dots(each, drawn, onFront, at)),

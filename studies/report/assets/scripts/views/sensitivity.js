@@ -35,6 +35,13 @@ attnflow.view("sensitivity", async (element, data) => {
     return (point) => objective.values[point] / (best.get(model.workload[point]) || 1);
   }
 
+  /** The profile of an axis: of all points of a study if the page shows a part of them, else of those that pass. */
+  function lineOf(members, axis, objective, value) {
+    const whole = !split && !model.filters.size && !model.frontOnly && data.effects?.[objective.name]?.[axis.name];
+    if (!whole) return profile(members, axis, value);
+    return whole.map(([place, least, median, most]) => ({ place, least, median, most }));
+  }
+
   /** Groups of points that get a line each, with their colour; one group without a name unless lines are split. */
   function groups(points) {
     if (!split) return [{ name: null, hue: colour("blue"), members: points }];
@@ -69,7 +76,7 @@ attnflow.view("sensitivity", async (element, data) => {
   function traces(points, axis, objective, value) {
     const words = !axis.numeric;
     return groups(points).flatMap(({ name, hue, members }) => {
-      const line = profile(members, axis, value);
+      const line = lineOf(members, axis, objective, value);
       const x = line.map((at) => (words ? axis.levels.indexOf(at.place) : at.place));
       const spread = name === null && line.some(({ least, most }) => least !== most);
       const text = line.map((at) => attnflow.plain(attnflow.number(at.place)));
@@ -193,7 +200,7 @@ attnflow.view("sensitivity", async (element, data) => {
     const shown = axes.filter((axis) => axis !== split);
     const profiles = shown.map((axis) => ({
       axis,
-      line: profile(along(axis, points), axis, measure(objective, axis)),
+      line: lineOf(along(axis, points), axis, objective, measure(objective, axis)),
     }));
     const still = profiles.filter(({ line }) => attnflow.flat(line)).map(({ axis }) => axis.name);
     const moving = profiles.filter(({ axis }) => !still.includes(axis.name));

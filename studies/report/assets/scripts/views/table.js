@@ -1,6 +1,6 @@
 "use strict";
 // All points: only the rows in sight exist as elements, so that 10^4 points and more scroll freely.
-attnflow.view("table", async (element) => {
+attnflow.view("table", async (element, data) => {
   const { model, make } = attnflow;
   const ROW_PX = 30;
   const MARGIN_ROWS = 12;
@@ -153,7 +153,9 @@ attnflow.view("table", async (element) => {
     table.setAttribute("aria-rowcount", order.length);
     const passing = order.length === model.count ? "" : ` of ${attnflow.number(model.count)}`;
     const hidden = all && order.length > PRINTED_ROWS ? `, the first ${PRINTED_ROWS} printed` : "";
-    count.textContent = `${attnflow.number(order.length)}${passing} ${model.count === 1 ? "point" : "points"}${hidden}`;
+    const counted = `${attnflow.number(order.length)}${passing} ${model.count === 1 ? "point" : "points"}`;
+    const whole = data.told && (passing ? `${counted} shown` : data.told); // of a study too large for its page
+    count.textContent = `${whole || counted}${hidden}`;
     clear.hidden = model.filters.size === 0 && !model.frontOnly;
   }
 
