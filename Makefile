@@ -1,6 +1,7 @@
 # make demo    first report of a fresh clone      make lint    style, types, import rules
 # make test    the whole test suite               make bench   speed of the engines on this computer
 # make quick   both engines agree, and the tests of what changed since this branch left main
+# make approve take how the report's page looks for right, and leave pictures of it in out/looks
 # make clean   remove what these commands made    make lock    choose and pin the newest versions
 # make docs    the documents as a site, in docs/_build/html, without a warning and with every link checked
 # make test-reference   tests of reference/ with its extras: Torch, and NVIDIA's compiler (300 MB; no GPU needed)
@@ -8,7 +9,7 @@
 # Everything is installed into .venv and .venv-reference. Outside this folder only caches grow: that of pip, and
 # ~/.cache/attnflow with the compiled engine.
 
-.PHONY: demo test quick test-reference lint bench docs lock clean
+.PHONY: demo test quick approve test-reference lint bench docs lock clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -43,6 +44,9 @@ test: .venv/installed-dev
 
 quick: .venv/installed-dev
 	$(venv) -m pytest -n $(WORKERS) --dist worksteal $$($(venv) .ci/changed_tests) $(PYTEST)
+
+approve: .venv/installed-dev
+	ATTNFLOW_APPROVE=1 $(venv) -m pytest -n0 -q tests/browser/test_looks.py -k approved
 
 test-reference: .venv-reference/installed
 	.venv-reference/bin/python -m pytest -n $(WORKERS) --dist worksteal -rfEs tests/reference $(PYTEST)

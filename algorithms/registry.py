@@ -16,6 +16,7 @@ from algorithms.register import Register
 from algorithms.workload.one_head import ONE_HEAD
 from algorithms.workload.shape import FloatArray, Workload
 from hwmodels.chips.chip import Accelerator
+from hwmodels.reading.calls import naming_the_nearest
 from hwmodels.reading.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -166,8 +167,18 @@ def register_algorithm(
     ALGORITHMS.refuse_taken(name, source)
     if not is_dataclass(parameters):
         raise InputError(Problem(f"algorithm {name!r}: its parameters must be a dataclass", file=source))
+    _name_the_nearest(parameters)
     summary = (described.__doc__ or name).strip().splitlines()[0]
     ALGORITHMS.add(name, make(name, summary, parameters, source))
+
+
+def _name_the_nearest(parameters: type[Parameters]) -> None:
+    """Let a parameter class answer a name that it does not have with the nearest that it has, as commands do.
+
+    Algorithms can share a class, which is seen to once.
+    """
+    if "__init__" in vars(parameters) and not hasattr(parameters.__init__, "__wrapped__"):
+        type.__setattr__(parameters, "__init__", naming_the_nearest(parameters.__name__)(parameters.__init__))
 
 
 class Build(Protocol[P_contra]):

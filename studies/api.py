@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algorithms.kv.registry import ENTRY_POINTS, policies_of_the_script
+from hwmodels.reading.calls import naming_the_nearest
 from hwmodels.reading.cards import html_table
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError, Problem
@@ -28,6 +29,7 @@ class Study(Question):
     """A question and the means to answer it; see `Question` for the parameters."""
 
     @classmethod
+    @naming_the_nearest("Study.of")
     def of(cls, name: str, points: Iterable[DesignPoint], title: str = "") -> Study:
         """A study of points made in Python: one axis, the number of the point."""
         listed = tuple(points)

@@ -13,6 +13,7 @@ from hwmodels.chips.base import Chip
 from hwmodels.chips.compute import FORMAT_BITS, Core, Rates
 from hwmodels.chips.interface_tables import interface_tables
 from hwmodels.chips.parts import OVERRIDDEN, GivenEnergy, Link, Number, Resources, SharedTier
+from hwmodels.chips.plausible import refuse_lost_unit
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.quantity import format_quantity
 from hwmodels.reading.values import read_value
@@ -229,6 +230,10 @@ def _with_field(
         raise _fixed(name)
     if kind is None or (kind is Rates) != bool(operand_format):
         raise _unknown(chip, whole)
+    try:
+        refuse_lost_unit(name, given)
+    except ValueError as error:
+        raise InputError(Problem(str(error))) from None
     if kind is not Rates:
         field: dict[str, Any] = {name: read_value(given, kind, unit_of(name), absent=ABSENT)}
     else:

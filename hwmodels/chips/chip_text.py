@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from hwmodels.chips.chip import Accelerator
 from hwmodels.chips.compute import Core, Rates
 from hwmodels.chips.parts import ChipKind, GivenEnergy, Link, Resources, SharedTier, TierLevel
+from hwmodels.chips.plausible import with_plausible_unit
 from hwmodels.costs.energy_tables import technology_names
 from hwmodels.reading.bibliography import source_text
 from hwmodels.reading.cited import CITE_PLAIN, NO_TRUTH_VALUE, Cited
@@ -43,10 +44,11 @@ CountGiven = Annotated[Cited[Count], CITE_PLAIN]
 BudgetGiven = Annotated[Cited[Budget], CITE_PLAIN]
 PositiveGiven = Annotated[Cited[Positive], CITE_PLAIN]
 FractionGiven = Annotated[Cited[Fraction], CITE_PLAIN]
-HertzGiven = Annotated[Cited[Hertz], CITE_PLAIN]
+HertzGiven = Annotated[Cited[Annotated[Hertz, with_plausible_unit("clock_hz")]], CITE_PLAIN]
 BytesGiven = Annotated[Cited[Bytes], CITE_PLAIN]
-BandwidthGiven = Annotated[Cited[BytesPerSecond], CITE_PLAIN]
-SecondsGiven = Annotated[Cited[Seconds], CITE_PLAIN]
+CapacityGiven = Annotated[Cited[Annotated[Bytes, with_plausible_unit("capacity_bytes")]], CITE_PLAIN]
+BandwidthGiven = Annotated[Cited[Annotated[BytesPerSecond, with_plausible_unit("bytes_per_second")]], CITE_PLAIN]
+SecondsGiven = Annotated[Cited[Annotated[Seconds, with_plausible_unit("latency_s")]], CITE_PLAIN]
 WattsGiven = Annotated[Cited[Watts], CITE_PLAIN]
 AreaGiven = Annotated[Cited[SquareMillimetres], CITE_PLAIN]
 JoulesGiven = Annotated[Cited[Joules], CITE_PLAIN]
@@ -79,7 +81,7 @@ class TierText(_Strict):
 
     level: TierLevel
     technology: Technology
-    capacity_bytes: BytesGiven
+    capacity_bytes: CapacityGiven
     bytes_per_second: BandwidthGiven
     latency_s: SecondsGiven
     preset: str | None = None

@@ -83,9 +83,21 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     >>> nearest("capcity", ["capacity", "latency"])
     'capacity'
     """
+    return next(iter(_nearest_ones(name, choices)), None)
+
+
+_EQUALS = 3
+"""Choices that are equally near which a hint names at most."""
+
+
+def _nearest_ones(name: str, choices: Iterable[str]) -> list[str]:
+    """The nearest choice and those that are just as near, if anything is close."""
+    folded = name.casefold()
     by_folded = {choice.casefold(): choice for choice in choices}
-    matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[matches[0]] if matches else None
+    matches = difflib.get_close_matches(folded, by_folded, n=_EQUALS, cutoff=0.6)
+    # the name second, as get_close_matches has it: the ratio depends on the order
+    ratios = [difflib.SequenceMatcher(None, match, folded).ratio() for match in matches]
+    return [by_folded[match] for match, ratio in zip(matches, ratios, strict=True) if ratio == ratios[0]]
 
 
 LISTED_CHOICES = 12
@@ -93,11 +105,15 @@ LISTED_CHOICES = 12
 
 
 def did_you_mean(name: str, choices: Iterable[str], most: int = LISTED_CHOICES) -> str | None:
-    """Hint for an unknown `name`: the nearest choice, or the whole list when it has at most `most`."""
+    """Hint for an unknown `name`: the nearest choice, or the whole list when it has at most `most`.
+
+    >>> did_you_mean("streaming_lm", ["streaming_llm", "streaming_vlm", "window"])
+    "did you mean 'streaming_llm' or 'streaming_vlm'?"
+    """
     choices = list(choices)
-    match = nearest(name, choices)
-    if match is not None:
-        return f"did you mean '{match}'?"
+    matches = sorted(_nearest_ones(name, choices))
+    if matches:
+        return "did you mean " + " or ".join(f"'{match}'" for match in matches) + "?"
     if choices and len(choices) <= most:
         return "known: " + ", ".join(sorted(choices))
     return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -68,7 +70,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         message = getattr(error, "format_message", None)
         if message is not None:
             text = _plainly(" ".join(str(message()).split()))
-            text = text.rstrip(".") + _nearest(text)
+            text = text.rstrip(".") + (_nearest(text) or _as_digits(text, words))
             if text:  # it is empty when no command was given, and the help has been shown instead
                 complain(f"{text.rstrip('.')}; see --help")
             return EXIT_BAD_INPUT
@@ -81,6 +83,18 @@ def _nearest(message: str) -> str:
     found = re.search(r"'([^']+)' is not one of (.+)", message)
     hint = did_you_mean(found[1], re.findall(r"'([^']+)'", found[2])) if found else None
     return f"; {hint}" if hint and hint.startswith("did you mean") else ""
+
+
+def _as_digits(message: str, words: Sequence[str]) -> str:
+    """The whole number that was meant, where ``1e3`` was written for one."""
+    found = re.search(r"'(--[^']+)': must be a whole number", message)
+    given = [word.removeprefix(f"{found[1]}=") for word in words if word.startswith(f"{found[1]}=")] if found else []
+    given += [value for option, value in pairwise(words) if found and option == found[1]]
+    for text in given:
+        with suppress(ValueError, OverflowError):
+            if float(text).is_integer() and not text.isdigit():
+                return f"; did you mean '{int(float(text))}'?"
+    return ""
 
 
 _PLAINLY = {

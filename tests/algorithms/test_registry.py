@@ -257,3 +257,15 @@ class TestStreamingParameters:
         found = get_algorithm(name)
         with pytest.raises(InputError, match=r"q_len: a causal stream needs at least as many keys as queries"):
             found.build(WORKLOAD.with_(q_len=6), found.parameters())
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_a_wrong_name_of_a_parameter_gets_the_nearest(name):
+    parameters = ALGORITHMS.get(name).parameters
+    known = [each.name for each in fields(parameters) if each.init]
+    if not known:
+        return
+    wrong = known[0] + "_x"
+    with pytest.raises(InputError, match=rf"^{wrong}: unknown parameter of {parameters.__name__}; did you mean '"):
+        parameters(**{wrong: 1})
+    assert parameters() == parameters(**{known[0]: getattr(parameters(), known[0])})

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from studies.points.outcome import Row
 from studies.report import write_report
+from studies.study.goals import Goals
+from studies.study.resolve import read_study
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -72,6 +76,26 @@ class Visit:
         """Nothing went wrong and nothing but the file itself was asked for."""
         assert self.complaints == []
         assert set(self.requests) <= {self.path.as_uri()}
+
+
+@pytest.fixture
+def chips(tmp_path):
+    """Four designs on two chips, as a sweep leaves them, and what their study is after."""
+    from studies.families.evaluate import attempt
+
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "name: two\nalgorithm: flash.q_outer\nworkload: {preset: llama3-8b, seq_len: 512}\ntiming_only: true\n"
+        "objectives: [seconds, energy_j]\naxes:\n  chip: [h100, tpu_v5e]\n  overlap: [serial, ping_pong]\n"
+    )
+    study = read_study(path)
+    when = "2026-01-02T03:04:05.000+00:00"
+    outcomes = [attempt(point) for point in study.points]
+    # how long that took, which decides what a page explains, is another each time
+    outcomes = [replace(done, wall_s=0.01, metrics={**done.metrics, "wall_s": 0.01}) for done in outcomes]
+    numbered = enumerate(zip(study.points, outcomes, strict=True))
+    rows = [Row("two", i, point, done, 1, when, {"commit": "ab"}) for i, (point, done) in numbered]
+    return rows, Goals.of({"two": study.describe()})
 
 
 @pytest.fixture

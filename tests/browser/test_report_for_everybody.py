@@ -4,9 +4,7 @@ import itertools
 
 import pytest
 
-from studies.points.outcome import Row
 from studies.report import write_report
-from studies.study.resolve import read_study
 
 pytestmark = pytest.mark.browser
 
@@ -50,23 +48,6 @@ UNREACHED = """() => {
   return [...document.querySelectorAll(wanted)].filter((element) => seen(element) && !element.dataset.met)
     .map((element) => `${element.tagName} ${element.textContent || element.getAttribute("aria-label")}`);
 }"""
-
-
-@pytest.fixture
-def chips(tmp_path):
-    """Four designs on two chips, as a sweep leaves them, and what their study is after."""
-    from studies.families.evaluate import attempt
-    from studies.study.goals import Goals
-
-    path = tmp_path / "two.yaml"
-    path.write_text(
-        "name: two\nalgorithm: flash.q_outer\nworkload: {preset: llama3-8b, seq_len: 512}\ntiming_only: true\n"
-        "objectives: [seconds, energy_j]\naxes:\n  chip: [h100, tpu_v5e]\n  overlap: [serial, ping_pong]\n"
-    )
-    study = read_study(path)
-    when = "2026-01-02T03:04:05.000+00:00"
-    rows = [Row("two", i, point, attempt(point), 1, when, {"commit": "ab"}) for i, point in enumerate(study.points)]
-    return rows, Goals.of({"two": study.describe()})
 
 
 def test_the_page_keeps_to_its_own_policy(visit, chips):

@@ -34,8 +34,23 @@ def test_every_mutant_is_another_program(mutate, root):
 def test_what_is_to_be_noticed_is_among_them(mutate):
     names = {mutant.name for mutant in mutate.mutants("simulator/engines/compiled/rings.py")}
     assert any("UNBOUNDED and" in name and "->" in name for name in names), "a condition that is forgotten"
+    assert any("if ‹kept_words[at] != end - recent›: -> (False)" in name for name in names), "a check that is forgotten"
     fire = {mutant.name for mutant in mutate.mutants("simulator/engines/compiled/fire.py")}
     assert any("> " in name and ">= " in name for name in fire)
+
+
+def test_names_tell_mutants_apart(mutate):
+    for room in mutate.ROOMS.values():
+        for module in room.modules:
+            places = {(mutant.text, mutant.name) for mutant in mutate.mutants(module)}
+            texts_of = {}
+            for text, name in places:
+                texts_of.setdefault(name, set()).add(text)
+            # lines that are repeated as a whole are the only ones that share a name
+            lines = [" ".join(line.split()) for line in (mutate.ROOT / module).read_text(encoding="utf-8").splitlines()]
+            for name, texts in texts_of.items():
+                line = name.removeprefix(f"{module}: ").rpartition(" -> ")[0].replace("‹", "").replace("›", "")
+                assert len(texts) == 1 or lines.count(line) > 1 or line not in lines, name
 
 
 def test_every_survivor_has_a_reason_and_exists(mutate):

@@ -122,3 +122,11 @@ def test_what_only_a_script_knows_is_not_sent_to_other_processes(tmp_path, monke
 
 def test_names_of_the_package_are_completed():
     assert {"Study", "Results"} <= set(dir(studies))
+
+
+def test_a_wrong_name_in_python_gets_the_nearest():
+    with pytest.raises(InputError, match=r"^titel: unknown parameter of Study\.of; did you mean 'title'\?$"):
+        Study.of("mine", [], titel="Mine")
+    assert Study.of("mine", [], title="Mine").title == "Mine"
+    with pytest.raises(InputError, match="did you mean 'axes'"):
+        Study.ask("two", algorithm="sdpa.naive", workload={"seq_len": 8}, axs={"exp_cycles": [1, 2]})

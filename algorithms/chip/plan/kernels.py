@@ -169,7 +169,7 @@ def load_kernel(name_or_path: str | Path) -> Kernel:
     """
     if is_path(name_or_path):
         return kernel_of(read_document(Path(name_or_path)).validate(KernelText))
-    return _shipped(_SHIPPED.known(str(name_or_path)))
+    return _shipped(_SHIPPED.known(str(name_or_path), "see `attnflow list kernels`"))
 
 
 def find_kernel(kind: str, kernel: str, chip: Accelerator) -> Kernel | None:

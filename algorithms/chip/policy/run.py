@@ -7,7 +7,7 @@ alone, so while the context is taken in the newest of them stand for those of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -95,8 +95,11 @@ class PolicyParameters(TileParameters):
         return 0
 
     def chosen(self) -> KVPolicy:
-        """The policy."""
-        return parse_policy(self.policy)
+        """The policy; raises InputError at ``policy`` if its text is none."""
+        try:
+            return parse_policy(self.policy)
+        except InputError as error:
+            raise InputError(replace(found, field=found.field or "policy") for found in error.problems) from None
 
     def limit(self) -> KVBudget | None:
         """The budget, or None for the policy's own sizes."""

@@ -1,10 +1,12 @@
 """Chips from presets and files: peaks, field paths, overrides and what bad files are told."""
 
+import math
 import pickle
 
 import pytest
 
 from hwmodels.chips.accelerator import accelerator_aliases, accelerator_names, load_accelerator
+from hwmodels.chips.plausible import PLAUSIBLE
 from hwmodels.reading.errors import InputError
 
 
@@ -93,6 +95,15 @@ def test_overrides_are_read_with_units_and_remembered():
         ("kind", "gpuu", "kind: must be 'gpu', 'tpu', "),
         ("hbm.technology", "hmb3", "hbm.technology: must be one of sram, core_sram, hbm2"),
         ("pcie.technology", "pcie55", "pcie.technology: must be one of sram, core_sram, hbm2"),
+        (
+            "hbm.latency_s",
+            100,
+            "hbm.latency_s: 100 without a unit is 100 s: write '100 ns', or '100 s' if that is meant",
+        ),
+        ("hbm.latency_s", "0.5", "hbm.latency_s: 0.5 without a unit is 500 ms: write '0.5 ns', or '0.5 s' if that"),
+        ("clock_hz", 1.98, "clock_hz: 1.98 without a unit is 1.98 Hz: write '1.98 GHz', or '1.98 Hz' if that is meant"),
+        ("hbm.bytes_per_second", "3350", "hbm.bytes_per_second: 3350 without a unit is 3.35 kB/s: write '3350 GB/s'"),
+        ("hbm.capacity_bytes", 80, "hbm.capacity_bytes: 80 without a unit is 80 B: write '80 GB', or '80 B'"),
         ("hbm.level", "disk", "hbm.level: must be 'cache' or 'memory' (got 'disk')"),
     ],
 )
@@ -101,6 +112,21 @@ def test_a_bad_override_is_one_clear_line(path, given, line):
         load_accelerator("h100").with_(**{path: given})
     assert str(caught.value).startswith(line)
     assert len(caught.value.problems) == 1
+
+
+def test_a_number_with_its_unit_is_meant_however_strange():
+    chip = load_accelerator("h100").with_(
+        **{"hbm.latency_s": "100 s", "hbm.capacity_bytes": "80 B", "clock_hz": "2 Hz"}
+    )
+    assert (chip.memory.latency_s, chip.memory.capacity_bytes, chip.clock_hz) == (100, 80, 2)
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_what_ships_is_far_from_what_is_held_for_a_lost_unit(name):
+    for path, value in load_accelerator(name).values().items():
+        _, least, most, _ = PLAUSIBLE.get(path.rsplit(".", 1)[-1], ("", -math.inf, math.inf, ""))
+        if value and not isinstance(value, str):
+            assert least * 10 <= value <= most / 10, path
 
 
 def test_the_matrix_array_is_resized_in_one_go():

@@ -60,6 +60,18 @@ UNKNOWN_FIDELITY = "--memory: must be 'peak', 'analytic' or 'cycle' (got 'cycl')
             ["sdpa.naive", "--heads", "two"],
             ["Invalid value for '--heads': must be a whole number; see --help"],
         ),
+        (
+            ["sdpa.naive", "--seq-len", "1e3"],
+            ["Invalid value for '--seq-len': must be a whole number; did you mean '1000'?; see --help"],
+        ),
+        (
+            ["sdpa.naive", "--seq-len=2e2", "--heads", "3"],
+            ["Invalid value for '--seq-len': must be a whole number; did you mean '200'?; see --help"],
+        ),
+        (
+            ["flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--kernel", "zz"],
+            ["--kernel: unknown kernel profile 'zz'; see `attnflow list kernels`"],
+        ),
         ([], ["Missing argument 'ALGORITHM'; see --help"]),
         (
             [
@@ -76,7 +88,7 @@ UNKNOWN_FIDELITY = "--memory: must be 'peak', 'analytic' or 'cycle' (got 'cycl')
                 "x",
             ],
             [
-                "--workload: unknown workload 'llama'; did you mean 'llama3-8b'?",
+                "--workload: unknown workload 'llama'; did you mean 'llama2-7b' or 'llama3-8b'?",
                 "--tensors: neither a file nor a shipped capture: none.npz; known: minilm_l6_layer3",
                 "--engine: unknown engine 'fast'; known: compiled, simpy",
                 "--heads: must be at least 1 (got 0)",

@@ -57,7 +57,8 @@ def test_a_frame_of_a_stream(capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["policy=streamin_llm"], "unknown KV policy 'streamin_llm'; did you mean 'streaming_llm'"),
+        (["policy=streamin_llm"], "--set policy: unknown KV policy 'streamin_llm'; did you mean 'streaming_llm'"),
+        (["policy=streaming_lm"], "--set policy: unknown KV policy 'streaming_lm'; did you mean 'streaming_llm' or '"),
         (["policy=streaming_llm(snk=4)"], "unknown parameter 'snk' of streaming_llm; did you mean 'sink'"),
         (["policy=streaming_llm("], "policy"),
         (["policy=h2o"], "h2o needs a budget"),

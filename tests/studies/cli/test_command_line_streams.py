@@ -188,3 +188,38 @@ def test_ctrl_c_is_130_at_any_time(tmp_path, wait_s, twice):
         _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+INTERRUPTED_AMONG_VALUES = """
+import signal
+from algorithms.chip.attention import low_rank
+
+def expanding(*values, plain=low_rank._expand_queries, **named):
+    calls.append(1)
+    if len(calls) == 3:
+        print("third tile", flush=True)
+        signal.raise_signal(signal.SIGINT)
+    return plain(*values, **named)
+
+calls = []
+low_rank._expand_queries = expanding
+from studies.cli import entry
+entry()
+"""
+
+
+def test_ctrl_c_among_the_longest_values_is_130(tmp_path):
+    shape = ["--seq-len", "135", "--set", "workload.kv_len=130", "--heads", "14", "--batch", "3"]
+    command = ["run", "flash.low_rank", "--chip", "h100", *shape, "--head-dim", "64", "--set", "tile_rows=3"]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AMONG_VALUES, *command],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.stdout == "third tile\n"
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
