@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from pydantic import BeforeValidator
@@ -11,12 +12,13 @@ from hwmodels.reading.quantity import format_quantity
 PLAUSIBLE = {
     "latency_s": ("s", 0.0, 1e-3, "ns"),
     "clock_hz": ("Hz", 1e5, 1e12, "GHz"),
-    "bytes_per_second": ("B/s", 1e6, 1e18, "GB/s"),
-    "capacity_bytes": ("B", 1024.0, 1e18, "GB"),
+    "bytes_per_second": ("B/s", 1e6, math.inf, "GB/s"),
+    "capacity_bytes": ("B", 1024.0, math.inf, "GB"),
 }
 """Base unit, smallest and largest plain value of a field, and the unit that people leave out.
 
-At least a factor of thirty from every tier, link and clock of the shipped chips.
+A rate or a capacity without a prefix is too small, never too large. Limits lie at least a factor of thirty from every
+tier, link and clock of the shipped chips.
 """
 
 

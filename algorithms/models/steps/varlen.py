@@ -79,7 +79,7 @@ def varlen_launch(workloads: Sequence[Workload], cores: int) -> Launch:
     workloads
         Parts of the batch, in the order of their sequences.
     cores
-        Of the chip; blocks on them run at the same time.
+        Cores of the chip; blocks on them run at the same time.
     """
     first = workloads[0]
     parameters = TileParameters(**_TILES, tile_columns=_columns(first.head_dim), pack_gqa="never")

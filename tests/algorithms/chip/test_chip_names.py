@@ -16,7 +16,7 @@ from simulator.errors import CapacityError
 
 MINE = "plugged.mine"
 H100 = load_accelerator("h100")
-SMALL_MEMORY = H100.with_(**{f"{H100.memory.name}.capacity_bytes": 1})
+SMALL_MEMORY = H100.with_(**{f"{H100.memory.name}.capacity_bytes": "1 B"})
 PLAIN = Workload(
     name="step", phase="decode", heads=8, kv_heads=2, q_len=1, kv_len=256, head_dim=64, hidden=512, dtype="float16"
 )

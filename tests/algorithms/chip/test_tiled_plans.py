@@ -240,7 +240,7 @@ def test_a_split_reads_queries_per_part_and_writes_float32_parts_that_a_merge_re
 
 
 def test_parts_too_large_for_the_caches_go_through_the_memory():
-    tiny = H100.with_(**{"l2.capacity_bytes": 1000})
+    tiny = H100.with_(**{"l2.capacity_bytes": "1000 B"})
     attention, merge = plan("decode.split_kv", DECODE, tiny, splits=8).launches
     assert attention.kept_store_bytes == 0
     assert merge.unique_load_bytes == merge.total("load_bytes")
