@@ -28,6 +28,13 @@ Entry = TypeVar("Entry", bound=Registered)
 Kind = TypeVar("Kind")
 
 
+def load_package(package: str) -> None:
+    """Import all modules of a package."""
+    path = importlib.import_module(package).__path__
+    for module in [module for module in pkgutil.walk_packages(path, f"{package}.") if not module.ispkg]:
+        importlib.import_module(module.name)
+
+
 def load_all(package: str, group: str) -> None:
     """Import all modules of a package, and load the entry points of a group.
 
@@ -36,9 +43,7 @@ def load_all(package: str, group: str) -> None:
     """
     from importlib.metadata import entry_points  # a third of the start of a command that needs no register
 
-    path = importlib.import_module(package).__path__
-    for module in [module for module in pkgutil.walk_packages(path, f"{package}.") if not module.ispkg]:
-        importlib.import_module(module.name)
+    load_package(package)
     for point in entry_points(group=group):
         try:
             point.load()
@@ -110,6 +115,7 @@ class Register(Generic[Entry]):
         self._entries: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
         self._complete = False
+        self._parts: set[str] = set()
         self._alone: bool | None = None
 
     def refuse_taken(self, name: str, module: str) -> None:
@@ -185,6 +191,20 @@ class Register(Generic[Entry]):
         if not self._is_alone():
             self.discover()
         return Stamp(self._entries)
+
+    def load_part(self, package: str) -> None:
+        """Import what a part of the package registers, or everything where other distributions take part.
+
+        Parameters
+        ----------
+        package
+            Name of a package below the register's own; nothing is imported for any other.
+        """
+        if not self._is_alone():
+            self.discover()
+        elif not self._complete and package.startswith(f"{self.package}.") and package not in self._parts:
+            load_package(package)
+            self._parts.add(package)
 
     def _look_for(self, name: str) -> None:
         """Import what registers ``name``, or everything where nobody knows what that is."""

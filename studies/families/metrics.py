@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from algorithms.figures import LAST, Figure, Goal
@@ -20,6 +20,7 @@ from algorithms.registry import ALGORITHMS, AnyAlgorithm
 from hwmodels.reading.errors import InputError, Problem
 from studies.families.family import FAMILIES, Evaluation, family_of
 from studies.families.naming import display_name, is_share
+from studies.points.find import find_algorithm
 from studies.points.point import Scalar
 
 ANY = "any"
@@ -131,45 +132,47 @@ class _Assembled:
     def __init__(self) -> None:
         self._stamps: tuple[Stamp, ...] = ()
         self._metrics: tuple[Metric, ...] = ()
-        self._of_family: dict[str, tuple[tuple[str, Callable[..., Scalar] | None], ...]] = {}
 
     def metrics(self) -> tuple[Metric, ...]:
         """Metrics that are functions, and those that algorithms declare."""
-        self._assemble()
-        return self._metrics
-
-    def of_family(self, family: str) -> tuple[tuple[str, Callable[..., Scalar] | None], ...]:
-        """The name of every metric, and how points of a family measure it; None where they have no such thing."""
-        self._assemble()
-        if family not in self._of_family:
-            owners = (ANY, family)
-            self._of_family[family] = tuple(
-                (each.name, each.measure if each.family in owners else None) for each in self._metrics
-            )
-        return self._of_family[family]
-
-    def _assemble(self) -> None:
         stamps = FAMILIES.stamp, METRICS.stamp, ALGORITHMS.stamp
-        if stamps == self._stamps:
-            return
-        found = {name: METRICS.get(name) for name in METRICS.names()}
-        for algorithm in map(ALGORITHMS.get, ALGORITHMS.names()):
-            for place, figure in enumerate(algorithm.figure_kinds):
-                _add(found, _metric_of(figure, algorithm, place))
-        self._metrics = tuple(sorted(found.values(), key=lambda each: (each.order, each.source, each.place)))
-        self._of_family = {}
-        self._stamps = stamps
+        if stamps != self._stamps:
+            found = {name: METRICS.get(name) for name in METRICS.names()}
+            for algorithm in map(ALGORITHMS.get, ALGORITHMS.names()):
+                _add_figures(found, algorithm)
+            self._metrics = _in_order(found)
+            self._stamps = stamps
+        return self._metrics
 
 
 _assembled = _Assembled()
 
 
-def _add(known: dict[str, Metric], found: Metric) -> None:
-    """Add a figure of an algorithm; several algorithms may have the same."""
-    first = known.setdefault(found.name, found)
-    if replace(found, measure=first.measure, source=first.source, place=first.place) != first:
-        both = f"{first.source} and {found.source}"
-        raise InputError(Problem(f"metric {found.name!r} is declared in different ways by {both}"))
+@lru_cache(maxsize=1024)
+def _metrics_of(algorithm: AnyAlgorithm, stamp: Stamp) -> tuple[Metric, ...]:
+    """What points of an algorithm are measured by: all that is of any family, of its own, and what it declares itself.
+
+    No other family and no other algorithm is imported for it.
+    """
+    del stamp
+    owners = (ANY, family_of(algorithm).name)
+    found = {metric.name: metric for metric in METRICS.entries if metric.family in owners}
+    _add_figures(found, algorithm)
+    return _in_order(found)
+
+
+def _in_order(found: Mapping[str, Metric]) -> tuple[Metric, ...]:
+    return tuple(sorted(found.values(), key=lambda each: (each.order, each.source, each.place)))
+
+
+def _add_figures(known: dict[str, Metric], algorithm: AnyAlgorithm) -> None:
+    """Add the figures of an algorithm; several algorithms may have the same."""
+    for place, figure in enumerate(algorithm.figure_kinds):
+        found = _metric_of(figure, algorithm, place)
+        first = known.setdefault(found.name, found)
+        if replace(found, measure=first.measure, source=first.source, place=first.place) != first:
+            both = f"{first.source} and {found.source}"
+            raise InputError(Problem(f"metric {found.name!r} is declared in different ways by {both}"))
 
 
 def _metric_of(figure: Figure, algorithm: AnyAlgorithm, place: int) -> Metric:
@@ -193,11 +196,16 @@ def _figure(name: str, evaluation: Evaluation) -> Scalar:
 
 
 def measure(evaluation: Evaluation) -> dict[str, Scalar]:
-    """All metrics of an evaluation by name; None where one does not apply or is not finite."""
+    """The metrics of an evaluation by name: those of any family, of its family, and what its algorithm declares.
+
+    One that does not apply to this design, or is not finite, is None; those of other families are not there.
+    """
+    algorithm = find_algorithm(evaluation.point.algorithm)
+    METRICS.load_part(family_of(algorithm).source.rpartition(".")[0])
     found: dict[str, Scalar] = {}
-    for name, how in _assembled.of_family(family_of(evaluation.point).name):
-        value = how(evaluation) if how else None
-        found[name] = None if isinstance(value, float) and not math.isfinite(value) else value
+    for metric in _metrics_of(algorithm, METRICS.held):
+        value = metric.measure(evaluation)
+        found[metric.name] = None if isinstance(value, float) and not math.isfinite(value) else value
     return found
 
 

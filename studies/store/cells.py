@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn, TypeVar
 
 from pydantic import ValidationError
@@ -68,17 +67,15 @@ def read_metrics(text: object) -> dict[str, Scalar]:
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise DamagedError(f"metric {name} is too large")
         found[name] = value
-    for name in found.keys() & _ranked(len(metrics())):
-        if isinstance(found[name], str):
-            raise DamagedError(f"metric {name} is no number (it is {found[name]!r})")
+    texts = sorted(name for name, value in found.items() if isinstance(value, str))
+    for name in _ranked(texts) if texts else ():
+        raise DamagedError(f"metric {name} is no number (it is {found[name]!r})")
     return found
 
 
-@functools.lru_cache(maxsize=1)
-def _ranked(count: int) -> frozenset[str]:
-    """Names of metrics that are better in one direction, looked up again only when there are others than before."""
-    del count
-    return frozenset(metric.name for metric in metrics() if metric.goal is not None)
+def _ranked(names: Collection[str]) -> list[str]:
+    """Those metrics of ``names`` that are better in one direction."""
+    return [metric.name for metric in metrics() if metric.goal is not None and metric.name in names]
 
 
 _LARGEST = 10**300

@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import sys
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +171,20 @@ class TestHomes:
         assert things.get("two").source == f"{things.package}.second"
         assert self.imported(things) == ["second"]
         assert things.names() == ("one", "three", "two")
+
+    def test_a_part_is_imported_alone_unless_others_take_part(self, things, monkeypatch):
+        part = f"{things.package}.part"
+        folder = Path(importlib.import_module(things.package).__file__).parent / "part"
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        (folder / "fourth.py").write_text("name = __name__\n")
+        things.load_part("elsewhere.part")
+        assert self.imported(things) == []
+        things.load_part(part)
+        assert self.imported(things) == ["fourth", "part"]
+        monkeypatch.setattr(things, "_alone", False)
+        things.load_part(part)
+        assert self.imported(things) == ["first", "fourth", "part", "second", "third"]
 
     def test_one_without_a_home_is_found_among_all(self, things):
         assert things.get("three").source == f"{things.package}.third"

@@ -61,8 +61,8 @@ class Started:
 
 @pytest.fixture(scope="module")
 def chip_run() -> Started:
-    """A design on a chip; the first one compiles what the second finds."""
-    words = ("run", "flash.q_outer", "--chip", "h100", "--timing-only", "--quiet")
+    """A design on a chip with all its metrics; the first one compiles what the second finds."""
+    words = ("run", "flash.q_outer", "--chip", "h100", "--timing-only", "--quiet", "--json")
     Started(*words)
     return Started(*words)
 

@@ -109,7 +109,7 @@ def test_a_run_says_time_bounds_traffic_and_energy(algorithm):
     assert values["power.idle_w"] == pytest.approx(sum(waiting.values()))
     for name, watts in waiting.items():
         assert result.energy_j[name] == pytest.approx(watts * values["seconds"])
-    assert values["fifo.capacity_bytes"] is None and values["deadlock"] is None
+    assert not values.keys() & {"fifo.capacity_bytes", "deadlock"}
     json.dumps(result.describe(), allow_nan=False)
 
 
@@ -133,7 +133,7 @@ def test_graphs_have_no_metrics_of_chips():
     values = attempt(
         DesignPoint("sdpa.naive", ONE_HEAD.with_(q_len=4, kv_len=4), point_parameters("sdpa.naive"))
     ).metrics
-    assert values["energy_j"] is None and values["cycles"] > 0
+    assert "energy_j" not in values and values["cycles"] > 0
 
 
 def point_parameters(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from algorithms.registry import ALGORITHMS, Algorithm, algorithm, get_algorithm
 from hwmodels.reading.errors import InputError
 from studies.cli.options import DesignOptions, design_point
 from studies.families.evaluate import evaluate
-from studies.families.family import families, family_of
+from studies.families.family import FAMILIES, families, family_of
 from studies.families.metrics import ANY, METRICS, measure, metric, metrics
 
 
@@ -46,6 +47,31 @@ def test_every_metric_is_of_a_family_or_of_all():
     assert len(set(names())) == len(names())
 
 
+def test_a_metric_of_a_family_is_registered_in_its_package_where_its_points_look():
+    for found in map(METRICS.get, METRICS.names()):
+        home = METRICS.package if found.family == ANY else FAMILIES.get(found.family).source.rpartition(".")[0]
+        assert found.source.rpartition(".")[0] == home, found.name
+
+
+@pytest.mark.parametrize("name", ["sdpa.naive", "flash.q_outer", "tier.probe"])
+def test_a_row_has_what_applies_to_its_design_and_needs_nothing_else(name):
+    script = (
+        "import json, sys; from studies.families.evaluate import attempt\n"
+        "from studies.families.family import family_of\n"
+        f"found = attempt(family_of({name!r}).rehearsal())\n"
+        "print(json.dumps([dict(found.metrics), sorted(sys.modules)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    row, modules = json.loads(done.stdout)
+    family = family_of(name)
+    own = {figure.name for figure in ALGORITHMS.get(family.rehearsal().algorithm).figure_kinds}
+    declared = {figure.name for entry in map(ALGORITHMS.get, ALGORITHMS.names()) for figure in entry.figure_kinds}
+    wanted = [each.name for each in metrics() if each.family in (ANY, family.name)]
+    assert list(row) == [each for each in wanted if each in own or each not in declared]
+    loaded = {name for name in modules if re.fullmatch(r"studies\.families\.\w+\.family", name)}
+    assert loaded == {family.source}
+
+
 def test_a_metric_of_a_script_is_there_at_once_and_last(fresh):
     @metric("own.units", "", "units of the graph", family="graph")
     def units(evaluation):
@@ -55,7 +81,7 @@ def test_a_metric_of_a_script_is_there_at_once_and_last(fresh):
     assert names()[-1] == "own.units"
     assert measure(evaluation)["own.units"] == len(evaluation.result.units) > 3
     probed = evaluate(design_point("tier.probe", DesignOptions(set_=["transactions=64"])))
-    assert measure(probed)["own.units"] is None
+    assert "own.units" not in measure(probed)
     with pytest.raises(InputError, match=r"'cycles' is registered by both studies\.families\.metrics and"):
         metric("cycles", "", "again", family=ANY)(units)
 
@@ -93,7 +119,7 @@ def test_a_figure_of_an_algorithm_is_a_metric_like_all(fresh):
     assert measure(evaluation)["counted.rate"] == 8 / evaluation.seconds
     assert evaluation.detail.measured()["counted.rate"] == 8 / evaluation.seconds, "from what is stored, too"
     other = evaluate(design_point("sdpa.naive", DesignOptions(seq_len=8, head_dim=4)))
-    assert measure(other)["counted.rate"] is None
+    assert "counted.rate" not in measure(other)
 
 
 def test_two_meanings_of_a_figure_are_an_error_that_names_both_algorithms(fresh):
