@@ -10,25 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from algorithms.chip.layers.formats import BITS, OPERAND_BITS, weight_format
 from algorithms.chip.layers.gemm import STAGES, Gemm, chosen_tile
 from algorithms.chip.layers.grouped import GroupedGemm, Routing
 from algorithms.chip.layers.passes import Pass
+from algorithms.chip.plan.called import CalledFolder, CalledText
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES
-from algorithms.chip.plan.profile import FITTABLE, MOST_FITTED, KernelProfile, NextItem
-from algorithms.chip.plan.served import MECHANISMS, OriginText
+from algorithms.chip.plan.profile import FITTABLE, KernelProfile, NextItem
+from algorithms.chip.plan.served import MECHANISMS
 from algorithms.chip.timing.calls import CallEstimate, Launching, Part, estimate_call
 from algorithms.chip.timing.launch_work import LaunchWork
 from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.chips.accelerator import Accelerator
-from hwmodels.reading.documents import read_document
-from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.shipped import Shipped, is_path
+from hwmodels.reading.shipped import Shipped
 
 PRODUCT_MECHANISMS = MECHANISMS | {
     "quantise_element_ops": "instructions of the launches that quantise activations, per element",
@@ -40,31 +38,15 @@ GATE_OPS = 4.0
 """Per element of a gated activation: a negation for the exponential, an addition and a reciprocal of it, a product."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ProductText(_Strict):
+class ProductText(CalledText):
     """A file of ``served_products``."""
 
-    name: str
-    summary: str
-    source: str
-    kinds: tuple[str, ...] = Field(description="tables whose rows it stands for")
-    kernels: tuple[str, ...]
-    chips: tuple[str, ...] = Field(description="chips it stands for; empty for all")
-    stacks: dict[str, tuple[str, ...]] = Field(description="stacks that call it, each with the versions it stands for")
     formats: tuple[str, ...] = Field(description="as tables name them")
     weights: str = Field(description="format of weights")
     activations: str = Field(description="format that products take of the other operand")
     quantise_passes: int = Field(0, description="launches that go through activations first; the last one writes them")
     reduction: bool = Field(False, description="whether parts of the depth are added up by a launch of its own")
     launching: Launching = "graph"
-    fitted: dict[str, float] = {}
-    numbers_of: str = Field("", description="profile whose fitted numbers it takes, having no rows of its own")
-    numbers_because: str = Field("", description="mechanism that both share")
-    not_modelled: str = ""
-    origin: OriginText | None = None
 
 
 @dataclass(frozen=True)
@@ -106,11 +88,6 @@ class ServedProduct:
     def name(self) -> str:
         """Of its file."""
         return self.text.name
-
-    @property
-    def fitted_numbers(self) -> dict[str, float]:
-        """Those fitted to rows of its own."""
-        return dict(self.text.fitted)
 
     def gemm(self, name: str, rows: int, columns: int, depth: int, count: int = 1) -> Gemm:
         """A product in its formats."""
@@ -180,17 +157,6 @@ class ServedProduct:
         """The same with other numbers."""
         return replace(self, profile=profile)
 
-    def called_by(self, kind: str, stack: str, kernel: str, number_format: str, chip: Accelerator) -> bool:
-        """Whether it stands for what ``stack`` calls ``kernel`` in calls of ``kind`` in a format on ``chip``."""
-        text = self.text
-        return (
-            kind in text.kinds
-            and stack in text.stacks
-            and kernel in text.kernels
-            and number_format in text.formats
-            and (not text.chips or chip.name in text.chips)
-        )
-
 
 @lru_cache(maxsize=1 << 15)
 def _work(made: Gemm | GroupedGemm | Pass, chip: Accelerator) -> LaunchWork:
@@ -219,61 +185,20 @@ def _input_bytes(product: Gemm | GroupedGemm) -> int:
     return rows * product.depth * DTYPE_BYTES[UNQUANTISED]
 
 
-_SHIPPED = Shipped("algorithms.chip.layers", "served_products", "served product")
+def _product(text: ProductText) -> ServedProduct:
+    numbers = SERVED_PRODUCTS.load(text.numbers_of).text.fitted_numbers if text.numbers_of else text.fitted_numbers
+    profile = ProductProfile(name=text.name, fitted=tuple(text.fitted)).fitted_to(**numbers)
+    return ServedProduct(text, profile)
 
 
-def product_names() -> tuple[str, ...]:
-    """Names of all that are shipped, sorted."""
-    return _SHIPPED.names()
-
-
-def product_path(name: str) -> Path:
-    """Where the file of ``name`` lies, for the command that fits it."""
-    return Path(str(_SHIPPED.path(name)))
-
-
-def load_product(name_or_path: str | Path) -> ServedProduct:
-    """A shipped one by name, or one from a file by path.
-
-    Raises
-    ------
-    InputError
-        An unknown name (with the nearest one), or every problem of the file with its line.
-    """
-    if is_path(name_or_path):
-        return _product(read_document(Path(name_or_path)).validate(ProductText))
-    return _shipped(_SHIPPED.known(str(name_or_path)))
+SERVED_PRODUCTS = CalledFolder(
+    Shipped("algorithms.chip.layers", "served_products", "served product"), ProductText, _product
+)
+"""Products as serving stacks call them."""
 
 
 def find_product(
     kind: str, stack: str, version: str, kernel: str, number_format: str, chip: Accelerator
 ) -> ServedProduct | None:
     """The product behind a name as a version of a stack calls it, else as other versions do; None if no file does."""
-    found = [
-        known
-        for name in product_names()
-        if (known := _shipped(name)).called_by(kind, stack, kernel, number_format, chip)
-    ]
-    exact = [known for known in found if version in known.text.stacks[stack]]
-    return next(iter(exact or found), None)
-
-
-@cache
-def _shipped(name: str) -> ServedProduct:
-    return _product(_SHIPPED.document(name).validate(ProductText))
-
-
-def _product(text: ProductText) -> ServedProduct:
-    problems = []
-    if len(text.fitted) > MOST_FITTED:
-        message = f"at most {MOST_FITTED} numbers may be fitted (got {len(text.fitted)})"
-        problems.append(Problem(message, text.name, field="fitted"))
-    if text.numbers_of and text.fitted:
-        problems.append(Problem("has numbers of its own besides", text.name, field="numbers_of"))
-    if bool(text.numbers_of) != bool(text.numbers_because):
-        problems.append(Problem("needs both a profile and a reason", text.name, field="numbers_of"))
-    if problems:
-        raise InputError(problems)
-    numbers = load_product(text.numbers_of).fitted_numbers if text.numbers_of else dict(text.fitted)
-    profile = ProductProfile(name=text.name, fitted=tuple(text.fitted)).fitted_to(**numbers)
-    return ServedProduct(text, profile)
+    return SERVED_PRODUCTS.first(kind, stack, version, kernel, chip, lambda text: number_format in text.formats)

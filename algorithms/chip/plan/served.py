@@ -12,18 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from algorithms.chip.plan.called import CalledFolder, CalledText
 from algorithms.chip.plan.kernels import Kernel, KernelText, StructureText, profile_of
-from algorithms.chip.plan.profile import FITTABLE, MOST_FITTED, KernelProfile
-from hwmodels.chips.accelerator import Accelerator
-from hwmodels.reading.documents import read_document
-from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.shipped import Shipped, is_path
+from algorithms.chip.plan.profile import FITTABLE, KernelProfile
+from hwmodels.reading.errors import Problem
+from hwmodels.reading.shipped import Shipped
 
 WRITE_NUMBERS = ("write_element_ops",)
 """Of `ServedProfile`: those of the launch before the kernel, which is another kernel."""
@@ -67,16 +64,6 @@ class CallText(_Strict):
     write_threads: int = Field(default=512, description="most threads that write the keys or values of a token")
 
 
-class OriginText(_Strict):
-    """Section ``origin``: what the numbers under ``fitted`` were fitted on, and how well."""
-
-    tables: str = Field(description="collection and commit of the rows")
-    groups: tuple[str, ...] = Field(description="GPU, stack, version and kernel of the rows")
-    rows: int
-    mean_error_pct: float = Field(description="mean of |error| on these rows, fitted")
-    mean_error_before_pct: float = Field(description="the same with the numbers that the fit began with")
-
-
 @dataclass(frozen=True)
 class ServedProfile(KernelProfile):
     """`KernelProfile`, and what a cache of 8 bits costs within a core.
@@ -113,19 +100,28 @@ class ServedStructureText(StructureText):
     write_thread_ops: float | None = None
 
 
-class ServedText(KernelText):
+class ServedText(KernelText, CalledText):
     """A file of ``served_profiles``."""
 
     structure: ServedStructureText = ServedStructureText()
 
-    stacks: dict[str, tuple[str, ...]] = Field(description="stacks that call it, each with the versions it stands for")
     call: CallText = CallText()
     formats: tuple[str, ...] = Field((), description="of the cache, or of the queries without one; empty for all")
     group_sizes: tuple[int, int] = Field((1, 1 << 20), description="fewest and most query heads of a KV head")
     write_fitted: dict[str, float] = Field({}, description="numbers of the launch before that were fitted")
-    numbers_of: str = Field("", description="kernel whose fitted numbers it takes, having no rows of its own to fit to")
-    numbers_because: str = Field("", description="mechanism that both share")
-    origin: OriginText | None = None
+
+    @property
+    def fitted_numbers(self) -> dict[str, float]:
+        """Those fitted to rows of its own, of the launch before included."""
+        return {**self.fitted, **self.write_fitted}
+
+    def problems(self) -> Iterator[Problem]:
+        """What does not fit together."""
+        hint = f"those are {', '.join(WRITE_NUMBERS)}"
+        for name in self.write_fitted:
+            if name not in WRITE_NUMBERS:
+                yield Problem("is no number of it", self.name, field=f"write_fitted.{name}", hint=hint)
+        yield from super().problems()
 
 
 @dataclass(frozen=True)
@@ -135,90 +131,25 @@ class ServedKernel(Kernel):
     text: ServedText
     profile: ServedProfile
 
-    @property
-    def fitted_numbers(self) -> dict[str, float]:
-        """Those fitted to rows of its own, of the launch before included."""
-        return {**self.text.fitted, **self.text.write_fitted}
-
     def takes(self, number_format: str, group_size: int) -> bool:
         """Whether it is the kernel for a format and so many query heads of a KV head; a name may stand for several."""
         least, most = self.text.group_sizes
         return number_format in (self.text.formats or (number_format,)) and least <= group_size <= most
 
-    def called_by(self, kind: str, stack: str, kernel: str, chip: Accelerator) -> bool:
-        """Whether it stands for what ``stack`` calls ``kernel`` in calls of ``kind`` on ``chip``, in some version."""
-        return (
-            kind in self.text.kinds
-            and stack in self.text.stacks
-            and kernel in self.text.kernels
-            and (not self.text.chips or chip.name in self.text.chips)
-        )
-
-
-_SHIPPED = Shipped("algorithms.chip.plan", "served_profiles", "served kernel")
-
-
-def served_names() -> tuple[str, ...]:
-    """Names of all that are shipped, sorted."""
-    return _SHIPPED.names()
-
-
-def load_served(name_or_path: str | Path) -> ServedKernel:
-    """A shipped one by name, or one from a file by path.
-
-    Raises
-    ------
-    InputError
-        An unknown name (with the nearest one), or every problem of the file with its line.
-    """
-    if is_path(name_or_path):
-        return _served(read_document(Path(name_or_path)).validate(ServedText))
-    return _shipped(_SHIPPED.known(str(name_or_path)))
-
-
-def find_served(kind: str, stack: str, version: str, kernel: str, chip: Accelerator) -> tuple[ServedKernel, ...]:
-    """Kernels behind a name as a version of a stack calls it, else as other versions do; none if no file does."""
-    found = [known for name in served_names() if (known := _shipped(name)).called_by(kind, stack, kernel, chip)]
-    return tuple(known for known in found if version in known.text.stacks[stack]) or tuple(found)
-
-
-def served_path(name: str) -> Path:
-    """Where the file of ``name`` lies, for the command that fits it."""
-    return Path(str(_SHIPPED.path(name)))
-
-
-@cache
-def _shipped(name: str) -> ServedKernel:
-    return _served(_SHIPPED.document(name).validate(ServedText))
-
 
 def _served(text: ServedText) -> ServedKernel:
-    problems = list(_problems(text))
-    if problems:
-        raise InputError(problems)
     profile = profile_of(text, ServedProfile).fitted_to(**text.write_fitted)
     return ServedKernel(text, profile.fitted_to(**inherited) if (inherited := _inherited(text)) else profile)
-
-
-def _problems(text: ServedText) -> Iterator[Problem]:
-    hint = f"those are {', '.join(WRITE_NUMBERS)}"
-    for name in text.write_fitted:
-        if name not in WRITE_NUMBERS:
-            yield Problem("is no number of it", text.name, field=f"write_fitted.{name}", hint=hint)
-    count = len(text.fitted) + len(text.write_fitted)
-    if count > MOST_FITTED:
-        message = f"at most {MOST_FITTED} numbers may be fitted, those of the launch before included (got {count})"
-        yield Problem(message, text.name, field="fitted")
-    if text.numbers_of and count:
-        yield Problem("has numbers of its own besides", text.name, field="numbers_of")
-    if bool(text.numbers_of) != bool(text.numbers_because):
-        yield Problem("needs both a kernel and a reason", text.name, field="numbers_of")
 
 
 def _inherited(text: ServedText) -> dict[str, float]:
     """Fitted numbers of the kernel whose numbers this one takes, but for those that its own structure gives."""
     if not text.numbers_of:
         return {}
-    other = load_served(text.numbers_of)
+    other = SERVED_KERNELS.load(text.numbers_of).text
     given = {name for name, value in text.structure.model_dump().items() if value is not None}
     return {name: value for name, value in other.fitted_numbers.items() if name not in given}
+
+
+SERVED_KERNELS = CalledFolder(Shipped("algorithms.chip.plan", "served_profiles", "served kernel"), ServedText, _served)
+"""Kernels as serving stacks call them."""

@@ -19,7 +19,7 @@ from algorithms.chip.plan.profile import KernelProfile
 from algorithms.models.steps.varlen import ITEMS_PER_CORE
 from algorithms.registry import Parameters
 from algorithms.state.launches import FORMS
-from algorithms.state.served import find_state
+from algorithms.state.served import SERVED_STATES
 from algorithms.workload.shape import DTYPE_BYTES, Workload
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.bibliography import references, source_text
@@ -202,7 +202,7 @@ def state_call(
         Sequences, new tokens of each, heads of keys, heads of values, and the width of both.
     """
     for kernel in STATE_KERNELS[one]:
-        served = find_state("gated_delta_net", "vllm", "0.24.0", kernel, chip)
+        served = SERVED_STATES.first("gated_delta_net", "vllm", "0.24.0", kernel, chip)
         if served is not None:
             return FORMS[served.text.form](served.call(*sizes), chip), served.profile
     return None

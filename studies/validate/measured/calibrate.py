@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.chip.layers.served import ServedProduct, load_product, product_names, product_path
-from algorithms.chip.plan.served import WRITE_NUMBERS, ServedKernel, load_served, served_names, served_path
-from algorithms.state.served import ServedState, load_state, state_names, state_path
+from algorithms.chip.layers.served import SERVED_PRODUCTS, ServedProduct
+from algorithms.chip.plan.served import SERVED_KERNELS, WRITE_NUMBERS, ServedKernel
+from algorithms.state.served import SERVED_STATES, ServedState
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.validate.measured.rows.prediction import FittedRows, GroupKey, UnsupportedRowError, predictor_of
 from studies.validate.measured.sampling import sampled_rows
@@ -27,6 +27,8 @@ from studies.validate.measured.validate import CALIBRATE  # which also registers
 
 Served = ServedKernel | ServedProduct | ServedState
 """What is fitted."""
+FOLDERS = (SERVED_KERNELS, SERVED_PRODUCTS, SERVED_STATES)
+"""Where it lies."""
 BOUNDS = {
     "launch_gap_s": (1e-7, 5e-4),
     "item_gap_s": (1e-8, 2e-5),
@@ -88,7 +90,7 @@ class _Rows:
 def fit_served(kernel: Served, tables: Sequence[MeasuredTable], seed: int = 0) -> Fit | None:
     """The fitted numbers of ``kernel``; None if no row marked ``calibrate`` is one of its own."""
     chosen = [part for table in tables for part in _rows_of(kernel, table, seed)]
-    names = tuple(kernel.fitted_numbers)
+    names = tuple(kernel.text.fitted_numbers)
     if not chosen or not names:
         return None
     start = {name: float(getattr(kernel.profile, name)) for name in names}
@@ -130,25 +132,20 @@ def fit_all(place: Path, names: Sequence[str], seed: int = 0) -> Iterator[Fit]:
 
 def _names() -> tuple[str, ...]:
     """Of everything that can be fitted."""
-    return (*served_names(), *product_names(), *state_names())
+    return tuple(name for folder in FOLDERS for name in folder.names())
 
 
 def fittable_called(name: str) -> Served:
     """A served kernel, product or state; raises InputError for a name that is none, with the nearest."""
-    if name in product_names():
-        return load_product(name)
-    if name in state_names():
-        return load_state(name)
-    if name not in served_names():
-        raise InputError(Problem(f"there is no served kernel {name!r}", "--kernel", hint=did_you_mean(name, _names())))
-    return load_served(name)
+    for folder in FOLDERS:
+        if name in folder.names():
+            return folder.load(name)
+    raise InputError(Problem(f"there is no served kernel {name!r}", "--kernel", hint=did_you_mean(name, _names())))
 
 
 def profile_path(kernel: Served) -> Path:
     """Where its file lies."""
-    if isinstance(kernel, ServedProduct):
-        return product_path(kernel.name)
-    return state_path(kernel.name) if isinstance(kernel, ServedState) else served_path(kernel.name)
+    return next(folder.path(kernel.name) for folder in FOLDERS if kernel.name in folder.names())
 
 
 def write_fit(fit: Fit, folder: Path, source: str) -> Path:

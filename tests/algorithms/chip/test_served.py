@@ -6,7 +6,7 @@ import pytest
 
 from algorithms.chip.attention.serving import AttentionCall, ServedAttention, windowed_launch
 from algorithms.chip.plan.profile import MOST_FITTED
-from algorithms.chip.plan.served import MECHANISMS, find_served, load_served, served_names, served_path
+from algorithms.chip.plan.served import MECHANISMS, SERVED_KERNELS
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
@@ -16,7 +16,7 @@ H100 = load_accelerator("h100")
 
 
 def served(name, chip=H100):
-    return ServedAttention(load_served(name), chip)
+    return ServedAttention(SERVED_KERNELS.load(name), chip)
 
 
 def call(q_len=1, kv_len=4096, cache_format="bfloat16", window=0, **changes):
@@ -28,38 +28,38 @@ def call(q_len=1, kv_len=4096, cache_format="bfloat16", window=0, **changes):
 
 
 class TestProfiles:
-    @pytest.mark.parametrize("name", served_names())
+    @pytest.mark.parametrize("name", SERVED_KERNELS.names())
     def test_have_an_algorithm_chips_and_few_fitted_numbers(self, name):
-        kernel = load_served(name)
+        kernel = SERVED_KERNELS.load(name)
         assert kernel.name == name
         assert kernel.algorithm.name == kernel.text.algorithm
         assert [load_accelerator(chip).name for chip in kernel.text.chips] == list(kernel.text.chips)
         assert kernel.text.stacks
-        assert len(kernel.fitted_numbers) <= MOST_FITTED
-        assert set(kernel.fitted_numbers) <= set(MECHANISMS)
-        assert bool(kernel.fitted_numbers) != bool(kernel.text.numbers_of)  # its own, or another's with a reason
+        assert len(kernel.text.fitted_numbers) <= MOST_FITTED
+        assert set(kernel.text.fitted_numbers) <= set(MECHANISMS)
+        assert bool(kernel.text.fitted_numbers) != bool(kernel.text.numbers_of)  # its own, or another's with a reason
 
-    @pytest.mark.parametrize("name", [name for name in served_names() if load_served(name).text.fitted])
+    @pytest.mark.parametrize("name", [name for name in SERVED_KERNELS.names() if SERVED_KERNELS.load(name).text.fitted])
     def test_say_what_their_numbers_were_fitted_on(self, name):
-        origin = load_served(name).text.origin
+        origin = SERVED_KERNELS.load(name).text.origin
         assert origin is not None
         assert origin.rows > 0
         assert "@" in origin.tables
 
     def test_are_found_by_stack_version_and_kernel(self):
-        found = find_served("attention_decode", "trtllm", "1.0.0", "torch_flow", load_accelerator("a100"))
+        found = SERVED_KERNELS.find("attention_decode", "trtllm", "1.0.0", "torch_flow", load_accelerator("a100"))
         assert [kernel.name for kernel in found] == ["trtllm_decode_sm8", "trtllm_mmha_sm8"]
-        assert find_served("attention_decode", "trtllm", "1.0.0", "torch_flop", H100) == ()
+        assert SERVED_KERNELS.find("attention_decode", "trtllm", "1.0.0", "torch_flop", H100) == ()
 
     def test_of_another_version_stand_for_one_that_no_file_names(self):
         known, unknown = (
-            find_served("attention_decode", "vllm", version, "vllm_flash_attn_fa3", H100)
+            SERVED_KERNELS.find("attention_decode", "vllm", version, "vllm_flash_attn_fa3", H100)
             for version in ("0.24.0", "99")
         )
         assert known == unknown != ()
 
     def test_one_name_is_several_kernels_by_format_and_group(self):
-        kernels = find_served("attention_decode", "trtllm", "1.3.0rc20", "torch_flow", H100)
+        kernels = SERVED_KERNELS.find("attention_decode", "trtllm", "1.3.0rc20", "torch_flow", H100)
 
         def taking(number_format, group):
             return [kernel.name for kernel in kernels if kernel.takes(number_format, group)]
@@ -69,32 +69,32 @@ class TestProfiles:
         assert taking("bfloat16", 64) == ["trtllm_mmha_hopper"]
 
     def test_without_rows_take_the_numbers_of_another_and_keep_their_own_structure(self):
-        kernel, other = load_served("flashinfer_prefill_sm12"), load_served("vllm_fa2_prefill")
+        kernel, other = SERVED_KERNELS.load("flashinfer_prefill_sm12"), SERVED_KERNELS.load("vllm_fa2_prefill")
         assert kernel.text.numbers_of == other.name
-        assert {name: getattr(kernel.profile, name) for name in other.fitted_numbers} == other.fitted_numbers
+        assert {name: getattr(kernel.profile, name) for name in other.text.fitted_numbers} == other.text.fitted_numbers
         assert kernel.profile.items_per_core == kernel.text.structure.items_per_core
 
     def test_have_at_most_four_numbers_those_of_the_launch_before_included(self, tmp_path):
-        text = served_path("trtllm_prefill_blackwell").read_text()
+        text = SERVED_KERNELS.path("trtllm_prefill_blackwell").read_text()
         bad = tmp_path / "bad.yaml"
         bad.write_text(text.replace("fitted: {", "fitted: {clock_fraction: 0.9, ", 1))
         with pytest.raises(InputError, match=r"at most 4 numbers may be fitted.*\(got 5\)"):
-            load_served(bad)
+            SERVED_KERNELS.load(bad)
 
     def test_with_numbers_of_another_have_none_of_their_own_and_a_reason(self, tmp_path):
-        text = served_path("flashinfer_prefill_sm12").read_text()
+        text = SERVED_KERNELS.path("flashinfer_prefill_sm12").read_text()
         bad = tmp_path / "bad.yaml"
         bad.write_text(text.replace("fitted: {}", "fitted: {item_gap_s: 1.0e-6}").replace("numbers_because", "#"))
         with pytest.raises(InputError, match="has numbers of its own besides") as found:
-            load_served(bad)
-        assert "needs both a kernel and a reason" in str(found.value)
+            SERVED_KERNELS.load(bad)
+        assert "needs both a profile and a reason" in str(found.value)
 
     def test_of_the_launch_before_take_no_number_of_the_kernel(self, tmp_path):
-        text = served_path("vllm_fa3_prefill_hopper").read_text()
+        text = SERVED_KERNELS.path("vllm_fa3_prefill_hopper").read_text()
         bad = tmp_path / "bad.yaml"
         bad.write_text(text.replace("write_fitted: {", "write_fitted: {item_gap_s: 1.0e-6, "))
         with pytest.raises(InputError, match=r"write_fitted.item_gap_s: is no number of it"):
-            load_served(bad)
+            SERVED_KERNELS.load(bad)
 
 
 class TestCalls:
@@ -133,7 +133,7 @@ class TestCalls:
         assert more == attention.steps[0].load_bytes  # one per element of one byte
 
     def test_products_on_lanes_are_an_operation_per_multiply_add_and_leave_the_matrix_array_alone(self):
-        kernel = load_served("trtllm_mmha_hopper")
+        kernel = SERVED_KERNELS.load("trtllm_mmha_hopper")
         parts = ServedAttention(kernel, H100).parts(call(heads=64, kv_heads=1, batch=1))
         attention = next(part.work for part in parts if part.work.launch.name == "attention")
         assert not any(step.flops for step in attention.steps)
@@ -151,7 +151,7 @@ class TestCalls:
     @pytest.mark.parametrize("window", [64, 128, 200])
     def test_windows_of_prompts_load_every_tile_that_holds_a_key_seen(self, window):
         work = Workload("", "prefill", 1, 1, 1024, 1024, 64, dtype="bfloat16")
-        kernel = load_served("vllm_fa3_prefill_hopper")
+        kernel = SERVED_KERNELS.load("vllm_fa3_prefill_hopper")
         parameters = kernel.algorithm.resolved(work, kernel.parameters(work), H100)
         launch = windowed_launch(work, parameters, window)
         rows, columns = parameters.tile_rows, parameters.tile_columns

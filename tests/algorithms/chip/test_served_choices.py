@@ -10,8 +10,8 @@ import pytest
 
 from algorithms.chip.attention.serving import AttentionCall, ServedAttention
 from algorithms.chip.layers.grouped import Routing
-from algorithms.chip.layers.served import load_product, product_names
-from algorithms.chip.plan.served import load_served, served_names
+from algorithms.chip.layers.served import SERVED_PRODUCTS
+from algorithms.chip.plan.served import SERVED_KERNELS
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
 from simulator.errors import CapacityError
@@ -68,7 +68,7 @@ def _shaped(kind, text, batch, length, dtype):
 
 @cache
 def planned(name):
-    kernel = load_served(name)
+    kernel = SERVED_KERNELS.load(name)
     attention = ServedAttention(kernel, load_accelerator(kernel.text.chips[0]))
     taken = {}
     for call in calls(kernel):
@@ -90,12 +90,14 @@ def seen(before, after):
 
 
 def numbers(name):
-    text = load_served(name).text
+    text = SERVED_KERNELS.load(name).text
     given = [key for key, value in text.structure.model_dump().items() if isinstance(value, int | float) and value]
-    return [*load_served(name).fitted_numbers, *given]
+    return [*SERVED_KERNELS.load(name).text.fitted_numbers, *given]
 
 
-@pytest.mark.parametrize(("name", "number"), [(name, number) for name in served_names() for number in numbers(name)])
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name in SERVED_KERNELS.names() for number in numbers(name)]
+)
 def test_every_number_of_attention_moves_a_call(name, number):
     attention, asked, before = planned(name)
     profile = attention.profile
@@ -104,9 +106,9 @@ def test_every_number_of_attention_moves_a_call(name, number):
     assert seen(before, after), f"{name}: no call sees {number}"
 
 
-@pytest.mark.parametrize("name", [name for name in served_names() if load_served(name).text.tiles])
+@pytest.mark.parametrize("name", [name for name in SERVED_KERNELS.names() if SERVED_KERNELS.load(name).text.tiles])
 def test_every_line_of_tiles_is_taken_by_a_call(name):
-    text = load_served(name).text
+    text = SERVED_KERNELS.load(name).text
     attention, asked, _ = planned(name)
     taken = set()
     for call in asked:
@@ -132,7 +134,9 @@ def _covered(text, number):
     )
 
 
-@pytest.mark.parametrize("name", [name for name in served_names() if load_served(name).text.call.before != "nothing"])
+@pytest.mark.parametrize(
+    "name", [name for name in SERVED_KERNELS.names() if SERVED_KERNELS.load(name).text.call.before != "nothing"]
+)
 def test_what_is_launched_before_takes_time(name):
     attention, asked, before = planned(name)
     kernel = attention.kernel
@@ -143,10 +147,11 @@ def test_what_is_launched_before_takes_time(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [(name, number) for name in product_names() for number in load_product(name).fitted_numbers]
+    ("name", "number"),
+    [(name, number) for name in SERVED_PRODUCTS.names() for number in SERVED_PRODUCTS.load(name).text.fitted_numbers],
 )
 def test_every_number_of_products_moves_a_call(name, number):
-    served = load_product(name)
+    served = SERVED_PRODUCTS.load(name)
     chip = load_accelerator(served.text.chips[0])
     other = served.with_profile(
         dataclasses.replace(served.profile, **{number: changed(getattr(served.profile, number), number)})

@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 
 from algorithms.chip.attention.serving import AttentionCall, ServedAttention
-from algorithms.chip.plan.served import find_served
+from algorithms.chip.plan.served import SERVED_KERNELS
 from algorithms.workload.shape import Mask, Phase, Workload
 from studies.validate.measured.rows.prediction import (
     Binned,
@@ -45,7 +45,7 @@ class ServedRows(FittedRows):
     def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
         super().__init__(key, table)
         self.chip = key.chip()
-        kernels = find_served(key.table, key.stack, key.stack_version, key.kernel, self.chip)
+        kernels = SERVED_KERNELS.find(key.table, key.stack, key.stack_version, key.kernel, self.chip)
         self.served = tuple(ServedAttention(kernel, self.chip) for kernel in kernels)
 
     def by(self, kernel: str, numbers: dict[str, float]) -> Self:

@@ -12,8 +12,8 @@ from functools import cache
 
 from algorithms.chip.attention.serving import AttentionCall, ServedAttention
 from algorithms.chip.layers.passes import Pass
-from algorithms.chip.layers.served import ServedProduct, load_product, product_names
-from algorithms.chip.plan.served import find_served
+from algorithms.chip.layers.served import SERVED_PRODUCTS, ServedProduct
+from algorithms.chip.plan.served import SERVED_KERNELS
 from algorithms.chip.timing.calls import GRAPH_EDGE_S, REFERENCE_CLOCK_HZ, CallEstimate, Part, estimate_call
 from algorithms.chip.timing.launch_work import LaunchWork
 from algorithms.workload.shape import Workload
@@ -57,7 +57,7 @@ class ModuleRows(RowPredictor):
         self.decode = key.table == "mla_module_decode"
         stack, kernel = CORES.get(key.kernel, ("", ""))
         kind = "mla_decode" if self.decode else "mla_prefill"
-        found = find_served(kind, stack, key.stack_version, kernel, self.chip)
+        found = SERVED_KERNELS.find(kind, stack, key.stack_version, kernel, self.chip)
         self.cores = tuple(ServedAttention(core, self.chip) for core in found)
 
     def _predict(self, row: int) -> RowPrediction:
@@ -123,7 +123,7 @@ class ModuleRows(RowPredictor):
 @cache
 def _product_for(stack: str, form: str, chip: str) -> ServedProduct | None:
     """The first profile of a stack's products in a format on a chip."""
-    for product in map(load_product, product_names()):
+    for product in map(SERVED_PRODUCTS.load, SERVED_PRODUCTS.names()):
         text = product.text
         if "gemm" in text.kinds and stack in text.stacks and form in text.formats and chip in text.chips:
             return product

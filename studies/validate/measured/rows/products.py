@@ -13,7 +13,7 @@ from functools import cache
 from typing import Self
 
 from algorithms.chip.layers.gemm import Gemm
-from algorithms.chip.layers.served import ProductProfile, ServedProduct, find_product, load_product
+from algorithms.chip.layers.served import SERVED_PRODUCTS, ProductProfile, ServedProduct, find_product
 from algorithms.chip.timing.calls import CallEstimate
 from algorithms.rounding import ceil_div
 from hwmodels.chips.accelerator import Accelerator
@@ -46,7 +46,7 @@ class ProductRows(FittedRows):
     def by(self, kernel: str, numbers: dict[str, float]) -> Self:
         """The same rows with other fitted numbers of one ``kernel``."""
         other = copy.copy(self)
-        other.replaced = self.replaced | {kernel: load_product(kernel).profile.fitted_to(**numbers)}
+        other.replaced = self.replaced | {kernel: SERVED_PRODUCTS.load(kernel).profile.fitted_to(**numbers)}
         return other
 
     def product(self, row: int) -> ServedProduct:

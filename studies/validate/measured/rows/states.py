@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from typing import Self
 
-from algorithms.state.served import ServedState, find_state
+from algorithms.state.served import SERVED_STATES, ServedState
 from studies.validate.measured.rows.prediction import (
     Binned,
     FittedRows,
@@ -36,7 +36,7 @@ class StateRows(FittedRows):
     def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
         super().__init__(key, table)
         self.chip = key.chip()
-        self.served = find_state(key.table, key.stack, key.stack_version, key.kernel, self.chip)
+        self.served = SERVED_STATES.first(key.table, key.stack, key.stack_version, key.kernel, self.chip)
 
     def by(self, kernel: str, numbers: dict[str, float]) -> Self:
         """The same rows with other fitted numbers of one ``kernel``."""

@@ -9,14 +9,7 @@ import pytest
 from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.gemm import Gemm, chosen_tile
 from algorithms.chip.layers.grouped import Routing
-from algorithms.chip.layers.served import (
-    PRODUCT_MECHANISMS,
-    ServedProduct,
-    find_product,
-    load_product,
-    product_names,
-    product_path,
-)
+from algorithms.chip.layers.served import PRODUCT_MECHANISMS, SERVED_PRODUCTS, ServedProduct, find_product
 from algorithms.chip.plan.profile import MOST_FITTED
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
@@ -28,13 +21,13 @@ def names(product: ServedProduct, *gemms: Gemm) -> list[str]:
     return [part.work.launch.name for part in product.parts(gemms, H100, warm_inputs=False)]
 
 
-@pytest.mark.parametrize("name", product_names())
+@pytest.mark.parametrize("name", SERVED_PRODUCTS.names())
 def test_files_hold_few_numbers_each_for_a_mechanism_and_formats_that_exist(name):
-    product = load_product(name)
+    product = SERVED_PRODUCTS.load(name)
     assert product.name == name
-    assert len(product.fitted_numbers) <= MOST_FITTED
-    assert set(product.fitted_numbers) <= set(PRODUCT_MECHANISMS)
-    assert bool(product.fitted_numbers) != bool(product.text.numbers_of)
+    assert len(product.text.fitted_numbers) <= MOST_FITTED
+    assert set(product.text.fitted_numbers) <= set(PRODUCT_MECHANISMS)
+    assert bool(product.text.fitted_numbers) != bool(product.text.numbers_of)
     assert weight_format(product.text.weights).name == product.text.weights
     chips = [load_accelerator(chip) for chip in product.text.chips]
     assert [chip.name for chip in chips] == list(product.text.chips)
@@ -42,9 +35,11 @@ def test_files_hold_few_numbers_each_for_a_mechanism_and_formats_that_exist(name
         assert weight_format(product.text.weights).runs_as(product.text.activations, chip)[0]
 
 
-@pytest.mark.parametrize("name", [name for name in product_names() if load_product(name).fitted_numbers])
+@pytest.mark.parametrize(
+    "name", [name for name in SERVED_PRODUCTS.names() if SERVED_PRODUCTS.load(name).text.fitted_numbers]
+)
 def test_files_say_what_their_numbers_were_fitted_on(name):
-    origin = load_product(name).text.origin
+    origin = SERVED_PRODUCTS.load(name).text.origin
     assert origin is not None
     assert origin.rows > 0
     assert "@" in origin.tables
@@ -60,7 +55,7 @@ def test_are_found_by_stack_kernel_and_format():
 
 
 def test_activations_are_quantised_in_as_many_passes_as_the_stack_makes():
-    once, twice = load_product("vllm_fp8_hopper"), load_product("trtllm_fp8_hopper")
+    once, twice = SERVED_PRODUCTS.load("vllm_fp8_hopper"), SERVED_PRODUCTS.load("trtllm_fp8_hopper")
     gemm = once.gemm("product", 512, 4096, 4096)
     assert names(once, gemm) == ["quantise", "product"]
     assert names(twice, gemm) == ["quantise", "quantise", "product"]
@@ -70,7 +65,7 @@ def test_activations_are_quantised_in_as_many_passes_as_the_stack_makes():
 
 
 def test_parts_of_a_depth_are_added_up_by_a_launch_where_the_library_does_so():
-    cublas = load_product("vllm_bf16_hopper")
+    cublas = SERVED_PRODUCTS.load("vllm_bf16_hopper")
     narrow, wide = cublas.gemm("product", 16, 512, 16384), cublas.gemm("product", 8192, 8192, 4096)
     assert chosen_tile(narrow, H100).splits > 1
     assert names(cublas, narrow) == ["product", "add up parts"]
@@ -78,15 +73,15 @@ def test_parts_of_a_depth_are_added_up_by_a_launch_where_the_library_does_so():
 
 
 def test_results_of_quantised_products_are_sixteen_bits_wide():
-    gemm = load_product("vllm_fp8_hopper").gemm("product", 128, 4096, 4096)
+    gemm = SERVED_PRODUCTS.load("vllm_fp8_hopper").gemm("product", 128, 4096, 4096)
     assert gemm.input_bytes == 128 * 4096
     assert gemm.output_bytes == 2 * 128 * 4096
-    four = load_product("vllm_nvfp4_blackwell").gemm("product", 128, 4096, 4096)
+    four = SERVED_PRODUCTS.load("vllm_nvfp4_blackwell").gemm("product", 128, 4096, 4096)
     assert four.input_bytes == 128 * 4096 // 2
 
 
 def test_a_host_that_is_slower_than_the_chip_decides_and_else_does_not():
-    product = load_product("vllm_fp8_block_hopper")
+    product = SERVED_PRODUCTS.load("vllm_fp8_block_hopper")
     host_s = product.profile.launch_gap_s
     small, large = (
         product.estimate((product.gemm("product", *sizes),), H100) for sizes in ((1, 256, 256), (32768, 8192, 8192))
@@ -96,7 +91,7 @@ def test_a_host_that_is_slower_than_the_chip_decides_and_else_does_not():
 
 
 def test_experts_are_two_products_with_a_gate_between_and_a_sum_behind():
-    product = load_product("vllm_experts_triton_bf16_hopper")
+    product = SERVED_PRODUCTS.load("vllm_experts_triton_bf16_hopper")
     routing = Routing(((4, 8),))
     parts = product.expert_parts(routing, 4096, 1536, 16, H100)
     assert [part.work.launch.name for part in parts] == ["up", "gate", "down", "sum of experts"]
@@ -115,13 +110,13 @@ def test_experts_are_two_products_with_a_gate_between_and_a_sum_behind():
 )
 def test_bad_files_are_told(tmp_path, change, message):
     bad = tmp_path / "bad.yaml"
-    bad.write_text(product_path("vllm_fp8_hopper").read_text().replace(*change))
+    bad.write_text(SERVED_PRODUCTS.path("vllm_fp8_hopper").read_text().replace(*change))
     with pytest.raises(InputError, match=message):
-        load_product(bad).gemm("product", 1, 1, 1)
+        SERVED_PRODUCTS.load(bad).gemm("product", 1, 1, 1)
 
 
 def test_another_profile_changes_the_time_and_not_the_launches():
-    product = load_product("vllm_bf16_hopper")
+    product = SERVED_PRODUCTS.load("vllm_bf16_hopper")
     slower = product.with_profile(
         dataclasses.replace(product.profile, matrix_fraction=product.profile.matrix_fraction / 2)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.chip.plan.served import load_served
+from algorithms.chip.plan.served import SERVED_KERNELS
 from hwmodels.reading.errors import InputError
 from studies.validate.measured.calibrate import fit_all, fit_served, with_fit, write_fit
 from studies.validate.measured.rows.attention import AttentionRows
@@ -35,7 +35,7 @@ def explained(write_table):
 
 def test_numbers_that_made_the_rows_are_found(write_table, explained):
     tables = read_tables(write_table("attention_prefill.csv", explained)).tables
-    fit = fit_served(load_served(KERNEL), tables)
+    fit = fit_served(SERVED_KERNELS.load(KERNEL), tables)
     assert fit is not None
     assert fit.rows == len(SHAPES)
     assert fit.before_pct > 15
@@ -44,10 +44,10 @@ def test_numbers_that_made_the_rows_are_found(write_table, explained):
 
 
 def test_rows_that_are_scored_are_never_looked_at(write_table, explained):
-    plain = fit_served(load_served(KERNEL), read_tables(write_table("attention_prefill.csv", explained)).tables)
+    plain = fit_served(SERVED_KERNELS.load(KERNEL), read_tables(write_table("attention_prefill.csv", explained)).tables)
     others = rows("validate", time_us=1.0) + rows("unknown", time_us=1e6)
     both = read_tables(write_table("attention_prefill.csv", [*explained, *others])).tables
-    mixed = fit_served(load_served(KERNEL), both)
+    mixed = fit_served(SERVED_KERNELS.load(KERNEL), both)
     assert plain is not None
     assert mixed is not None
     assert mixed.numbers == plain.numbers
@@ -56,7 +56,7 @@ def test_rows_that_are_scored_are_never_looked_at(write_table, explained):
 def test_rows_of_other_kernels_do_not_count(write_table):
     other = [row | {"kernel": "unheard_of"} for row in rows()]
     tables = read_tables(write_table("attention_prefill.csv", other)).tables
-    assert fit_served(load_served(KERNEL), tables) is None
+    assert fit_served(SERVED_KERNELS.load(KERNEL), tables) is None
 
 
 def test_a_kernel_that_is_named_and_has_no_row_is_bad_input(write_table):
@@ -67,10 +67,10 @@ def test_a_kernel_that_is_named_and_has_no_row_is_bad_input(write_table):
 
 def test_the_file_written_holds_numbers_and_origin_and_can_be_read(write_table, explained, tmp_path):
     tables = read_tables(write_table("attention_prefill.csv", explained)).tables
-    fit = fit_served(load_served(KERNEL), tables)
+    fit = fit_served(SERVED_KERNELS.load(KERNEL), tables)
     assert fit is not None
     text = write_fit(fit, tmp_path / "out", "made up @ 1").read_text()
-    kernel = load_served(tmp_path / "out" / "served_profiles" / f"{KERNEL}.yaml")
+    kernel = SERVED_KERNELS.load(tmp_path / "out" / "served_profiles" / f"{KERNEL}.yaml")
     assert {name: getattr(kernel.profile, name) for name in fit.numbers} == pytest.approx(fit.numbers)
     assert kernel.text.origin is not None
     assert kernel.text.origin.tables == "made up @ 1"
