@@ -89,5 +89,5 @@ class SignLookup(LookupLayer):
         return RowReads(tokens * len(self.tables), round(self.outputs * dtype_bytes))
 
     def macs(self, tokens: int) -> float:
-        """One per number of every row that is read."""
-        return float(tokens * len(self.tables) * self.outputs)
+        """One per number of every row that is read, and one per number of an input for the weights of rows."""
+        return float(tokens * (len(self.tables) * self.outputs + self.inputs))
