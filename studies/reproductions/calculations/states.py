@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from algorithms.models.blocks import FeedForward, StateAttention
+from algorithms.models.weights import Weight, matrix, norm
 from algorithms.state.rule import Array, Gate, Shape, State, StateRule, Tokens, rule_class
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.made import made
@@ -44,6 +46,44 @@ def state_size(
         "moved": layers * chosen.moved_elements(shape),
         "flops": layers * (work.matrix_flops + work.vector_flops),
     }
+
+
+_OF_A_MEMORY = ("k.weight", "v.weight", "strength.weight", "decay.weight")
+"""Projections that each memory of a mixture has for itself."""
+
+
+@calculation("memory_weights")
+def memory_weights(
+    width: int = 1024,
+    layers: int = 24,
+    heads: int = 4,
+    head_dim: int = 256,
+    wider: int = 1,
+    memories: int = 4,
+    top: int = 2,
+    shared: int = 1,
+    inner: int = 2048,
+    vocabulary: int = 32000,
+) -> Figures:
+    """A language model of gated delta layers with several memories: its weights, and those that a token passes.
+
+    Queries, gates and outputs are common to all memories (Du et al. 2025, arXiv:2502.13685, and its code); ``wider``
+    makes values of a head so many times as wide as keys. Embedding and head are two tables.
+    """
+    made = StateAttention(key_heads=heads, value_heads=heads, key_dim=head_dim, value_dim=wider * head_dim)
+    weights = list(made.weights(width))
+    own = _size(each for each in weights if each.name in _OF_A_MEMORY)
+    common = _size(weights) - own + _size(matrix("router", memories, width)) * (memories > 1)
+    common += _size(FeedForward(inner=inner).weights(width)) + 2 * _size(norm("norm", "rms", width))
+    tables = 2 * vocabulary * width + _size(norm("norm", "rms", width))
+    return {
+        "all": layers * (common + (memories + shared) * own) + tables,
+        "active": layers * (common + (top + shared) * own) + tables,
+    }
+
+
+def _size(weights: Iterable[Weight]) -> int:
+    return sum(each.size for each in weights)
 
 
 @calculation("state_stream")

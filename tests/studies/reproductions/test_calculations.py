@@ -13,7 +13,7 @@ from studies.reproductions.calculations.features import feature_memory, slot_mem
 from studies.reproductions.calculations.kv import kv_step, kv_stream
 from studies.reproductions.calculations.lookups import hashed_block, ternary_groups
 from studies.reproductions.calculations.rings import keyword_network, look_ahead, stream_network
-from studies.reproductions.calculations.states import state_size, state_stream
+from studies.reproductions.calculations.states import memory_weights, state_size, state_stream
 from studies.reproductions.calculations.training import backward_memory
 
 
@@ -109,6 +109,15 @@ def test_states_are_those_of_the_rules():
     assert state_size(rule="mixture", memories=8, layers=1, kv_heads=1)["held"] == 9 * 128 * 128
     with pytest.raises(InputError, match="has no memories"):
         state_size(rule="infini", memories=4)
+
+
+def test_only_the_memories_that_a_token_goes_to_are_its_weights():
+    found, one = memory_weights(), memory_weights(memories=1, top=1, shared=0)
+    own = 2 * 1024 * 1024 + 2 * 4 * 1024
+    assert found["all"] - found["active"] == 24 * 2 * own
+    # a router to four memories is the one thing more that is common
+    assert found["active"] - one["active"] == 24 * (2 * own + 4 * 1024)
+    assert one["all"] == one["active"]
 
 
 def test_a_slower_link_never_helps_and_batches_are_what_fits():
