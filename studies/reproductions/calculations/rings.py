@@ -9,6 +9,7 @@ from algorithms.state.rings.conformer import FRAME_SECONDS, StatefulConformer
 from algorithms.state.rings.convolution import CausalConvolution
 from algorithms.state.rings.lmuformer import LMUFormer
 from algorithms.state.rings.movinet import movinet
+from algorithms.state.rings.overlapping import OverlappingWindows
 from algorithms.state.rings.ring import Array, RingLayer, Stream, held_elements, macs_per_frame
 from hwmodels.reading.errors import InputError, Problem
 from studies.reproductions.calculation import Figures, calculation
@@ -38,6 +39,13 @@ def keyword_network(width: int = 256, blocks: int = 1, frames: int = 128) -> Fig
     """LMUFormer from its layers: trained numbers, multiply-adds of a recording, and numbers kept of a stream."""
     known = LMUFormer(width=width, blocks=blocks)
     return {"parameters": known.parameters, "macs": frames * known.frame_macs, "held": known.held_elements}
+
+
+@calculation("overlapping_windows")
+def overlapping_windows(window: int = 960, fresh: int = 96, kernel: int = 3) -> Figures:
+    """A network over windows that overlap: multiply-adds of a window made anew, and of one with rings, by its layers."""
+    streamed, anew = (OverlappingWindows(window, new, kernel=kernel) for new in (fresh, window))
+    return {"macs": streamed.macs, "recomputed_macs": anew.macs, "held": streamed.held_elements}
 
 
 @calculation("look_ahead")

@@ -16,6 +16,7 @@ from algorithms.state.rings.lmuformer import LMUFormer
 from algorithms.state.rings.mobile import BlockShape, MobileBlock
 from algorithms.state.rings.movinet import MOVINETS, movinet
 from algorithms.state.rings.pooling import CausalAverage, WindowPool
+from algorithms.state.rings.overlapping import OverlappingWindows
 from algorithms.state.rings.ring import Ring, Stream, held_elements, macs_per_frame, recomputing_ratio
 from hwmodels.reading.errors import InputError
 from reference.truth import frames as truth
@@ -192,6 +193,7 @@ def test_lmuformer_keeps_rings_of_its_convolutions_and_its_coefficients():
         (lambda: LeftContextAttention(np.zeros((4, 6, 6)), 2, 1, 0), "chunk"),
         (lambda: WindowPool(3, 1, "median"), "what"),
         (lambda: recomputing_ratio(4, 5), "fresh"),
+        (lambda: OverlappingWindows(window=4, fresh=5), "fresh"),
         (lambda: movinet("a9"), "network"),
     ],
 )
@@ -199,3 +201,26 @@ def test_what_does_not_fit_is_told_with_its_field(make, field):
     with pytest.raises(InputError) as caught:
         make()
     assert field in [problem.field for problem in caught.value.problems]
+
+
+def test_of_an_overlapping_window_the_mean_and_the_dense_layers_are_made_anew():
+    half, whole = OverlappingWindows(fresh=480), OverlappingWindows()
+    per_sample = 3 * (4 * 8 + 8 * 16 + 16 * 32 + 32 * 64 + 64 * 128 + 128 * 256)
+    behind = 960 * 256 + 256 * 256 + 256 * 128 + 128 * 64 + 64 * 2
+    assert whole.macs == pytest.approx(960 * per_sample + behind)
+    assert half.macs == pytest.approx(480 * per_sample + behind)
+    # two samples before every convolution, and half a window of 256 channels before the mean
+    assert half.held_elements == 2 * (4 + 8 + 16 + 32 + 64 + 128) + 480 * 256
+
+
+def test_a_network_over_overlapping_windows_equals_one_made_anew():
+    known = OverlappingWindows(window=12, fresh=4, channels=(2, 3), dense=(2,))
+    draws = np.random.default_rng(5)
+    frames = draws.standard_normal((1, 20, 2))
+    weights = [draws.standard_normal(layer.weights.shape) for layer in known.layers if hasattr(layer, "weights")]
+    first, last = (CausalConvolution(each) for each in weights)
+    stream = Stream((first, known.layers[1], last), 1, (2,))
+    outputs = np.concatenate([stream.push(frames[:, start : start + 4]) for start in range(0, 20, 4)], axis=1)
+    padded = np.concatenate([np.zeros((1, 2, 2)), frames], axis=1)
+    convolved = sum(padded[:, k : k + 20] @ weights[0][k] for k in range(3))
+    np.testing.assert_allclose(outputs[:, -1], convolved[:, -12:].mean(axis=1) @ weights[1][0], atol=1e-12)
