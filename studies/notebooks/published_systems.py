@@ -96,9 +96,10 @@ go.Figure(
 # %% [markdown]
 # ## Attention on cheaper devices
 #
-# The batch that fits follows from capacities and is the published one. The gain in throughput is there for most pairs
-# of model and trace, but smaller than published, and a large batch of a 70 B model is bound by the products of two GPUs
-# where four could share them. The GPUs it is held against run without gaps here, which no serving engine does.
+# The batch that fits follows from capacities and is the published one. So is the gain in throughput, once the host of
+# the serving engine takes the time that its authors measured: GPUs wait for it after every step, while pools that take
+# turns have the other half batch. Without a host a large batch of a 70 B model gains nothing, as it is bound by the
+# products of two GPUs where four could share them.
 
 # %%
 lamina = attnflow.reproduce("lamina", store)

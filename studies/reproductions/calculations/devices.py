@@ -16,6 +16,7 @@ from algorithms.models.steps.step import Step, model_step
 from algorithms.models.text import load_model
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import Accelerator
+from hwmodels.reading.errors import InputError, Problem
 from hwmodels.systems.system import System
 from hwmodels.systems.text import load_system
 from studies.reproductions.calculation import Figures, calculation
@@ -25,6 +26,8 @@ DECODING_ROWS = 16
 """Rows of the matrix instruction that decoding takes for a few queries (PTX mma.m16n8k16). The wide one of Hopper has
 64, nearly all of them empty then; both pools and the GPUs they are held against take the narrow one."""
 ROOMY_BYTES = 1e15
+PROFILED_MODEL, PROFILED_TOKENS = "llama3-8b", 330
+"""Model of the profile that a host's share is from, and its mean context: 161 tokens and half of 338 (ShareGPT)."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,18 @@ def attention_offload(
     output_tokens: float = 211.1,
     usable: float = 0.9,
     link_bytes_per_second: float = 0.0,
+    host_share: float = 0.0,
+    base_most_sequences: int = 256,
 ) -> Figures:
     """Decoding with attention on a pool of its own, against GPUs for the same money, each at its full batch.
 
     Two half batches alternate between the pools (arXiv:2405.01814, section 4), so a step takes twice the slower pool,
     or what one half batch takes from end to end; exchanges are not hidden behind work of the same half batch. The GPUs
     hold weights and caches together. A request's cache is at its mean length, prompt and half of the output.
+
+    ``host_share`` is the share of time that a serving engine's host takes with a small model on one GPU; the host takes
+    as long for every step of others. GPUs wait for it after each step, pools only if it takes longer than a half batch.
+    ``base_most_sequences`` bounds the batch of the GPUs, as the default of vLLM does.
     """
     pair = load_system(system)
     tokens = round(prompt_tokens + output_tokens / 2)
@@ -76,14 +85,14 @@ def attention_offload(
     rate = link_bytes_per_second or pair.levels[0].bytes_per_second
     within = (load_system(compute_system), load_system(memory_system))
     whole, half = (_split(model, pair, within, size, tokens, rate) for size in (batch, max(batch // 2, 1)))
-    step_s = max(2 * max(half.compute_s, half.attention_s), half.serial_s)
-
     base = within[0]
+    host_s = _host_s(host_share, base, base_most_sequences)
+    step_s = max(2 * max(half.compute_s, half.attention_s, host_s), half.serial_s + host_s)
+
     weights = 2.0 * load_model(model).parameters
     base_room = usable * base_chips * base.chip.memory.capacity_bytes - weights
-    base_batch = max(int(base_room // per_sequence), 1)
-    base_step_s = _without_attention_s(_step(model, base, base_chips, base_batch, tokens))
-    base_step_s += _attention_s(shape, base.chip, base_chips, base_batch, tokens)
+    base_batch = min(max(int(base_room // per_sequence), 1), base_most_sequences)
+    base_step_s = host_s + _step_s(model, base, base_chips, base_batch, tokens)
     ratio = (batch / step_s) / (base_batch / base_step_s)
     usd = pair.usd_per_hour or float("nan")
     return {
@@ -95,6 +104,7 @@ def attention_offload(
         "compute_s": whole.compute_s,
         "attention_s": whole.attention_s,
         "link_s": whole.link_s,
+        "host_s": host_s,
         "compute_chips": compute.count,
     }
 
@@ -110,6 +120,19 @@ def _split(model: str, pair: System, within: tuple[System, System], batch: int, 
     latency = 2 * shape.layers * pair.levels[0].latency_s
     attention_s = _attention_s(shape, memory.chip, memory.count, batch, tokens)
     return Split(_without_attention_s(linear), attention_s, latency + moved / link_rate)
+
+
+def _host_s(share: float, system: System, sequences: int) -> float:
+    """Time of a host for a step, of which it has a share where the model of a profile runs on one GPU."""
+    if not 0.0 <= share < 1.0:
+        raise InputError(Problem(f"must be from 0 to below 1 (got {share:g})", field="host_share"))
+    return share / (1.0 - share) * _step_s(PROFILED_MODEL, system, 1, sequences, PROFILED_TOKENS) if share else 0.0
+
+
+def _step_s(model: str, system: System, chips: int, batch: int, tokens: int) -> float:
+    """A step of a batch on chips that hold weights and caches together."""
+    rest = _without_attention_s(_step(model, system, chips, batch, tokens))
+    return rest + _attention_s(cache_shape(model), system.pools[0].chip, chips, batch, tokens)
 
 
 def _without_attention_s(step: Step) -> float:

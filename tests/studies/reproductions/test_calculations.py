@@ -121,11 +121,22 @@ def test_only_the_memories_that_a_token_goes_to_are_its_weights():
 
 
 def test_a_slower_link_never_helps_and_batches_are_what_fits():
-    fast, slow = (attention_offload(link_bytes_per_second=rate) for rate in (50e9, 2e9))
+    roomy = 10_000
+    fast, slow = (attention_offload(link_bytes_per_second=rate, base_most_sequences=roomy) for rate in (50e9, 2e9))
     assert slow["throughput_ratio"] < fast["throughput_ratio"]
     assert fast["batch"] == slow["batch"]
     # 4 x 96 GB of caches against 4 x 80 GB less the weights of a 70 B model
     assert fast["batch_ratio"] == pytest.approx(0.9 * 4 * 96 / (0.9 * 4 * 80 - 141.1), rel=0.02)
+
+
+def test_a_host_stops_gpus_after_each_step_and_pools_that_take_turns_less():
+    bare, hosted = (attention_offload(host_share=share) for share in (0.0, 0.62))
+    assert (bare["base_batch"], bare["host_s"]) == (256, 0.0)
+    # as many milliseconds as 62 to 38 parts of a step of 256 sequences of an 8 B model
+    assert 0.01 < hosted["host_s"] < 0.03
+    assert hosted["throughput_ratio"] > bare["throughput_ratio"]
+    with pytest.raises(InputError, match="below 1"):
+        attention_offload(host_share=1.0)
 
 
 @pytest.mark.parametrize("memory", ["videoscan", "streamvln", "sfhand", "long3r"])
