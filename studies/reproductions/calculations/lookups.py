@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from algorithms.lookup.layer import RowReads, priced
 from algorithms.lookup.memoryformer import MemoryFormerBlock
+from algorithms.lookup.ternary import TernaryLookup
+from algorithms.rounding import ceil_div
 from hwmodels.chips.accelerator import load_accelerator
 from studies.reproductions.calculation import Figures, calculation
 
 URAM_BITS = 72
 """Width of an ultra RAM's port."""
+HEAD_BYTES = 2
+"""Bytes of a number of the head, which is not ternary."""
 
 
 @calculation("hashed_block")
@@ -41,23 +47,38 @@ def ternary_groups(
     chip: str = "kv260",
     group: int = 3,
     cascaded: int = 2,
-    parameters: float = 680e6,
-    head_s: float = 9e-3,
-    shared_tokens: float = 1.0,
+    width: int = 1536,
+    inner: int = 4096,
+    layers: int = 24,
+    vocabulary: int = 32002,
+    shared_tokens: int = 1,
 ) -> Figures:
-    """Ternary weights by table look-up on an FPGA: weights per cycle from the bits of an index, time per token.
+    """A model of ternary layers by table look-up on an FPGA: time of a token, from its layers and the board.
 
+    Ultra RAMs deliver a word of indices in a cycle, which is as many look-ups as it holds indices of that many bits;
+    they are filled from memory meanwhile. The head, in 16 bits, is streamed from memory behind the layers.
     ``shared_tokens`` go through the same index at once, as tokens of a prompt do.
     """
     board = load_accelerator(chip)
-    index_bits = int(3**group - 1).bit_length()
-    per_cycle = URAM_BITS * cascaded // index_bits * group
-    lookup_s = parameters / per_cycle / board.clock_hz
-    weight_bytes = parameters / group * index_bits / 8
-    memory_s = weight_bytes / board.memory.bytes_per_second
+    shapes = [(width, width)] * 4 + [(width, inner)] * 2 + [(inner, width)]
+    products = [_ternary(inputs, outputs, group) for inputs, outputs in shapes]
+    per_cycle = URAM_BITS * cascaded // products[0].index_bits
+    words = sum(ceil_div(each.indices.size, per_cycle) for each in products)
+    lookup_s = layers * words / board.clock_hz / shared_tokens
+    rate = board.memory.bytes_per_second
+    memory_s = layers * sum(each.index_bytes for each in products) / rate
+    head_s = HEAD_BYTES * vocabulary * width / rate
+    weights = layers * sum(inputs * outputs for inputs, outputs in shapes) + vocabulary * width
     return {
-        "weights_per_cycle": per_cycle,
-        "lookup_s": lookup_s / shared_tokens,
+        "weights": weights,
+        "weights_per_cycle": per_cycle * group,
+        "lookup_s": lookup_s,
         "memory_s": memory_s,
-        "token_s": max(lookup_s / shared_tokens, memory_s) + head_s,
+        "head_s": head_s,
+        "token_s": max(lookup_s, memory_s) + head_s,
     }
+
+
+def _ternary(inputs: int, outputs: int, group: int) -> TernaryLookup:
+    """A layer whose indices are zeros, as only sizes are asked for."""
+    return TernaryLookup(np.broadcast_to(np.zeros((), dtype=np.int64), (ceil_div(inputs, group), outputs)), group)
