@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from algorithms.models.blocks import FeedForward, StateAttention
-from algorithms.models.weights import Weight, matrix, norm
+from algorithms.models.weights import Weight, matrix, norm, vector
 from algorithms.state.rule import Array, Gate, Shape, State, StateRule, Tokens, rule_class
 from hwmodels.reading.errors import InputError, Problem
 from hwmodels.reading.made import made
@@ -79,6 +79,43 @@ def memory_weights(
     return {
         "all": layers * (common + (memories + shared) * own) + tables,
         "active": layers * (common + (top + shared) * own) + tables,
+    }
+
+
+@calculation("mamba_decoder")
+def mamba_decoder(
+    width: int = 1536,
+    common: int = 6,
+    own: int = 6,
+    groups: int = 4,
+    attending: int = 12,
+    codebooks: int = 16,
+    entries: int = 1024,
+    state: int = 16,
+    taps: int = 4,
+) -> Figures:
+    """A decoder of codes from Mamba layers, some of them common and some for each group of codebooks: its weights.
+
+    A layer is that of Gu and Dao 2023 (arXiv:2312.00752, section 3.4): twice as wide inside, with steps of rank
+    ``width / 16``. ``attending`` layers attend to text and speaker; codes have a table going in and a head.
+    """
+    inside, rank = 2 * width, -(-width // 16)
+    layer = [
+        *norm("norm", "rms", width),
+        *matrix("in", 2 * inside, width),
+        vector("taps", inside, taps),
+        vector("taps.bias", inside),
+        *matrix("parameters", rank + 2 * state, inside),
+        *matrix("step", inside, rank, bias=True),
+        vector("decay", inside, state),
+        vector("around", inside),
+        *matrix("out", width, inside),
+    ]
+    attention = [*norm("norm", "rms", width), *(each for name in "qkvo" for each in matrix(name, width, width))]
+    return {
+        "layers": (common + own * groups) * _size(layer),
+        "attention": attending * _size(attention),
+        "tables": 2 * codebooks * entries * width,
     }
 
 

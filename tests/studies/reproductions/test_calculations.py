@@ -13,7 +13,7 @@ from studies.reproductions.calculations.features import feature_memory, slot_mem
 from studies.reproductions.calculations.kv import kv_step, kv_stream
 from studies.reproductions.calculations.lookups import hashed_block, ternary_groups
 from studies.reproductions.calculations.rings import keyword_network, look_ahead, stream_network
-from studies.reproductions.calculations.states import memory_weights, state_size, state_stream
+from studies.reproductions.calculations.states import mamba_decoder, memory_weights, state_size, state_stream
 from studies.reproductions.calculations.training import backward_memory
 
 
@@ -118,6 +118,13 @@ def test_only_the_memories_that_a_token_goes_to_are_its_weights():
     # a router to four memories is the one thing more that is common
     assert found["active"] - one["active"] == 24 * (2 * own + 4 * 1024)
     assert one["all"] == one["active"]
+
+
+def test_a_layer_of_mamba_has_six_times_the_square_of_its_width_and_a_bit():
+    """Gu and Dao count `3 E D^2` for the projections, with an expansion E of 2."""
+    found = mamba_decoder(width=1024, common=1, own=0)
+    assert 6 * 1024**2 < found["layers"] < 6.5 * 1024**2
+    assert mamba_decoder(common=6, own=6, groups=4)["layers"] == 30 * mamba_decoder(common=1, own=0)["layers"]
 
 
 def test_a_slower_link_never_helps_and_batches_are_what_fits():
