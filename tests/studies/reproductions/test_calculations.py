@@ -10,6 +10,7 @@ from studies.reproductions.calculations.allocation import _Buddies, shared_memor
 from studies.reproductions.calculations.devices import attention_offload
 from studies.reproductions.calculations.experts import expert_memory
 from studies.reproductions.calculations.features import feature_memory, slot_memory
+from studies.reproductions.calculations.folding import folded_encoder
 from studies.reproductions.calculations.kv import kv_step, kv_stream
 from studies.reproductions.calculations.lookups import hashed_block, ternary_groups
 from studies.reproductions.calculations.rings import keyword_network, look_ahead, stream_network
@@ -125,6 +126,18 @@ def test_a_layer_of_mamba_has_six_times_the_square_of_its_width_and_a_bit():
     found = mamba_decoder(width=1024, common=1, own=0)
     assert 6 * 1024**2 < found["layers"] < 6.5 * 1024**2
     assert mamba_decoder(common=6, own=6, groups=4)["layers"] == 30 * mamba_decoder(common=1, own=0)["layers"]
+
+
+def test_folded_tokens_have_a_quarter_of_the_weights_of_attention_and_four_times_the_scores():
+    found, long = folded_encoder(fold=2), folded_encoder(fold=2, tokens=4096, context_tokens=4096)
+    attention = 4 * 512 * 512
+    assert found["unfolded_weights"] - found["weights"] == 20 * (attention - attention // 4)
+    assert found["joules"] < found["unfolded_joules"]
+    # scores and their exponentials are most of the energy of a whole recording, and there are more of them
+    assert long["joules"] > long["unfolded_joules"]
+    assert folded_encoder(folded_layers=0)["joules"] == found["unfolded_joules"]
+    with pytest.raises(InputError, match="width of a head"):
+        folded_encoder(fold=3)
 
 
 def test_a_slower_link_never_helps_and_batches_are_what_fits():
