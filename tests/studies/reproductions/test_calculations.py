@@ -15,7 +15,8 @@ from studies.reproductions.calculations.kv import kv_step, kv_stream
 from studies.reproductions.calculations.lookups import hashed_block, ternary_groups
 from studies.reproductions.calculations.rings import keyword_network, look_ahead, stream_network
 from studies.reproductions.calculations.states import mamba_decoder, memory_weights, state_size, state_stream
-from studies.reproductions.calculations.training import backward_memory
+from studies.reproductions.calculations.training import backward_memory, sampled_memory
+from studies.reproductions.calculations.weights import weight_shares
 
 
 def test_names_are_unique_and_near_ones_are_suggested():
@@ -138,6 +139,23 @@ def test_folded_tokens_have_a_quarter_of_the_weights_of_attention_and_four_times
     assert folded_encoder(folded_layers=0)["joules"] == found["unfolded_joules"]
     with pytest.raises(InputError, match="width of a head"):
         folded_encoder(fold=3)
+
+
+def test_parts_of_a_model_are_all_of_it():
+    found = weight_shares()
+    assert sum(found.values()) == pytest.approx(1.0)
+    # 4 and 8 squares of the width in every layer
+    assert found["feed_forward"] == pytest.approx(2 * found["attention"], rel=1e-3)
+    with pytest.raises(InputError, match="no decoder"):
+        weight_shares("vit-b-16")
+
+
+def test_all_rows_are_no_sample():
+    whole, part = sampled_memory(share=1.0), sampled_memory(share=0.3)
+    assert part["sampled_bytes"] < whole["sampled_bytes"] < whole["adapters_bytes"] < whole["all_bytes"]
+    assert part["batch_ratio"] > whole["batch_ratio"] > 1
+    with pytest.raises(InputError, match="at most 1"):
+        sampled_memory(share=1.5)
 
 
 def test_a_slower_link_never_helps_and_batches_are_what_fits():
