@@ -13,7 +13,7 @@ from algorithms.state.rings.attention import LeftContextAttention
 from algorithms.state.rings.conformer import StatefulConformer
 from algorithms.state.rings.convolution import CausalConvolution
 from algorithms.state.rings.lmuformer import LMUFormer
-from algorithms.state.rings.mobile import BlockShape, MobileBlock
+from algorithms.state.rings.mobile import BlockShape, MobileBlock, round_to_eight
 from algorithms.state.rings.movinet import MOVINETS, movinet
 from algorithms.state.rings.pooling import CausalAverage, WindowPool
 from algorithms.state.rings.overlapping import OverlappingWindows
@@ -148,6 +148,31 @@ def test_buffers_of_movinets_follow_from_their_block_tables(name):
         size = math.ceil(size / block.stride)
     expected += network.head[0] + 1
     assert held_elements(network.layers(), network.frame) == expected
+
+
+def counted(network):
+    """Multiply-adds of a frame, from the table alone: convolutions, excitation and its gates, ways around, head."""
+    size, channels = -(-network.size // 2), network.stem
+    total = size * size * 9 * 3 * channels
+    for out, stride, cells in network.groups:
+        for number, cell in enumerate(cells.split()):
+            wide, kernel = (int(each) for each in cell.split("/"))
+            step = stride if number == 0 else 1
+            behind = -(-size // step)
+            squeezed = round_to_eight(wide / 4)
+            total += size * size * channels * wide
+            total += behind * behind * (kernel // 10 * (kernel % 10) ** 2 * wide + wide * out + wide)
+            total += 2 * wide * squeezed
+            total += behind * behind * channels * out * (step > 1 or channels != out)
+            size, channels = behind, out
+    before, last = network.head
+    return total + size * size * before * (channels + 1) + last * (before + 600)
+
+
+@pytest.mark.parametrize("name", MOVINETS)
+def test_work_of_movinets_follows_from_their_block_tables(name):
+    network = movinet(name)
+    assert macs_per_frame(network.layers(), network.frame) == pytest.approx(counted(network), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", MOVINETS)
