@@ -63,4 +63,5 @@ def _layer(width: int, inner: int, heads: int, fold: int) -> tuple[int, int]:
     if width % (fold * heads):
         raise InputError(Problem(f"must divide the width of a head, {width // heads} (got {fold})", field="fold"))
     attention = Attention(heads=heads, head_dim=width // fold // heads, rotary=False)
-    return parameters(attention.weights(width // fold)), parameters(FeedForward(inner=inner, gated=False).weights(width))
+    behind = FeedForward(inner=inner, gated=False)
+    return parameters(attention.weights(width // fold)), parameters(behind.weights(width))

@@ -43,7 +43,7 @@ def keyword_network(width: int = 256, blocks: int = 1, frames: int = 128) -> Fig
 
 @calculation("overlapping_windows")
 def overlapping_windows(window: int = 960, fresh: int = 96, kernel: int = 3) -> Figures:
-    """A network over windows that overlap: multiply-adds of a window made anew, and of one with rings, by its layers."""
+    """A network over windows that overlap: multiply-adds of a window made anew, and of one with rings."""
     streamed, anew = (OverlappingWindows(window, new, kernel=kernel) for new in (fresh, window))
     return {"macs": streamed.macs, "recomputed_macs": anew.macs, "held": streamed.held_elements}
 

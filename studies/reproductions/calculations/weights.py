@@ -11,7 +11,7 @@ from studies.reproductions.calculation import Figures, calculation
 
 @calculation("weight_shares")
 def weight_shares(model: str = "opt-6.7b") -> Figures:
-    """Shares of a language model's weights: of its attention, its feed-forward layers, and of all else, as its tables."""
+    """Shares of a language model's weights: attention, feed-forward layers, and all else, as its tables."""
     known = load_model(model)
     decoder = known.decoder
     if decoder is None:

@@ -15,8 +15,8 @@ from algorithms.state.rings.convolution import CausalConvolution
 from algorithms.state.rings.lmuformer import LMUFormer
 from algorithms.state.rings.mobile import BlockShape, MobileBlock, round_to_eight
 from algorithms.state.rings.movinet import MOVINETS, movinet
-from algorithms.state.rings.pooling import CausalAverage, WindowPool
 from algorithms.state.rings.overlapping import OverlappingWindows
+from algorithms.state.rings.pooling import CausalAverage, WindowPool
 from algorithms.state.rings.ring import Ring, Stream, held_elements, macs_per_frame, recomputing_ratio
 from hwmodels.reading.errors import InputError
 from reference.truth import frames as truth
