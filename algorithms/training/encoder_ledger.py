@@ -32,9 +32,9 @@ class EncoderDecoder:
     width, inner
         Numbers of a token, between layers and inside a feed-forward layer.
     heads, head_dim
-        Of attention.
+        Heads of attention, and the width of each.
     layers
-        Of the encoder; as many of the decoder.
+        Layers of the encoder; the decoder has as many.
     vocabulary
         Rows of the table that embedding and head share.
     adapts_all
