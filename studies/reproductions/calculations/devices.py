@@ -72,8 +72,9 @@ def attention_offload(
     hold weights and caches together. A request's cache is at its mean length, prompt and half of the output.
 
     ``host_share`` is the share of time that a serving engine's host takes with a small model on one GPU; the host takes
-    as long for every step of others. GPUs wait for it after each step, pools only if it takes longer than a half batch.
-    ``base_most_sequences`` bounds the batch of the GPUs, as the default of vLLM does.
+    as long for every step of others. GPUs wait for it after each step; of the pools one half batch does while the other
+    is on, so it counts where a half batch with its host takes longer than two turns. ``base_most_sequences`` bounds the
+    batch of the GPUs, as the default of vLLM does.
     """
     pair = load_system(system)
     tokens = round(prompt_tokens + output_tokens / 2)
@@ -89,8 +90,7 @@ def attention_offload(
     host_s = _host_s(host_share, base, base_most_sequences)
     step_s = max(2 * max(half.compute_s, half.attention_s, host_s), half.serial_s + host_s)
 
-    weights = 2.0 * load_model(model).parameters
-    base_room = usable * base_chips * base.chip.memory.capacity_bytes - weights
+    base_room = usable * base_chips * base.chip.memory.capacity_bytes - 2.0 * load_model(model).parameters
     base_batch = min(max(int(base_room // per_sequence), 1), base_most_sequences)
     base_step_s = host_s + _step_s(model, base, base_chips, base_batch, tokens)
     ratio = (batch / step_s) / (base_batch / base_step_s)
