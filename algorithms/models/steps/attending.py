@@ -13,6 +13,7 @@ from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.plan.profile import KernelProfile, unfitted_for
 from algorithms.chip.policy.run import PolicyParameters
 from algorithms.models.blocks import Attention, LatentAttention
+from algorithms.models.steps import modules
 from algorithms.models.steps.batch import Part
 from algorithms.models.steps.building import Builder, Setting
 from algorithms.models.steps.operations import Operation, Tensor
@@ -71,7 +72,7 @@ class Attending:
         asked = 2 * q if block.gated else q
         queries, keys = Tensor(f"{at}q", rows * asked * element), Tensor(f"{at}kv", source * 2 * kv * element)
         normed = (f"{at}normed",)
-        if block.context or tower.whole.options.fusion == "none":
+        if block.context or tower.whole.options.fusion != "engine":
             found = [tower.product(f"{at}q", rows, asked, width, normed, (queries,))]
             if source:
                 # the keys of cross-attention are made when the context is new, and read afterwards
@@ -84,8 +85,11 @@ class Attending:
             found = [tower.product(f"{at}qkv", rows, asked + 2 * kv, width, normed, (queries, keys))]
         if block.qk_norm:
             both = tower.passes.norm(f"{at}qk norm", rows, q + kv)
-            found.append(tower.one_pass(both, "norm", (queries.name, keys.name), ()))
-        if not block.context:
+            normed_pass = tower.one_pass(both, "norm", (queries.name, keys.name), ())
+            found.append(modules.norm(tower, normed_pass, both, block.qk_norm_kind))
+        if not block.context and modules.as_modules(tower):
+            found += modules.positions(tower, block, at, self.heads, self.groups)
+        elif not block.context:
             cached = 2 * kv if tower.tower.causal else 0
             turned = tower.passes.rotary(f"{at}positions", rows, q + kv if block.rotary else 0, kv, 0)
             size = DTYPE_BYTES[tower.whole.options.kv_format]

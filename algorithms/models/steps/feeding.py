@@ -5,6 +5,7 @@ from __future__ import annotations
 from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.grouped import GroupedGemm, Routing, expected_routing
 from algorithms.models.blocks import Convolution, Experts, FeedForward
+from algorithms.models.steps import modules
 from algorithms.models.steps.building import Builder
 from algorithms.models.steps.operations import Operation, Tensor
 from algorithms.rounding import ceil_div
@@ -23,7 +24,7 @@ def dense(
     element = DTYPE_BYTES["bfloat16"]
     wide = Tensor(f"{at}up", rows * own * (2 if gated else 1) * element)
     active = Tensor(f"{at}active", rows * own * element)
-    if gated and build.whole.options.fusion == "none":
+    if gated and build.whole.options.fusion != "engine":
         ups = [
             build.product(f"{at}gate", rows, own, width, (takes,), (Tensor(f"{at}gated", rows * own * element),)),
             build.product(f"{at}up", rows, own, width, (takes, f"{at}gated"), (Tensor(f"{at}up", active.bytes),)),
@@ -31,9 +32,10 @@ def dense(
     else:
         ups = [build.product(f"{at}up", rows, own * (2 if gated else 1), width, (takes,), (wide,))]
     act = build.passes.activation(f"{at}act", rows * own, gated=gated)
+    activated = build.one_pass(act, "pass", (f"{at}up", *([f"{at}gated"] if len(ups) > 1 else [])), (active,))
     found = [
         *ups,
-        build.one_pass(act, "pass", (f"{at}up", *([f"{at}gated"] if len(ups) > 1 else [])), (active,)),
+        modules.activation(build, activated, act, gated=gated),
         build.product(f"{at}down", rows, width, own, (active.name,), (Tensor(makes, rows * width * element),)),
     ]
     return [*found, *build.summed(f"{at}sum", rows, tp)] if reduced else found

@@ -19,6 +19,7 @@ from algorithms.models.blocks import (
 )
 from algorithms.models.edges import Edge, Linear, Norm, Table
 from algorithms.models.model import Layer as ModelLayer
+from algorithms.models.steps import modules
 from algorithms.models.steps.attending import Attending
 from algorithms.models.steps.building import Builder, Setting
 from algorithms.models.steps.feeding import convolution, experts, feed_forward
@@ -111,7 +112,7 @@ class TowerLowering(Builder):
                 f"{at}norm behind", self.tokens, self.tower.width, kind=block.norm or self.tower.norm
             )
             behind.append(self.one_pass(made, "norm", (f"{at}out",), (), weights=self._norm_bytes(block)))
-        if self.whole.options.fusion == "none":
+        if self.whole.options.fusion != "engine":
             added = self.passes.add(f"{at}add", self.tokens * self.tower.width)
             behind.append(self.one_pass(added, "pass", (f"{at}out",), ()))
         return [*norm, *inner, *behind]
@@ -125,7 +126,8 @@ class TowerLowering(Builder):
         kind = block.norm or self.tower.norm
         made = self.passes.norm(f"{at}norm", self.tokens, self.tower.width, residual=fused, kind=kind)
         out = Tensor(f"{at}normed", self.stream_bytes)
-        return [self.one_pass(made, "norm", (), (out,), weights=self._norm_bytes(block))]
+        whole = self.one_pass(made, "norm", (), (out,), weights=self._norm_bytes(block))
+        return [modules.norm(self, whole, made, kind)]
 
     def _edges(self, edges: tuple[Edge, ...], side: str) -> list[Operation]:
         found: list[Operation] = []
