@@ -75,6 +75,8 @@ class Tower(Part):
         Parts before the first layer, and behind the last one.
     tokens
         Tokens of one image, clip or frame where that is fixed; None: as many as are given.
+    every
+        Tokens that are given for one of this tower (coarser feature maps of the same image).
     """
 
     name: str
@@ -88,6 +90,7 @@ class Tower(Part):
     inputs: tuple[Edge, ...] = ()
     outputs: tuple[Edge, ...] = ()
     tokens: Count | None = None
+    every: Count = 1
 
     @property
     def runs(self) -> tuple[Layer, ...]:

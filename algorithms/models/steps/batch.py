@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from algorithms.models.model import Model, Tower
+from algorithms.rounding import ceil_div
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
 Kind = Literal["prefill", "decode", "extend", "image", "audio", "video", "frame"]
@@ -84,7 +85,7 @@ class Batch:
         for part in self.parts:
             if part.kind in TEXT or tower.modality not in MODALITIES[part.kind]:
                 continue
-            own = part.total or tower.tokens or 0
+            own = ceil_div(part.total, tower.every) or tower.tokens or 0
             if part.kind == "video" and not tower.tokens and not part.total:
                 # a clip is one sequence of as many tokens as are given
                 found.append(Part(part.kind, part.new, part.new, part.sequences, part.context))
