@@ -69,3 +69,12 @@ def test_an_encoder_sees_every_image_by_itself():
     assert parse_batch("image 3 x2").encoded(vision) == (Part("image", 729, 729, 6),)
     with pytest.raises(InputError, match="needs the tokens of one image"):
         parse_batch("image 1").encoded(load_model("qwen2.5-vl-7b").tower("vision"))
+
+
+def test_coarser_maps_of_an_image_have_their_share_of_its_places():
+    model = load_model("sd1.5-unet")
+    known = [parse_batch("image 2 with 77").encoded(tower)[0] for tower in model.towers]
+    given = [parse_batch("image 2 of 6144 with 77").encoded(tower)[0] for tower in model.towers]
+    assert [part.new for part in known] == [4096, 1024, 256, 64]
+    assert [part.new for part in given] == [6144, 1536, 384, 96]
+    assert {(part.sequences, part.context) for part in given} == {(2, 77)}

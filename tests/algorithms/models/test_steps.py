@@ -87,7 +87,7 @@ def test_flops_of_a_dense_step_equal_their_closed_form(name, batch):
     )
     head = tower.outputs[-1]
     expected = 2 * tokens * matrices + 4 * pairs + 2 * sequences * head.inputs * head.outputs
-    for fusion in ("engine", "none"):
+    for fusion in ("engine", "none", "modules"):
         made = lowered(setting(name, batch, options=StepOptions(fusion=fusion)))
         assert total_flops(made) == expected
 
@@ -315,3 +315,20 @@ def test_a_lone_sequence_on_chips_with_one_kv_head_each_spreads_its_keys_over_co
 
     # 4 MiB more of keys and values: a few microseconds on all cores, 155 on one
     assert attention_s(8192) - attention_s(128) < 30e-6
+
+
+
+def test_the_unet_multiplies_every_window_of_every_map_once():
+    """Convolutions are products of as many rows as their result has places: 0.8 TFLOP for an image of 512 x 512."""
+    context, expected = 77, 0
+    for tower in load_model("sd1.5-unet").towers:
+        places, width = tower.tokens or 0, tower.width
+        for edge in (*tower.inputs, *tower.outputs):
+            if edge.kind == "linear":
+                expected += 2 * (1 if edge.per == "sequence" else places) * edge.inputs * edge.outputs
+        (layer,) = tower.layers
+        attends = 4 * width * width + 2 * width * width + 2 * width * 4 * width + width * 4 * width
+        of_context = 2 * 768 * width * context
+        expected += layer.times * 2 * (places * attends + of_context + 2 * places * (places + context) * width)
+    assert total_flops(lowered(setting("sd1.5-unet", "image 1 of 4096 with 77"))) == expected
+    assert 0.8e12 < expected < 0.81e12

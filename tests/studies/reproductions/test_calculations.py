@@ -11,6 +11,7 @@ from studies.reproductions.calculations.devices import attention_offload
 from studies.reproductions.calculations.experts import expert_memory
 from studies.reproductions.calculations.features import feature_memory, slot_memory
 from studies.reproductions.calculations.folding import folded_encoder
+from studies.reproductions.calculations.images import segmentation_network
 from studies.reproductions.calculations.kv import kv_step, kv_stream
 from studies.reproductions.calculations.lookups import hashed_block, ternary_groups
 from studies.reproductions.calculations.rings import keyword_network, look_ahead, stream_network
@@ -245,3 +246,13 @@ def test_look_ups_read_less_of_more_tables():
     assert found["table_bytes"] > 10 * found["dense_bytes"]
     assert found["gathered_bytes"] < found["dense_bytes"] / 10
     assert found["built_macs"] < found["counted_macs"] < found["dense_macs"]
+
+
+def test_the_segmentation_network_is_as_large_as_it_is_and_objects_share_its_frame():
+    one, three = segmentation_network(), segmentation_network(objects=3)
+    assert one["parameters"] == pytest.approx(62.1e6, rel=0.005)
+    assert three["macs"] - one["macs"] == pytest.approx(2 * one["object_macs"])
+    small = segmentation_network(rows=240, columns=432, memory_frames=0)
+    assert segmentation_network(memory_frames=0)["macs"] == pytest.approx(4 * small["macs"])
+    with pytest.raises(InputError, match="multiple of 16"):
+        segmentation_network(rows=481)
