@@ -23,6 +23,18 @@ EXPECTED = {
 }
 """Systems of the literature by group that have to be there."""
 LONG_TOKENS = 20_000
+NOTHING_PUBLISHED = {
+    "attendre",
+    "dense-captioning",
+    "ltri-llm",
+    "matr",
+    "omnilive",
+    "sfhand",
+    "streamformer",
+}
+"""Systems of whose speed and memory no number is published: that they stay as they are is all that can be held."""
+CURVES = {"mom", "sirllm"}
+"""Systems that publish curves or quality without a number of speed or memory in the text."""
 
 SMALL = """
 title: "A system"
@@ -238,6 +250,14 @@ def test_every_simulated_figure_is_among_those_that_move(name):
     simulated = {claim.text.metric for claim in system.claims if claim.text.kind == "simulated"}
     assert simulated <= moved
     assert bool(system.perturbations) == bool(simulated)
+
+
+def test_growth_alone_is_claimed_only_where_nothing_else_is_published():
+    alone = {name for name in NAMES if all(claim.text.growth for claim in load_system(name).claims)}
+    assert alone >= NOTHING_PUBLISHED
+    assert alone - NOTHING_PUBLISHED <= CURVES
+    for name in NOTHING_PUBLISHED:
+        assert "published" in load_system(name).mechanism, name
 
 
 @pytest.mark.parametrize("name", NAMES)
