@@ -14,9 +14,9 @@ from hwmodels.reading.errors import InputError, Problem, did_you_mean
 Exchanging = Literal["custom", "library"]
 Fusion = Literal["none", "modules", "engine"]
 """``none``: every operation a launch of its own, as eager code; ``modules``: as modules of Hugging Face's transformers
-are written, whose norms and rotations are several (`algorithms.models.steps.modules`); ``engine``: as serving engines fuse them: one product
-for queries, keys and values, one for gate and up, the residual added in the norm, keys written as they are turned, and
-where FlashAttention-2 serves vLLM's batches, one attention for prompts and single tokens."""
+are written, whose norms and rotations are several (`algorithms.models.steps.modules`); ``engine``: as serving engines
+fuse them: one product for queries, keys and values, one for gate and up, the residual added in the norm, keys written
+as they are turned, and where FlashAttention-2 serves vLLM's batches, one attention for prompts and single tokens."""
 
 
 PUBLISHED = "published"
@@ -47,7 +47,7 @@ class StepOptions:
         metadata=knob("format of what products take; auto: float8 where weights are and the chip has it"),
     )
     kv: str = field(default="bfloat16", metadata=knob("format of cached keys and values"))
-    fusion: Fusion = field(default="engine", metadata=knob("launches that are made one: engine, none, or modules for fewer than none"))
+    fusion: Fusion = field(default="engine", metadata=knob("launches that are made one: engine, none, or modules"))
     launch: Launching = field(default="graph", metadata=knob("how launches are made: graph, or eager"))
     exchange: Exchanging = field(
         default="custom", metadata=knob("collectives of the engine's own (custom), or of a general library (library)")

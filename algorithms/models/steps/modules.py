@@ -1,10 +1,10 @@
 """Launches of the modules of Hugging Face's transformers, whose norms and rotations are element-wise operations.
 
-Read from ``models/llama/modeling_llama.py`` and ``cache_utils.py`` of transformers 4.40: ``LlamaRMSNorm`` converts, squares,
-takes a mean, adds, takes a root, multiplies, converts and multiplies; ``apply_rotary_pos_emb`` multiplies, negates, joins,
-multiplies and adds for queries and for keys; ``DynamicCache`` joins what is cached with what is new; ``repeat_kv`` writes
-keys and values once for each query head; ``LlamaMLP`` multiplies behind its activation. Products, attention and layer norms
-are single launches there, too.
+Read from ``models/llama/modeling_llama.py`` and ``cache_utils.py`` of transformers 4.40: ``LlamaRMSNorm`` converts,
+squares, takes a mean, adds, takes a root, multiplies, converts and multiplies; ``apply_rotary_pos_emb`` multiplies,
+negates, joins, multiplies and adds for queries and for keys; ``DynamicCache`` joins what is cached with what is new;
+``repeat_kv`` writes keys and values once for each query head; ``LlamaMLP`` multiplies behind its activation. Products,
+attention and layer norms are single launches there, too.
 """
 
 from __future__ import annotations

@@ -317,7 +317,6 @@ def test_a_lone_sequence_on_chips_with_one_kv_head_each_spreads_its_keys_over_co
     assert attention_s(8192) - attention_s(128) < 30e-6
 
 
-
 def test_the_unet_multiplies_every_window_of_every_map_once():
     """Convolutions are products of as many rows as their result has places: 0.8 TFLOP for an image of 512 x 512."""
     context, expected = 77, 0
