@@ -201,9 +201,11 @@ class Mould:
         self._machine.words[self._parameters] = times.servers
         self._latencies[:] = times.channels
         # no firing takes longer than all of these together: a bound above that of `simulator.graph_checks`
-        parts = *(int(given.max()) for given in times[:3]), int(times.servers.sum()), int(times.channels.sum())
+        columns: list[list[int]] = [given.tolist() for given in times]
+        latencies, intervals, requests, servers, channels = columns
+        parts = max(latencies), max(intervals), max(requests), sum(servers), sum(channels)
         longest = sum(parts) + self._credits
-        return max(*parts, self._firings * longest) < MOST_CYCLES and int(times.intervals.min()) > 0
+        return max(*parts, self._firings * longest) < MOST_CYCLES and min(intervals) > 0
 
 
 def _side_by_side(parts: Sequence[Records]) -> tuple[npt.NDArray[np.int64], list[Records]]:

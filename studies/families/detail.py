@@ -19,7 +19,7 @@ from hwmodels.reading.errors import InputError, Problem
 from studies.points.point import DesignPoint, Json, Scalar, adapter_of
 
 T = TypeVar("T")
-_json = json.JSONEncoder(allow_nan=False).encode
+_json = json.JSONEncoder(check_circular=False, allow_nan=False).encode
 VERSION = "version"
 """Field of a stored document that says in which version of its type it was written."""
 
@@ -134,6 +134,11 @@ def _fields_of(kind: Hashable) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
+def _members(values: Mapping[str, Json], names: Sequence[str]) -> list[str]:
+    """Some members of a JSON object in one text, if there are any: encoding them together is quicker."""
+    return [_json({name: values[name] for name in names})[1:-1]] if names else []
+
+
 @dataclass(frozen=True)
 class Detail(ABC):
     """All that is kept of an evaluated point; each family has its own type.
@@ -195,11 +200,14 @@ class Detail(ABC):
         ValueError
             For a number that is not finite.
         """
-        measured = self.measured()
+        content = {**self.content(), VERSION: self.version}
         parts = [f'"key": "{self.point.key}"', f'"point": {self.point.text}']
-        for name, value in {**self.content(), VERSION: self.version}.items():
-            parts.append(f'"{name}": {metrics if name == "metrics" and value == measured else _json(value)}')
-        return "{" + ", ".join(parts) + "}"
+        names = list(content)
+        if content.get("metrics") == self.measured():
+            place = names.index("metrics")
+            parts += [*_members(content, names[:place]), f'"metrics": {metrics}']
+            names = names[place + 1 :]
+        return "{" + ", ".join([*parts, *_members(content, names)]) + "}"
 
     @classmethod
     def from_json(cls, point: DesignPoint, document: Mapping[str, Json]) -> Self:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping
+import marshal
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from operator import itemgetter
 
 from studies.finite import not_finite_in
 from studies.points.outcome import Outcome, Written
 from studies.points.point import Json
 
+_json = json.JSONEncoder(check_circular=False, allow_nan=False).encode
 OF_THE_COMPUTER = frozenset({"wall_s"})
 """Metrics that differ from run to run."""
 
@@ -27,7 +27,7 @@ def written(outcome: Outcome) -> Outcome:
         return outcome
     detail = outcome.detail
     try:
-        metrics = json.dumps(outcome.metrics, allow_nan=False)
+        metrics = _json(outcome.metrics)
         texts = Written(metrics, detail.to_text(metrics) if detail else "{}", told_by(outcome.metrics))
     except (ValueError, TypeError, RecursionError) as error:
         why = _not_finite(outcome) or f"{type(error).__name__}: {error}"
@@ -47,16 +47,28 @@ def _not_finite(outcome: Outcome) -> str:
 
 def told_by(metrics: Mapping[str, Json]) -> str:
     """Digest of all that metrics say of a design, whatever computer it was simulated on; 1 and 1.0 are the same."""
-    names, values = _in_order(tuple(metrics))
-    said = _WHOLE.sub("", repr((names, values(metrics))))
-    return hashlib.blake2b(said.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    ordered, begun = _in_order(tuple(metrics))
+    digest = begun.copy()
+    values = [_said(metrics[name]) for name in ordered]
+    digest.update(marshal.dumps(values, _WITHOUT_REFERENCES))
+    return digest.hexdigest()
 
 
-_WHOLE = re.compile(r"\.0(?=[,)])")
-"""What tells a whole number that was computed as a float from one that was not."""
+_WITHOUT_REFERENCES = 2
+"""Version of `marshal` in which equal numbers are equal bytes: later ones note which objects are held elsewhere."""
+_EXACT = 1 << 53
+"""Whole numbers below are floats, too."""
+
+
+def _said(value: Json) -> Json | bytes:
+    """A whole number as the float that it is, a text as bytes, which are the same however it is kept."""
+    if type(value) is int and -_EXACT < value < _EXACT:
+        return float(value)
+    return value.encode("utf-8", "backslashreplace") if isinstance(value, str) else value
 
 
 @lru_cache(maxsize=64)
-def _in_order(names: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Mapping[str, Json]], object]]:
+def _in_order(names: tuple[str, ...]) -> tuple[tuple[str, ...], hashlib.blake2b]:
+    """Names of what is said of the design, in order, and a digest that has taken them."""
     ordered = tuple(sorted(name for name in names if name not in OF_THE_COMPUTER))
-    return ordered, itemgetter(*ordered) if ordered else lambda _: ()
+    return ordered, hashlib.blake2b(repr(ordered).encode("utf-8", "backslashreplace"), digest_size=16)

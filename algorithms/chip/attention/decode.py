@@ -100,17 +100,29 @@ def _splits(workload: Workload, parameters: SplitParameters, chip: Accelerator) 
 def split_plan(name: str, workload: Workload, parameters: SplitParameters, chip: Accelerator) -> TilePlan:
     """Attention over all parts and, if there are several, their merge; parameters must be decided."""
     check_tensors_fit(name, workload.compulsory_bytes, chip, workload.dtype)
-    split = Split.of(tiling_of(workload, parameters), parameters.splits)
-    parts = len(split.parts)
-    passing = partial_bytes(workload, parts) if parts > 1 else 0
+    passing = _passing_bytes(workload, parameters)
+    kept, held = cached_bytes(chip, passing), core_bytes(workload, parameters, chip)
+    return _split_plan(name, workload, parameters, kept, held)
+
+
+@lru_cache(maxsize=1024)
+def _passing_bytes(workload: Workload, parameters: SplitParameters) -> int:
+    """Bytes of partial results from the attention to the merge."""
+    parts = len(Split.of(tiling_of(workload, parameters), parameters.splits).parts)
+    return partial_bytes(workload, parts) if parts > 1 else 0
+
+
+@lru_cache(maxsize=1024)
+def _split_plan(name: str, workload: Workload, parameters: SplitParameters, kept: int, held: int) -> TilePlan:
+    """The plan of all chips that keep ``kept`` bytes of partial results in caches and hold ``held`` in a core."""
     return TilePlan(
         algorithm=name,
-        launches=_split_launches(workload, parameters, cached_bytes(chip, passing)),
+        launches=_split_launches(workload, parameters, kept),
         useful_flops=workload.attention_flops,
         useful_exps=workload.exponentials,
         compulsory_bytes=workload.compulsory_bytes,
-        capacity_bytes=workload.compulsory_bytes + passing,
-        core_bytes=core_bytes(workload, parameters, chip),
+        capacity_bytes=workload.compulsory_bytes + _passing_bytes(workload, parameters),
+        core_bytes=held,
     )
 
 

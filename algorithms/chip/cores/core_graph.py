@@ -11,94 +11,16 @@ the step before have begun, or when they are exchanged; when an item's loads beg
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, Literal, Protocol, TypeVar
 
 from algorithms.chip.cores.core_tables import Fired, Firing, Loop, Moving, Place, Places, firing_loops, table_of
 from algorithms.chip.cores.dispatch import ItemRuns, Slot
+from algorithms.chip.cores.fabric import Fabric
 from algorithms.chip.plan.plan import WorkItem
 from algorithms.chip.timing.throughput import StepTicks, Throughput
 from simulator import FiringTable, Graph, Server, Unit
-
-SHARE_SCALE = 4096
-"""Requests and rates of tiers are both multiplied by this, so that a core's share of a tier need not be whole bytes."""
-
-
-@dataclass(frozen=True)
-class TierThroughput:
-    """A shared tier as the cores of a graph see it.
-
-    Parameters
-    ----------
-    name
-        Name of the server.
-    bytes_per_tick
-        Rate for all cores of the graph together.
-    latency_ticks
-        Ticks from the end of a transfer until the data is there.
-    """
-
-    name: str
-    bytes_per_tick: float
-    latency_ticks: int
-
-    @property
-    def scaled_rate(self) -> int:
-        """Rate of the server that stands for it."""
-        return max(1, round(self.bytes_per_tick * SHARE_SCALE))
-
-
-@dataclass(frozen=True)
-class Fabric:
-    """Tiers between cores and the main memory.
-
-    Parameters
-    ----------
-    memory
-        The main memory.
-    cache
-        The caches before it, as one; None when there is none.
-    memory_share
-        Share of loaded bytes that come from the main memory.
-    core_bytes_per_tick
-        Most that one core can take in or give out.
-    stored_share
-        Share of stored bytes that go to the main memory.
-    """
-
-    memory: TierThroughput
-    cache: TierThroughput | None
-    memory_share: float
-    core_bytes_per_tick: float
-    stored_share: float = 1.0
-
-    @property
-    def tiers(self) -> tuple[TierThroughput, ...]:
-        """Both, or the one there is."""
-        return (self.memory,) if self.cache is None else (self.memory, self.cache)
-
-    @property
-    def loads_wait_for_cache(self) -> bool:
-        """Whether loads can be held up by the caches at all: when so little comes from the main memory."""
-        return self.cache is not None and self.memory_share / self.memory.bytes_per_tick < 1 / self.cache.bytes_per_tick
-
-    def share(self, moving: Moving) -> float:
-        """Share of the bytes that the tier of a firing moves."""
-        if moving.share == "all":
-            return 1
-        return self.memory_share if moving.share == "load" else self.stored_share
-
-    def fired(self, moving: Moving) -> Fired:
-        """A firing with its times."""
-        size = moving.bytes * self.share(moving)
-        tier = self.cache if moving.tier == "cache" and self.cache else self.memory
-        ii = math.ceil(size / min(tier.bytes_per_tick, self.core_bytes_per_tick))
-        behind = self.cache.latency_ticks if moving.behind_cache and self.cache else 0
-        latency = 1 + behind + moving.rearrange
-        return Fired(moving.take, moving.make, latency, max(1, ii, moving.rearrange), round(size * SHARE_SCALE))
 
 
 def cores_graph(name: str, slots: Sequence[Slot], throughput: Throughput, fabric: Fabric) -> Graph:

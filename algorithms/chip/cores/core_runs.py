@@ -14,9 +14,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from algorithms.chip.cores.core_graph import SHARE_SCALE, Fabric, SlotUnits, cores_graph, servers_of
+from algorithms.chip.cores.core_graph import SlotUnits, cores_graph, servers_of
 from algorithms.chip.cores.core_tables import Fired, Loop, Moving, Places
 from algorithms.chip.cores.dispatch import ItemRuns, Slot
+from algorithms.chip.cores.fabric import SHARE_SCALE, Fabric, MovedBytes
 from algorithms.chip.timing.throughput import Throughput
 from simulator import Graph, Result, simulate
 from simulator.explain.alike import Counts, Mould, Times
@@ -271,14 +272,16 @@ class _Sketched:
         tiers = 1 if run.fabric.cache is None else 2
         self._of_cores = [1, 0] * (len(self.server_names) - tiers)
         self._gaps = [place for place, seconds in enumerate(self.channels_s) if seconds]
+        self._moved = MovedBytes.of(self.moving)
         self._given = [np.array(given, np.int64) for given in (self.latencies, self.intervals, self.requests)]
         self._mould: Mould | None = None
 
     def times(self, throughput: Throughput, fabric: Fabric) -> Times:
         """The times of a graph with tiers of these rates."""
         latencies, intervals, requests = (given.copy() for given in self._given)
-        for place, moving in self.moving:
-            _, _, latencies[place], intervals[place], requests[place] = fabric.fired(moving)
+        if self.moving:
+            places = self._moved.places
+            latencies[places], intervals[places], requests[places] = self._moved.times(fabric)
         channels = np.zeros(len(self.channels_s), np.int64)
         for place in self._gaps:
             channels[place] = throughput.ticks(self.channels_s[place])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -117,6 +118,8 @@ def dispatched(
     """All items handed out, and the slots of so many cores that stand for all."""
     if len(launch.items) == 1 and _MEASURABLE < estimate(launch.items[0][0]) < 1 / _MEASURABLE:
         return dispatched_alike(launch, cores, items_per_core, samples)
+    if items_per_core == 1 and _later_each_time(launch, estimate):
+        return _dispatched_together(launch, cores, samples, estimate)
     return _dispatched(launch, cores, items_per_core, samples, estimate)
 
 
@@ -136,6 +139,84 @@ def _dispatched(
         waves=max((sum(times for _, times in taken) for taken in runs), default=0),
         sampled=len(chosen),
     )
+
+
+def _later_each_time(launch: Launch, estimate: Callable[[WorkItem], float]) -> bool:
+    """Whether every item takes time, however late it begins: none is too short to be seen beside the sum of all."""
+    lengths = [(estimate(item), times) for item, times in launch.items]
+    latest = 2 * sum(length * times for length, times in lengths)
+    return bool(lengths) and latest + min(length for length, _ in lengths) > latest
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Slots that have had the same items, by their numbers in order."""
+
+    numbers: tuple[int, ...]
+    items: ItemRuns
+
+    def cut(self, count: int) -> tuple[_Alike, _Alike]:
+        """The first so many of them, and the others."""
+        return _Alike(self.numbers[:count], self.items), _Alike(self.numbers[count:], self.items)
+
+    def given(self, item: WorkItem, times: int) -> _Alike:
+        """The same slots with so many items more each."""
+        runs = list(self.items)
+        _append(runs, item, times)
+        return _Alike(self.numbers, tuple(runs))
+
+
+def _dispatched_together(launch: Launch, cores: int, samples: int, estimate: Callable[[WorkItem], float]) -> Dispatched:
+    """As `_dispatched` for cores with one slot and items that take time: slots that are free at once are taken at once.
+
+    A slot that takes an item is free again later than it was, so nobody who was free at the same time comes after it.
+    """
+    free = _handed_out_together(launch, min(cores, launch.item_count), estimate)
+    ranked = [(number, end) for end in sorted(free, reverse=True) for number in _numbers(free[end])]
+    count = len(ranked)
+    places = [index * count // samples for index in range(samples)] if count > samples else range(count)
+    chosen = sorted(ranked[place] for place in places)
+    ends = {end for _, end in chosen}
+    items = {number: alike.items for end in ends for alike in free[end] for number in alike.numbers}
+    waves = max(sum(times for _, times in alike.items) for group in free.values() for alike in group)
+    sample = tuple(Slot(number, items[number], end) for number, end in chosen)
+    return Dispatched(sample, working=count, waves=waves, sampled=len(chosen))
+
+
+def _handed_out_together(
+    launch: Launch, count: int, estimate: Callable[[WorkItem], float]
+) -> dict[float, list[_Alike]]:
+    """Slots by the time at which they are done."""
+    order = sorted(launch.items, key=lambda run: -estimate(run[0])) if launch.order == "longest_first" else launch.items
+    free: dict[float, list[_Alike]] = {0.0: [_Alike(tuple(range(count)), ())]}
+    for item, times in order:
+        length, rest = estimate(item), times
+        if times >= count and len(free) == 1:  # as `_handed_out`, whose sums these are
+            rounds, rest = divmod(times, count)
+            ((end, group),) = free.items()
+            free = {end + rounds * length: [alike.given(item, rounds) for alike in group]}
+        while rest:
+            first = min(free)
+            taken, left = _first(free.pop(first), rest)
+            if left:
+                free[first] = left
+            free.setdefault(first + length, []).extend(alike.given(item, 1) for alike in taken)
+            rest -= sum(len(alike.numbers) for alike in taken)
+    return free
+
+
+def _first(group: list[_Alike], count: int) -> tuple[list[_Alike], list[_Alike]]:
+    """Of slots that are free at the same time those with the lowest numbers, up to ``count``, and the others."""
+    numbers = _numbers(group)
+    if len(numbers) <= count:
+        return group, []
+    most = numbers[count]
+    cuts = [alike.cut(bisect_left(alike.numbers, most)) for alike in group]
+    return [taken for taken, _ in cuts if taken.numbers], [left for _, left in cuts if left.numbers]
+
+
+def _numbers(group: list[_Alike]) -> list[int]:
+    return sorted(number for alike in group for number in alike.numbers)
 
 
 def sample_cores(slots: Sequence[Slot], count: int) -> list[Slot]:

@@ -121,6 +121,8 @@ def path_of(chip: Accelerator, source: str, target: str) -> tuple[float, float]:
 
 def exchange(chip: Accelerator, transfers: Sequence[TierTransfer], launch_seconds: Sequence[float]) -> Exchange:
     """Waiting before each launch when launches take ``launch_seconds`` and the step repeats."""
+    if not transfers:
+        return Exchange((0.0,) * len(launch_seconds), {}, {})
     moved: dict[str, int] = {}
     link = host_link(chip)
     for transfer in transfers:

@@ -79,13 +79,19 @@ def decided_buffers(
     excess
         Bytes that do not fit into a core that holds so much, 0 or less if all do.
     """
-    if next_item == "auto":
-        next_item = "ahead" if excess(Buffers(stages or LEAST_STAGES, ahead=True)) <= 0 else "stored"
+    next_item = decided_next_item(stages, next_item, excess)
     if stages:
         return stages, next_item
     ahead = next_item == "ahead"
     needed = [tiles_in_flight(chip, stream, ahead, lambda count: excess(Buffers(count, ahead))) for stream in streams]
     return max(needed), next_item
+
+
+def decided_next_item(stages: int, next_item: NextItemChoice, excess: Callable[[Buffers], float]) -> NextItemChoice:
+    """``next_item``, or where it is automatic whether the next item's operands fit beside; see `decided_buffers`."""
+    if next_item != "auto":
+        return next_item
+    return "ahead" if excess(Buffers(stages or LEAST_STAGES, ahead=True)) <= 0 else "stored"
 
 
 def tiles_in_flight(chip: Accelerator, stream: Stream, ahead: bool, excess: Callable[[int], float]) -> int:

@@ -14,6 +14,7 @@ from algorithms.chip.plan.in_flight import (
     NextItemChoice,
     Stream,
     decided_buffers,
+    decided_next_item,
 )
 from algorithms.chip.plan.plan import Overlap, TileOrder
 from algorithms.chip.plan.tiles import Tiling
@@ -147,6 +148,7 @@ def packs(workload: Workload, parameters: TileParameters, tile_rows: int) -> boo
     return filled[0] < PACKING_GAIN * filled[1]
 
 
+@lru_cache(maxsize=4096)
 def footprint(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> tuple[int, int]:
     """Bytes of operand tiles (Q of every item at a time, K and V in every stage) and of accumulators.
 
@@ -158,6 +160,7 @@ def footprint(workload: Workload, parameters: TileParameters, rows: int, columns
     return (queries + keys) * workload.dtype_bytes, accumulators * ACCUMULATOR_BYTES
 
 
+@lru_cache(maxsize=4096)
 def items_held(workload: Workload, parameters: TileParameters, rows: int, columns: int) -> int:
     """Items whose queries a core holds at a time, where all are as short as the shortest.
 
@@ -213,7 +216,31 @@ def sized_tiles(
     matrix array pads to; query tiles shrink where that shares the work better among cores, key tiles until all that a
     core holds fits, with the fewest stages and nothing ahead where these are automatic.
     """
-    core = chip.core
+    nearest = min((chip.caches or (chip.memory,)), key=lambda tier: tier.bytes_per_second)
+    sharing = _Sharing(chip.cores, chip.clock_hz, nearest.bytes_per_second)
+    decided: Tiled = _sized_tiles(workload, parameters, chip.core, sharing, outer, held)
+    return decided
+
+
+@dataclass(frozen=True)
+class _Sharing:
+    """Numbers of a chip that decide how finely work is cut so that its cores share it."""
+
+    cores: int
+    clock_hz: float
+    nearest_bytes_per_second: float
+
+
+@lru_cache(maxsize=4096)
+def _sized_tiles(
+    workload: Workload,
+    parameters: Tiled,
+    core: Core,
+    sharing: _Sharing,
+    outer: OuterLoop,
+    held: Footprint[Tiled],
+) -> Tiled:
+    """`sized_tiles` of all chips that are alike in this."""
     width = max(workload.head_dim, workload.v_head_dim)
     quarter = ceil_div(int(core.sram_bytes) // workload.dtype_bytes, 4 * width)
     long, short = quarter, min(quarter, width)
@@ -226,7 +253,7 @@ def sized_tiles(
     pack: Packing = "always" if packed else "never"
     staged = _with(parameters, ("stages", parameters.stages or LEAST_STAGES), ("pack_gqa", pack))
     if outer == "query" and not parameters.tile_rows:
-        rows = _well_shared_rows(workload, chip, rows, packed)
+        rows = _well_shared_rows(workload, core, sharing, rows, packed)
     if not parameters.tile_columns:
         while columns > core.matrix_columns and excess_bytes(core, *held(workload, staged, rows, columns)) > 0:
             columns -= core.matrix_columns
@@ -247,6 +274,9 @@ def with_tiles_in_flight(
     parts
         Parts of the keys that are attended apart.
     """
+    if parameters.stages:  # then the chip's memory decides nothing
+        decided: Tiled = _with_next_item(workload, parameters, chip.core, held)
+        return decided
     rows, columns = parameters.tile_rows, parameters.tile_columns
 
     def held_in(buffers: Buffers) -> tuple[int, int]:
@@ -269,6 +299,18 @@ def with_tiles_in_flight(
     return _with(parameters, ("stages", stages), ("next_item", next_item))
 
 
+@lru_cache(maxsize=4096)
+def _with_next_item(workload: Workload, parameters: Tiled, core: Core, held: Footprint[Tiled]) -> Tiled:
+    """``parameters`` whose stages are given with `next_item` decided, as `decided_buffers` does."""
+
+    def excess(buffers: Buffers) -> float:
+        after: NextItemChoice = "ahead" if buffers.ahead else "stored"
+        asked = _with(parameters, ("stages", buffers.stages), ("next_item", after))
+        return excess_bytes(core, *held(workload, asked, parameters.tile_rows, parameters.tile_columns))
+
+    return _with(parameters, ("next_item", decided_next_item(parameters.stages, parameters.next_item, excess)))
+
+
 def automatic_row_groups(blocks: int) -> int:
     """Groups that share the ``blocks`` of the matrix array's rows in a tile: as many as share them evenly, up to 3.
 
@@ -278,7 +320,7 @@ def automatic_row_groups(blocks: int) -> int:
     return max(shared) if blocks <= MOST_ROW_GROUPS else max(*shared, 2)
 
 
-def _well_shared_rows(workload: Workload, chip: Accelerator, most: int, packed: bool) -> int:
+def _well_shared_rows(workload: Workload, core: Core, sharing: _Sharing, most: int, packed: bool) -> int:
     """The largest tile of up to ``most`` query rows with which the work takes hardly longer than with the best.
 
     Small tiles share the work evenly among cores and waste little at the diagonal of a causal mask, large ones read
@@ -289,16 +331,15 @@ def _well_shared_rows(workload: Workload, chip: Accelerator, most: int, packed: 
     heads, rows_of_head = workload.batch * workload.heads // group, workload.q_len * group
     widths = workload.head_dim + workload.v_head_dim
     hidden = min(workload.q_len, workload.kv_len) / 2 if workload.mask == "causal" else 0.0
-    rate = chip.core.matrix_rate(workload.dtype) * chip.clock_hz
-    nearest = min((chip.caches or (chip.memory,)), key=lambda tier: tier.bytes_per_second)
+    rate = core.matrix_rate(workload.dtype) * sharing.clock_hz
 
     def seconds(rows: int) -> float:
         tiles = heads * ceil_div(rows_of_head, rows)
         keys = min(workload.kv_len - hidden + rows / group / 2, workload.kv_len)
-        products = ceil_div(tiles, chip.cores) * rows * 2 * keys * widths / rate
-        return max(products, tiles * keys * widths * workload.dtype_bytes / nearest.bytes_per_second)
+        products = ceil_div(tiles, sharing.cores) * rows * 2 * keys * widths / rate
+        return max(products, tiles * keys * widths * workload.dtype_bytes / sharing.nearest_bytes_per_second)
 
-    step = chip.core.matrix_rows * ceil_div(most, chip.core.matrix_rows * MOST_CANDIDATES)
+    step = core.matrix_rows * ceil_div(most, core.matrix_rows * MOST_CANDIDATES)
     candidates = {rows: seconds(rows) for rows in range(most, 0, -step)}
     enough = WELL_SHARED * min(candidates.values())
     return next(rows for rows, time in candidates.items() if time <= enough)

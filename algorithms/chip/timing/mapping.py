@@ -8,12 +8,12 @@ a core that loads while others compute gets more than its share. A test bounds t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
-from algorithms.chip.cores.core_graph import Fabric, TierThroughput
 from algorithms.chip.cores.core_runs import CoresRun, Cycles, forget_runs
 from algorithms.chip.cores.dispatch import dispatched
+from algorithms.chip.cores.fabric import Fabric, TierThroughput
 from algorithms.chip.plan.exchange import Exchange, exchange
 from algorithms.chip.plan.plan import Launch, TilePlan, WorkItem
 from algorithms.chip.plan.profile import UNFITTED, KernelProfile
@@ -121,7 +121,7 @@ class ChipRun:
     tier_bytes: dict[str, int]
     exchange: Exchange
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         """Time of all launches and the gaps before them."""
         return sum(launch.seconds + launch.gap_s for launch in self.launches)
@@ -141,7 +141,7 @@ class ChipRun:
         """Time over the classic roofline's: 1 would be perfect."""
         return self.seconds / self.bounds.roofline_s if self.bounds.roofline_s else float("inf")
 
-    @property
+    @cached_property
     def shares(self) -> dict[str, float]:
         """Share of the whole time that each unit of the busiest core works, gaps between launches beside them."""
         if not self.seconds:

@@ -79,12 +79,8 @@ def cause_names(graph: FrozenGraph, unit: int) -> list[str]:
 
 def _records(dtype: np.dtype[Any], rows: Iterable[dict[str, int]]) -> Records:
     """Record array from one dict of fields per row; fields not given are 0."""
-    filled = list(rows)
-    records = np.zeros(len(filled), dtype)
-    for number, row in enumerate(filled):
-        for name, value in row.items():
-            records[number][name] = value
-    return records
+    names = dtype.names or ()
+    return np.array([tuple([row.get(name, 0) for name in names]) for row in rows], dtype)
 
 
 def _merge_loops(block: Block) -> Block:

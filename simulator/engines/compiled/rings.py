@@ -36,6 +36,16 @@ def full_ring(channels: Records) -> int:
     return -1
 
 
+@kernel
+def has_unbounded(channels: Records) -> bool:
+    """Whether any ring may have to be enlarged at all."""
+    unbounded = 0
+    for number in range(channels.shape[0]):
+        if channels[number].depth == UNBOUNDED:
+            unbounded += 1
+    return unbounded > 0
+
+
 def full_rings(machine: Machine) -> list[int]:
     """Channels whose rings have to be enlarged."""
     return [number for number in range(len(machine.channels)) if ring_is_full(machine.channels[number])]

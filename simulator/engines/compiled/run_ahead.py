@@ -9,7 +9,7 @@ from simulator.engines.compiled.records import (
     UnitRecord,
 )
 from simulator.engines.compiled.requests import issue_requests
-from simulator.engines.compiled.rings import full_ring
+from simulator.engines.compiled.rings import full_ring, has_unbounded
 from simulator.engines.compiled.runs import WAITING_AT_LAP
 from simulator.engines.compiled.scratch import Scratch
 from simulator.engines.compiled.steady import count_grant, watch_grants, watch_lap, watch_rows
@@ -53,6 +53,7 @@ def run(machine: Machine, scratch: Scratch, visits: int) -> int:
     units, blocks, segments, channels, servers, words = machine
     queue, queued, start, cause, options, trace, watch, horizon = scratch
     head, length = 0, 0
+    growing = has_unbounded(channels)  # asked once: going through all channels at each decision takes longer than it
     queued[:] = 0
     for number in range(units.shape[0]):
         length = enqueue(number, queue, queued, head, length)
@@ -81,7 +82,7 @@ def run(machine: Machine, scratch: Scratch, visits: int) -> int:
             watch_lap(units, channels, servers, words, watch)
             length = enqueue(outer, queue, queued, head, length)
             continue
-        if full_ring(channels) >= 0:
+        if growing and full_ring(channels) >= 0:
             return RINGS_FULL
         number, now, port = earliest_decision(servers, words)
         if number < 0 or now >= horizon[0]:
