@@ -20,7 +20,7 @@ A unit with ``issue="hold"`` pops when its inputs are there and keeps the result
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TypeVar
@@ -29,11 +29,14 @@ from simulator.cards import html_table
 from simulator.errors import GraphError, did_you_mean
 from simulator.firing import FiringTable
 from simulator.graph_checks import lints_of, problems_of
+from simulator.servers.contract import Server
 from simulator.units import AnyServer, Channel, Issue, Unit
 
 __all__ = ["AnyServer", "Channel", "FrozenGraph", "Graph", "Issue", "Unit"]
 
 S = TypeVar("S", bound=AnyServer)
+MOST_COMPARED = 256
+"""Segments of all tables up to which graphs are told apart by them."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,15 @@ class FrozenGraph:
         if table is None:
             raise GraphError(f"unit {self.units[unit].name}: its firing table was never recorded")
         return table
+
+    @property
+    def but_for_channels(self) -> Hashable:
+        """All that decides how it runs, except its channels; None where comparing that takes as long as running it."""
+        tables = tuple(unit.table for unit in self.units)
+        segments = sum(len(block.segments) for table in tables if table for block in table.blocks)
+        if segments > MOST_COMPARED or not all(isinstance(server, Server) for server in self.servers):
+            return None
+        return tables, tuple((unit.name, unit.issue, unit.server) for unit in self.units), self.servers
 
     def channel_index(self, name: str) -> int:
         """Position of the channel called ``name``."""

@@ -14,7 +14,7 @@ from simulator.engines.fingerprint import digest as schedule_digest
 from simulator.engines.outcome import Outcome
 from simulator.engines.reference.engine import run_reference
 from simulator.errors import SimulatorError, did_you_mean
-from simulator.explain.deadlock import explain_deadlock, wait_of
+from simulator.explain.deadlock import Remedies, explain_deadlock, wait_of
 from simulator.graph import FrozenGraph, Graph
 from simulator.result import ChannelResult, Deadlock, Result, ServerResult, UnitResult
 from simulator.values import evaluate
@@ -87,6 +87,9 @@ def simulate(
 def completes(graph: FrozenGraph) -> bool:
     """Whether ``graph`` runs to its end (on the compiled engine)."""
     return not any(run_compiled(graph, digest=False, occupancy=False).segment)
+
+
+_REMEDIES = Remedies(completes)
 
 
 def _result(
@@ -163,4 +166,4 @@ def _unit_result(graph: FrozenGraph, outcome: Outcome, unit: int, cycles: int) -
 def _deadlock(graph: FrozenGraph, outcome: Outcome, cycles: int, *, explain: bool) -> Deadlock | None:
     if not any(outcome.segment):
         return None
-    return explain_deadlock(graph, outcome, cycles, completes if explain else lambda _: False)
+    return explain_deadlock(graph, outcome, cycles, _REMEDIES.smallest_depth if explain else lambda *_: None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 from simulator.engines.outcome import Outcome
 from simulator.graph import FrozenGraph
 from simulator.result import Deadlock, Wait
+
+MOST_REMEDIES = 1024
 
 
 def wait_of(graph: FrozenGraph, outcome: Outcome, unit: int) -> tuple[Wait, int] | None:
@@ -51,21 +55,66 @@ def wait_cycle(graph: FrozenGraph, outcome: Outcome) -> tuple[Wait, ...]:
 
 def smallest_depth(graph: FrozenGraph, name: str, completes: Callable[[FrozenGraph], bool]) -> int | None:
     """Smallest depth of channel ``name`` with which ``graph`` completes, all others unchanged; None if none does."""
-    channel = graph.channels[graph.channel_index(name)]
-    if not completes(graph.with_depths({name: None})):
+    number = graph.channel_index(name)
+
+    def completes_with(depth: int | None) -> bool:
+        return completes(_with_depth(graph, number, depth))
+
+    if not completes_with(None):
         return None
-    low = channel.depth or 0
+    low = graph.channels[number].depth or 0
     high = max(2 * low, 1)
-    while not completes(graph.with_depths({name: high})):
+    while not completes_with(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if completes(graph.with_depths({name: middle})) else (middle, high)
+        low, high = (low, middle) if completes_with(middle) else (middle, high)
     return high
 
 
+def _with_depth(graph: FrozenGraph, number: int, depth: int | None) -> FrozenGraph:
+    """The same graph but for the depth of one channel, and what is said of depths that are legal but suspicious."""
+    channels = list(graph.channels)
+    channels[number] = replace(channels[number], depth=depth)
+    return replace(graph, channels=tuple(channels))
+
+
+class Remedies:
+    """Smallest depths that were found before: designs of a study that get stuck often need the same one.
+
+    The smallest depth of a channel with which a graph completes does not depend on the one with which it does not.
+
+    Parameters
+    ----------
+    completes
+        Whether a graph runs to its end.
+    """
+
+    def __init__(self, completes: Callable[[FrozenGraph], bool]) -> None:
+        self._completes = completes
+        self._found: OrderedDict[Hashable, int | None] = OrderedDict()
+
+    def smallest_depth(self, graph: FrozenGraph, name: str) -> int | None:
+        """As the function of this name."""
+        key = _but_for(graph, name)
+        if key is None:
+            return smallest_depth(graph, name, self._completes)
+        if key not in self._found:
+            self._found[key] = smallest_depth(graph, name, self._completes)
+            if len(self._found) > MOST_REMEDIES:
+                self._found.popitem(last=False)
+        return self._found[key]
+
+
+def _but_for(graph: FrozenGraph, name: str) -> Hashable:
+    """All that decides how a graph runs but the depth of one channel; None where that takes long to compare."""
+    rest = graph.but_for_channels
+    channels = tuple(replace(channel, depth=-1) if channel.name == name else channel for channel in graph.channels)
+    return None if rest is None else (name, rest, channels)
+
+
 def explain_deadlock(
-    graph: FrozenGraph, outcome: Outcome, cycle: int, completes: Callable[[FrozenGraph], bool]
+    graph: FrozenGraph, outcome: Outcome, cycle: int, smallest: Callable[[FrozenGraph, str], int | None]
 ) -> Deadlock:
     """Name the wait-for cycle and, for each full FIFO in it, the smallest depth that lets the graph finish."""
     waits = wait_cycle(graph, outcome)
@@ -73,7 +122,7 @@ def explain_deadlock(
     remedy = {}
     for wait in waits:
         if wait.reason == "space":
-            depth = smallest_depth(graph, wait.channel, completes)
+            depth = smallest(graph, wait.channel)
             if depth is not None:
                 remedy[wait.channel] = depth
     return Deadlock(cycle, waits, blocked, remedy)

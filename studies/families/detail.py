@@ -203,7 +203,7 @@ class Detail(ABC):
         content = {**self.content(), VERSION: self.version}
         parts = [f'"key": "{self.point.key}"', f'"point": {self.point.text}']
         names = list(content)
-        if content.get("metrics") == self.measured():
+        if "metrics" in content and content["metrics"] == self.measured():
             place = names.index("metrics")
             parts += [*_members(content, names[:place]), f'"metrics": {metrics}']
             names = names[place + 1 :]

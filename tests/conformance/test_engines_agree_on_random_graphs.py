@@ -60,7 +60,7 @@ def compare(graph: FrozenGraph) -> Outcome:
     if any(reference.segment):
         cycles = max(reference.clock)
         verdicts = [
-            explain_deadlock(graph, outcome, cycles, lambda _: False) for outcome in (reference, traced, skipping)
+            explain_deadlock(graph, outcome, cycles, lambda *_: None) for outcome in (reference, traced, skipping)
         ]
         assert verdicts[0] == verdicts[1] == verdicts[2], graph.name
     return reference

@@ -7,14 +7,15 @@ import time
 import numpy as np
 
 from simulator.engines.compiled.fire import measure_occupancy
-from simulator.engines.compiled.machine import Machine, build_machine, cause_count, enlarge_rings
+from simulator.engines.compiled.machine import Machine, cause_count, enlarge_rings
+from simulator.engines.compiled.prepared import prepared
 from simulator.engines.compiled.records import (
     NEVER,
     Records,
 )
 from simulator.engines.compiled.rings import full_rings
 from simulator.engines.compiled.run_ahead import FINISHED, OUT_OF_VISITS, RINGS_FULL, TIER_OVERRUN, run
-from simulator.engines.compiled.runs import WAITING_FOR_SLOTS, start_all
+from simulator.engines.compiled.runs import WAITING_FOR_SLOTS
 from simulator.engines.compiled.scratch import Options, build_scratch
 from simulator.engines.compiled.tiers import build_tiers, close_tiers, has_tiers
 from simulator.engines.compiled.tiers_exchange import Tiers
@@ -47,17 +48,13 @@ def run_compiled(
     graph: FrozenGraph, *, skip: bool = True, digest: bool = True, trace: bool = False, occupancy: bool = True
 ) -> Outcome:
     """Run ``graph`` to its end or to its deadlock on the compiled engine."""
-    machine = build_machine(graph)
-    units = machine.units
-    start_all(units, machine.blocks, machine.segments)
-    total = int(units["firings"].sum()) if trace else 0
-    units["trace_ptr"] = np.cumsum(units["firings"]) - units["firings"]
+    skip = skip and not trace and not _remembers(graph)
+    machine, watch = prepared(graph, skip=skip)
+    total = int(machine.units["firings"].sum()) if trace else 0
     recorded = np.zeros((max(total, 1), 4), np.int64)
     options = Options(int(digest), int(occupancy), int(trace))
     tiers = build_tiers(graph, machine) if has_tiers(graph) else None
-    skip = skip and not trace and not _remembers(graph)
-    watch = build_watch(machine, enabled=skip)
-    scratch = build_scratch(len(units), options, recorded, watch)
+    scratch = build_scratch(len(machine.units), options, recorded, watch)
     status = OUT_OF_VISITS
     while status != FINISHED:
         if tiers is None:
@@ -105,6 +102,7 @@ def _outcome(
     graph: FrozenGraph, machine: Machine, watch: Watch, recorded: np.ndarray | None, tiers: Tiers | None
 ) -> Outcome:
     units, channels = machine.units, machine.channels
+    holding = units["waiting"] == WAITING_FOR_SLOTS
     clock = (units["clock"] + watch.counts[BASE]).tolist()
     counters = close_tiers(graph, tiers, max(max(clock, default=0), int(units["last_answer"].max(initial=0))))
     return Outcome(
@@ -112,13 +110,15 @@ def _outcome(
         busy=units["busy"].tolist(),
         clock=clock,
         stall=[
-            machine.words[unit["stall_ptr"] : unit["stall_ptr"] + cause_count(graph, number)].tolist()
-            for number, unit in enumerate(units)
+            machine.words[start : start + cause_count(graph, number)].tolist()
+            for number, start in enumerate(units["stall_ptr"].tolist())
         ],
-        hashes=[(int(unit["hash_low"]), int(unit["hash_high"])) for unit in units],
-        segment=[None if unit["done"] else _segment(graph, machine, number) for number, unit in enumerate(units)],
-        holding=[bool(unit["waiting"] == WAITING_FOR_SLOTS) for unit in units],
-        issued_ports=[int(unit["issued_ports"]) if unit["waiting"] == WAITING_FOR_SLOTS else 0 for unit in units],
+        hashes=list(zip(units["hash_low"].tolist(), units["hash_high"].tolist(), strict=True)),
+        segment=[
+            None if done else _segment(graph, machine, number) for number, done in enumerate(units["done"].tolist())
+        ],
+        holding=holding.tolist(),
+        issued_ports=np.where(holding, units["issued_ports"], 0).tolist(),
         pushed=(channels["pushed"] + channels["skipped"]).tolist(),
         popped=(channels["popped"] + channels["skipped"]).tolist(),
         peak=channels["peak"].tolist(),

@@ -231,7 +231,7 @@ def _tier_row(server: DramServer, clients: list[int], units: list[dict[str, int]
     }
 
 
-def _ring_slots(graph: FrozenGraph, channel: Channel) -> int:
+def ring_slots(graph: FrozenGraph, channel: Channel) -> int:
     """Power of two of at least twice the depth: exact occupancy looks back one depth beyond the live slots.
 
     The ring of an unbounded channel starts small and grows; it always has room for some of the largest firings.
@@ -250,8 +250,8 @@ def _ring_slots(graph: FrozenGraph, channel: Channel) -> int:
 
 
 def _check_ring_memory(graph: FrozenGraph) -> None:
-    if sum(_ring_slots(graph, channel) for channel in graph.channels) > RING_SLOT_LIMIT:
-        worst = max(graph.channels, key=lambda channel: _ring_slots(graph, channel))
+    if sum(ring_slots(graph, channel) for channel in graph.channels) > RING_SLOT_LIMIT:
+        worst = max(graph.channels, key=lambda channel: ring_slots(graph, channel))
         raise GraphError(
             f"graph {graph.name}: its FIFOs need more than the engine's {RING_SLOT_LIMIT} slots; the deepest is "
             f"{worst.name} with depth {worst.depth}"
@@ -259,7 +259,7 @@ def _check_ring_memory(graph: FrozenGraph) -> None:
 
 
 def _channel_row(graph: FrozenGraph, channel: Channel, number: dict[str, int], words: _Words) -> dict[str, int]:
-    size = _ring_slots(graph, channel)
+    size = ring_slots(graph, channel)
     return {
         "depth": UNBOUNDED if channel.depth is None else channel.depth,
         "slots": size // 2 if channel.depth is None else channel.depth,

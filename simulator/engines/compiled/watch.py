@@ -65,8 +65,13 @@ class Watch(NamedTuple):
     pacers: IntArray
 
 
-def build_watch(machine: Machine, *, enabled: bool, before: Watch | None = None) -> Watch:
-    """References for ``machine``, keeping the counts of ``before``; without ``enabled`` nothing is looked at."""
+def build_watch(
+    machine: Machine, *, enabled: bool, before: Watch | None = None, pacers: IntArray | None = None
+) -> Watch:
+    """References for ``machine``, keeping the counts of ``before``; without ``enabled`` nothing is looked at.
+
+    ``pacers`` are those of a machine like this one, which follow from its units alone, if they are known.
+    """
     units, channels = machine.units, machine.channels
     stalls = int((units["in_end"] - units["in_ptr"] + units["out_end"] - units["out_ptr"] + 2).sum())
     live = int((channels["slots"] + 2 * np.minimum(channels["mask"] + 1, PENDING_LIMIT) + WINDOWS).sum())
@@ -74,7 +79,7 @@ def build_watch(machine: Machine, *, enabled: bool, before: Watch | None = None)
     counts = np.zeros(COUNTS, np.int64) if before is None else before.counts
     if before is not None:
         pacers = before.pacers
-    else:
+    elif pacers is None:
         pacers = _pacers(machine) if enabled else np.full(PACERS, -1, np.int64)
 
     def reference() -> Reference:
