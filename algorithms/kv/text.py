@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from algorithms.kv.policy import KVPolicy, Union
 from algorithms.kv.registry import policy_class
@@ -68,6 +69,7 @@ class _Plain:
 _Node = _Call | _Union | _Pipe | _List | _Plain
 
 
+@lru_cache(maxsize=256)
 def parse_policy(text: str) -> KVPolicy:
     """The policy that `text` describes.
 

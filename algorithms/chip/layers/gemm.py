@@ -147,7 +147,7 @@ class Gemm:
         InputError
             A number format that the chip has no products of, nor of anything wider.
         """
-        return _launch(self, chip, tile or chosen_tile(self, chip))
+        return gemm_launch(self, chip, tile or chosen_tile(self, chip))
 
     def values(self, tokens: FloatArray, weights: FloatArray, tile: GemmTile) -> FloatArray:
         """`tokens` `(rows, depth)` with `weights` `(columns, depth)`, tile by tile and part by part as planned."""
@@ -336,7 +336,9 @@ def memory_load_bytes(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> int:
     return gemm.count * (fewest or 0) - here
 
 
-def _launch(gemm: Gemm, chip: Accelerator, tile: GemmTile) -> Launch:
+@lru_cache(maxsize=4096)
+def gemm_launch(gemm: Gemm, chip: Accelerator, tile: GemmTile) -> Launch:
+    """The launch of a product with a tile; raises as `Gemm.launch`."""
     operand, converted = gemm.weights.runs_as(gemm.activations, chip)
     items = joined_runs((item, gemm.count * times) for item, times in _items(gemm, chip, tile, converted) if times)
     stored = cached_bytes(chip, 2 * gemm.output_bytes) // 2

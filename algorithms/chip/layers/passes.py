@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from algorithms.chip.plan.parameters import cached_bytes
 from algorithms.chip.plan.plan import Launch, TileStep, WorkItem, joined_runs
@@ -56,28 +57,33 @@ class Pass:
 
     def launch(self, chip: Accelerator) -> Launch:
         """Work items of even size."""
-        loads = round(self.elements * self.read_bytes) + self.memory_bytes
-        stores = round(self.elements * self.write_bytes) + self.stored_bytes
-        most = max((loads + stores) // LEAST_BYTES, 1)
-        count = min(chip.cores, most)
-        totals = (loads, round(self.elements * self.exps), round(self.elements * self.ops), stores)
+        return pass_launch(self, chip.cores, bool(cached_bytes(chip, 2 * self.passing_bytes)))
 
-        def item(share: int) -> WorkItem:
-            """The part of item number ``share``, in steps of which one loads while the one before is worked on."""
-            own = [_part(total, share, count) for total in totals]
-            steps = min(STEPS, max((own[0] + own[3]) // LEAST_BYTES, 1))
-            return WorkItem(joined_runs((_step([_part(total, n, steps) for total in own]), 1) for n in range(steps)))
 
-        first = item(0)
-        items = ((first, count - 1), (item(count - 1), 1)) if count > 1 else ((first, 1),)
-        inside = bool(cached_bytes(chip, 2 * self.passing_bytes))
-        return Launch(
-            name=self.name,
-            items=items,
-            unique_load_bytes=self.memory_bytes if inside else loads,
-            reused_bytes=0,
-            kept_store_bytes=stores - self.stored_bytes if inside else 0,
-        )
+@lru_cache(maxsize=4096)
+def pass_launch(each: Pass, cores: int, inside: bool) -> Launch:
+    """The launch of a pass on so many cores, where what passes to it and from it stays ``inside`` of caches or not."""
+    loads = round(each.elements * each.read_bytes) + each.memory_bytes
+    stores = round(each.elements * each.write_bytes) + each.stored_bytes
+    most = max((loads + stores) // LEAST_BYTES, 1)
+    count = min(cores, most)
+    totals = (loads, round(each.elements * each.exps), round(each.elements * each.ops), stores)
+
+    def item(share: int) -> WorkItem:
+        """The part of item number ``share``, in steps of which one loads while the one before is worked on."""
+        own = [_part(total, share, count) for total in totals]
+        steps = min(STEPS, max((own[0] + own[3]) // LEAST_BYTES, 1))
+        return WorkItem(joined_runs((_step([_part(total, n, steps) for total in own]), 1) for n in range(steps)))
+
+    first = item(0)
+    items = ((first, count - 1), (item(count - 1), 1)) if count > 1 else ((first, 1),)
+    return Launch(
+        name=each.name,
+        items=items,
+        unique_load_bytes=each.memory_bytes if inside else loads,
+        reused_bytes=0,
+        kept_store_bytes=stores - each.stored_bytes if inside else 0,
+    )
 
 
 def _step(counts: Sequence[int]) -> TileStep:

@@ -1,25 +1,25 @@
 """What a step keeps in the memory of one chip: weights, cached keys and values, live activations, workspace.
 
-Capacity is looked at before time: what does not fit is refused with the sum, and with the smallest changes that make it
-fit, each of which has been tried.
+Capacity is looked at before time: see `algorithms.models.steps.fitting` for what is said of a step that does not fit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.layers.formats import WeightFormat
 from algorithms.chip.policy.run import PolicyParameters
-from algorithms.memory.capacity import bytes_text
 from algorithms.models.blocks import AnyBlock, Attention, Experts, FeedForward, LatentAttention, StateAttention
 from algorithms.models.mapping import Mapping
 from algorithms.models.model import Layer as ModelLayer
 from algorithms.models.model import Tower
+from algorithms.models.options import StepOptions
 from algorithms.models.steps.attending import Attending
-from algorithms.models.steps.batch import Batch, Part
+from algorithms.models.steps.batch import Part
 from algorithms.models.steps.building import STREAM_FORMAT, Builder, Setting
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Layer, Operation
@@ -27,12 +27,9 @@ from algorithms.models.steps.recurring import kept_bytes
 from algorithms.models.weights import Weight
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
-from hwmodels.reading.errors import InputError
-from simulator.errors import CapacityError
 
 ELEMENT = DTYPE_BYTES[STREAM_FORMAT]
-MOST_CHIPS = 1024
-"""Up to which more chips are tried."""
+MOST_KEPT = 1024
 
 
 @dataclass(frozen=True)
@@ -88,24 +85,47 @@ def ledger_of(setting: Setting, layers: Sequence[Layer] | None = None) -> Ledger
     """The ledger of a step; ``layers`` are those of the setting, if they are known already."""
     known = lowered(setting) if layers is None else layers
     tier = setting.chip.memory.name
+    activations = Entry("activations", tier, activation_bytes(setting, known))
+    before, behind = without_activations(setting)
+    return Ledger((*before, activations, *behind), usable_bytes_of(setting))
+
+
+def usable_bytes_of(setting: Setting) -> int:
+    """Of the memory of a chip, as the options say."""
+    return int(setting.chip.memory.capacity_bytes * setting.options.usable)
+
+
+def without_activations(setting: Setting) -> tuple[list[Entry], list[Entry]]:
+    """Entries before and behind the activations: all that is known without a look at operations."""
+    tier = setting.chip.memory.name
     entries = []
     for tower in setting.model.towers:
         entries.append(Entry(f"weights.{tower.name}", tier, resident_weight_bytes(setting, tower)))
         cached = cache_bytes(setting, tower)
         if cached:
             entries.append(Entry(f"kv.{tower.name}", tier, cached))
-    entries.append(Entry("activations", tier, activation_bytes(setting, known)))
-    if setting.options.workspace:
-        entries.append(Entry("workspace", tier, round(setting.options.workspace)))
-    usable = int(setting.chip.memory.capacity_bytes * setting.options.usable)
-    return Ledger(tuple(entries), usable)
+    size = setting.options.workspace
+    return entries, [Entry("workspace", tier, round(size))] if size else []
 
 
 # weights
 
 
+_WEIGHTS: OrderedDict[tuple[int, Mapping, StepOptions], tuple[Tower, int]] = OrderedDict()
+"""With the towers, which are told apart by identity: comparing them takes longer than adding up."""
+
+
 def resident_weight_bytes(setting: Setting, tower: Tower) -> int:
     """Of a tower on the chip that holds the most of it."""
+    key = id(tower), setting.mapping, setting.options
+    if key not in _WEIGHTS:
+        _WEIGHTS[key] = tower, _resident_weight_bytes(setting, tower)
+        if len(_WEIGHTS) > MOST_KEPT:
+            _WEIGHTS.popitem(last=False)
+    return _WEIGHTS[key][1]
+
+
+def _resident_weight_bytes(setting: Setting, tower: Tower) -> int:
     mapping, depth = setting.mapping, tower.depth
     flat = [layer for layer in tower.runs for _ in range(layer.times)]
     sizes = {layer.blocks: layer_weight_bytes(setting, tower, layer) for layer in tower.runs}
@@ -307,130 +327,6 @@ def high_water_bytes(operations: Sequence[Operation]) -> int:
     return most
 
 
-# what would fit
-
-
-def check_fits(setting: Setting, ledger: Ledger) -> None:
-    """That everything fits into the memory of every chip.
-
-    Raises
-    ------
-    simulator.CapacityError
-        The sum, and the smallest changes of each kind that make it fit, each tried.
-    """
-    if ledger.fits:
-        return
-    parts = " + ".join(f"{entry.name} {bytes_text(entry.bytes)}" for entry in ledger.entries if entry.bytes)
-    chip = setting.chip
-    remedies = list(_remedies(setting))
-    advice = f"it would fit with {', or '.join(remedies)}" if remedies else "no change that was tried makes it fit"
-    raise CapacityError(
-        f"{setting.model.name} on {setting.mapping.chips} x {chip.name}: {parts} = {bytes_text(ledger.total_bytes)} "
-        f"does not fit into {bytes_text(ledger.usable_bytes)} of {chip.memory.name}; {advice}"
-    )
-
-
-WEIGHT_FORMATS = ("float8", "int4")
-KV_FORMATS = ("float8_e4m3",)
-POLICIES = ("streaming_llm(sink=4,recent=4092)", "streaming_llm(sink=4,recent=1020)")
-"""Formats and policies that are tried, those that change least first."""
-
-
-def _remedies(setting: Setting) -> Iterator[str]:
-    """One change of every kind, the smallest that makes the step fit; two together on chips that one does not help."""
-    yield from _first(_more_chips(setting))
-    on_these = [*_first(_weights(setting)), *_kept(setting)]
-    yield from on_these
-    for second in (_keys, _policies) if not on_these else ():
-        yield from _first(
-            (f"{what} and {other}", changed) for what, narrow in _weights(setting) for other, changed in second(narrow)
-        )
-    yield from _smaller(setting, "sequences", "{:,} sequences")
-
-
-def _kept(setting: Setting) -> Iterator[str]:
-    """Changes of what is kept of the past: its format, how much of it, how long it is."""
-    yield from _first(_keys(setting))
-    yield from _first(_policies(setting))
-    yield from _smaller(setting, "total", "a context of {:,} tokens")
-
-
-def _weights(setting: Setting) -> Iterator[tuple[str, Setting]]:
-    for name in WEIGHT_FORMATS:
-        yield f"weights in {name}", replace(setting, options=replace(setting.options, weights=name, expert_weights=""))
-
-
-def _keys(setting: Setting) -> Iterator[tuple[str, Setting]]:
-    for name in KV_FORMATS:
-        yield f"keys and values in {name}", replace(setting, options=replace(setting.options, kv=name))
-
-
-def _policies(setting: Setting) -> Iterator[tuple[str, Setting]]:
-    if setting.options.policy != "full" or all(part.kind != "decode" for part in setting.batch.parts):
-        return
-    for name in POLICIES:
-        yield f"the policy {name}", replace(setting, options=replace(setting.options, policy=name))
-
-
-def _fits(setting: Setting) -> bool:
-    try:
-        setting.mapping.check(setting.model)
-        return ledger_of(setting).fits
-    except (InputError, CapacityError):
-        return False
-
-
-def _first(tried: Iterable[tuple[str, Setting]]) -> Iterator[str]:
-    """The first change that fits."""
-    for what, changed in tried:
-        if _fits(changed):
-            yield what
-            return
-
-
-def _more_chips(setting: Setting) -> Iterator[tuple[str, Setting]]:
-    """More chips that share layers, then stages of them."""
-    mapping = setting.mapping
-    tp = mapping.tp
-    while tp * 2 * mapping.pp <= MOST_CHIPS:
-        tp *= 2
-        changed = replace(mapping, tp=tp)
-        yield f"{changed.chips} chips (tp={tp})", replace(setting, mapping=changed)
-        if tp >= 8:
-            break
-    for pp in (2, 4, 8, 16):
-        changed = Mapping(tp=tp, pp=pp * mapping.pp, dp=mapping.dp, ep=mapping.ep, cp=mapping.cp)
-        yield f"{changed.chips} chips (tp={tp}, pp={changed.pp})", replace(setting, mapping=changed)
-
-
-def _smaller(setting: Setting, name: str, what: str) -> Iterator[str]:
-    """The largest context, or number of sequences, of the part with the most tokens that fits."""
-    parts = setting.batch.text
-    if not parts:
-        return
-    largest = max(parts, key=lambda part: part.total * part.sequences)
-
-    def cut(size: int) -> Setting:
-        part = _resized(largest, name, size)
-        changed = tuple(part if each is largest else each for each in setting.batch.parts)
-        return replace(setting, batch=Batch(changed))
-
-    size = _largest(1, getattr(largest, name) - 1, lambda value: _fits(cut(value)))
-    if size:
-        yield what.format(size)
-
-
-def _resized(part: Part, name: str, size: int) -> Part:
-    if name == "sequences":
-        return replace(part, sequences=size)
-    return replace(part, total=size, new=min(part.new, size))
-
-
-def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
-    """The largest number that fits where smaller ones do; 0 if none does. To a hundredth of itself."""
-    if high < low or not fits(low):
-        return 0
-    while high - low > max(low // 100, 1):
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+def forget_weights() -> None:
+    """Forget what was added up."""
+    _WEIGHTS.clear()

@@ -6,7 +6,7 @@ Attention has profiles of its own kernels (`algorithms.chip.plan.kernels`); ever
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from algorithms.chip.layers.gemm import STAGES
 from algorithms.chip.plan.kernels import load_kernel
 from algorithms.chip.plan.plan import Launch
-from algorithms.chip.plan.profile import KernelProfile
+from algorithms.chip.plan.profile import KernelProfile, NextItem
 from algorithms.models.steps.varlen import ITEMS_PER_CORE
 from algorithms.registry import Parameters
 from algorithms.state.launches import FORMS
@@ -109,23 +109,27 @@ class Rates:
     def product(self, operands: str, launching: Launching) -> KernelProfile:
         """Profile of products."""
         narrow = DTYPE_BYTES.get(operands, 2) < 2 or operands in ("int4", "float4_e2m1")
-        return KernelProfile(
-            name="products",
-            bandwidth_fraction=self.bandwidth,
-            matrix_fraction=self.products_8bit if narrow else self.products,
-            launch_gap_s=self.gap_s(launching),
-            tiles_in_flight=STAGES,
-            next_item="ahead",
-        )
+        reached = self.products_8bit if narrow else self.products
+        return _profile("products", self.bandwidth, reached, self.gap_s(launching), "ahead")
 
     def passes(self, launching: Launching) -> KernelProfile:
         """Profile of everything that is neither a product nor attention."""
-        return KernelProfile(
-            name="passes",
-            bandwidth_fraction=self.bandwidth,
-            launch_gap_s=self.gap_s(launching),
-            tiles_in_flight=STAGES,
-        )
+        return _profile("passes", self.bandwidth, 1.0, self.gap_s(launching), "stored")
+
+
+@lru_cache(maxsize=256)
+def _profile(
+    name: str, bandwidth_fraction: float, matrix_fraction: float, launch_gap_s: float, next_item: NextItem
+) -> KernelProfile:
+    """Made and checked once, as every operation of a step has one."""
+    return KernelProfile(
+        name=name,
+        bandwidth_fraction=bandwidth_fraction,
+        matrix_fraction=matrix_fraction,
+        launch_gap_s=launch_gap_s,
+        tiles_in_flight=STAGES,
+        next_item=next_item,
+    )
 
 
 @cache
@@ -134,6 +138,7 @@ def _file() -> RatesFile:
     return read_text(text, FILE).validate(RatesFile)
 
 
+@lru_cache(maxsize=256)
 def rates_of(chip: Accelerator) -> Rates:
     """The numbers of a chip; what the file does not say of it are those for all."""
     file = _file()
@@ -163,8 +168,12 @@ def attention_kernel(phase: str, workload: Workload, chip: Accelerator) -> tuple
     name = ATTENTION_KERNELS[phase].get(chip.name)
     if name is None:
         return None
-    kernel = load_kernel(name)
+    kernel = _kernel(name)
     return kernel.parameters(workload), kernel.profile
+
+
+_kernel = cache(load_kernel)
+"""A shipped kernel, found once."""
 
 
 def varlen_profile(chip: Accelerator) -> KernelProfile | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from algorithms.chip.layers.gemm import chosen_tile
+from algorithms.chip.layers.gemm import chosen_tile, gemm_launch
+from algorithms.chip.layers.passes import pass_launch
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.plan.profile import UNFITTED
 from algorithms.chip.timing.energy import energy_of
@@ -17,7 +18,8 @@ from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
 from algorithms.models.steps.batch import Batch, check_batch
 from algorithms.models.steps.building import Setting
-from algorithms.models.steps.ledger import Ledger, check_fits, ledger_of
+from algorithms.models.steps.fitting import check_fits, forget_ledgers
+from algorithms.models.steps.ledger import Ledger, ledger_of
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Kind, Layer, Operation, Way
 from algorithms.models.steps.rates import rates_of
@@ -382,3 +384,6 @@ def forget_steps() -> None:
     _step.cache_clear()
     forget_launches()
     chosen_tile.cache_clear()
+    gemm_launch.cache_clear()
+    pass_launch.cache_clear()
+    forget_ledgers()
