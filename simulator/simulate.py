@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from simulator.engines.compiled.engine import run_compiled, warm_up
 from simulator.engines.compiled.machine import cause_names
+from simulator.engines.compiled.prepared import forget_machines
 from simulator.engines.fingerprint import digest as schedule_digest
 from simulator.engines.outcome import Outcome
 from simulator.engines.reference.engine import run_reference
@@ -90,6 +91,12 @@ def completes(graph: FrozenGraph) -> bool:
 
 
 _REMEDIES = Remedies(completes)
+
+
+def forget_graphs() -> None:
+    """Forget what is kept of graphs that ran: their machines, and the depths that freed them."""
+    forget_machines()
+    _REMEDIES.forget()
 
 
 def _result(

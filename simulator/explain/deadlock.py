@@ -94,6 +94,10 @@ class Remedies:
         self._completes = completes
         self._found: OrderedDict[Hashable, int | None] = OrderedDict()
 
+    def forget(self) -> None:
+        """Search again for all."""
+        self._found.clear()
+
     def smallest_depth(self, graph: FrozenGraph, name: str) -> int | None:
         """As the function of this name."""
         key = _but_for(graph, name)

@@ -49,6 +49,8 @@ CREATE INDEX IF NOT EXISTS points_progress ON points (key, status, run);
 
 Versions before it read and write stores that have it; a store without it gets it from its next writer.
 """
+_WRITER_CACHE_KIB = 1 << 16
+"""Of pages: keys are digests, so that outcomes meet pages all over the file, which the usual 2 MiB have lost."""
 _STUDIES = """
 CREATE TABLE studies (
     study TEXT PRIMARY KEY,
@@ -107,6 +109,7 @@ def open_database(path: Path, *, write: bool) -> sqlite3.Connection:
         if write:
             with told(path):
                 database.execute(_INDEX)
+                database.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
         # with WAL this is safe against a killed process; only a power cut can lose the newest rows
         database.execute("PRAGMA synchronous = NORMAL")
     except BaseException:

@@ -43,6 +43,11 @@ def prepared(graph: FrozenGraph, *, skip: bool) -> tuple[Machine, Watch]:
     return machine, watch
 
 
+def forget_machines() -> None:
+    """Forget all machines that are kept."""
+    _KEPT.clear()
+
+
 def _started(graph: FrozenGraph) -> Machine:
     machine = build_machine(graph)
     units = machine.units
