@@ -20,6 +20,7 @@ from algorithms.live.replica import StepLog
 from algorithms.live.scenario import Scenario, load_scenario, read_scenario, trace_of
 from algorithms.live.serve import ServedRun, serve
 from algorithms.live.steps import Part
+from algorithms.live.times.divided import DividedChip
 from algorithms.live.times.energy import joules_of_steps
 from algorithms.live.times.staggered import StaggeredTimes
 from algorithms.live.times.table import TableError, TableTimes, table_error
@@ -225,7 +226,7 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
     )
     apart = deployment.prefill * deployment.mapping.dp if prompts else 0
     judged = durations if isinstance(durations, StaggeredTimes) else table
-    filled = judged.filled + (prompts.filled if prompts else 0)
+    filled = (durations if isinstance(durations, DividedChip) else judged).filled + (prompts.filled if prompts else 0)
     error = TableError(0, 0.0, 0.0)
     if not deployment.exact:
         error = table_error(judged, _steps(run.logs[apart:]), deployment.compared)

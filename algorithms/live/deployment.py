@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Literal
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
@@ -18,14 +19,17 @@ from algorithms.live.pools import (
     part_of,
     split_by_phase,
     unlike,
+    with_chip,
 )
 from algorithms.live.replica import Scheduler
 from algorithms.live.requests import nanoseconds
-from algorithms.live.schedulers.register import Limits, get_scheduler
+from algorithms.live.schedulers.phases import ALL
+from algorithms.live.schedulers.register import SCHEDULERS, Limits, get_scheduler
 from algorithms.live.serve import Split
 from algorithms.live.steps import StepTimes
 from algorithms.live.tiers import FarBlocks, FarTier
-from algorithms.live.times.model_steps import ModelJoules, ModelSteps
+from algorithms.live.times.divided import DividedChip
+from algorithms.live.times.model_steps import ModelFigures, ModelSteps
 from algorithms.live.times.speculation import Speculation, SpeculativeTimes
 from algorithms.live.times.staggered import Crossing, StaggeredTimes
 from algorithms.live.times.table import Grids, Remembered, TableTimes
@@ -136,10 +140,23 @@ class Deployment:
         if attends_elsewhere(self.system) and (self.speculation is not None or self.tiers):
             what = "speculation" if self.speculation is not None else "tiers"
             problems.append(Problem(f"is not modelled where {self.system.name} attends on other chips", field=what))
+        problems += self._misfits_of_phases()
         if self.tiers and not self.prefix_cache:
             problems.append(Problem("need the prefix cache, which finds what lies in them", field="tiers"))
         if problems:
             raise InputError(problems)
+
+    def _misfits_of_phases(self) -> list[Problem]:
+        """What does not go with prompts and tokens at the same time."""
+        if self.scheduler not in SCHEDULERS.names() or not get_scheduler(self.scheduler).phases:
+            return []
+        beside = {
+            "speculation": self.speculation is not None,
+            "dp or ep above 1": self.mapping.chips > self.mapping.tp,
+            f"chips of several kinds ({self.system.name})": unlike(self.system),
+        }
+        found = [what for what, is_there in beside.items() if is_there]
+        return [Problem(f"{self.scheduler} is not modelled with {what}", field="scheduler") for what in found]
 
     @cached_property
     def steps(self) -> ModelSteps:
@@ -252,10 +269,27 @@ class Deployment:
         """How long steps take that make one token of each sequence, from the table of `times`."""
         if self.attending is not None:
             return StaggeredTimes(table, self._table(self.attending), self._crossing(self.attending))
+        if get_scheduler(self.scheduler).phases:
+            return self._divided(table)
         if self.speculation is None:
             return table
         drafting = self._drafting
         return SpeculativeTimes(self.speculation, table, None if drafting is None else self._table(drafting))
+
+    def _divided(self, table: TableTimes) -> DividedChip:
+        """Times on parts of the chips, for prompts and tokens at the same time."""
+        chip = self.steps.system.chip
+        rate = f"{chip.memory.name}.bytes_per_second"
+
+        def part(cores_pct: int, memory_pct: int) -> TableTimes:
+            values = {
+                "cores": max(round(chip.cores * cores_pct / ALL), 1),
+                rate: chip.memory.bytes_per_second * memory_pct / ALL,
+            }
+            return self._table(replace(self.steps, system=with_chip(self.steps.system, chip.with_(**values))))
+
+        moved = TableTimes(_remembered_figures(self.steps, "memory_bytes"), self.grids, exact=self.exact)
+        return DividedChip(table, part, moved, chip.memory.bytes_per_second)
 
     def _crossing(self, attending: ModelSteps) -> Crossing:
         link = self.system.levels[-1]
@@ -272,7 +306,7 @@ class Deployment:
 
     def joules(self) -> TableTimes:
         """A table of what steps add to the energy of a chip that waits, as fine as that of times."""
-        return TableTimes(_remembered_joules(self.steps), self.grids, exact=self.exact)
+        return TableTimes(_remembered_figures(self.steps, "joules"), self.grids, exact=self.exact)
 
     @property
     def waiting_w(self) -> float:
@@ -311,7 +345,7 @@ def _remembered(steps: ModelSteps) -> Remembered:
 
 
 @lru_cache(maxsize=64)
-def _remembered_joules(steps: ModelSteps) -> Remembered:
-    """Energies of the same terms; those that were simulated for their times are there already."""
+def _remembered_figures(steps: ModelSteps, figure: Literal["joules", "memory_bytes"]) -> Remembered:
+    """Other figures of the same terms; those that were simulated for their times are there already."""
     first = _remembered(steps).source
-    return Remembered(ModelJoules(first if isinstance(first, ModelSteps) else steps))
+    return Remembered(ModelFigures(first if isinstance(first, ModelSteps) else steps, figure))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ from algorithms.live.steps import DecodeGroup, Part, Prefill, Sequence, StepTime
 from algorithms.live.tiers import IntArray
 from hwmodels.reading.errors import InputError, Problem
 
-_AFTER_ARRIVALS = EventPriority(2)
+AFTER_ARRIVALS = EventPriority(2)
 """Priority of ends of steps: a request that arrives at this very moment is there when the next batch is formed."""
 
 LONGEST_STRETCH = 1 << 14
@@ -39,6 +39,8 @@ class Batch:
     """Sequences that lost their blocks just now."""
     interrupted: list[Sequence] = field(default_factory=list)
     """Those of them that were making tokens."""
+    joined: list[Sequence] = field(default_factory=list)
+    """Those whose first token is there for a while, and who make tokens from this step on."""
     blocked: bool = False
     """Whether whoever waits next has to wait for memory, or for a place, so that further arrivals change nothing."""
     jumps: bool = False
@@ -80,15 +82,34 @@ class Scheduler(ABC):
             return f"its {tokens + 1:,} tokens exceed the {self.longest_tokens:,} positions that the model knows"
         return self.why_never(request)
 
+    def filled(self, sequence: Sequence, more: bool) -> None:
+        """All that is known of a sequence is computed; whether it has more tokens to make."""
+        self.filling.remove(sequence)
+        if more:
+            self.group.join(sequence)
+
     def release(self, sequence: Sequence) -> None:
         """A sequence has all of its tokens: its blocks can be used again."""
         self.pool.release(sequence.blocks)
         sequence.blocks = []
 
     @property
+    def load(self) -> int:
+        """Sequences that are served or that wait."""
+        return len(self.waiting) + len(self.group) + len(self.filling)
+
+    @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return not (self.waiting or self.group.members or self.filling)
+
+
+def at_moment(environment: simpy.Environment, moment_ns: int, turn: EventPriority) -> simpy.Event:
+    """An event at a moment, in its turn among those of that moment."""
+    event = environment.event()
+    event._ok, event._value = True, None
+    environment.schedule(event, turn, moment_ns - int(environment.now))
+    return event
 
 
 class Replica:
@@ -108,6 +129,8 @@ class Replica:
         Called with each request that has all of its tokens: closed loops send the next one then.
     """
 
+    turn: ClassVar[EventPriority] = AFTER_ARRIVALS
+
     def __init__(
         self,
         environment: simpy.Environment,
@@ -125,7 +148,14 @@ class Replica:
         self.served: list[Served] = []
         self.log = StepLog()
         self._wake = environment.event()
+        self._ends: IntArray | None = None  # of the steps of a stretch
+        self._taken = 1  # steps of a stretch whose blocks are taken
         environment.process(self._work())
+
+    @property
+    def logs(self) -> tuple[StepLog, ...]:
+        """Steps, one after the other in each."""
+        return (self.log,)
 
     def submit(self, request: Request) -> Served:
         """A request arrives now."""
@@ -133,14 +163,17 @@ class Replica:
         self.served.append(served)
         if not served.refused:
             self.scheduler.waiting.append(Sequence(served))
-            if not self._wake.triggered:
-                self._wake.succeed()
+            self._rouse()
         return served
 
     def receive(self, sequence: Sequence) -> None:
         """A sequence whose prompt was computed elsewhere arrives now, with its keys and values."""
         self.served.append(sequence.served)
         self.scheduler.waiting.append(sequence)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """There may be something to do."""
         if not self._wake.triggered:
             self._wake.succeed()
 
@@ -151,13 +184,8 @@ class Replica:
                 yield self._wake
                 yield self._until(int(self.environment.now))  # whoever arrives at the same moment comes first
             batch = self.scheduler.form()
+            parts = self._begin(batch)
             group = self.scheduler.group
-            for sequence in batch.interrupted:  # its last token is as old as the last step
-                sequence.last_token_ns = int(self.environment.now)
-            for prefill in batch.prefills:
-                if prefill.sequence.served.scheduled_ns is None:
-                    prefill.sequence.served.scheduled_ns = int(self.environment.now)
-            parts = tuple(prefill.part for prefill in batch.prefills)
             self.log.begin(int(self.environment.now), self.scheduler, parts)
             if batch.prefills:
                 context = group.context_tokens if len(group) else 0
@@ -166,6 +194,15 @@ class Replica:
                 self._advance(np.array([duration]), batch)
             else:
                 yield from self._decode(batch)
+
+    def _begin(self, batch: Batch) -> tuple[Part, ...]:
+        """Moments that the beginning of a step fixes; the parts of prompts in it."""
+        for sequence in batch.interrupted:  # its last token is as old as the last step
+            sequence.last_token_ns = int(self.environment.now)
+        for prefill in batch.prefills:
+            if prefill.sequence.served.scheduled_ns is None:
+                prefill.sequence.served.scheduled_ns = int(self.environment.now)
+        return tuple(prefill.part for prefill in batch.prefills)
 
     def _decode(self, batch: Batch) -> Generator[simpy.Event, object, None]:
         """One step of the group, or a stretch of them."""
@@ -179,6 +216,7 @@ class Replica:
         durations, moving = self._with_moves(self.times.decode(len(group), contexts))
         now = int(self.environment.now)
         ends = now + np.cumsum(durations)
+        self._ends, self._taken = ends, 1
         if steps > 1 and (batch.jumps or not batch.blocked):
             self._wake = self.environment.event()
             over = self._until(int(ends[-1]))
@@ -191,6 +229,7 @@ class Replica:
         else:
             yield self._until(int(ends[-1]))
         self._take_blocks(steps)
+        self._ends = None
         self.log.moving_ns += int(moving[:steps].sum())
         self._advance(durations[:steps], batch)
 
@@ -234,9 +273,10 @@ class Replica:
     def _take_blocks(self, steps: int) -> None:
         """Blocks for the steps of a stretch after its first, in the order in which they are needed."""
         group, pool = self.scheduler.group, self.scheduler.pool
-        for ahead in range(1, steps):
+        for ahead in range(self._taken, steps):
             for member in group.in_need(ahead):
                 member.blocks += pool.take(1)
+        self._taken = steps
         if pool.far is not None:
             pool.far.moved_ns()  # its time is in the steps of the stretch
 
@@ -255,17 +295,16 @@ class Replica:
         sequence.computed += prefill.part.new_tokens
         if sequence.computed < sequence.known_tokens:
             return
-        self.scheduler.filling.remove(sequence)
         sequence.generated += 1
         if served.first_token_ns is None:
             served.first_token_ns = now
         else:
             self.log.add_gap(now - sequence.last_token_ns)
         sequence.last_token_ns = now
-        if sequence.generated == sequence.request.output_tokens:
+        more = sequence.generated < sequence.request.output_tokens
+        self.scheduler.filled(sequence, more)
+        if not more:
             self._finish(sequence, now)
-        else:
-            self.scheduler.group.join(sequence)
 
     def _finish(self, sequence: Sequence, now: int) -> None:
         sequence.served.last_token_ns = now
@@ -275,10 +314,7 @@ class Replica:
 
     def _until(self, moment_ns: int) -> simpy.Event:
         """An event at a moment, after all arrivals of that moment."""
-        event = self.environment.event()
-        event._ok, event._value = True, None
-        self.environment.schedule(event, _AFTER_ARRIVALS, moment_ns - int(self.environment.now))
-        return event
+        return at_moment(self.environment, moment_ns, self.turn)
 
 
 @dataclass
@@ -297,18 +333,29 @@ class StepLog:
     waiting: list[int] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
     gaps: list[int] = field(default_factory=list)
+    late: list[tuple[int, ...]] = field(default_factory=list)
+    """Last tokens of those that make tokens from the entry on: their first gap is longer than its first step."""
     prefill_tokens: int = 0
     busy_ns: int = 0
     moving_ns: int = 0
     """Time in which steps are done but for blocks that they move between tiers."""
     steps: int = 0
 
-    def begin(self, now_ns: int, scheduler: Scheduler, parts: tuple[Part, ...]) -> None:
-        """A step, or a stretch of them, begins."""
-        group = scheduler.group
+    def begin(
+        self,
+        now_ns: int,
+        scheduler: Scheduler,
+        parts: tuple[Part, ...],
+        joined: Iterable[Sequence] = (),
+        *,
+        alone: bool = False,
+    ) -> None:
+        """A step, or a stretch of them, begins; alone, if nobody makes tokens in it."""
+        decoding = 0 if alone else len(scheduler.group)
         self.starts_ns.append(now_ns)
-        self.sequences.append(len(group))
-        self.contexts.append(group.context_tokens if len(group) else 0)
+        self.sequences.append(decoding)
+        self.contexts.append(scheduler.group.context_tokens if decoding else 0)
+        self.late.append(tuple(sequence.last_token_ns for sequence in joined))
         self.parts.append(parts)
         self.waiting.append(len(scheduler.waiting))
         self.blocks.append(scheduler.pool.used)
@@ -316,6 +363,9 @@ class StepLog:
     def end(self, durations: IntArray) -> None:
         """What began last has taken so long."""
         self.durations.append(durations)
+        if self.late[-1]:
+            first_ns = self.starts_ns[-1] + int(durations[0])
+            self.gaps += [first_ns - last_ns for last_ns in self.late[-1]]
         self.prefill_tokens += sum(part.new_tokens for part in self.parts[-1])
         self.busy_ns += int(durations.sum())
         self.steps += len(durations)
@@ -328,5 +378,8 @@ class StepLog:
         """Gaps between tokens in nanoseconds, and how often each occurred."""
         gaps = [*self.durations, np.array(self.gaps, dtype=np.int64)]
         counts = [np.full(len(d), n) for d, n in zip(self.durations, self.sequences, strict=True)]
+        for place, late in enumerate(self.late):
+            if late:
+                counts[place][0] -= len(late)
         counts.append(np.ones(len(self.gaps), dtype=np.int64))
         return np.concatenate(gaps), np.concatenate(counts).astype(np.int64)

@@ -150,6 +150,9 @@ class SchedulerText(Strict):
     most_tokens: Count = 2048
     block_tokens: Count | None = None
     blocks: Count | None = None
+    prompts_share: Share = 1.0
+    tokens_share: Share = 1.0
+    adjusted: bool = True
     prefix_cache: bool = True
     overhead: Duration = 0.0
     exact: bool = False
@@ -178,6 +181,8 @@ _SECTION = {
     "most_sequences": "scheduler",
     "most_tokens": "scheduler",
     "overhead": "scheduler",
+    "prompts_share": "scheduler",
+    "tokens_share": "scheduler",
     "speculation": "scheduler",
     "share": "lengths.shared",
     "depth": "lengths.shared",
@@ -260,7 +265,7 @@ class ScenarioText(Strict):
             replicas=text.replicas,
             prefill=text.prefill,
             scheduler=scheduler.kind,
-            limits=Limits(scheduler.most_sequences, scheduler.most_tokens),
+            limits=self._limits(),
             block_tokens=scheduler.block_tokens or DEFAULT_BLOCK_TOKENS,
             blocks=scheduler.blocks,
             prefix_cache=scheduler.prefix_cache,
@@ -274,6 +279,18 @@ class ScenarioText(Strict):
             _refuse_more_blocks_than_fit(deployment, scheduler.blocks)
         _ = deployment.far_tiers  # refuses mappings that do not fit the model, and tiers of which too little is known
         return deployment
+
+    def _limits(self) -> Limits:
+        """Bounds of batches, and shares of phases; those follow the limits of the service unless it says otherwise."""
+        scheduler, level = self.scheduler, self.service
+        return Limits(
+            scheduler.most_sequences,
+            scheduler.most_tokens,
+            prompts_pct=round(100 * scheduler.prompts_share),
+            tokens_pct=round(100 * scheduler.tokens_share),
+            ttft_s=level.ttft if scheduler.adjusted else None,
+            tpot_s=level.tpot if scheduler.adjusted else None,
+        )
 
     def place(self, field: str | None) -> tuple[str, ...]:
         """Where in the file a field of what was built stands."""

@@ -12,6 +12,7 @@ import simpy
 from algorithms.live.blocks import BlockPool
 from algorithms.live.replica import Replica, Scheduler, StepLog
 from algorithms.live.requests import Request, Served, nanoseconds
+from algorithms.live.schedulers.phases import DividedTimes, PhasedReplica, PhasedScheduler
 from algorithms.live.steps import Sequence, StepTimes
 from hwmodels.reading.errors import InputError, Problem
 from simulator.engines.progress import report
@@ -26,7 +27,7 @@ class ServedRun:
     requests
         All requests in the order of their arrival.
     logs
-        Steps of each replica.
+        Steps of each replica; of one that computes prompts and makes tokens at the same time, those of tokens first.
     end_ns
         When the last token was there.
     pools
@@ -117,7 +118,7 @@ def serve(
         raise InputError(Problem(message, field="prefill"))
     environment = simpy.Environment()
     prompts = split.prompts if split else 0
-    fleet = [Replica(environment, make_scheduler(), times, skip=skip) for _ in range(replicas - prompts)]
+    fleet = [_replica(environment, make_scheduler(), times, skip) for _ in range(replicas - prompts)]
     if split:
         make, own = split.make_scheduler or make_scheduler, split.times or times
         fleet = [*(Replica(environment, make(), own, skip=skip) for _ in range(prompts)), *fleet]
@@ -130,7 +131,16 @@ def serve(
     environment.run()
     end = max((each.last_token_ns or 0 for each in served), default=0)
     pools = tuple(replica.scheduler.pool for replica in fleet)
-    return ServedRun(tuple(served), tuple(replica.log for replica in fleet), end, pools)
+    return ServedRun(tuple(served), tuple(log for replica in fleet for log in replica.logs), end, pools)
+
+
+def _replica(environment: simpy.Environment, scheduler: Scheduler, times: StepTimes, skip: bool) -> Replica:
+    """A replica as its scheduler needs it."""
+    if not isinstance(scheduler, PhasedScheduler):
+        return Replica(environment, scheduler, times, skip=skip)
+    if not isinstance(times, DividedTimes):
+        raise InputError(Problem("needs times of steps on parts of a chip", field="scheduler"))
+    return PhasedReplica(environment, scheduler, times, skip=skip)
 
 
 def _open_loop(environment: simpy.Environment, door: Door, requests: tuple[Request, ...]) -> list[Served]:
@@ -243,5 +253,4 @@ class _Split:
 
 def load(replica: Replica) -> int:
     """Sequences that a replica serves or that wait for it."""
-    scheduler = replica.scheduler
-    return len(scheduler.waiting) + len(scheduler.group) + len(scheduler.filling)
+    return replica.scheduler.load

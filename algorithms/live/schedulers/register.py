@@ -22,10 +22,19 @@ class Limits:
         Sequences that run together.
     most_tokens
         New tokens of a step.
+    prompts_pct, tokens_pct
+        Per cent of the cores that prompts and tokens may use, where both are computed at a time; together they may be
+        more than all.
+    ttft_s, tpot_s
+        Times that those shares are adjusted to; None where they stay as they are.
     """
 
     most_sequences: int = 256
     most_tokens: int = 2048
+    prompts_pct: int = 100
+    tokens_pct: int = 100
+    ttft_s: float | None = None
+    tpot_s: float | None = None
 
 
 Make = Callable[[BlockPool, Limits], Scheduler]
@@ -41,12 +50,15 @@ class SchedulerEntry:
         Its name, one line for people, and the module that registered it.
     make
         Makes one for a replica, with its memory and limits; raises InputError for limits that cannot be.
+    phases
+        Whether it computes prompts and makes tokens at the same time, each on a share of the cores.
     """
 
     name: str
     summary: str
     source: str
     make: Make
+    phases: bool = False
 
 
 SCHEDULERS: Register[SchedulerEntry] = Register(
@@ -55,8 +67,13 @@ SCHEDULERS: Register[SchedulerEntry] = Register(
 """Schedulers by name."""
 
 
-def scheduler(name: str) -> Callable[[Make], Make]:
+def scheduler(name: str, *, phases: bool = False) -> Callable[[Make], Make]:
     """Register the decorated maker; the first line of its docstring is its summary.
+
+    Parameters
+    ----------
+    phases
+        Whether what it makes is a `algorithms.live.schedulers.phases.PhasedScheduler`.
 
     Raises
     ------
@@ -66,7 +83,7 @@ def scheduler(name: str) -> Callable[[Make], Make]:
 
     def register(make: Make) -> Make:
         summary = (make.__doc__ or name).strip().splitlines()[0]
-        SCHEDULERS.add(name, SchedulerEntry(name, summary, make.__module__, make))
+        SCHEDULERS.add(name, SchedulerEntry(name, summary, make.__module__, make, phases))
         return make
 
     return register

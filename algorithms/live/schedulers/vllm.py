@@ -62,12 +62,7 @@ class ContinuousBatching(Scheduler):
 
     def form(self) -> Batch:
         batch = Batch()
-        needy = self.group.in_need()
-        if needy and not self.pool.has(len(needy)):
-            self._serve_in_order(batch)
-        else:
-            for member in needy:
-                member.blocks += self.pool.take(1)
+        self._serve_members(batch)
         budget = self.most_tokens - len(self.group)
         for sequence in list(self.filling):
             budget -= self._continue(sequence, budget, batch)
@@ -79,15 +74,28 @@ class ContinuousBatching(Scheduler):
         super().release(sequence)
         del self.running[sequence]
 
+    def _serve_members(self, batch: Batch) -> None:
+        """A block for each member that needs one."""
+        needy = self.group.in_need()
+        if needy and not self.pool.has(len(needy)):
+            self._serve_in_order(batch)
+        else:
+            for member in needy:
+                member.blocks += self.pool.take(1)
+
     def _serve_in_order(self, batch: Batch) -> None:
         """Blocks for members in the order in which they entered, taken from whoever entered last."""
         for member in [sequence for sequence in self.running if sequence in self.group.in_need()]:
             if member not in self.running:
                 continue
             while member in self.running and not self.pool.has(1):
-                self._preempt(next(reversed(self.running)), batch)
+                self._preempt(self._loser(), batch)
             if member in self.running:
                 member.blocks += self.pool.take(1)
+
+    def _loser(self) -> Sequence:
+        """Who loses its memory next: whoever entered last."""
+        return next(reversed(self.running))
 
     def _preempt(self, victim: Sequence, batch: Batch) -> None:
         """Take all blocks of a sequence; it waits in front, and computes its tokens again."""
@@ -123,7 +131,7 @@ class ContinuousBatching(Scheduler):
             return 0
         missing = self.pool.needed(sequence.computed + new) - len(sequence.blocks)
         while sequence in self.running and not self.pool.has(missing):
-            self._preempt(next(reversed(self.running)), batch)
+            self._preempt(self._loser(), batch)
         if sequence not in self.running:
             return 0
         self._fill(sequence, new, missing, batch)

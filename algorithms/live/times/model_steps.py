@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from algorithms.chip.timing.mapping import Mode
@@ -42,10 +43,13 @@ class Term:
         Time that it adds to the step.
     joules
         Energy that it takes beyond what a chip draws that does nothing for so long.
+    memory_bytes
+        Bytes that it moves through the main memory; streams do not ask for them.
     """
 
     seconds: float
     joules: float
+    memory_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -265,14 +269,15 @@ class ModelSteps:
         return {}
 
     def _measured(self, setting: Setting, term: str) -> Term:
-        seconds = joules = 0.0
+        seconds = joules = moved = 0.0
         for layer in lowered(setting):
             for operation in layer.operations:
                 if _term(layer, operation) == term:
                     timed = time_operation(operation, setting, self.system, self.mode, self.memory)
                     seconds += layer.times * (timed.seconds + timed.gap_s)
                     joules += layer.times * (timed.energy_j - timed.seconds * self.waiting_w)
-        return Term(seconds, joules)
+                    moved += layer.times * timed.memory_bytes
+        return Term(seconds, joules, moved)
 
     @cached_property
     def waiting_w(self) -> float:
@@ -296,41 +301,47 @@ class ModelSteps:
 
 
 @dataclass(frozen=True)
-class ModelJoules:
-    """Energies of the terms of `ModelSteps`, on each chip and beyond waiting; read as its times are.
+class ModelFigures:
+    """Other figures of the terms of `ModelSteps`, on each chip; read as its times are.
 
     Parameters
     ----------
     steps
         Where terms are from; what it has simulated is not simulated again.
+    figure
+        Joules beyond waiting, or bytes through the main memory.
     """
 
     steps: ModelSteps
+    figure: Literal["joules", "memory_bytes"]
 
     def tokens_s(self, tokens: int) -> float:
-        """See `ModelSteps`; joules, as all others."""
-        return self.steps.term_of_tokens(tokens).joules
+        """See `ModelSteps`; the figure, as all others."""
+        return self._of(self.steps.term_of_tokens(tokens))
 
     def made_s(self, sequences: int) -> float:
         """See `ModelSteps`."""
-        return self.steps.term_of_made(sequences).joules
+        return self._of(self.steps.term_of_made(sequences))
 
     def decode_s(self, sequences: int, context_tokens: int) -> float:
         """See `ModelSteps`."""
-        return self.steps.term_of_decode(sequences, context_tokens).joules
+        return self._of(self.steps.term_of_decode(sequences, context_tokens))
 
     def verify_s(self, sequences: int, context_tokens: int, new_tokens: int) -> float:
         """See `ModelSteps`."""
-        return self.steps.term_of_verify(sequences, context_tokens, new_tokens).joules
+        return self._of(self.steps.term_of_verify(sequences, context_tokens, new_tokens))
 
     def prefill_s(self, new_tokens: int, cached_tokens: int) -> float:
         """See `ModelSteps`."""
-        return self.steps.term_of_prefill(new_tokens, cached_tokens).joules
+        return self._of(self.steps.term_of_prefill(new_tokens, cached_tokens))
 
     def host_s(self, parts: int) -> float:
         """Nothing: hosts are not counted."""
         del parts
         return 0.0
+
+    def _of(self, term: Term) -> float:
+        return term.joules if self.figure == "joules" else term.memory_bytes
 
 
 def _term(layer: Layer, operation: Operation) -> str:

@@ -30,6 +30,23 @@ class Times:
         return decode + sum(11 * part.new_tokens * (1 + part.cached_tokens + part.new_tokens) for part in prefill)
 
 
+class Parts(Times):
+    """The same on parts of a chip: fewer cores and a slower memory take longer."""
+
+    def __init__(self, cores=100, memory=100, parts=None):
+        self.cores, self.memory = cores, memory
+        self.parts = [] if parts is None else parts
+
+    def at(self, cores_pct, memory_pct):
+        return Parts(cores_pct, memory_pct, self.parts)
+
+    def memory_pct(self, cores_pct, prefill):
+        return 25 * (1 + (sum(part.new_tokens for part in prefill) + cores_pct) % 4)
+
+    def decode(self, sequences, context_tokens):
+        return super().decode(sequences, context_tokens) * 10_000 // (self.cores * self.memory)
+
+
 class Audited(BlockPool):
     """A pool with books of its own: who takes what another one has, or gives back what it has not, is found out."""
 
@@ -74,7 +91,7 @@ class Random:
             pool = Audited(self.blocks, self.block_tokens, far=FarBlocks(self.tiers) if self.tiers else None)
             return get_scheduler(self.scheduler).make(pool, self.limits)
 
-        times = Times()
+        times = Parts() if get_scheduler(self.scheduler).phases else Times()
         clients = {} if self.clients is None else {"clients": self.clients, "think_s": 2e-6}
         return serve(self.requests, make, times, replicas=self.replicas, skip=skip, **clients), times
 
@@ -88,8 +105,17 @@ def prefix_of(draw, prompt, block_tokens):
 
 
 @st.composite
+def shares(draw):
+    """Shares of the cores in per cent, and limits that they are adjusted to."""
+    target = st.sampled_from([None, 1e-7, 3e-6, 1e-5])
+    share = st.integers(1, 10).map(lambda tenths: 10 * tenths)
+    return draw(share), draw(share), draw(target), draw(target)
+
+
+@st.composite
 def scenarios(draw, scheduler):
     """Any of them."""
+    phases = get_scheduler(scheduler).phases
     block_tokens, most_sequences = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     arrivals = np.cumsum(draw(st.lists(st.integers(0, 20_000), min_size=1, max_size=16)))
     requests = []
@@ -106,7 +132,7 @@ def scenarios(draw, scheduler):
         requests=tuple(requests),
         blocks=draw(st.integers(largest, 2 * largest + 3)),
         block_tokens=block_tokens,
-        limits=Limits(most_sequences, draw(st.integers(most_sequences, 20))),
+        limits=Limits(most_sequences, draw(st.integers(most_sequences, 20)), *(draw(shares()) if phases else ())),
         tiers=tiers,
         replicas=draw(st.integers(1, 2)),
         clients=draw(st.sampled_from([None, None, 1, 3])),
