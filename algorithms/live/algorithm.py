@@ -50,8 +50,8 @@ class LiveRun:
     filled
         Step times that were simulated.
     energy_j
-        Energy of all chips from the first arrival to the last token; None where tokens are drafted, or
-        attention is left to other chips.
+        Energy of all chips from the first arrival to the last token; None where attention is left to other
+        chips.
     """
 
     scenario: Scenario
@@ -238,11 +238,13 @@ def serve_scenario(scenario: Scenario, times: TableTimes | None = None, *, skip:
 
 def _energy_j(deployment: Deployment, run: ServedRun, seconds: float) -> float | None:
     """What all chips draw while they wait, and what steps add on the chips of each group."""
-    if deployment.speculation is not None or deployment.attending is not None:
+    if deployment.attending is not None:
         return None
     apart = 0 if deployment.of_prompts is deployment else deployment.prefill * deployment.mapping.dp
     chips = deployment.mapping.chips / deployment.mapping.dp
-    added = joules_of_steps(run.logs[apart:], deployment.joules())
+    added = joules_of_steps(
+        run.logs[apart:], deployment.joules(), deployment.speculation, deployment.joules_of_drafts()
+    )
     if apart:
         added += joules_of_steps(run.logs[:apart], deployment.of_prompts.joules())
     return seconds * deployment.waiting_w + chips * added

@@ -263,7 +263,7 @@ class Deployment:
 
     def times(self) -> TableTimes:
         """A table of step times, still empty: of verifications, where tokens are drafted."""
-        return self._table(self.steps, 1 if self.speculation is None else self.speculation.drafted + 1)
+        return self._table(self.steps, self._queries)
 
     def step_times(self, table: TableTimes) -> StepTimes:
         """How long steps take that make one token of each sequence, from the table of `times`."""
@@ -306,7 +306,19 @@ class Deployment:
 
     def joules(self) -> TableTimes:
         """A table of what steps add to the energy of a chip that waits, as fine as that of times."""
-        return TableTimes(_remembered_figures(self.steps, "joules"), self.grids, exact=self.exact)
+        return self._joules(self.steps, self._queries)
+
+    def joules_of_drafts(self) -> TableTimes | None:
+        """The same of the model that drafts; None where there is none."""
+        return None if self._drafting is None else self._joules(self._drafting, 1)
+
+    def _joules(self, steps: ModelSteps, queries: int) -> TableTimes:
+        return TableTimes(_remembered_figures(steps, "joules"), self.grids, exact=self.exact, queries=queries)
+
+    @property
+    def _queries(self) -> int:
+        """New tokens of a sequence in a step: several where drafted tokens are verified."""
+        return 1 if self.speculation is None else self.speculation.drafted + 1
 
     @property
     def waiting_w(self) -> float:
