@@ -22,7 +22,7 @@ from algorithms.models.steps.attending import joins
 from algorithms.models.steps.batch import Batch, Kind, Part
 from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import Ledger, cache_bytes, ledger_of
-from algorithms.models.steps.lowering import lowered
+from algorithms.models.steps.lowering import attending, lowered
 from algorithms.models.steps.operations import Layer, Operation
 from algorithms.models.steps.step import time_operation
 from algorithms.models.steps.varlen import ITEMS_PER_CORE, varlen_blocks
@@ -270,7 +270,7 @@ class ModelSteps:
 
     def _measured(self, setting: Setting, term: str) -> Term:
         seconds = joules = moved = 0.0
-        for layer in lowered(setting):
+        for layer in attending(setting) if term == "attention" else lowered(setting):
             for operation in layer.operations:
                 if _term(layer, operation) == term:
                     timed = time_operation(operation, setting, self.system, self.mode, self.memory)

@@ -64,6 +64,13 @@ class Attending:
 
     # grouped heads
 
+    def attended(self, block: Attention) -> list[Operation]:
+        """Those of them that depend on what the parts of the batch attend to."""
+        size = self.tower.tokens * self.heads * block.head_dim * DTYPE_BYTES["bfloat16"]
+        out = Tensor(f"{self.at}attended", size)
+        made = self._attend(block, out, (f"{self.at}q", f"{self.at}kv"))
+        return [replace(each, attends=True) for each in made]
+
     def _plain(self, block: Attention) -> list[Operation]:
         tower, at, rows, element = self.tower, self.at, self.tower.tokens, DTYPE_BYTES["bfloat16"]
         width, q, kv = tower.tower.width, self.heads * block.head_dim, self.groups * block.head_dim
@@ -97,8 +104,7 @@ class Attending:
             if block.rotary or cached:
                 found.append(tower.one_pass(turned, "pass", (queries.name, keys.name), (), cached=rows * cached * size))
         out = Tensor(f"{at}attended", rows * q * element)
-        attended = self._attend(block, out, (queries.name, keys.name))
-        found += [replace(each, attends=True) for each in attended]
+        found += self.attended(block)
         if block.gated:
             weighted = tower.passes.activation(f"{at}weighted", rows * q, gated=True)
             found.append(tower.one_pass(weighted, "pass", (out.name, queries.name), ()))

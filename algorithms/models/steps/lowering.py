@@ -44,6 +44,16 @@ def lowered(setting: Setting) -> tuple[Layer, ...]:
     return tuple(found)
 
 
+def attending(setting: Setting) -> tuple[Layer, ...]:
+    """Of the same layers the operations alone that depend on what each part of the batch attends to."""
+    found: list[Layer] = []
+    for tower in setting.model.towers:
+        parts = setting.batch.text if tower.modality == "text" else setting.batch.encoded(tower)
+        if parts:
+            found += TowerLowering(setting, tower, parts).attending()
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class TowerLowering(Builder):
     """One tower with the parts of the batch that it works on."""
@@ -52,12 +62,7 @@ class TowerLowering(Builder):
         """Inputs, layers, outputs; layers that are alike are one record."""
         name = self.tower.name
         found = [Layer(f"{name}.inputs", tuple(self._edges(self.tower.inputs, "in")), 1, name)]
-        counted: dict[ModelLayer, int] = {}
-        for layer in self.tower.runs:
-            bare = layer.model_copy(update={"times": 1})
-            counted[bare] = counted.get(bare, 0) + layer.times
-        for number, (layer, times) in enumerate(counted.items()):
-            label = f"{name}.{number}" if len(counted) > 1 else f"{name}.layers"
+        for label, layer, times in self._kinds():
             found.append(Layer(label, self._layer(layer), times, name))
         if self.whole.mapping.pp > 1 and self.tower.layers:
             sent = Communication("send", 2, self.stream_bytes)
@@ -65,6 +70,35 @@ class TowerLowering(Builder):
             found.append(Layer(f"{name}.stages", (hand_over,), self.whole.mapping.pp - 1, name))
         found.append(Layer(f"{name}.outputs", tuple(self._edges(self.tower.outputs, "out")), 1, name))
         return [layer for layer in found if layer.operations]
+
+    def attending(self) -> list[Layer]:
+        """Layers with what depends on what is attended to, and nothing else."""
+        found = [
+            Layer(label, self._attending(layer), times, self.tower.name) for label, layer, times in self._kinds()
+        ]
+        return [layer for layer in found if layer.operations]
+
+    def _kinds(self) -> list[tuple[str, ModelLayer, int]]:
+        """Layers that are not alike, each with its label and how often it comes."""
+        counted: dict[ModelLayer, int] = {}
+        for layer in self.tower.runs:
+            bare = layer.model_copy(update={"times": 1})
+            counted[bare] = counted.get(bare, 0) + layer.times
+        name = self.tower.name
+        labels = [f"{name}.{number}" for number in range(len(counted))] if len(counted) > 1 else [f"{name}.layers"]
+        return [(label, layer, times) for label, (layer, times) in zip(labels, counted.items(), strict=True)]
+
+    def _attending(self, layer: ModelLayer) -> tuple[Operation, ...]:
+        if layer.share < 1:
+            return replace(self, parts=self.through(layer))._attending(replaced(layer))
+        found: list[Operation] = []
+        for number, block in enumerate(layer.blocks):
+            at = f"{number}."
+            if isinstance(block, Attention):
+                found += Attending(self, block, at).attended(block)
+            elif isinstance(block, LatentAttention | StateAttention):
+                found += [each for each in self._block(block, at) if each.attends]
+        return tuple(found)
 
     def _layer(self, layer: ModelLayer) -> tuple[Operation, ...]:
         if layer.share < 1:

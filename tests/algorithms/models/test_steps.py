@@ -1,5 +1,7 @@
 """Steps of whole models: work and bytes in closed form, time that follows from them, and refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from algorithms.models.steps.attending import seen_pairs
 from algorithms.models.steps.batch import parse_batch
 from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import ledger_of
-from algorithms.models.steps.lowering import lowered
+from algorithms.models.steps.lowering import attending, lowered
 from algorithms.models.steps.operations import total_flops, total_weight_bytes
 from algorithms.models.steps.step import model_step
 from algorithms.models.text import load_model
@@ -331,3 +333,16 @@ def test_the_unet_multiplies_every_window_of_every_map_once():
         expected += layer.times * 2 * (places * attends + of_context + 2 * places * (places + context) * width)
     assert total_flops(lowered(setting("sd1.5-unet", "image 1 of 4096 with 77"))) == expected
     assert 0.8e12 < expected < 0.81e12
+
+
+@pytest.mark.parametrize(
+    "name", ["llama3-8b", "deepseek-v2-lite", "qwen3-next-80b-a3b", "gpt-oss-20b", "gemma3-1b", "qwen3-0.6b"]
+)
+@pytest.mark.parametrize("batch", ["prefill 300 x2", "decode 1 of 400 x3", "extend 7 of 90", "prefill 64, decode 1 of 9"])
+@pytest.mark.parametrize("chip", ["h100_sxm5_80g", "rtx_pro_6000_server"])
+def test_what_attends_by_itself_is_what_attends_in_the_whole(name, batch, chip):
+    asked = setting(name, batch, chip=load_accelerator(chip))
+    kept = [
+        replace(layer, operations=tuple(each for each in layer.operations if each.attends)) for layer in lowered(asked)
+    ]
+    assert list(attending(asked)) == [layer for layer in kept if layer.operations]
