@@ -23,7 +23,7 @@ from algorithms.live.pools import (
 )
 from algorithms.live.replica import Scheduler
 from algorithms.live.requests import nanoseconds
-from algorithms.live.schedulers.phases import ALL
+from algorithms.live.schedulers.phases import ALL, problems_of_shares
 from algorithms.live.schedulers.register import SCHEDULERS, Limits, get_scheduler
 from algorithms.live.serve import Split
 from algorithms.live.steps import StepTimes
@@ -156,7 +156,8 @@ class Deployment:
             f"chips of several kinds ({self.system.name})": unlike(self.system),
         }
         found = [what for what, is_there in beside.items() if is_there]
-        return [Problem(f"{self.scheduler} is not modelled with {what}", field="scheduler") for what in found]
+        refused = [Problem(f"{self.scheduler} is not modelled with {what}", field="scheduler") for what in found]
+        return [*refused, *problems_of_shares(self.limits)]
 
     @cached_property
     def steps(self) -> ModelSteps:

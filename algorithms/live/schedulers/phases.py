@@ -19,7 +19,9 @@ from simpy.events import EventPriority
 
 from algorithms.live.replica import AFTER_ARRIVALS, Batch, Replica, Scheduler, StepLog, at_moment
 from algorithms.live.requests import Served
+from algorithms.live.schedulers.register import Limits
 from algorithms.live.steps import Part, Sequence, StepTimes
+from hwmodels.reading.errors import Problem
 
 ALL = 100
 HALF = 50
@@ -45,6 +47,15 @@ class Shares:
     def _cut(self, share: int) -> int:
         whole = self.prompts + self.tokens
         return share if whole <= ALL else max(COARSE * round(ALL * share / whole / COARSE), COARSE)
+
+
+def problems_of_shares(limits: Limits) -> list[Problem]:
+    """Shares of phases that cannot be, at the fields of a scenario."""
+    return [
+        Problem(f"must be from {COARSE / ALL:g} to 1 in steps of {COARSE / ALL:g} (got {share / ALL:g})", field=name)
+        for name, share in (("prompts_share", limits.prompts_pct), ("tokens_share", limits.tokens_pct))
+        if share % COARSE or not COARSE <= share <= ALL
+    ]
 
 
 @runtime_checkable

@@ -17,11 +17,11 @@ import math
 from algorithms.live.blocks import BlockPool
 from algorithms.live.replica import Batch, Scheduler
 from algorithms.live.requests import nanoseconds
-from algorithms.live.schedulers.phases import ALL, COARSE, PhasedScheduler, Shares
+from algorithms.live.schedulers.phases import ALL, COARSE, PhasedScheduler, Shares, problems_of_shares
 from algorithms.live.schedulers.register import Limits, scheduler
 from algorithms.live.schedulers.vllm import ContinuousBatching
 from algorithms.live.steps import Sequence
-from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.errors import InputError
 
 WINDOW = 10
 """First tokens after which shares are adjusted: the fewest of which nine of ten can be told."""
@@ -46,11 +46,7 @@ class PhasesTogether(ContinuousBatching, PhasedScheduler):
 
     def __init__(self, pool: BlockPool, limits: Limits) -> None:
         super().__init__(pool, limits.most_sequences, limits.most_tokens)
-        problems = [
-            Problem(f"must be from {COARSE} to {ALL} per cent in steps of {COARSE} (got {share})", field=name)
-            for name, share in (("prompts_share", limits.prompts_pct), ("tokens_share", limits.tokens_pct))
-            if share % COARSE or not COARSE <= share <= ALL
-        ]
+        problems = problems_of_shares(limits)
         if problems:
             raise InputError(problems)
         self.shares = Shares(limits.prompts_pct, limits.tokens_pct)

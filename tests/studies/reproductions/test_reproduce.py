@@ -44,13 +44,13 @@ def test_the_document_has_every_field_of_a_claim(capsys, store):
 
 
 def test_quoted_systems_say_what_is_missing_and_have_no_figure(capsys, store):
-    assert run_command_line(["reproduce", "semi-pd", "--json", "--quiet", "--store", store]) == 0
+    assert run_command_line(["reproduce", "specmemo", "--json", "--quiet", "--store", store]) == 0
     (system,) = json.loads(capsys.readouterr().out)["systems"]
     assert (system["verdict"], system["kind"]) == ("quoted", "quoted")
     for claim in system["claims"]:
         assert claim["ours"] is None
         assert claim["tolerance"] is None
-        assert "missing" in claim["why"]
+        assert "not published" in claim["why"] or "not at hand" in claim["why"]
 
 
 def test_arithmetic_is_called_arithmetic_and_notes_are_called_notes(capsys, store):

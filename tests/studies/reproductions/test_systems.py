@@ -202,14 +202,17 @@ def _changed(system: System, number: int, done: Done, changed: Done) -> list[tup
     return found
 
 
+LONG_CALCULATIONS = ("shared_memory", "sustained_rate", "served_latency")
+
+
 def _is_long(system: System) -> bool:
-    """Whether a run takes seconds: long contexts under a policy, and streams of many frames."""
+    """Whether a run takes seconds: long contexts under a policy, streams of many frames, requests over time."""
     for run in [*system.runs.values(), *(each.run for each in system.perturbations)]:
         parameters = dict(run.parameters)
         if not isinstance(run, DesignPoint):
             tokens = int(parameters.get("context_tokens") or 0)
             tokens += int(parameters.get("frames") or 0) * int(parameters.get("frame_tokens") or 0)
-            if tokens > LONG_TOKENS or run.calculation.name == "shared_memory":
+            if tokens > LONG_TOKENS or run.calculation.name in LONG_CALCULATIONS:
                 return True
         elif run.algorithm == "state.prefill" or "duo_attention" in str(parameters.get("policy")):
             return True
