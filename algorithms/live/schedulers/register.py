@@ -23,7 +23,7 @@ class Limits:
     most_tokens
         New tokens of a step.
     prompts_pct, tokens_pct
-        Per cent of the cores that prompts and tokens may use, where both are computed at a time; together they may be
+        Shares of the cores, in per cent, that prompts and tokens may use at the same time; together they may be
         more than all.
     ttft_s, tpot_s
         Times that those shares are adjusted to; None where they stay as they are.

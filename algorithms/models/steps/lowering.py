@@ -73,9 +73,7 @@ class TowerLowering(Builder):
 
     def attending(self) -> list[Layer]:
         """Layers with what depends on what is attended to, and nothing else."""
-        found = [
-            Layer(label, self._attending(layer), times, self.tower.name) for label, layer, times in self._kinds()
-        ]
+        found = [Layer(label, self._attending(layer), times, self.tower.name) for label, layer, times in self._kinds()]
         return [layer for layer in found if layer.operations]
 
     def _kinds(self) -> list[tuple[str, ModelLayer, int]]:
