@@ -33,7 +33,7 @@ Duration = Annotated[Seconds, Field(ge=0)]
 class Strict(BaseModel):
     """A section: no keys beside those that it knows, nothing changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ArrivalsText(Strict):

@@ -22,7 +22,7 @@ Biased = Literal["none", "qkv", "all", "no_key", "out"]
 class Part(BaseModel):
     """Anything that has sizes and stands in a model file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Block(Part):

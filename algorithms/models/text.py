@@ -15,7 +15,7 @@ from hwmodels.reading.shipped import Shipped, is_path
 class PublishedText(BaseModel):
     """Section ``published`` of a model file: a count of parameters that somebody else published."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     parameters: int
     source: str
@@ -26,7 +26,7 @@ class PublishedText(BaseModel):
 class ModelText(BaseModel):
     """A model file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     aliases: tuple[str, ...] = ()

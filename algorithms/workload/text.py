@@ -31,7 +31,7 @@ Given = Annotated[Cited[Annotated[int, NO_TRUTH_VALUE]], CITE_PLAIN]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LatentText(_Strict):

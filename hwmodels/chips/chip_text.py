@@ -56,7 +56,7 @@ JoulesPerBitGiven = Annotated[Cited[JoulesPerBit], CITE_PLAIN]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CoreText(_Strict):

@@ -20,7 +20,7 @@ BITS = 8
 class InterfaceText(BaseModel):
     """A technology of ``memory_interfaces.yaml``; all numbers are of one unit, see the comments of the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     unit: str
     width: Cited[Bytes]
@@ -58,7 +58,7 @@ class InterfaceText(BaseModel):
 class InterfacesText(BaseModel):
     """The whole file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rounding: Cited[float]
     technologies: dict[str, InterfaceText]

@@ -19,7 +19,7 @@ COMPUTED_TECHNOLOGIES = ("sram", "core_sram")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class EnergyPoint(Cited[Joules]):

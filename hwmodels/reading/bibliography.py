@@ -16,7 +16,7 @@ from hwmodels.reading.documents import read_text
 class ReferenceText(BaseModel):
     """One source of ``references.yaml``: what it is, and whether it was read or only named."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     reference: str
     status: str
@@ -25,7 +25,7 @@ class ReferenceText(BaseModel):
 class BibliographyText(BaseModel):
     """The file ``references.yaml``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     references: dict[str, ReferenceText]
 

@@ -27,7 +27,7 @@ class Cited(BaseModel, Generic[T]):
         True marks a choice of the model instead of a published number.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     value: T
     source: str = ""

@@ -38,7 +38,7 @@ def citation(value: Cited[Any], section_source: str = "") -> str:
 class Text(BaseModel):
     """Base of everything read from YAML here."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Section(Text):

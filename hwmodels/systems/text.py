@@ -26,7 +26,7 @@ Number = Annotated[int, NO_TRUTH_VALUE]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LevelText(_Strict):

@@ -56,7 +56,7 @@ class SramEnergy:
 
 
 class _Text(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NodeText(_Text):

@@ -14,7 +14,7 @@ import typer
 from hwmodels.reading.errors import InputError, did_you_mean
 from studies.cli.output import EXIT_BAD_INPUT, EXIT_DESIGN_FAILS, EXIT_OK, complain
 from studies.cli.printing import OutputGoneError, put
-from studies.cli.verb import verbs_for
+from studies.cli.verb import HELP, verbs_for
 from studies.cli.waiting import Waiting
 
 
@@ -26,7 +26,7 @@ def application(typed: str | None) -> typer.Typer:
         no_args_is_help=True,
         add_completion=True,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings={"help_option_names": list(HELP)},
     )
     app.callback()(_options)  # it keeps the name of a verb even while it is the only one
     for entry in verbs_for(typed):

@@ -26,6 +26,8 @@ ENTRY_POINT_GROUP = "attnflow.verbs"
 PACKAGE = "studies.cli.verbs"
 LAST = 1000
 """Place in the help of a verb that asks for none."""
+HELP = ("--help", "-h")
+"""What one types to be told what there is, and what words do."""
 
 Run = TypeVar("Run", bound=Callable[..., object])
 
@@ -106,9 +108,10 @@ def verbs_for(typed: str | None) -> tuple[Verb, ...]:
     Parameters
     ----------
     typed
-        First word behind the program's name, None if there is none; options other than ``--help`` need no verb.
+        First word behind the program's name, None if there is none; options other than ``--help`` and ``-h`` need no
+        verb.
     """
-    if typed is not None and typed.startswith("-") and typed != "--help":
+    if typed is not None and typed.startswith("-") and typed not in HELP:
         return ()
     module = f"{PACKAGE}.{typed}"
     if typed is not None and typed.isidentifier() and importlib.util.find_spec(module):

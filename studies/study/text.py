@@ -66,7 +66,7 @@ LARGEST_NUMBER = 1e15
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Condition = dict[str, Scalar | Annotated[list[Scalar], Field(min_length=1)]]

@@ -22,7 +22,7 @@ from hwmodels.reading.shipped import Shipped
 class OriginText(BaseModel):
     """Section ``origin``: what the numbers under ``fitted`` were fitted on, and how well."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     tables: str = Field(description="collection and commit of the rows")
     groups: tuple[str, ...] = Field(description="GPU, stack, version and kernel of the rows")
@@ -34,7 +34,7 @@ class OriginText(BaseModel):
 class CalledText(BaseModel):
     """What every profile of a call says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     summary: str

@@ -28,7 +28,7 @@ Profile = TypeVar("Profile", bound=KernelProfile)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class StructureText(_Strict):

@@ -45,7 +45,7 @@ Products = Literal["stored", "converted", "fresh", "lanes"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CallText(_Strict):

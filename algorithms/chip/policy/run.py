@@ -155,13 +155,9 @@ class RunKey:
         """The key of a step that ends at `workload.kv_len` tokens."""
         context = workload.kv_len - MEASURED_STEPS * workload.q_len
         if context < 1:
-            raise InputError(
-                Problem(
-                    f"a context of {workload.kv_len} tokens leaves none before {MEASURED_STEPS} steps of "
-                    f"{workload.q_len}",
-                    field="kv_len",
-                )
-            )
+            least = MEASURED_STEPS * workload.q_len + 1
+            message = f"a context of {workload.kv_len} tokens leaves none before {MEASURED_STEPS} steps of "
+            raise InputError(Problem(f"{message}{workload.q_len}: take at least {least:,}", field="kv_len"))
         shape = cache_shape(workload, parameters.layers)
         return cls(
             str(parameters.chosen()),

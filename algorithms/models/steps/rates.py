@@ -46,7 +46,7 @@ ATTENTION_KERNELS = {
 class RatesText(BaseModel):
     """Numbers of a chip."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     bandwidth: Cited[float] | None = None
     products: Cited[float] | None = None
@@ -60,7 +60,7 @@ class RatesText(BaseModel):
 class VarlenText(BaseModel):
     """Numbers of vLLM's attention of whole batches (`algorithms.models.steps.varlen`) on a chip."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     products: Cited[float]
     bandwidth: Cited[float]
@@ -70,7 +70,7 @@ class VarlenText(BaseModel):
 class RatesFile(BaseModel):
     """The whole file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     default: RatesText
     chips: dict[str, RatesText]

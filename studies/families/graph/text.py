@@ -8,6 +8,7 @@ from studies.families.graph.evaluation import GraphEvaluation
 from studies.families.graph.losses import tier_report
 from studies.families.text import changed_parameters, subject
 from studies.tables import table
+from studies.words import quantity
 
 
 def summary(evaluation: GraphEvaluation) -> str:
@@ -18,7 +19,7 @@ def summary(evaluation: GraphEvaluation) -> str:
         f"parameters: {changed_parameters(point)}",
         "",
         f"cycles    {result.cycles:,}",
-        f"time      {result.seconds:.6g} s at {result.clock_hz / 1e9:g} GHz",
+        f"time      {quantity(result.seconds, 's')} at {quantity(result.clock_hz, 'Hz')}",
         f"firings   {result.firings:,} in {result.wall_s:.3g} s on this computer"
         + (f", after {result.compile_s:.1f} s of compiling" if result.compile_s > 1 else ""),
     ]

@@ -14,7 +14,7 @@ from reference.measuring.host import CEILINGS, FORMAT, KINDS
 class PointText(BaseModel):
     """A case that was measured."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: str
     kind: str
@@ -47,7 +47,7 @@ class MachineText(BaseModel):
 class HostRecordText(BaseModel):
     """A whole record."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: str
     machine: MachineText

@@ -16,7 +16,7 @@ _FILE = "noise.yaml"
 class FloorText(BaseModel):
     """A line of the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     table: str
     gpu: str

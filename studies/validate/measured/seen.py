@@ -23,7 +23,7 @@ class SeenText(BaseModel):
         Was chosen.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     profiles: tuple[str, ...]
     gpus: tuple[str, ...]

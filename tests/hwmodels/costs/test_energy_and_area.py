@@ -158,6 +158,49 @@ def test_array_and_memory_sizes_move_area_energy_and_power():
     assert energy_table(shrunk).matmul_j_per_flop("bfloat16") < table.matmul_j_per_flop("bfloat16")
 
 
+@pytest.mark.parametrize(
+    ("component", "field"),
+    [
+        ("matrix", "cores"),
+        ("vector", "cores"),
+        ("vector", "core.vector_flops_per_cycle"),
+        ("exp", "cores"),
+        ("exp", "core.exp_per_cycle"),
+        ("sram", "cores"),
+        ("registers", "cores"),
+        ("registers", "core.register_bytes"),
+        ("caches", "l2.capacity_bytes"),
+    ],
+)
+def test_twice_as_much_of_a_part_is_twice_its_area(component, field):
+    chip = load_accelerator("h100")
+    before = area_of(chip).components[component]
+    assert before > 0
+    assert area_of(chip.with_(**{field: 2 * chip.values()[field]})).components[component] == pytest.approx(2 * before)
+
+
+def test_a_format_at_the_rate_of_the_vector_lanes_needs_no_array_unless_it_is_the_only_one(tmp_path):
+    rest = "core: {matrix_flops_per_cycle: {bfloat16: RATE}, matrix_rows: 1, matrix_columns: 32, matrix_depth: 32, "
+    rest += "vector_flops_per_cycle: 64, exp_per_cycle: 16, sram_bytes: 256 KiB, sram_bytes_per_cycle: 256, "
+    rest += "register_bytes: 4 KiB}\ntiers: {lpddr: {level: memory, technology: lpddr5, capacity_bytes: 16 GB, "
+    rest += "bytes_per_second: 51.2 GB/s, latency_s: 100 ns}}\n"
+    areas = {}
+    for rate in (64, 2048):
+        text = f"name: x\nkind: custom\nsummary: x\nnode_nm: 7\nclock_hz: 1 GHz\ncores: 16\n{rest.replace('RATE', str(rate))}"
+        (tmp_path / "x.yaml").write_text(text)
+        areas[rate] = area_of(load_accelerator(tmp_path / "x.yaml")).components["matrix"]
+    assert areas[64] == pytest.approx(areas[2048] / 32) and areas[64] > 0
+    h100 = load_accelerator("h100")
+    matrix = area_of(h100).components["matrix"]
+    slower = h100.with_(**{"core.matrix_flops_per_cycle.float32": h100.core.vector_flops_per_cycle / 2})
+    assert area_of(slower).components["matrix"] == matrix
+
+
+def test_the_source_of_local_memory_says_how_much_is_behind_an_access():
+    sources = [source for _, source in energy_table(load_accelerator("h100")).sources]
+    assert any(source.endswith("228 KiB per access") for source in sources), sources
+
+
 def test_published_dies_are_kept_until_the_design_changes():
     chip = load_accelerator("h100")
     assert area_of(chip).die_mm2 == 814 and area_of(chip).published

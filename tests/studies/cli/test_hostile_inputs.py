@@ -50,4 +50,4 @@ def test_five_hundred_hostile_inputs(tmp_path, first):
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 5000, BATCH))
 def test_five_thousand_hostile_inputs(tmp_path, first):
-    judge(run_batch(2, first, tmp_path))
+    judge(run_batch(os.environ.get("HOSTILE_SEED", "2"), first, tmp_path))

@@ -88,8 +88,9 @@ def test_every_module_of_verbs_registers_one_that_is_called_like_it():
     assert ours == {name: f"{PACKAGE}.{name}" for name in modules}
 
 
-def test_the_help_shows_them_in_their_order(tmp_path):
-    result = attnflow(tmp_path, "--help")
+@pytest.mark.parametrize("asked", ["--help", "-h"])
+def test_the_help_shows_them_in_their_order(tmp_path, asked):
+    result = attnflow(tmp_path, asked)
     words = [line.strip("│ ").split(" ")[0] for line in result.stdout.splitlines() if line.startswith("│ ")]
     assert [word for word in words if word in SHOWN] == SHOWN
 
