@@ -258,8 +258,7 @@ class Runner:
     def _end_workers(self) -> bool:
         """End all worker processes, so that their tasks fail; False where there are none."""
         processes = _processes_of(self._executor) if self._executor is not None else []
-        for process in processes:
-            process.kill()
+        _kill(processes)
         return bool(processes)
 
     def _open(self) -> Executor:
@@ -271,7 +270,14 @@ class Runner:
 
     def _close(self) -> None:
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            # a worker that is stopped, or still waits for a disk that is gone, would be waited for without end
+            late = threading.Timer(_PATIENCE_S, _kill, [_processes_of(self._executor)])
+            late.daemon = True
+            late.start()
+            try:
+                self._executor.shutdown(wait=True, cancel_futures=True)
+            finally:
+                late.cancel()
             self._executor = None
         self._environment.close()
 
@@ -402,6 +408,10 @@ def _give_up(executor: Executor) -> None:
     """End worker processes that are still computing; nobody waits for their results any more."""
     processes = _processes_of(executor)
     executor.shutdown(wait=False, cancel_futures=True)
+    _kill(processes)
+
+
+def _kill(processes: Iterable[BaseProcess]) -> None:
     for process in processes:
         process.kill()  # they have nothing to put away, and one that is stopped would not hear anything else
 

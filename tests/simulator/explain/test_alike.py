@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from simulator import FrozenGraph, simulate
-from simulator.explain.alike import Counts, Mould
+from simulator.errors import AccountingError
+from simulator.explain.alike import MOST_CYCLES, Counts, Mould
 from simulator.random_graphs import random_graph
 
 
@@ -76,10 +77,41 @@ def test_graphs_with_servers_that_skip_and_that_get_stuck_are_among_those_that_a
     assert sum(any(graph.servers) for graph in graphs) >= 20
 
 
-def test_times_that_might_not_fit_into_64_bits_are_left_to_the_checks_of_the_graph():
-    graph = random_graph(3, servers=False).freeze()
-    times = Mould.times_of(graph)
-    assert Mould(graph).run(times._replace(latencies=times.latencies + (1 << 61))) is None
+@pytest.fixture(scope="module")
+def ending():
+    """A graph without servers that comes to its end."""
+    graphs = (graph for graph in GRAPHS if not graph.servers and len(graph.units) > 3)
+    return next(graph for graph in graphs if Mould(graph).run(Mould.times_of(graph)))
+
+
+def test_times_that_might_not_fit_into_64_bits_are_left_to_the_checks_of_the_graph(ending):
+    times = Mould.times_of(ending)
+    assert Mould(ending).run(times._replace(latencies=times.latencies + (1 << 61))) is None
+
+
+def test_many_firings_of_times_that_fit_might_not_fit_together(ending):
+    mould, times = Mould(ending), Mould.times_of(ending)
+    most = MOST_CYCLES // mould.run(times).firings
+    assert mould.run(times._replace(latencies=times.latencies + most)) is None
+    assert mould.run(times._replace(latencies=times.latencies + most // 4)) is not None
+
+
+@pytest.mark.parametrize("part", ["busy", "stalls", "idle"])
+def test_cycles_that_are_not_accounted_for_are_a_fault(ending, part):
+    mould = Mould(ending)
+    counts = mould.run(Mould.times_of(ending))
+    busy, stalls = np.array(counts.busy), np.array(counts.stalls)
+    clocks = busy + np.add.reduceat(stalls, [0, *counts.ends[:-1]])
+    mould._check(busy, clocks, stalls, counts.cycles)
+    if part == "busy":
+        busy[1] += 1
+    elif part == "stalls":  # the sum is right
+        busy[0] += stalls[0] + 1
+        stalls[0] = -1
+    else:
+        clocks[0] += counts.cycles
+    with pytest.raises(AccountingError, match="not the total of"):
+        mould._check(busy, clocks, stalls, counts.cycles)
 
 
 def test_graphs_with_rings_that_grow_do_not_fit():

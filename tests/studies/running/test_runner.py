@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -160,6 +161,23 @@ def test_a_worker_that_uses_no_processor_time_is_ended_by_the_clock(monkeypatch)
     assert len(recorded) == 8
     errors = [by_key[point.key].error or "" for point in points(8)]
     assert ["took longer than its time limit of 1 s" in error for error in errors] == [i == 3 for i in range(8)]
+
+
+def test_a_worker_that_hears_nothing_is_not_waited_for_when_all_is_done(monkeypatch):
+    monkeypatch.setattr(runner, "_PATIENCE_S", 1.0)
+    pool = Runner(square, workers=2)
+    recorded = []
+    pool.run(points(8), recorded.extend)
+    assert len(recorded) == 8
+    stopped = runner._processes_of(pool._executor)[0]
+    os.kill(stopped.pid, signal.SIGSTOP)
+    closing = threading.Thread(target=pool.__exit__, args=(None, None, None), daemon=True)
+    closing.start()
+    closing.join(HANG_S / 10)
+    ended = not closing.is_alive()
+    if not ended:
+        stopped.kill()
+    assert ended
 
 
 ORPHANS = """
