@@ -116,6 +116,8 @@ def test_points_of_a_store_are_runs(here, capsys):
     assert json_of(capsys, "a.json", f"s.sqlite:{keys[0]}", code=0)["within"]
     assert main(["compare", "a.json", "s.sqlite:ff00ff00ff"]) == 2
     assert capsys.readouterr().err == "s.sqlite: no key starts with 'ff00ff00ff'\n"
+    assert main(["compare", "a.json", "s.sqlite"]) == 2
+    assert capsys.readouterr().err.startswith("s.sqlite: is a store of many runs: s.sqlite:KEY is one of its runs")
     assert main(["compare", "a.json", "none.sqlite:ff"]) == 2
     assert capsys.readouterr().err == "none.sqlite: no such store\n"
 
