@@ -22,10 +22,13 @@ PYTEST ?=
 
 bin := .venv/bin
 venv := $(bin)/python
-# the build tools are pinned like all else, hence no build isolation
-install = $(1)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt hatchling editables \
-  && $(1)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt \
-    --no-build-isolation --editable '.$(2)'
+pip = $(1)/bin/python -m pip --disable-pip-version-check --quiet --quiet
+# The build tools are pinned like all else, hence no build isolation. A dot every few seconds says that it works, as long
+# as the shell that waits for it is there.
+install = { while sleep 3 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do printf .; done & } ; dots=$$!; \
+  $(call pip,$(1)) install -c constraints.txt hatchling editables \
+  && $(call pip,$(1)) install -c constraints.txt --no-build-isolation --editable '.$(2)'; \
+  code=$$?; kill $$dots 2>/dev/null; echo; exit $$code
 # not written where it is used: a comma separates the arguments of a call
 reference_extras := [torch,nvrtc,dev]
 lock_torch := torch==2.13.0

@@ -151,12 +151,13 @@ def _whole_memory(tier: SharedTier, given: Number | str | None) -> SharedTier:
 
 
 def _too_few_units(chip: Chip, written: Mapping[str, str]) -> list[Problem]:
-    """A number of units that was set and cannot deliver a bandwidth that was not."""
+    """A number of units, or their technology, that was set and cannot deliver a bandwidth that was not."""
     problems = []
     for tier in chip.tiers:
         text = interface_tables().technologies.get(tier.technology)
-        path = f"{tier.name}.count"
-        if text is None or path not in written or f"{tier.name}.bytes_per_second" in written:
+        counted = [f"{tier.name}.count"] + [f"{tier.name}.technology"] * (tier.count > 1)
+        path = next((each for each in counted if each in written), None)
+        if text is None or path is None or f"{tier.name}.bytes_per_second" in written:
             continue
         most = tier.count * text.bytes_per_second
         if tier.bytes_per_second > most * (1 + interface_tables().rounding.value):

@@ -261,6 +261,10 @@ def test_a_memory_is_set_as_a_whole_by_standard_and_stacks():
     ("changes", "words"),
     [
         ({"hbm.count": 2}, "2 stacks of hbm3 deliver 1.64 TB/s, not the 3.35 TB/s of h100_sxm5_80g"),
+        (
+            {"hbm.technology": "hbm2e"},
+            "5 stacks of hbm2e deliver 2.3 TB/s, not the 3.35 TB/s of h100_sxm5_80g; hbm: hbm2e x 5 sets bandwidth",
+        ),
         ({"hbm": "hbm3"}, "must be TECHNOLOGY x COUNT such as 'hbm3e x 5'"),
         ({"hbm": "hbm9 x 2"}, "unknown technology 'hbm9'"),
     ],
