@@ -30,7 +30,7 @@ def read_run(source: str) -> Run:
     if colon and not Path(source).exists() and Path(path).suffix in (".sqlite", ".db"):
         return Run(source, _stored(path, key))
     if Path(source).suffix in (".sqlite", ".db") and Path(source).is_file():
-        how = f"{source}:KEY is one of its runs, by the start of its key; `attnflow report {source} -o x.csv` lists keys"
+        how = f"{source}:KEY is one of its runs (`attnflow report {source} -o x.csv` lists keys)"
         raise InputError(Problem(f"is a store of many runs: {how}; `attnflow view` compares whole stores", source))
     try:
         text = Path(source).read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from studies.points.outcome import Outcome
 from studies.words import span
 
 _LINE_EVERY_S = 5.0
+_QUIET_FOR_S = 30.0
+"""How long nothing may be heard once points come; before, a line every `_LINE_EVERY_S` says that workers start."""
 
 
 class Progress:
@@ -35,17 +38,36 @@ class Progress:
         self._first: tuple[float, int] | None = None
         self._quiet = quiet or sys.stderr is None
         self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _Bar(total)
+        self._ended = threading.Event()
+        self._writing = threading.Lock()
+        self._heart = threading.Thread(target=self._beat, daemon=True, name="progress")
 
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
+        elif not self._quiet and self.total:
+            self._heart.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
+        if self._heart.is_alive():
+            self._heart.join()
         if self._bar is not None:
             self._bar.stop()
+
+    def _beat(self) -> None:
+        """Say so where nothing comes: who waits cannot see whether workers start or hang."""
+        while not self._ended.wait(_LINE_EVERY_S):
+            with self._writing:
+                now = time.monotonic()
+                if now - self._shown_at >= (_LINE_EVERY_S if self._first is None else _QUIET_FOR_S):
+                    self._shown_at = now
+                    what = "; workers start" if self._first is None else ""
+                    sys.stderr.write(f"{self.done}/{self.total} points, {span(self.elapsed_s)} so far{what}\n")
+                    sys.stderr.flush()
 
     @property
     def elapsed_s(self) -> float:
@@ -65,6 +87,10 @@ class Progress:
 
     def advance(self, outcomes: Sequence[Outcome]) -> None:
         """These outcomes have been recorded."""
+        with self._writing:
+            self._count(outcomes)
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
         self.done += len(outcomes)
         self.failed += sum(outcome.status == "failed" for outcome in outcomes)
         for outcome in outcomes:

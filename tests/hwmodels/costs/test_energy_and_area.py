@@ -186,8 +186,8 @@ def test_a_format_at_the_rate_of_the_vector_lanes_needs_no_array_unless_it_is_th
     rest += "bytes_per_second: 51.2 GB/s, latency_s: 100 ns}}\n"
     areas = {}
     for rate in (64, 2048):
-        text = f"name: x\nkind: custom\nsummary: x\nnode_nm: 7\nclock_hz: 1 GHz\ncores: 16\n{rest.replace('RATE', str(rate))}"
-        (tmp_path / "x.yaml").write_text(text)
+        text = "name: x\nkind: custom\nsummary: x\nnode_nm: 7\nclock_hz: 1 GHz\ncores: 16\n" + rest
+        (tmp_path / "x.yaml").write_text(text.replace("RATE", str(rate)))
         areas[rate] = area_of(load_accelerator(tmp_path / "x.yaml")).components["matrix"]
     assert areas[64] == pytest.approx(areas[2048] / 32) and areas[64] > 0
     h100 = load_accelerator("h100")

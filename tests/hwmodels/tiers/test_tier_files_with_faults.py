@@ -91,7 +91,11 @@ def test_the_good_file_is_good(tmp_path):
         ("xor: [group]", "xor: [column]", "15: mapping.xor: column cannot be XORed with itself"),
         ("energy:", "enrgy:", "16: enrgy: unknown key; did you mean 'energy'?"),
         ('"2 nJ"', '"2e999 nJ"', "17: energy.activate: must be finite (got 2e999 nJ)"),
-        ('activate: "2 nJ"', "currents: {idd0: Infinity}", "17: energy.currents.idd0: must be a finite number (got 'Infinity')"),
+        (
+            'activate: "2 nJ"',
+            "currents: {idd0: Infinity}",
+            "17: energy.currents.idd0: must be a finite number (got 'Infinity')",
+        ),
         ('"2 nJ"', '"2 nW"', "17: energy.activate: must be a quantity in J such as '12 pJ' (got '2 nW')"),
         ("kind: dram", "kind: drm", "1: kind: no tier is of kind 'drm'; did you mean 'dram'?"),
         ("  ras: 52", "  ras: 52.5", "10: timing.ras: must be a whole number (got 52.5)"),

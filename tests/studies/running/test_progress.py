@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from studies.points.outcome import Outcome
@@ -33,6 +35,23 @@ def test_the_start_of_workers_is_not_taken_for_their_pace(clock, capsys):
         clock[0] = 17.0
         progress.advance(outcomes(*["done"] * 100))
     assert capsys.readouterr().err == "1/300 points\n101/300 points, 10.0 points/s, about 20 s left\n"
+
+
+def test_workers_that_take_long_to_start_are_told_of(monkeypatch, capsys):
+    monkeypatch.setattr(module, "_LINE_EVERY_S", 0.01)
+    with Progress(20) as progress:
+        err = ""
+        while err.count("\n") < 2:
+            err += capsys.readouterr().err
+            time.sleep(0.01)
+        monkeypatch.setattr(module, "_QUIET_FOR_S", 1e9)
+        progress.advance(outcomes("done"))
+        capsys.readouterr()
+        time.sleep(0.05)
+        after = capsys.readouterr().err
+    assert err.startswith("0/20 points, 0 s so far; workers start\n")
+    assert after == ""
+    assert not progress._heart.is_alive()
 
 
 def test_quiet_counts_and_says_nothing(clock, capsys):
