@@ -105,6 +105,7 @@ def test_text_for_people_names_units_channels_and_errors(capsys):
     text = capsys.readouterr().out
     for words in ("exp_latency = 3", "at 2 GHz", "rel L2", "weights_fifo", "mostly stalled by"):
         assert words in text
+    assert re.search(r"^time +[\d.]+ [nµ]s at 2 GHz$", text, re.MULTILINE), text
 
 
 def test_timing_only_has_no_error(json_of):

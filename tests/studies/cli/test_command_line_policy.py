@@ -54,6 +54,13 @@ def test_a_frame_of_a_stream(capsys):
     assert document["metrics"]["tokens_per_second"] == pytest.approx(64 / document["seconds"])
 
 
+def test_frames_as_long_as_the_context_are_told_how_much_it_takes(capsys):
+    assert main(["run", "stream.frames", "--chip", "orin", "--timing-only"]) == 2
+    assert capsys.readouterr().err == (
+        "kv_len: a context of 512 tokens leaves none before 2 steps of 512: take at least 1,025\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

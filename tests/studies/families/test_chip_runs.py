@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -199,6 +200,13 @@ def test_a_run_reads_well(capsys):
     for start in ("time ", "bound by ", "rate ", "energy ", "values ", "lower bound", "launch ", "tier "):
         assert any(line.startswith(start) for line in text.splitlines()), start
     assert "from the float64 oracle" in text
+
+
+def test_a_rate_of_tokens_is_written_out(capsys):
+    long = ["--chip", "h100", "--workload", "llama3-8b", "--timing-only", "--quiet"]
+    assert main(["run", "flash.q_outer", *long]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^tokens +\d\d,\d{3},\d{3} per second through this attention", text, re.MULTILINE), text
 
 
 @pytest.mark.parametrize(
