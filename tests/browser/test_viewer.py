@@ -110,6 +110,15 @@ def test_several_stores_are_compared_on_one_page(served, page, tmp_path):
     assert "one: one" in page.locator("table.points").inner_text()
 
 
+def test_the_name_of_a_file_is_text(served, page, tmp_path):
+    _, path = started(tmp_path, "one", 3)
+    hostile = path.rename(tmp_path / "<img src=x onerror=document.title=7>.sqlite")
+    page.goto(served(hostile))
+    assert "<img src=x" in page.locator("body").inner_text()
+    assert page.locator("img").count() == 0
+    assert page.title() != "7"
+
+
 def answer(url, host=None):
     asked = urllib.request.Request(url, headers={"Host": host} if host else {})
     try:
