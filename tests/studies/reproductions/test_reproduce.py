@@ -102,8 +102,8 @@ def test_the_readme_counts_what_the_table_says(store):
     held = found["reproduced"] + found["in band"] + growing
     words = (
         f"{held} hold from mechanism ({growing} of them only in how memory or work grows with a stream) and "
-        f"{found['reproduced (arithmetic)']} by arithmetic, {found['missed']} miss, {found['not judged']} cannot be "
-        f"judged and {found['quoted']} are quoted"
+        f"{found['reproduced (arithmetic)']} by arithmetic; missed: {found['missed']}, "
+        f"not judged: {found['not judged']}, quoted: {found['quoted']}."
     )
     assert sum(found.values()) == held + sum(
         found[each] for each in ("reproduced (arithmetic)", "missed", "not judged", "quoted")
