@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from simulator.cards import time_text
 from simulator.errors import AccountingError, SimulatorError, did_you_mean
 from simulator.firing import IntArray
 from simulator.servers.dram.tier import DramCounters
@@ -301,7 +302,7 @@ class Result:
             f"<td>{sum(u.stalled_cycles.values()):,}</td><td>{u.idle_cycles:,}</td></tr>"
             for u in self.units
         )
-        verdict = "deadlock" if self.deadlock else f"{self.cycles:,} cycles, {self.seconds:.6g} s"
+        verdict = "deadlock" if self.deadlock else f"{self.cycles:,} cycles, {time_text(self.seconds)}"
         return (
             f"<b>{escape(self.graph)}</b>: {verdict} at {self.clock_hz / 1e9:g} GHz ({escape(self.engine)} engine)"
             "<table><tr><th>unit</th><th>firings</th><th>busy</th><th>stalled</th><th>idle (cycles)</th></tr>"

@@ -22,6 +22,7 @@ from simulator import (
     simulate,
     uniform,
 )
+from simulator.cards import time_text
 from simulator.result import UnitResult
 
 NASTY = "<script>alert('&')</script>"
@@ -131,7 +132,26 @@ class TestHtml:
         page.feed(simulate(graph)._repr_html_())
         assert "script" not in page.tags
         assert page.text.count(NASTY) == 2
-        assert "2 cycles" in page.text
+        assert "2 cycles, 2 ns at 1 GHz" in page.text
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (4.168e-06, "4.17 µs"),
+            (9.994e-4, "999 µs"),
+            (9.996e-4, "1 ms"),
+            (1e-9, "1 ns"),
+            (2.5e-13, "0.25 ps"),
+            (0.1, "100 ms"),
+            (1.0, "1 s"),
+            (42.0, "42 s"),
+            (999.9, "1,000 s"),
+            (86_400.0, "86,400 s"),
+            (0.0, "0 s"),
+        ],
+    )
+    def test_times_have_the_prefix_that_fits(self, seconds, text):
+        assert time_text(seconds) == text
 
     def test_every_part_of_a_graph_shows_itself_escaped(self):
         graph = Graph(NASTY)
