@@ -23,12 +23,12 @@ PYTEST ?=
 bin := .venv/bin
 venv := $(bin)/python
 pip = $(1)/bin/python -m pip --disable-pip-version-check --quiet --quiet
-# The build tools are pinned like all else, hence no build isolation. A dot every few seconds says that it works, as long
-# as the shell that waits for it is there.
-install = { while sleep 3 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do printf .; done & } ; dots=$$!; \
-  $(call pip,$(1)) install -c constraints.txt hatchling editables \
-  && $(call pip,$(1)) install -c constraints.txt --no-build-isolation --editable '.$(2)'; \
-  code=$$?; kill $$dots 2>/dev/null; echo; exit $$code
+# A dot every few seconds says that what stands between the two works, as long as the shell that waits for it is there.
+dots = { while sleep 3 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do printf .; done & } ; dots=$$!
+dots_end = code=$$?; kill $$dots 2>/dev/null; echo; exit $$code
+# The build tools are pinned like all else, hence no build isolation.
+install = $(dots); $(call pip,$(1)) install -c constraints.txt hatchling editables \
+  && $(call pip,$(1)) install -c constraints.txt --no-build-isolation --editable '.$(2)'; $(dots_end)
 # not written where it is used: a comma separates the arguments of a call
 reference_extras := [torch,nvrtc,dev]
 lock_torch := torch==2.13.0
@@ -106,7 +106,7 @@ print(*sorted(p["name"].lower() + "==" + p["version"].split("+")[0] for p in fou
 	@for python in $(PYTHON); do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "making $* with $$($$python --version)"; \
-	    $$python -m venv $* && exit 0; rm -rf $*; exit 1; \
+	    $(dots); $$python -m venv $* || { rm -rf $*; false; }; $(dots_end); \
 	  fi; \
 	done; \
 	echo "attnflow needs Python 3.11 or newer; none of these is: $(PYTHON)" >&2; \

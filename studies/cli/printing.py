@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
+from studies.status_line import STATUS
+
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that move a cursor, colour, ring or reorder text: controls (not tab, line feed), marks of direction."""
 
@@ -48,8 +50,9 @@ def put(text: str) -> None:
     if sys.stdout is None or sys.stdout.closed:
         raise OutputGoneError(closed=True)
     try:
-        _write(sys.stdout, text)
-        sys.stdout.flush()
+        with STATUS.aside():
+            _write(sys.stdout, text)
+            sys.stdout.flush()
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EBADF):
             raise
@@ -60,7 +63,7 @@ def tell(text: str) -> None:
     """Write lines for people to stderr, or nowhere if nobody listens."""
     if sys.stderr is None or sys.stderr.closed:
         return
-    with suppress(OSError):
+    with STATUS.aside(), suppress(OSError):
         _write(sys.stderr, harmless(text))
 
 

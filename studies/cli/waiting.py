@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import threading
 import time
@@ -11,16 +10,20 @@ from types import TracebackType
 from typing import Self
 
 from studies.cli.printing import tell
+from studies.status_line import STATUS
 from studies.words import span
 
 LOOK_EVERY_S = 0.5
 SILENT_S = 2.0
 """A terminal hears nothing from verbs that are faster."""
-LINE_EVERY_S = 5.0
-"""Where lines stay, one comes so often, and only if it says how far a run is."""
-OWN_PROGRESS = frozenset({"sweep", "search", "measure"})
-"""Verbs that show what they do themselves."""
-_CLEAR = "\r\x1b[K"
+LINE_EVERY_S = 4.0
+"""Where lines stay, one comes so often, and of most verbs only if it says how far a run is."""
+OWN_PROGRESS = frozenset({"measure"})
+"""Verbs that show what they do themselves, from their start."""
+OF_POINTS = frozenset({"sweep", "search"})
+"""Verbs that tell of points instead of firings, and show that themselves once their workers start."""
+NEVER_SILENT = OF_POINTS | {"report"}
+"""What everybody's first minutes consist of: where lines stay, these say early, with the time alone, that they run."""
 
 
 class Waiting:
@@ -41,7 +44,6 @@ class Waiting:
         self._reports: dict[str, tuple[int, int, float]] = {}
         self._started = time.monotonic()
         self._ended = threading.Event()
-        self._drawn = False
         self._thread = threading.Thread(target=self._watch, daemon=True, name="waiting")
 
     def __enter__(self) -> Self:
@@ -81,22 +83,17 @@ class Waiting:
         return act is not None
 
     def _watch(self) -> None:
-        shown_at = self._started
+        speaks = self._verb in NEVER_SILENT
+        shown_at = self._started - (LINE_EVERY_S - SILENT_S if speaks else 0.0)
         listening = False
         while not self._ended.wait(LOOK_EVERY_S):
-            listening = listening or self._listen()
+            listening = listening or self._verb in OF_POINTS or self._listen()
             now = time.monotonic()
-            if self._live and now - self._started >= SILENT_S:
-                sys.stderr.write(f"{_CLEAR}{self.line()[: _columns() - 1]}")
-                sys.stderr.flush()
-                self._drawn = True
-            elif not self._live and self._reports and now - shown_at >= LINE_EVERY_S:
+            if STATUS.is_held:
+                shown_at = now
+            elif self._live and now - self._started >= SILENT_S:
+                STATUS.show(self.line())
+            elif not self._live and now - shown_at >= LINE_EVERY_S and (self._reports or speaks):
                 shown_at = now
                 tell(f"{self.line()}\n")
-        if self._drawn:
-            sys.stderr.write(_CLEAR)
-            sys.stderr.flush()
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
+        STATUS.clear()

@@ -7,13 +7,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from studies.points.outcome import Outcome
+from studies.status_line import STATUS
 from studies.words import span
 
-_LINE_EVERY_S = 5.0
+_LINE_EVERY_S = 4.0
 _QUIET_FOR_S = 30.0
 """How long nothing may be heard once points come; before, a line every `_LINE_EVERY_S` says that workers start."""
 
@@ -38,14 +40,17 @@ class Progress:
         self._first: tuple[float, int] | None = None
         self._quiet = quiet or sys.stderr is None
         self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _Bar(total)
+        self._held = ExitStack()
         self._ended = threading.Event()
         self._writing = threading.Lock()
         self._heart = threading.Thread(target=self._beat, daemon=True, name="progress")
 
     def __enter__(self) -> Self:
+        self._held.enter_context(STATUS.held())
         if self._bar is not None:
             self._bar.start()
         elif not self._quiet and self.total:
+            self._say_nothing_comes()
             self._heart.start()
         return self
 
@@ -57,6 +62,7 @@ class Progress:
             self._heart.join()
         if self._bar is not None:
             self._bar.stop()
+        self._held.close()
 
     def _beat(self) -> None:
         """Say so where nothing comes: who waits cannot see whether workers start or hang."""
@@ -65,9 +71,12 @@ class Progress:
                 now = time.monotonic()
                 if now - self._shown_at >= (_LINE_EVERY_S if self._first is None else _QUIET_FOR_S):
                     self._shown_at = now
-                    what = "; workers start" if self._first is None else ""
-                    sys.stderr.write(f"{self.done}/{self.total} points, {span(self.elapsed_s)} so far{what}\n")
-                    sys.stderr.flush()
+                    self._say_nothing_comes()
+
+    def _say_nothing_comes(self) -> None:
+        what = "; workers start" if self._first is None else ""
+        sys.stderr.write(f"{self.done}/{self.total} points, {span(self.elapsed_s)} so far{what}\n")
+        sys.stderr.flush()
 
     @property
     def elapsed_s(self) -> float:

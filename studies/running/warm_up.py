@@ -15,6 +15,7 @@ from studies.families.family import families, family_of
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.point import DesignPoint
+from studies.status_line import STATUS
 
 WITH_MEMORY = "sdpa.memory_free", {"kv_tier": "hbm2"}
 """A graph whose keys and values come from a memory tier: no family rehearses with one."""
@@ -51,7 +52,8 @@ def announce_compilation(engine: str, *, quiet: bool, parts: Sequence[Compiled] 
     missing = [] if silent else [part for part in parts if not part.is_cached()]
     if missing:
         names = " and ".join(part.name for part in missing)
-        sys.stderr.write(f"compiling {names} (once, about {sum(part.estimate_s for part in missing)} s)\n")
+        with STATUS.aside():
+            sys.stderr.write(f"compiling {names} (once, about {sum(part.estimate_s for part in missing)} s)\n")
 
 
 def announce_kernels(point: DesignPoint, *, quiet: bool, engine: str | None = None) -> None:

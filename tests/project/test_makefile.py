@@ -82,6 +82,22 @@ def test_the_first_python_that_is_new_enough_is_taken(clone, fake_python):
     assert "-m venv .venv" in log.read_text()
 
 
+def test_making_an_environment_says_every_few_seconds_that_it_works(clone, fake_python):
+    script, _ = fake_python
+    script.write_text(script.read_text().replace('"-m venv "*) ', '"-m venv "*) sleep 7; '))
+    result = make(clone, ".venv/bin/python", f"PYTHON={script}")
+    assert result.returncode == 0, result.stderr
+    assert "making .venv with Python 3.99\n..\n" in result.stdout
+
+
+def test_an_environment_that_fails_is_taken_away_and_ends_the_call(clone, fake_python):
+    script, _ = fake_python
+    script.write_text(script.read_text().replace('"-m venv "*) ', '"-m venv "*) mkdir "$3"; exit 3; '))
+    result = make(clone, ".venv/installed-core", f"PYTHON={script}")
+    assert result.returncode == 2
+    assert not (clone / ".venv").exists()
+
+
 def test_installs_once_and_again_when_the_pins_change(clone, fake_python):
     script, log = fake_python
     for expected in (True, False):

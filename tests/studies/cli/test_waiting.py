@@ -10,8 +10,11 @@ from simulator import Graph, Unit, uniform
 from simulator.engines import progress
 from simulator.engines.compiled import engine
 from simulator.explain.depths import advise_depths
+from studies.cli import printing
 from studies.cli import waiting as module
 from studies.cli.waiting import Waiting
+from studies.running.progress import Progress
+from studies.status_line import STATUS
 
 
 class Terminal(io.StringIO):
@@ -53,7 +56,9 @@ def test_what_a_run_reports_is_shown_and_a_terminal_is_cleared_afterwards(quick,
     assert not progress.is_heard()
 
 
-@pytest.mark.parametrize("words", [[], ["run", "x", "-q"], ["run", "--quiet"], ["sweep", "s.yaml"], ["--help"]])
+@pytest.mark.parametrize(
+    "words", [[], ["run", "x", "-q"], ["run", "--quiet"], ["sweep", "s.yaml", "-q"], ["measure"], ["--help"]]
+)
 def test_nothing_is_shown_where_nobody_asked_or_another_shows_it(quick, monkeypatch, words):
     stream = Terminal()
     assert shown(monkeypatch, words, stream, lambda _: time.sleep(0.05)) == ""
@@ -94,3 +99,65 @@ def test_engines_memories_and_searches_report(heard, monkeypatch):
     advise_depths(graph.freeze())
     searches = [each for each in heard if each[0] == "searches"]
     assert searches == [("searches", 0, 2), ("searches", 1, 2), ("searches", 2, 2)]
+
+
+@pytest.mark.parametrize("verb", ["sweep", "search", "report"])
+def test_the_verbs_of_the_first_minutes_speak_where_lines_stay_even_without_a_report(quick, monkeypatch, verb):
+    stream = io.StringIO()
+
+    def body(_):
+        for _ in range(100_000):
+            if stream.getvalue().count("\n") >= 2:
+                return
+            time.sleep(0.001)
+
+    text = shown(monkeypatch, [verb, "x"], stream, body)
+    assert text.startswith(f"{verb}: 0 s so far\n{verb}: 0 s so far\n")
+
+
+def until(what):
+    for _ in range(100_000):
+        if what():
+            return
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("write", [printing.put, printing.tell])
+def test_what_is_written_starts_on_a_line_of_its_own(quick, monkeypatch, write):
+    stream = Terminal()  # stdout and stderr of one terminal
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    def body(_):
+        until(stream.getvalue)
+        write("result\n")
+
+    before = shown(monkeypatch, ["report", "x"], stream, body).partition("result\n")[0]
+    assert "so far" in before
+    assert before.endswith("\r\x1b[K")
+
+
+def test_a_sweep_is_told_of_until_it_shows_its_points_itself_and_again_afterwards(quick, monkeypatch):
+    stream = Terminal()
+    held = []
+
+    def body(_):
+        until(stream.getvalue)
+        with STATUS.held():
+            start = len(stream.getvalue())
+            assert stream.getvalue().endswith("\r\x1b[K")
+            time.sleep(0.05)
+            held.append(stream.getvalue()[start:])
+        after = len(stream.getvalue())
+        until(lambda: len(stream.getvalue()) > after)
+
+    text = shown(monkeypatch, ["sweep", "x"], stream, body)
+    assert held == [""]
+    assert text.startswith("\r\x1b[Ksweep: 0 s so far")
+    assert text.endswith("sweep: 0 s so far\r\x1b[K")
+
+
+def test_points_hold_the_line_while_they_are_counted(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with Progress(3):
+        assert STATUS.is_held
+    assert not STATUS.is_held

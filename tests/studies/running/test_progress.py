@@ -11,6 +11,9 @@ def outcomes(*statuses):
     return [Outcome(str(i), status, {}) for i, status in enumerate(statuses)]
 
 
+STARTS = "0/{} points, 0 s so far; workers start\n"
+
+
 @pytest.fixture
 def clock(monkeypatch):
     now = [0.0]
@@ -20,11 +23,11 @@ def clock(monkeypatch):
 
 def test_plain_lines_carry_rate_and_time_left(clock, capsys):
     with Progress(400) as progress:
-        clock[0] = 4.0
+        clock[0] = 3.0
         progress.advance(outcomes("done"))
         clock[0] = 10.0
         progress.advance(outcomes("done", "failed"))
-    assert capsys.readouterr().err == "3/400 points, 1 failed, 0.3 points/s, about 20 min left\n"
+    assert capsys.readouterr().err == f"{STARTS.format(400)}3/400 points, 1 failed, 0.3 points/s, about 23 min left\n"
     assert progress.points_per_s == 0.3
 
 
@@ -34,7 +37,8 @@ def test_the_start_of_workers_is_not_taken_for_their_pace(clock, capsys):
         progress.advance(outcomes("done"))
         clock[0] = 17.0
         progress.advance(outcomes(*["done"] * 100))
-    assert capsys.readouterr().err == "1/300 points\n101/300 points, 10.0 points/s, about 20 s left\n"
+    lines = capsys.readouterr().err
+    assert lines == STARTS.format(300) + "1/300 points\n101/300 points, 10.0 points/s, about 20 s left\n"
 
 
 def test_workers_that_take_long_to_start_are_told_of(monkeypatch, capsys):
@@ -49,7 +53,7 @@ def test_workers_that_take_long_to_start_are_told_of(monkeypatch, capsys):
         capsys.readouterr()
         time.sleep(0.05)
         after = capsys.readouterr().err
-    assert err.startswith("0/20 points, 0 s so far; workers start\n")
+    assert err.startswith(STARTS.format(20) * 2)
     assert after == ""
     assert not progress._heart.is_alive()
 
