@@ -179,6 +179,15 @@ def test_twice_as_much_of_a_part_is_twice_its_area(component, field):
     assert area_of(chip.with_(**{field: 2 * chip.values()[field]})).components[component] == pytest.approx(2 * before)
 
 
+def test_accumulators_take_the_area_of_as_many_registers():
+    chip = load_accelerator("h100")
+    registers = chip.core.register_bytes
+    before = area_of(chip).components["registers"]
+    both = area_of(chip.with_(**{"core.accumulator_bytes": registers})).components["registers"]
+    assert both == pytest.approx(before * 2 * registers / (registers + chip.core.accumulator_bytes))
+    assert both > before
+
+
 def test_a_format_at_the_rate_of_the_vector_lanes_needs_no_array_unless_it_is_the_only_one(tmp_path):
     rest = "core: {matrix_flops_per_cycle: {bfloat16: RATE}, matrix_rows: 1, matrix_columns: 32, matrix_depth: 32, "
     rest += "vector_flops_per_cycle: 64, exp_per_cycle: 16, sram_bytes: 256 KiB, sram_bytes_per_cycle: 256, "
