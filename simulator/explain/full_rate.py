@@ -15,9 +15,14 @@ from dataclasses import dataclass, replace
 from simulator.engines.compiled.engine import run_compiled
 from simulator.firing import Block, FiringTable, Segment
 from simulator.graph import FrozenGraph
+from simulator.prefix import cut, prefix
 
+FIRST_CYCLES = 1024
+"""Cycles after which a FIFO that is too shallow within a row has usually shown."""
 FIRST_ITERATIONS = 2
 """Iterations after which a FIFO that is too shallow has usually shown."""
+MOST_LOOPS = 1 << 10
+"""Loops of a table up to which it is cut where its tokens are enough, run by run."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,22 @@ class FullRate:
         rest = self.graph.table(self.unit).iterations - 1 - FIRST_ITERATIONS
         if rest < 0:
             return False
-        first = run_compiled(_iterations(self.graph, FIRST_ITERATIONS).with_depths(dict(depths)), digest=False)
-        if any(first.segment):
+        first = _iterations(self.graph, FIRST_ITERATIONS).with_depths(dict(depths))
+        if cycles is not None and self._late(prefix(first, FIRST_CYCLES), cycles):
             return True
-        return cycles is not None and first.clock[self.unit] + rest * self.busy + self.tail > cycles
+        outcome = run_compiled(first, digest=False)
+        if any(outcome.segment):
+            return True
+        return cycles is not None and outcome.clock[self.unit] + rest * self.busy + self.tail > cycles
+
+    def _late(self, beginning: FrozenGraph, cycles: int) -> bool:
+        """Whether the busiest unit has lost so much after the first firings that its work ends after ``cycles``.
+
+        Tables that end early take no time from any firing that is left.
+        """
+        outcome = run_compiled(beginning, digest=False, occupancy=False)
+        left = (self.graph.table(self.unit).iterations - 1) * self.busy - outcome.busy[self.unit]
+        return outcome.clock[self.unit] + left + self.tail > cycles
 
 
 def _iterations(graph: FrozenGraph, count: int) -> FrozenGraph:
@@ -106,8 +123,64 @@ def _start(one: FrozenGraph, unit: int) -> int:
     """When a unit first fires in a single iteration."""
     segment, _ = next(one.table(unit).runs())
     first = FiringTable((Block((replace(segment, count=1, growth=0),)),))
-    outcome = run_compiled(_with_table(one, unit, first), digest=False, occupancy=False)
+    outcome = run_compiled(_demanded(_with_table(one, unit, first), unit), digest=False, occupancy=False)
     return outcome.clock[unit] - segment.ii
+
+
+def _demanded(one: FrozenGraph, unit: int) -> FrozenGraph:
+    """Of every unit the firings that have to come before the last one of a unit; FIFOs hold nobody up."""
+    number = {other.name: n for n, other in enumerate(one.units)}
+    order = _upstream(one, unit)
+    if order is None:
+        return one
+    tables = {unit: one.table(unit)}
+    for producer in order[1:]:
+        whole = one.table(producer)
+        needed = [
+            _until_made(whole, channel.output, tables[number[channel.consumer]].taken(channel.input))
+            for channel in (one.channels[c] for c in one.output_channels[producer])
+            if number[channel.consumer] in tables
+        ]
+        tables[producer] = max(needed, key=lambda table: table.firings)
+    nothing = {n: _without_firings(one.table(n)) for n in range(len(one.units)) if n not in tables}
+    units = tuple(replace(other, table=(tables | nothing)[n]) for n, other in enumerate(one.units))
+    return replace(one, units=units)
+
+
+def _upstream(one: FrozenGraph, unit: int) -> list[int] | None:
+    """A unit and all that it depends on, consumers before producers; None where a unit depends on itself."""
+    number = {other.name: n for n, other in enumerate(one.units)}
+    producers = {
+        n: {number[one.channels[c].producer] for c in channels} for n, channels in enumerate(one.input_channels)
+    }
+    found, pending = {unit}, [unit]
+    while pending:
+        new = producers[pending.pop()] - found
+        found |= new
+        pending += new
+    order: list[int] = []
+    while len(order) < len(found):
+        rest = found.difference(order)
+        first = min((n for n in rest if not any(n in producers[other] for other in rest)), default=None)
+        if first is None:
+            return None
+        order.append(first)
+    return order
+
+
+def _until_made(table: FiringTable, port: int, tokens: int) -> FiringTable:
+    """The first firings of a table, up to the one that makes so many tokens on a port."""
+    if tokens == 0:
+        return _without_firings(table)
+    if sum(block.loops for block in table.blocks) > MOST_LOOPS:
+        return table
+    limits: list[int | None] = [None] * (1 + table.inputs + table.outputs)
+    limits[1 + table.inputs + port] = tokens - 1
+    return cut(table, tuple(limits))
+
+
+def _without_firings(table: FiringTable) -> FiringTable:
+    return FiringTable((Block((replace(table.blocks[0].segments[0], count=0, growth=0),)),))
 
 
 def _tail(one: FrozenGraph, unit: int, wait: int) -> int:

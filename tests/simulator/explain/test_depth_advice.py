@@ -9,7 +9,7 @@ from algorithms.workload.shape import Workload
 from simulator import Graph, Server, SimulatorError, operators
 from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
-from simulator.explain import depths
+from simulator.explain import depths, full_rate
 from simulator.explain.depths import advise_depths
 from simulator.explain.full_rate import FullRate
 from simulator.graph import FrozenGraph
@@ -116,6 +116,48 @@ def test_no_proof_of_full_rate_is_ever_wrong(seed: int) -> None:
     assert not any(FullRate.proof(graph, max(free.clock) + more) for more in range(1, 9))
     if FullRate.proof(graph, max(given.clock)) is not None:
         assert max(given.clock) == max(free.clock)
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("granularity", ["row", "scalar"])
+def test_what_a_unit_does_not_depend_on_does_not_decide_when_it_starts(
+    name: str, granularity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = graph_of(name, 12, granularity=granularity, exp_latency=5)
+    one = full_rate._iterations(graph, 1).with_depths(dict.fromkeys(c.name for c in graph.channels))
+    units = range(len(graph.units))
+    short = [full_rate._start(one, unit) for unit in units]
+    fired: list[int] = []
+    run = full_rate.run_compiled
+
+    def watched(graph: FrozenGraph, *, digest: bool, occupancy: bool) -> Outcome:
+        fired.append(sum((outcome := run(graph, digest=digest, occupancy=occupancy)).fired))
+        return outcome
+
+    monkeypatch.setattr(full_rate, "run_compiled", watched)
+    assert [full_rate._start(one, unit) for unit in units] == short
+    few = fired.copy()
+    monkeypatch.setattr(full_rate, "_demanded", lambda one, unit: one)
+    fired.clear()
+    assert [full_rate._start(one, unit) for unit in units] == short
+    assert few[0] == 1  # the source of queries depends on nothing
+    assert all(needed <= whole for needed, whole in zip(few, fired, strict=True))
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_depths_at_full_rate_are_never_refuted_and_a_late_start_is_seen_early(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = graph_of(name, 300)
+    advice = advise_depths(graph)
+    proof = FullRate.proof(graph, advice.full_rate_cycles)
+    assert proof is not None
+    fast = {c.name: c.full_rate_depth for c in advice.channels}
+    assert not proof.refutes(fast, proof.cycles)
+    monkeypatch.setattr(full_rate, "FIRST_CYCLES", 64)
+    beginning = full_rate.prefix(graph.with_depths(fast | {"k->qk": 1}), 64)
+    assert proof._late(beginning, proof.cycles)
+    assert not proof._late(full_rate.prefix(graph.with_depths(fast), 64), proof.cycles)
 
 
 def test_a_long_design_is_advised_by_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
