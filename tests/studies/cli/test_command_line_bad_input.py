@@ -428,4 +428,5 @@ def test_in_a_process_of_its_own(here, arguments):
     done = subprocess.run([sys.executable, "-m", "studies", *arguments], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
+    # on a busy computer a command lasts until it says so
+    assert len([line for line in done.stderr.splitlines() if not line.endswith(" s so far")]) == 1
