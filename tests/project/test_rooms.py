@@ -241,7 +241,6 @@ MANY_OF_ONE_KIND = {
     "simulator/engines/compiled": "kernels of the compiled engine",
     "studies/cli/verbs": "verbs",
     "studies/report/sections": "sections of the report",
-    "studies/reproductions/calculations": "calculations that published systems share",
 }
 """Rooms that may be larger, and of what they hold many."""
 

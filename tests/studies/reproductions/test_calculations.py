@@ -8,7 +8,6 @@ from hwmodels.reading.errors import InputError
 from studies.reproductions.calculation import calculation, get_calculation
 from studies.reproductions.calculations.allocation import _Buddies, shared_memory
 from studies.reproductions.calculations.devices import attention_offload
-from studies.reproductions.calculations.experts import expert_memory
 from studies.reproductions.calculations.features import feature_memory, slot_memory
 from studies.reproductions.calculations.folding import folded_encoder
 from studies.reproductions.calculations.images import segmentation_network
@@ -17,7 +16,7 @@ from studies.reproductions.calculations.lookups import hashed_block, ternary_gro
 from studies.reproductions.calculations.rings import keyword_network, look_ahead, stream_network
 from studies.reproductions.calculations.states import mamba_decoder, memory_weights, state_size, state_stream
 from studies.reproductions.calculations.training import backward_memory, sampled_memory
-from studies.reproductions.calculations.weights import weight_shares
+from studies.reproductions.calculations.weights import expert_memory, weight_shares
 
 
 def test_names_are_unique_and_near_ones_are_suggested():
