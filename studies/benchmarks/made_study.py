@@ -14,7 +14,7 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 
-from studies.families.evaluate import attempt_to_store
+from studies.families.attempt import attempt_to_store
 from studies.points.outcome import Outcome, Written
 from studies.points.point import DesignPoint
 from studies.points.writing import told_by

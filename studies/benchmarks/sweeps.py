@@ -12,7 +12,7 @@ from algorithms.chip.timing.mapping import forget_launches
 from algorithms.models.steps.step import forget_steps
 from simulator.simulate import forget_graphs
 from studies.benchmarks.register import Figures, benchmark
-from studies.families.evaluate import attempt_to_store
+from studies.families.attempt import attempt_to_store
 from studies.points.point import DesignPoint
 from studies.study.resolve import read_study
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.families.family import family_of
 from studies.points.point import DesignPoint
 

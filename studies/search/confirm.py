@@ -16,7 +16,7 @@ import numpy as np
 
 from algorithms.chip.timing.fidelity import MemoryFidelity
 from hwmodels.reading.errors import InputError, Problem
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.points.outcome import Outcome, Row
 from studies.points.point import DesignPoint, Json
 from studies.running.progress import Progress

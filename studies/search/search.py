@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hwmodels.reading.errors import InputError, Problem
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint, Json
 from studies.running.limits import Limits

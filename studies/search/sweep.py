@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from studies.families.evaluate import attempt_to_store
+from studies.families.attempt import attempt_to_store
 from studies.points.outcome import Outcome
 from studies.points.point import Json
 from studies.running.limits import Limits

@@ -81,7 +81,7 @@ class Visit:
 @pytest.fixture
 def chips(tmp_path):
     """Four designs on two chips, as a sweep leaves them, and what their study is after."""
-    from studies.families.evaluate import attempt
+    from studies.families.attempt import attempt
 
     path = tmp_path / "two.yaml"
     path.write_text(

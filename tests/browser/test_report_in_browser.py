@@ -11,8 +11,8 @@ import pytest
 from algorithms.workload.one_head import ONE_HEAD
 from algorithms.workload.shape import Workload
 from studies import Study
+from studies.families.attempt import attempt
 from studies.families.chip.evaluation import ChipDetail
-from studies.families.evaluate import attempt
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Row

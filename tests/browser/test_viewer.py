@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.store.provenance import provenance
 from studies.store.store import Store
 from studies.study.resolve import read_study

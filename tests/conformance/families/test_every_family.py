@@ -16,8 +16,9 @@ from algorithms.workload.one_head import ONE_HEAD
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
+from studies.families.attempt import attempt
 from studies.families.detail import VERSION, MisreadError
-from studies.families.evaluate import attempt, evaluate, explain
+from studies.families.evaluate import evaluate, explain
 from studies.families.explanation import Explanation
 from studies.families.family import FAMILIES, Evaluation, Family, families, family_of
 from studies.families.metrics import ANY, metrics

@@ -16,7 +16,8 @@ from reference.captures import capture_names
 from reference.truth.oracle import attention
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
-from studies.families.evaluate import attempt, evaluate
+from studies.families.attempt import attempt
+from studies.families.evaluate import evaluate
 from studies.families.value_pass import values_of
 from studies.points.command import command_of
 from studies.points.point import ENGINES, DesignPoint

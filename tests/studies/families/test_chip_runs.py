@@ -18,9 +18,10 @@ from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError
 from studies.cli import main
+from studies.families.attempt import attempt
 from studies.families.chip.evaluate import LARGEST_CHECKED
 from studies.families.chip.evaluation import ChipEvaluation
-from studies.families.evaluate import attempt, evaluate
+from studies.families.evaluate import evaluate
 from studies.families.metrics import measure, metrics
 from studies.points.chips import chip_setting
 from studies.points.command import command_of

@@ -13,8 +13,8 @@ from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.timing.mapping import forget_launches
 from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from hwmodels.chips.accelerator import load_accelerator
+from studies.families.attempt import attempt, attempt_to_store
 from studies.families.chip.evaluate import evaluate_on_chip
-from studies.families.evaluate import attempt, attempt_to_store
 from studies.families.family import families, family_of
 from studies.points.chips import chip_setting
 from studies.points.knobs import complete_parameters

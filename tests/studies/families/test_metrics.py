@@ -56,7 +56,7 @@ def test_a_metric_of_a_family_is_registered_in_its_package_where_its_points_look
 @pytest.mark.parametrize("name", ["sdpa.naive", "flash.q_outer", "tier.probe"])
 def test_a_row_has_what_applies_to_its_design_and_needs_nothing_else(name):
     script = (
-        "import json, sys; from studies.families.evaluate import attempt\n"
+        "import json, sys; from studies.families.attempt import attempt\n"
         "from studies.families.family import family_of\n"
         f"found = attempt(family_of({name!r}).rehearsal())\n"
         "print(json.dumps([dict(found.metrics), sorted(sys.modules)]))"

@@ -15,7 +15,8 @@ from algorithms.memory.tier_report import CAUSES
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.app import run_command_line
-from studies.families.evaluate import attempt, evaluate
+from studies.families.attempt import attempt
+from studies.families.evaluate import evaluate
 from studies.families.tier.evaluation import TierEvaluation
 from studies.points.command import command_of
 from studies.points.point import DesignPoint

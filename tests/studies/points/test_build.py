@@ -17,7 +17,7 @@ from algorithms.workload.one_head import ONE_HEAD, ONE_HEAD_ON_CHIP
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.options import DesignOptions, design_point
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.points.build import Inputs, PointBuilder
 from studies.points.command import command_of
 from studies.points.find import all_algorithm_names, find_algorithm

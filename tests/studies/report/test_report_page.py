@@ -17,7 +17,7 @@ from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.cli.options import DesignOptions, design_point
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Row

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from studies.cli.options import DesignOptions, design_point
+from studies.families.attempt import attempt
 from studies.families.chip.binding import saturated_cache, what_binds
 from studies.families.chip.evaluate import evaluate_on_chip
 from studies.families.chip.explain import cache_limit
-from studies.families.evaluate import attempt
 from studies.families.path import OTHERS, PathPart, TracedPath
 from studies.points.outcome import Row
 from studies.report.paths import MOST_SECONDS, Tracer

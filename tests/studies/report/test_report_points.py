@@ -8,7 +8,7 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Row

@@ -2,7 +2,7 @@
 
 from studies.cli import main
 from studies.cli.verbs import report
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.store.provenance import provenance
 from studies.store.store import Store
 from studies.study.resolve import read_study

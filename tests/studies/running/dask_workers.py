@@ -8,7 +8,7 @@ from studies.points.outcome import Outcome
 
 
 def attempt_and_die_once(point):
-    from studies.families.evaluate import attempt
+    from studies.families.attempt import attempt
 
     marker = Path(os.environ["DIE_ONCE"])
     if dict(point.parameters)["long_depth"] == 34 and not marker.exists():

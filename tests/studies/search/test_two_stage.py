@@ -7,7 +7,7 @@ import pytest
 from algorithms.hybrid.design import HybridDesign
 from algorithms.hybrid.parameters import HybridParameters
 from hwmodels.reading.errors import InputError
-from studies.families.evaluate import attempt
+from studies.families.attempt import attempt
 from studies.points.outcome import Outcome
 from studies.running.runner import open_inline
 from studies.search.search import run_search
