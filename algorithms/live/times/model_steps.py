@@ -25,7 +25,8 @@ from algorithms.models.steps.ledger import Ledger, cache_bytes, ledger_of
 from algorithms.models.steps.lowering import attending, lowered
 from algorithms.models.steps.operations import Layer, Operation
 from algorithms.models.steps.step import time_operation
-from algorithms.models.steps.varlen import ITEMS_PER_CORE, varlen_blocks
+from algorithms.models.steps.rates import rowless_block_s
+from algorithms.models.steps.varlen import ITEMS_PER_CORE, rowless_blocks, rowless_s, varlen_blocks
 from algorithms.rounding import ceil_div
 from hwmodels.costs.energy import energy_table
 from hwmodels.reading.errors import InputError, Problem
@@ -177,15 +178,26 @@ class ModelSteps:
 
     def filled(self, sequences: int, new_tokens: int) -> float:
         """Share of the places on cores that blocks of such sequences fill; 1 where they take turns."""
+        blocks = sequences * max(self._query_heads) * varlen_blocks(new_tokens)
+        return min(blocks / (self.system.chip.cores * ITEMS_PER_CORE), 1.0)
+
+    def passing_s(self, parts: tuple[tuple[int, int], ...]) -> float:
+        """Blocks without rows in all layers, of parts with so many new tokens of each of so many sequences."""
+        blocks = rowless_blocks(parts)
+        chip = self.system.chip
+        return sum(rowless_s(heads * blocks, chip.cores, rowless_block_s(chip)) for heads in self._query_heads)
+
+    @cached_property
+    def _query_heads(self) -> tuple[int, ...]:
+        """Query heads of one chip in every layer that attends."""
         decoder = self.model.decoder
-        heads = max(
-            block.heads
+        return tuple(
+            ceil_div(block.heads, self.mapping.tp)
             for run in (decoder.runs if decoder else ())
             for block in run.blocks
             if isinstance(block, Attention)
+            for _ in range(run.times)
         )
-        blocks = sequences * ceil_div(heads, self.mapping.tp) * varlen_blocks(new_tokens)
-        return min(blocks / (self.system.chip.cores * ITEMS_PER_CORE), 1.0)
 
     @property
     def gaps_s(self) -> float:

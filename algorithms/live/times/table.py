@@ -68,6 +68,9 @@ class JoinedAttention(Protocol):
     def filled(self, sequences: int, new_tokens: int) -> float:
         """Share of the chip that such sequences keep busy."""
 
+    def passing_s(self, parts: tuple[tuple[int, int], ...]) -> float:
+        """What a batch takes beyond its parts, of which each has new tokens of every sequence and sequences."""
+
 
 class Remembered:
     """A source that computes every term once, for all tables that read it; a `StepSource`."""
@@ -228,9 +231,11 @@ class TableTimes:
 
             beside = self._over_both(sequences, np.array([context_tokens]), self._beside, ask)
             parts.append((float(beside[0]), joined.filled(sequences, self.queries)))
+        sizes = (*((part.new_tokens, 1) for part in prefill), (self.queries, sequences))
         busy = [(max(seconds - joined.gaps_s, 0.0), share) for seconds, share in parts]
         longest = max(seconds for seconds, _ in busy)
-        return joined.gaps_s + max(longest, math.fsum(seconds * share for seconds, share in busy))
+        beyond = joined.gaps_s + joined.passing_s(sizes)
+        return beyond + max(longest, math.fsum(seconds * share for seconds, share in busy))
 
     def _nanoseconds(self, terms: list[float], sequences: int, prefill: tuple[Part, ...]) -> int:
         least = self.source.host_s(len(prefill) + (1 if sequences else 0))

@@ -17,8 +17,8 @@ from algorithms.models.steps import modules
 from algorithms.models.steps.batch import Part
 from algorithms.models.steps.building import Builder, Setting
 from algorithms.models.steps.operations import Operation, Tensor
-from algorithms.models.steps.rates import attention_kernel, varlen_profile, with_gap
-from algorithms.models.steps.varlen import split_parameters, varlen_launch, varlen_serves
+from algorithms.models.steps.rates import attention_kernel, rowless_block_s, varlen_profile, with_gap
+from algorithms.models.steps.varlen import rowless_blocks, split_parameters, varlen_launch, varlen_serves
 from algorithms.registry import Parameters
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES, Workload
@@ -152,11 +152,16 @@ class Attending:
             work.k_bytes + work.v_bytes for work, part in zip(workloads, parts, strict=True) if part.total > part.new
         ]
         kinds = dict.fromkeys(part.kind for part in parts)
+        rowless = self.heads * rowless_blocks((work.q_len, work.batch) for work in workloads)
+        launch = varlen_launch(workloads, whole.chip.cores)
+        passed_s = rowless_block_s(whole.chip) * rowless / max(launch.item_count, whole.chip.cores)
         return Operation(
             name=f"{self.at}attention {' and '.join(kinds)}",
             kind="attention",
-            launches=(varlen_launch(workloads, whole.chip.cores),),
-            profile=with_gap(profile, whole.rates.gap_s(whole.options.launch)),
+            launches=(launch,),
+            profile=replace(
+                with_gap(profile, whole.rates.gap_s(whole.options.launch)), item_gap_s=profile.item_gap_s + passed_s
+            ),
             flops=sum(self.flops(block, part) for part in parts),
             cache_bytes=sum(cached),
         )

@@ -65,6 +65,7 @@ class VarlenText(BaseModel):
     products: Cited[float]
     bandwidth: Cited[float]
     item_gap: Cited[Seconds]
+    rowless_block: Cited[Seconds]
 
 
 class RatesFile(BaseModel):
@@ -189,6 +190,12 @@ def varlen_profile(chip: Accelerator) -> KernelProfile | None:
         tiles_in_flight=STAGES,
         items_per_core=ITEMS_PER_CORE,
     )
+
+
+def rowless_block_s(chip: Accelerator) -> float:
+    """Time that a core needs to pass a block of such a launch without rows; 0 where no such kernel is known."""
+    text = _file().varlen.get(chip.name)
+    return text.rowless_block.value if text else 0.0
 
 
 STATE_KERNELS = (

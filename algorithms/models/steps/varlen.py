@@ -8,11 +8,15 @@ run_mha_fwd_splitkv_dispatch). A single token therefore pays for 64 rows, and th
 loop. Blocks are counted tile by tile, then sequence by sequence, then head by head, so that query heads that share keys
 meet in the shared cache where their blocks run at the same time, or where it holds the keys of one head of all
 sequences until the next head reads them.
+
+The grid has as many tiles for each sequence as the longest part has: blocks beyond the rows of their own sequence are
+launched, find no rows (flash_fwd_kernel.h, compute_attn_1rowblock_splitkv: ``m_block * kBlockM >=
+binfo.actual_seqlen_q``) and return. They stand between those that have rows, so that cores take turns in passing them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from algorithms.chip.attention.decode import SplitParameters
@@ -60,6 +64,24 @@ def varlen_serves(head_dim: int) -> bool:
 def varlen_blocks(new_tokens: int) -> int:
     """Blocks of one query head of a sequence with so many new tokens."""
     return ceil_div(new_tokens, ROWS)
+
+
+def rowless_blocks(new_tokens: Iterable[tuple[int, int]]) -> int:
+    """Blocks of one query head without rows.
+
+    Parameters
+    ----------
+    new_tokens
+        New tokens of every sequence of a part of the batch, and how many sequences that are.
+    """
+    tiles = [(varlen_blocks(new), sequences) for new, sequences in new_tokens]
+    longest = max((own for own, _ in tiles), default=0)
+    return sum(sequences * (longest - own) for own, sequences in tiles)
+
+
+def rowless_s(blocks: int, cores: int, each_s: float) -> float:
+    """Time in which all cores pass so many blocks without rows."""
+    return each_s * blocks / (cores * ITEMS_PER_CORE)
 
 
 def split_parameters(head_dim: int) -> SplitParameters:

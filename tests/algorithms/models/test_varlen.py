@@ -16,9 +16,9 @@ from algorithms.models.options import StepOptions
 from algorithms.models.steps.batch import Batch, Part, parse_batch
 from algorithms.models.steps.building import Setting
 from algorithms.models.steps.lowering import lowered
-from algorithms.models.steps.rates import varlen_profile
+from algorithms.models.steps.rates import rowless_block_s, varlen_profile
 from algorithms.models.steps.step import model_step, time_operation
-from algorithms.models.steps.varlen import varlen_launch
+from algorithms.models.steps.varlen import rowless_blocks, varlen_launch
 from algorithms.models.text import load_model
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
@@ -81,6 +81,20 @@ def test_the_longest_sequence_is_the_serial_loop_of_one_block():
     assert timed(work(1, 16384, 5)) > 1.8 * alone
 
 
+def test_blocks_beyond_the_rows_of_their_sequence_are_passed_one_after_the_other():
+    assert rowless_blocks([(1, 7), (64, 1)]) == 0, "one tile for each"
+    assert rowless_blocks([(65, 1), (1, 7)]) == 7
+    assert rowless_blocks([(1000, 1), (100, 2), (1, 5)]) == 2 * 14 + 5 * 15
+    assert rowless_blocks([]) == 0
+    for prompt, tiles in ((64, 1), (1024, 16)):
+        (joined,), _ = attention(f"prefill {prompt} x1, decode 1 of 512 x128")
+        (launch,) = joined.launches
+        passed = 32 * 128 * (tiles - 1)
+        beyond_s = (joined.profile.item_gap_s - varlen_profile(CONSUMER).item_gap_s) * launch.item_count
+        assert beyond_s == pytest.approx(passed * rowless_block_s(CONSUMER)), "between blocks that have rows"
+    assert rowless_block_s(load_accelerator("h100")) == 0, "no such kernel is known there"
+
+
 def test_a_prompt_brings_single_tokens_into_its_launch_on_chips_that_flash_attention_2_serves():
     (joined,), _ = attention("prefill 64 x1, decode 1 of 8192 x128")
     assert joined.name.endswith("attention prefill and decode")
@@ -139,3 +153,15 @@ def test_measured_batches_are_met(gpu, chip):
     errors = [row_error(row, load_accelerator(chip)) for row in measured("validate", gpu, 40)]
     assert len(errors) > 10
     assert math.fsum(map(abs, errors)) / len(errors) < 0.08
+
+
+@pytest.mark.skipif(not TABLE.is_file(), reason="the table of measured attention is not beside the repository")
+@pytest.mark.parametrize(("gpu", "chip"), [("RTX4090", "rtx_4090"), ("RTXPRO6000", "rtx_pro_6000_server")])
+def test_long_prompts_beside_many_tokens_are_as_near_as_short_ones(gpu, chip):
+    rows = [row for row in measured("validate", gpu, 4000) if row["n_decode"] == "64" and row["kv_decode"] == "512"]
+    errors = {
+        long: [row_error(row, load_accelerator(chip)) for row in rows if (int(row["prefill_chunk"]) > 512) == long][:8]
+        for long in (False, True)
+    }
+    means = {long: sum(each) / len(each) for long, each in errors.items()}
+    assert abs(means[True] - means[False]) < 0.06, "without blocks that have no rows they are 0.08 and 0.16 apart"
