@@ -76,7 +76,7 @@ class Explanation(ABC):
 
     @property
     def stuck(self) -> bool:
-        """Whether the design stops before it is done."""
+        """Whether the design stops before it is done, or some of what is asked of it can never be."""
         return False
 
     @abstractmethod

@@ -80,7 +80,7 @@ class Evaluation(ABC):
 
     @property
     def stuck(self) -> bool:
-        """Whether the design stops before it is done."""
+        """Whether the design stops before it is done, or some of what is asked of it can never be."""
         return False
 
     @property

@@ -24,8 +24,8 @@ from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import Ledger, cache_bytes, ledger_of
 from algorithms.models.steps.lowering import attending, lowered
 from algorithms.models.steps.operations import Layer, Operation
-from algorithms.models.steps.step import time_operation
 from algorithms.models.steps.rates import rowless_block_s
+from algorithms.models.steps.step import time_operation
 from algorithms.models.steps.varlen import ITEMS_PER_CORE, rowless_blocks, rowless_s, varlen_blocks
 from algorithms.rounding import ceil_div
 from hwmodels.costs.energy import energy_table

@@ -38,6 +38,11 @@ class LiveEvaluation(Evaluation):
         return self.found.metrics.seconds
 
     @property
+    def stuck(self) -> bool:
+        """Whether a request can never be served; all others are."""
+        return self.found.metrics.refused > 0
+
+    @property
     def detail(self) -> LiveDetail:
         """Distributions, the course of time, memory, and how step times were made."""
         found = self.found

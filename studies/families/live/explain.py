@@ -42,6 +42,11 @@ class LiveExplanation(Explanation):
         before, after = gains[0].shown
         return f"{text}; {gains[0].name} {before} -> {after} saves {percent(gains[0].gain)}."
 
+    @property
+    def stuck(self) -> bool:
+        """Whether a request can never be served."""
+        return self.evaluation.stuck
+
     def text(self) -> str:
         """The run, the levers, the sentence."""
         rows = [(lever.name, *lever.shown, percent(lever.gain)) for lever in self.levers]

@@ -33,9 +33,9 @@ def scenario(tmp_path):
     return path
 
 
-def served(capsys, scenario, *words):
+def served(capsys, scenario, *words, ends_with=0):
     code, out, err = run(capsys, "run", "live.serve", str(scenario), *words, "--json", "--quiet")
-    assert code == 0, err
+    assert code == ends_with, err
     return json.loads(out)
 
 
@@ -136,11 +136,19 @@ def test_what_does_not_fit_ends_with_code_3(capsys, scenario):
     assert "leave no room for keys and values" in err
 
 
-def test_a_request_that_can_never_be_served_is_named(capsys, scenario):
-    found = served(capsys, scenario, "--set", "blocks=20")
+def test_a_request_that_can_never_be_served_is_named_and_the_run_ends_with_code_3(capsys, scenario):
+    found = served(capsys, scenario, "--set", "blocks=20", ends_with=3)
     assert found["metrics"]["live.refused"] > 0
     assert "KV blocks, more than all 20" in found["refused"][0]
     assert found["metrics"]["live.refused"] + found["metrics"]["live.finished"] == 40
+
+
+@pytest.mark.parametrize("verb", ["run", "explain"])
+def test_people_are_told_of_requests_that_can_never_be_served_and_all_others_are(capsys, scenario, verb):
+    code, out, _ = run(capsys, verb, "live.serve", str(scenario), "--set", "blocks=20", "--quiet")
+    assert code == 3
+    assert "refused, for example: its " in out and "KV blocks, more than all 20" in out
+    assert "time to the first token" in out
 
 
 def test_an_explanation_names_levers_that_were_tried(capsys, scenario):
