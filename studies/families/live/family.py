@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from algorithms.live.algorithm import LiveAlgorithm
-from hwmodels.chips.accelerator import load_accelerator
-from studies.families.compiled import ENGINE, MEMORY, Compiled
 from studies.families.detail import Detail
-from studies.families.family import Evaluation, Family, family, of_kind
+from studies.families.family import Evaluation, family, of_kind
 from studies.families.live.evaluate import evaluate_live
 from studies.families.live.evaluation import LiveDetail, LiveEvaluation
 from studies.families.live.explain import LiveExplanation, explain_live
 from studies.families.live.text import live_text
 from studies.families.path import TracedPath
-from studies.points.chips import chip_setting
-from studies.points.find import find_algorithm
-from studies.points.knobs import complete_parameters
-from studies.points.point import DesignPoint, Engine, Json, Scalar
+from studies.families.rehearsed import LaunchFamily
+from studies.points.point import DesignPoint, Json
 from studies.words import percent
-
-REHEARSED: tuple[str, Mapping[str, Scalar]] = ("live.serve", {"model": "qwen3-0.6b", "requests": 2, "rate": 1000.0})
-REHEARSED_ON = "h100"
 
 
 @family
-class LiveFamily(Family):
+class LiveFamily(LaunchFamily):
     """Requests served over time: arrivals, batches, memory, latencies."""
 
     name = "live"
     entry = LiveAlgorithm
     objective = "live.goodput"
+    rehearsed = ("live.serve", {"model": "qwen3-0.6b", "requests": 2, "rate": 1000.0})
+    rehearsed_on = "h100"
 
     def evaluate(self, point: DesignPoint) -> LiveEvaluation:
         """Serve the scenario; see `evaluate_live`."""
@@ -43,17 +38,6 @@ class LiveFamily(Family):
     def read(self, point: DesignPoint, document: Mapping[str, Json]) -> LiveDetail:
         """Distributions, the course of time, memory, metrics."""
         return LiveDetail.from_json(point, document)
-
-    def rehearsal(self, engine: Engine = "compiled") -> DesignPoint:
-        """Two requests to a small model."""
-        del engine
-        name, chosen = REHEARSED
-        setting = chip_setting(load_accelerator(REHEARSED_ON), {}, {})
-        return DesignPoint(name, None, complete_parameters(find_algorithm(name), chosen), chip=setting)
-
-    def kernels(self, point: DesignPoint) -> tuple[Compiled, ...]:
-        """The engine, and memory models where the main memory is simulated bank by bank."""
-        return (ENGINE, MEMORY) if point.on_chip.memory == "cycle" else (ENGINE,)
 
     def explain(self, point: DesignPoint) -> LiveExplanation:
         """What requests wait for, and levers of the chip, of the deployment and of formats, tried one by one."""

@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from algorithms.models.steps.algorithm import ModelAlgorithm
-from hwmodels.chips.accelerator import load_accelerator
-from studies.families.compiled import ENGINE, MEMORY, Compiled
 from studies.families.detail import Detail
-from studies.families.family import Evaluation, Family, family, of_kind
+from studies.families.family import Evaluation, family, of_kind
 from studies.families.model.evaluate import evaluate_model
 from studies.families.model.evaluation import ModelDetail, ModelEvaluation
 from studies.families.model.explain import ModelExplanation, explain_model
 from studies.families.model.text import step_text
 from studies.families.path import TracedPath
-from studies.points.chips import chip_setting
-from studies.points.find import find_algorithm
-from studies.points.knobs import complete_parameters
-from studies.points.point import DesignPoint, Engine, Json, Scalar
+from studies.families.rehearsed import LaunchFamily
+from studies.points.point import DesignPoint, Json
 from studies.words import percent, quantity
-
-REHEARSED: tuple[str, Mapping[str, Scalar]] = ("model.step", {"model": "gpt2", "batch": "decode 1 of 16"})
-REHEARSED_ON = "h100"
 
 
 @family
-class ModelFamily(Family):
+class ModelFamily(LaunchFamily):
     """Steps of whole models on one chip or several: launches, exchanges, memory."""
 
     name = "model"
     entry = ModelAlgorithm
     objective = "model.tokens_per_second"
+    rehearsed = ("model.step", {"model": "gpt2", "batch": "decode 1 of 16"})
+    rehearsed_on = "h100"
 
     def evaluate(self, point: DesignPoint) -> ModelEvaluation:
         """Time the step; see `evaluate_model`."""
@@ -43,17 +38,6 @@ class ModelFamily(Family):
     def read(self, point: DesignPoint, document: Mapping[str, Json]) -> ModelDetail:
         """Layers, ledger, how it was made, metrics."""
         return ModelDetail.from_json(point, document)
-
-    def rehearsal(self, engine: Engine = "compiled") -> DesignPoint:
-        """One token of a small model."""
-        del engine
-        name, chosen = REHEARSED
-        setting = chip_setting(load_accelerator(REHEARSED_ON), {}, {})
-        return DesignPoint(name, None, complete_parameters(find_algorithm(name), chosen), chip=setting)
-
-    def kernels(self, point: DesignPoint) -> tuple[Compiled, ...]:
-        """The engine, and memory models where the main memory is simulated bank by bank."""
-        return (ENGINE, MEMORY) if point.on_chip.memory == "cycle" else (ENGINE,)
 
     def explain(self, point: DesignPoint) -> ModelExplanation:
         """What binds, and levers of the chip, of its number and of formats, tried one by one."""

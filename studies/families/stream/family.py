@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from algorithms.live.streams.algorithm import StreamAlgorithm
-from hwmodels.chips.accelerator import load_accelerator
-from studies.families.compiled import ENGINE, MEMORY, Compiled
 from studies.families.detail import Detail
-from studies.families.family import Evaluation, Family, family, of_kind
+from studies.families.family import Evaluation, family, of_kind
 from studies.families.path import TracedPath
+from studies.families.rehearsed import LaunchFamily
 from studies.families.stream.evaluate import evaluate_stream
 from studies.families.stream.evaluation import StreamDetail, StreamEvaluation
 from studies.families.stream.text import stream_text
-from studies.points.chips import chip_setting
-from studies.points.find import find_algorithm
-from studies.points.knobs import complete_parameters
-from studies.points.point import DesignPoint, Engine, Json, Scalar
+from studies.points.point import DesignPoint, Json
 from studies.words import percent, quantity
-
-REHEARSED: tuple[str, Mapping[str, Scalar]] = ("live.stream", {"seconds": 0.2, "tokens": 4})
-REHEARSED_ON = "jetson_agx_orin_64g"
 
 
 @family
-class StreamFamily(Family):
+class StreamFamily(LaunchFamily):
     """Frames of a camera, taken in by a model under a KV policy."""
 
     name = "stream"
     entry = StreamAlgorithm
     objective = "stream.work_p99_s"
+    rehearsed = ("live.stream", {"seconds": 0.2, "tokens": 4})
+    rehearsed_on = "jetson_agx_orin_64g"
 
     def evaluate(self, point: DesignPoint) -> StreamEvaluation:
         """Watch the stream; see `evaluate_stream`."""
@@ -43,17 +38,6 @@ class StreamFamily(Family):
     def read(self, point: DesignPoint, document: Mapping[str, Json]) -> StreamDetail:
         """The course, memory, verdicts, metrics."""
         return StreamDetail.from_json(point, document)
-
-    def rehearsal(self, engine: Engine = "compiled") -> DesignPoint:
-        """Two small frames."""
-        del engine
-        name, chosen = REHEARSED
-        setting = chip_setting(load_accelerator(REHEARSED_ON), {}, {})
-        return DesignPoint(name, None, complete_parameters(find_algorithm(name), chosen), chip=setting)
-
-    def kernels(self, point: DesignPoint) -> tuple[Compiled, ...]:
-        """The engine, and memory models where the main memory is simulated bank by bank."""
-        return (ENGINE, MEMORY) if point.on_chip.memory == "cycle" else (ENGINE,)
 
     def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
         """The verdict."""
