@@ -11,6 +11,7 @@ from studies.families.path import TracedPath
 from studies.families.rehearsed import LaunchFamily
 from studies.families.stream.evaluate import evaluate_stream
 from studies.families.stream.evaluation import StreamDetail, StreamEvaluation
+from studies.families.stream.explain import StreamExplanation, explain_stream
 from studies.families.stream.text import stream_text
 from studies.points.point import DesignPoint, Json
 from studies.words import percent, quantity
@@ -38,6 +39,10 @@ class StreamFamily(LaunchFamily):
     def read(self, point: DesignPoint, document: Mapping[str, Json]) -> StreamDetail:
         """The course, memory, verdicts, metrics."""
         return StreamDetail.from_json(point, document)
+
+    def explain(self, point: DesignPoint) -> StreamExplanation:
+        """For how long the model keeps up and at what memory, under its policy and under others."""
+        return explain_stream(point)
 
     def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
         """The verdict."""

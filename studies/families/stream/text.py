@@ -13,16 +13,19 @@ from studies.tables import table
 from studies.words import percent, quantity
 
 
+def stream_title(found: StreamRun) -> str:
+    """What was watched, on what."""
+    text = found.scenario.text
+    return (
+        f"{text.name}: {found.scenario.steps.model.name} on {found.scenario.steps.system.chip.name}, "
+        f"{text.frames.rate:g} frames of {text.frames.tokens} tokens a second for {text.frames.seconds:g} s"
+    )
+
+
 def stream_text(found: StreamRun, judged: StreamMetrics) -> str:
     """Everything that ``attnflow run`` prints."""
-    text = found.scenario.text
-    title = (
-        f"{text.name}: {found.scenario.steps.model.name} on {found.scenario.steps.system.chip.name}, "
-        f"{text.frames.rate:g} frames of {text.frames.tokens} tokens a second for {text.frames.seconds:g} s, "
-        f"policy {text.policy}"
-    )
     parts = (
-        f"{title}\n{verdict(judged)}",
+        f"{stream_title(found)}, policy {found.scenario.text.policy}\n{verdict(judged)}",
         table(("time", "mean", "median", "99 %", "most"), _times(judged)),
         table(("figure", "value"), _figures(found, judged)),
         table(("frame that came after", "work on it", "wait", "keys read", "memory kept"), _course(found)),
