@@ -23,6 +23,8 @@ from studies.words import number, percent, quantity
 
 Role = Literal["workload", "design", "run", "metric"]
 State = Literal["done", "infeasible", "deadlock", "failed", "pending"]
+Settings = dict[str, tuple[Role, Scalar]]
+"""Settings by name, with their roles."""
 
 _CLOCK = "clock"
 _RUN_FIELDS = ("seed", "timing_only", "skip")
@@ -119,9 +121,15 @@ def state_of(row: Row, goals: Goals | None = None) -> State:
     return "infeasible" if goals and goals.broken(row.study, row.outcome.metrics) else "done"
 
 
-def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
-    """Every setting of `point` by name, with its role; a parameter named like a workload's field gets a prefix."""
-    flat: dict[str, tuple[Role, Scalar]] = {"algorithm": ("design", point.algorithm)}
+def flat_settings(point: DesignPoint, chips: dict[int, Settings] | None = None) -> Settings:
+    """Every setting of `point` by name, with its role; a parameter named like a workload's field gets a prefix.
+
+    Parameters
+    ----------
+    chips
+        What is known of the chips of other points, by identity: points of a grid share theirs.
+    """
+    flat: Settings = {"algorithm": ("design", point.algorithm)}
     workload, setting = point.workload, point.chip
     if workload:
         flat |= _of_workload(workload)
@@ -129,15 +137,16 @@ def flat_settings(point: DesignPoint) -> dict[str, tuple[Role, Scalar]]:
     for name, value in point.parameters:
         flat[f"parameters.{name}" if name in flat else name] = ("design", value)
     if setting:
-        flat |= _of_chip(setting)
+        known = chips if chips is not None else {}
+        flat |= known.get(id(setting)) or known.setdefault(id(setting), _of_chip(setting))
     if workload:
         run = {"engine": point.engine, _CLOCK: point.clock_hz, "timing_only": point.timing_only, "skip": point.skip}
         flat |= {name: ("run", value) for name, value in run.items()}
     return flat
 
 
-def _of_workload(workload: Workload) -> dict[str, tuple[Role, Scalar]]:
-    flat: dict[str, tuple[Role, Scalar]] = {"workload": ("workload", workload.name)}
+def _of_workload(workload: Workload) -> Settings:
+    flat: Settings = {"workload": ("workload", workload.name)}
     for field in fields(Workload):
         if field.name not in ("name", *_UNSHOWN_FIELDS):
             value = getattr(workload, field.name)
@@ -147,8 +156,8 @@ def _of_workload(workload: Workload) -> dict[str, tuple[Role, Scalar]]:
     return flat
 
 
-def _of_chip(setting: ChipSetting) -> dict[str, tuple[Role, Scalar]]:
-    flat: dict[str, tuple[Role, Scalar]] = {"chip": ("design", setting.accelerator.name)}
+def _of_chip(setting: ChipSetting) -> Settings:
+    flat: Settings = {"chip": ("design", setting.accelerator.name)}
     numbers = setting.accelerator.values()
     for path, text in setting.accelerator.changes:
         flat[f"chip.{path}"] = ("design", numbers.get(path, text))
@@ -162,7 +171,8 @@ def setting_columns(rows: Sequence[Row], studies: Sequence[str]) -> list[Column]
     """Columns of all settings, and of the studies of rows; lengths and widths that always agree share one column."""
     if not rows:
         return []
-    flat = [flat_settings(row.point) for row in rows]
+    chips: dict[int, Settings] = {}
+    flat = [flat_settings(row.point, chips) for row in rows]
     roles: dict[str, Role] = {name: role for each in flat for name, (role, _) in each.items()}
     values = {name: tuple(each[name][1] if name in each else None for each in flat) for name in roles}
     varied = {name: len({each[name][1] for each in flat if name in each}) > 1 for name in roles}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection
 from typing import NoReturn, TypeVar
 
@@ -17,6 +18,8 @@ from studies.finite import not_finite_in
 from studies.points.point import DesignPoint, Json, Scalar
 
 T = TypeVar("T")
+_MAY_OVERFLOW = re.compile(r"[eE]\+?\d{3}|\d{309}")
+"""What a text has to have for a number that is beyond all floats; without it there is nothing to look for."""
 
 
 class DamagedError(Exception):
@@ -42,6 +45,8 @@ def read_object(text: object, what: str) -> dict[str, Json]:
         raise DamagedError(f"{what} {why}") from None
     if not isinstance(value, dict):
         raise DamagedError(f"{what} is not an object")
+    if isinstance(text, str) and not _MAY_OVERFLOW.search(text):
+        return value
     wrong = _checked(what, lambda: not_finite_in(value))
     if wrong:
         raise DamagedError(f"{what} has a number that is not finite: {wrong}")

@@ -24,6 +24,7 @@ from studies.study.places import store_of
 
 if TYPE_CHECKING:
     from studies.search.sweep import SweepSummary
+    from studies.study.question import Question
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file.")]
 StoreOption = Annotated[
@@ -99,7 +100,7 @@ def sweep(
         lambda: (
             f"{summary.study}: {summary.done} of {summary.points} points done, {summary.failed} failed"
             f" ({summary.evaluated} evaluated now{rate},"
-            f" {summary.skipped} there already{_reuse(summary)})\nstored in {summary.store}{_front(path, summary)}"
+            f" {summary.skipped} there already{_reuse(summary)})\nstored in {summary.store}{_front(path, study, summary)}"
         ),
         as_json=as_json,
     )
@@ -114,17 +115,28 @@ def sweep(
     return EXIT_CHECK_FAILED if summary.points and summary.failed == summary.points else EXIT_OK
 
 
-def _front(path: Path, summary: SweepSummary) -> str:
-    """The best designs below the counts; nothing where there is none to choose, or too many points to look at."""
+def _front(path: Path, study: Question, summary: SweepSummary) -> str:
+    """The best designs below the counts; nothing where there is none to choose, or too many points to look at.
+
+    The points are those of the study, and of the store come their metrics alone: whole rows take longer to read than
+    they took to simulate.
+    """
     if not summary.done or summary.points > MOST_JUDGED:
         return ""
+    from studies.points.outcome import Outcome, Row
     from studies.report.points import Points
     from studies.store.store import Store
     from studies.study.goals import Goals
 
+    keys = [point.key for point in study.points]
     with Store(path) as store:
-        rows = list(store.rows(summary.study))
-        goals = Goals.of({summary.study: store.description(summary.study)})
+        found = store.outcomes(keys)
+        goals = Goals.of({study.name: store.description(study.name)})
+    outcomes = (found.get(key) or Outcome(key, "pending", {}) for key in keys)
+    rows = [
+        Row(study.name, place, point, outcome, attempt=0, time_utc=None, provenance={})
+        for place, (point, outcome) in enumerate(zip(study.points, outcomes, strict=True))
+    ]
     points = Points.of(rows, goals)
     front = front_of(points)
     return f"\n\n{front_table(points, front, MOST_SHOWN)}" if front and len(points) > 1 else ""
