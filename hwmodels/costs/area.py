@@ -101,9 +101,8 @@ def _changes_the_die(chip: Accelerator) -> bool:
     changed = {path for path, _ in chip.changes}
     if "area_mm2" in changed:
         return False
-    fields = chip.die_fields()
     # core.array stands for several fields
-    if any(path in fields or path.startswith("core.") for path in changed):
+    if any(path.startswith("core.") for path in changed) or not changed.isdisjoint(chip.die_fields()):
         return True
     if chip.name in accelerator_names():
         return interfaces_mm2(chip) != interfaces_mm2(load_accelerator(chip.name))
@@ -114,9 +113,15 @@ def _changes_the_die(chip: Accelerator) -> bool:
 
 def _own_factor(chip: Accelerator) -> float:
     """Die over components, of the preset alone that was changed; of its family where the chip is a user's own."""
-    if chip.name not in accelerator_names():
-        return die_factor(chip.kind == "gpu")
-    preset = load_accelerator(chip.name)
+    return _factor_of(chip.name) or die_factor(chip.kind == "gpu")
+
+
+@lru_cache(maxsize=64)
+def _factor_of(name: str) -> float:
+    """Die over components of a preset; 0 where none is called so."""
+    if name not in accelerator_names():
+        return 0.0
+    preset = load_accelerator(name)
     return _rest_over_components(preset, preset.area_mm2 or 0.0)
 
 

@@ -31,6 +31,8 @@ from simulator.servers.contract import Server
 
 WORD_BYTES = 8
 """All that a machine is made of are words of 64 bits."""
+MOST_COUNTED = 256
+"""Runs of a mould that are kept by their times: designs that differ in other things have them in common."""
 
 
 class Times(NamedTuple):
@@ -125,6 +127,7 @@ class Mould:
         self._stall_starts = np.cumsum([0, *lengths[:-1]])
         self._stall_ends = tuple(np.cumsum(lengths).tolist())
         self._firings = int(machine.units["firings"].sum())
+        self._counted: dict[bytes, Counts | None] = {}
 
     @staticmethod
     def fits(graph: FrozenGraph) -> bool:
@@ -160,6 +163,14 @@ class Mould:
         AccountingError
             Cycles of a unit that are not accounted for: a fault of the engine.
         """
+        content = b"".join(given.tobytes() for given in times)
+        if content not in self._counted:
+            if len(self._counted) >= MOST_COUNTED:
+                self._counted.clear()
+            self._counted[content] = self._run(times)
+        return self._counted[content]
+
+    def _run(self, times: Times) -> Counts | None:
         if not self._fill(times):
             return None
         machine, watch = self._machine, self._scratch.watch

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import html
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, TypeVar
@@ -141,6 +141,14 @@ class Family(ABC):
                 yield self.evaluate(point)
             except Exception as error:
                 yield error
+
+    def structure(self, point: DesignPoint) -> Hashable:
+        """What points have in common that share most of the work of evaluating them; None where that does not matter.
+
+        A sweep evaluates points of one structure one after the other, so that few workers build it.
+        """
+        del point
+        return None
 
     @abstractmethod
     def text(self, evaluation: Evaluation) -> str:

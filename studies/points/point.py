@@ -118,8 +118,8 @@ class ChipSetting:
         return _json(self.describe())
 
     def __getstate__(self) -> dict[str, object]:
-        """Its fields alone: whoever it is sent to makes the texts again where they are needed."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """Its fields, and what results say of it where that is written: a process that evaluates it needs no more."""
+        return {name: value for name, value in vars(self).items() if name not in ("content", "content_text")}
 
 
 @dataclass(frozen=True)
@@ -250,11 +250,10 @@ class DesignPoint:
     def text(self) -> str:
         """`describe` in JSON; parts that points share are written once."""
         before, after = self._run_described()
-        texts = {name: _json(value) for name, value in before.items()}
-        texts["workload"] = _texts_of(self.workload)[1] if self.workload else "null"
-        texts |= {name: _json(value) for name, value in after.items()}
-        texts |= {name: part.text for name, part in self._described_parts}
-        return "{" + ", ".join(f'"{name}": {text}' for name, text in texts.items()) + "}"
+        workload = _texts_of(self.workload)[1] if self.workload else "null"
+        members = [_json(before)[1:-1], f'"workload": {workload}', _json(after)[1:-1]]
+        members += [f'"{name}": {part.text}' for name, part in self._described_parts]
+        return "{" + ", ".join(members) + "}"
 
     @cached_property
     def key(self) -> str:

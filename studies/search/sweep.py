@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from hwmodels.reading.errors import InputError
 from studies.families.attempt import attempt_to_store
+from studies.families.family import family_of
 from studies.points.outcome import Outcome
-from studies.points.point import Json
+from studies.points.point import DesignPoint, Json
 from studies.running.limits import Limits
 from studies.running.progress import Progress
 from studies.running.runner import Evaluate, OpenExecutor, open_processes, run_points
@@ -105,7 +107,7 @@ def run_sweep(
         before = store.statuses(study.name)
         wanted = {"pending", "failed"} if retry_failed else {"pending"}
         by_key = {point.key: point for point in study.points}
-        pending = [by_key[key] for key, status in before.items() if status in wanted]
+        pending = in_structures([by_key[key] for key, status in before.items() if status in wanted])
         run = store.begin_run(provenance(study.describe()))
 
         told: dict[str, str] = {}
@@ -143,6 +145,21 @@ def run_sweep(
         code=code,
         idle_axes=idle,
     )
+
+
+def in_structures(points: Iterable[DesignPoint]) -> list[DesignPoint]:
+    """Points of one structure one after the other, in the order in which structures come first."""
+    found: dict[Hashable, list[DesignPoint]] = {}
+    for point in points:
+        found.setdefault(_structure(point), []).append(point)
+    return [point for alike in found.values() for point in alike]
+
+
+def _structure(point: DesignPoint) -> Hashable:
+    try:
+        return family_of(point).structure(point)
+    except (InputError, TypeError):  # why it cannot be evaluated is said when it is tried
+        return None
 
 
 def _idle_axes(study: Question, store: Store, told: dict[str, str]) -> dict[str, int]:

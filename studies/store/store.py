@@ -204,6 +204,19 @@ class Store:
                         found[key] = Outcome(key, status, read_metrics(metrics), None, why, wall_s=read_seconds(wall_s))
         return found
 
+    def measured(self, study: str, metrics: Sequence[str]) -> Iterator[tuple[str, Status, dict[str, Json]]]:
+        """Key and status of every point of `study` and some of its metrics, null where it has none, in grid order."""
+        # one value would come without its brackets
+        paths = [*(f"$.{json.dumps(name)}" for name in metrics), _NOWHERE, _NOWHERE]
+        wanted = ", ".join("?" for _ in paths)
+        query = (
+            f"SELECT key, status, json_extract(coalesce(metrics, '{{}}'), {wanted})"
+            " FROM grid CROSS JOIN points USING (key) WHERE study = ? ORDER BY position"
+        )
+        with told(self.path):
+            for key, status, values in self._asked(query, [(*paths, study)]):
+                yield key, status, dict(zip(metrics, json.loads(values), strict=False))
+
     def told(self, study: str) -> dict[str, str]:
         """Of every finished point of `study` what its metrics say of the design, as a digest."""
         query = "SELECT key, metrics FROM grid JOIN points USING (key) WHERE study = ? AND status = 'done'"

@@ -7,7 +7,7 @@ from. All of that is blank here, so that launches are told apart by what decides
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.chips.compute import Core
@@ -34,14 +34,33 @@ class SeenChip:
     memory: SharedTier
     caches: tuple[SharedTier, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Kept, since every launch is looked up by it; chips as launches see them never travel."""
+        return hash((self.cores, self.clock_hz, self.core, self.memory, self.caches))
+
 
 @lru_cache(maxsize=4096)
 def seen_by_launches(chip: Accelerator) -> SeenChip:
     """What launches see of ``chip``."""
-    core = replace(chip.core, sram_bytes=0.0, register_bytes=0.0, accumulator_bytes=0.0, sram_banks=0)
     memory = replace(_seen(chip.memory), capacity_bytes=0.0)
-    return SeenChip(chip.cores, chip.clock_hz, core, memory, tuple(map(_seen, chip.caches)))
+    return SeenChip(chip.cores, chip.clock_hz, _seen_core(chip.core), memory, tuple(map(_seen, chip.caches)))
 
 
+@lru_cache(maxsize=1024)
+def _seen_core(core: Core) -> Core:
+    """One object for all cores of the same rates: what is looked up by it again and again is then not compared."""
+    return _one_core(replace(core, sram_bytes=0.0, register_bytes=0.0, accumulator_bytes=0.0, sram_banks=0))
+
+
+@lru_cache(maxsize=1024)
+def _one_core(core: Core) -> Core:
+    return core
+
+
+@lru_cache(maxsize=1024)
 def _seen(tier: SharedTier) -> SharedTier:
     return replace(tier, technology="", preset=None, count=0, sustained_fraction=None, j_per_bit=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,9 @@ from studies.cli.verb import verb
 from studies.study.places import store_of
 
 if TYPE_CHECKING:
+    from studies.points.outcome import Row
     from studies.search.sweep import SweepSummary
+    from studies.store.store import Store
     from studies.study.question import Question
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file.")]
@@ -100,7 +103,8 @@ def sweep(
         lambda: (
             f"{summary.study}: {summary.done} of {summary.points} points done, {summary.failed} failed"
             f" ({summary.evaluated} evaluated now{rate},"
-            f" {summary.skipped} there already{_reuse(summary)})\nstored in {summary.store}{_front(path, study, summary)}"
+            f" {summary.skipped} there already{_reuse(summary)})\n"
+            f"stored in {summary.store}{_front(path, study, summary)}"
         ),
         as_json=as_json,
     )
@@ -118,28 +122,34 @@ def sweep(
 def _front(path: Path, study: Question, summary: SweepSummary) -> str:
     """The best designs below the counts; nothing where there is none to choose, or too many points to look at.
 
-    The points are those of the study, and of the store come their metrics alone: whole rows take longer to read than
-    they took to simulate.
+    The points are those of the study, and of the store comes what the front is about: whole rows take longer to read
+    than they took to simulate.
     """
     if not summary.done or summary.points > MOST_JUDGED:
         return ""
-    from studies.points.outcome import Outcome, Row
     from studies.report.points import Points
     from studies.store.store import Store
     from studies.study.goals import Goals
 
-    keys = [point.key for point in study.points]
     with Store(path) as store:
-        found = store.outcomes(keys)
         goals = Goals.of({study.name: store.description(study.name)})
-    outcomes = (found.get(key) or Outcome(key, "pending", {}) for key in keys)
-    rows = [
-        Row(study.name, place, point, outcome, attempt=0, time_utc=None, provenance={})
-        for place, (point, outcome) in enumerate(zip(study.points, outcomes, strict=True))
-    ]
-    points = Points.of(rows, goals)
+        wanted = [each.metric for each in goals.objectives]
+        named = [*wanted, *(each.metric for each in goals.constraints.get(study.name, ()))]
+        points = Points.of(_rows(store, study, [*named, "deadlock", "layers"]), goals)
+        if not wanted or [each.name for each in points.objectives] != wanted:
+            points = Points.of(store.rows(study.name), goals)  # what else there is to choose by, all metrics tell
     front = front_of(points)
     return f"\n\n{front_table(points, front, MOST_SHOWN)}" if front and len(points) > 1 else ""
+
+
+def _rows(store: Store, study: Question, metrics: Sequence[str]) -> Iterator[Row]:
+    """The points of a study with some of their metrics."""
+    from studies.points.outcome import Outcome, Row
+
+    measured = store.measured(study.name, list(dict.fromkeys(metrics)))
+    for place, (point, (key, status, values)) in enumerate(zip(study.points, measured, strict=True)):
+        outcome = Outcome(key, status, {name: value for name, value in values.items() if value is not None})
+        yield Row(study.name, place, point, outcome, attempt=0, time_utc=None, provenance={})
 
 
 def first_reason(path: Path, study: str) -> str:

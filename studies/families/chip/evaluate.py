@@ -16,6 +16,7 @@ from algorithms.chip.timing.energy import energy_of
 from algorithms.chip.timing.mapping import time_plan
 from algorithms.figures import Ran
 from algorithms.workload.shape import Workload
+from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.made import made
 from studies.families.chip.evaluation import ChipEvaluation
 from studies.families.deviation import Deviation, deviation_of, oracle_on, tensors_of
@@ -39,7 +40,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     """
     started = time.perf_counter()
     algorithm, setting, workload = get_chip_algorithm(point.algorithm), point.on_chip, point.attending
-    chip = setting.accelerator
+    chip = _one_of(setting.accelerator)
     parameters = algorithm.resolved(workload, parameters_of(algorithm, point), chip)
     plan = algorithm.plan(workload, parameters, chip)
     check_tensors_fit(plan.algorithm, plan.capacity_bytes, chip, workload.dtype)
@@ -50,6 +51,7 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
     figures = algorithm.figures(workload, parameters, chip, Ran(run.seconds))
     return ChipEvaluation(
         point=point,
+        accelerator=chip,
         decided=decided,
         plan=plan,
         run=run,
@@ -62,6 +64,18 @@ def evaluate_on_chip(point: DesignPoint) -> ChipEvaluation:
         note=note,
         wall_s=time.perf_counter() - started,
     )
+
+
+@lru_cache(maxsize=4096)
+def cores_of(chip: Accelerator) -> tuple[int, int]:
+    """How many cores a chip has, and a number that is the same for those that are alike."""
+    return chip.cores, hash(chip.core)
+
+
+@lru_cache(maxsize=4096)
+def _one_of(chip: Accelerator) -> Accelerator:
+    """One object for all chips that are equal: points come with their own, and equal ones take long to compare."""
+    return chip
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,8 @@ from typing import Self
 from algorithms.chip.plan.plan import TilePlan
 from algorithms.chip.timing.bounds import Bounds
 from algorithms.chip.timing.mapping import ChipRun
-from studies.families.detail import Detail, Stored, plain
+from hwmodels.chips.chip import Accelerator
+from studies.families.detail import Detail, Stored
 from studies.families.deviation import Deviation
 from studies.families.family import Evaluation
 from studies.families.metrics import measure
@@ -25,6 +26,8 @@ class ChipEvaluation(Evaluation):
 
     Parameters
     ----------
+    accelerator
+        The chip, equal to that of the point.
     decided
         Parameters with everything automatic decided for the chip.
     plan, run
@@ -43,6 +46,7 @@ class ChipEvaluation(Evaluation):
         Why no values were computed; empty if they were.
     """
 
+    accelerator: Accelerator
     decided: Mapping[str, Scalar]
     plan: TilePlan
     run: ChipRun
@@ -193,6 +197,10 @@ class FoundLaunch:
     firings: int
     skipped_firings: int
 
+    def content(self) -> dict[str, Json]:
+        """As plain JSON values."""
+        return {**vars(self), "busy": dict(self.busy), "stalled": dict(self.stalled)}
+
 
 @dataclass(frozen=True)
 class ChipDetail(Detail):
@@ -233,8 +241,8 @@ class ChipDetail(Detail):
             "cycles": self.cycles,
             "seconds": self.seconds,
             "clock_hz": self.clock_hz,
-            "bounds": plain(vars(self.bounds)),
-            "launches": [plain(vars(launch)) for launch in self.launches],
+            "bounds": dict(vars(self.bounds)),
+            "launches": [launch.content() for launch in self.launches],
             "tier_bytes": dict(self.tier_bytes),
             "energy_j": dict(self.energy_j),
             "layers": self.layers,

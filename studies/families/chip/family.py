@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from algorithms.chip.algorithm import TiledAlgorithm
 from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.costs.area import area_of
 from studies.families.chip.binding import what_binds
-from studies.families.chip.evaluate import evaluate_on_chip
+from studies.families.chip.evaluate import cores_of, evaluate_on_chip
 from studies.families.chip.evaluation import ChipDetail, ChipEvaluation
 from studies.families.chip.explain import ChipExplanation, explain_on_chip
 from studies.families.chip.path import path_of
@@ -42,6 +42,11 @@ class ChipFamily(Family):
     def evaluate(self, point: DesignPoint) -> ChipEvaluation:
         """Plan the tiles and time them; see `evaluate_on_chip`."""
         return evaluate_on_chip(point)
+
+    def structure(self, point: DesignPoint) -> Hashable:
+        """All that decides on plans and graphs of cores; clocks and rates of memories only fill times in."""
+        setting = point.on_chip
+        return point.algorithm, id(point.workload), point.parameters, setting.mapping, cores_of(setting.accelerator)
 
     def text(self, evaluation: Evaluation) -> str:
         """Time, bounds, energy, launches and traffic."""

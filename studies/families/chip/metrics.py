@@ -51,7 +51,7 @@ def _power(evaluation: ChipEvaluation) -> Scalar:
 
 @metric("area_mm2", "mm2", "die area of the chip, published or estimated", goal="min", static=True, title="Die area")
 def _area(evaluation: ChipEvaluation) -> Scalar:
-    return area_of(evaluation.chip.accelerator).die_mm2
+    return area_of(evaluation.accelerator).die_mm2
 
 
 @metric(
@@ -62,17 +62,17 @@ def _area(evaluation: ChipEvaluation) -> Scalar:
     title="Memory interface area",
 )
 def _interface_area(evaluation: ChipEvaluation) -> Scalar:
-    return interfaces_mm2(evaluation.chip.accelerator)
+    return interfaces_mm2(evaluation.accelerator)
 
 
 @metric("power.idle_w", "W", "leakage of the die, standby and refresh of the memories", static=True, title="Idle power")
 def _idle_power(evaluation: ChipEvaluation) -> Scalar:
-    return energy_table(evaluation.chip.accelerator).waiting_w
+    return energy_table(evaluation.accelerator).waiting_w
 
 
 @metric("memory_bytes", "B", "bytes moved by the main memory (HBM, DRAM)", goal="min", title="Main memory traffic")
 def _memory_bytes(evaluation: ChipEvaluation) -> Scalar:
-    return evaluation.run.tier_bytes[evaluation.chip.accelerator.memory.name]
+    return evaluation.run.tier_bytes[evaluation.accelerator.memory.name]
 
 
 @metric("io_bytes", "B", "bytes that cores load from and store to shared tiers", goal="min", title="Core traffic")
@@ -87,7 +87,7 @@ def _flops_per_second(evaluation: ChipEvaluation) -> Scalar:
 
 @metric("intensity", "FLOP/B", "useful FLOP per byte that the main memory moves", title="Arithmetic intensity")
 def _intensity(evaluation: ChipEvaluation) -> Scalar:
-    moved = evaluation.run.tier_bytes[evaluation.chip.accelerator.memory.name]
+    moved = evaluation.run.tier_bytes[evaluation.accelerator.memory.name]
     return evaluation.plan.useful_flops / moved if moved else None
 
 
@@ -98,7 +98,7 @@ def _intensity(evaluation: ChipEvaluation) -> Scalar:
     title="Ridge of the roofline",
 )
 def _ridge(evaluation: ChipEvaluation) -> Scalar:
-    return evaluation.chip.accelerator.ridge_flops_per_byte(evaluation.point.attending.dtype)
+    return evaluation.accelerator.ridge_flops_per_byte(evaluation.point.attending.dtype)
 
 
 @metric("bound.binding", "", "the largest of the lower bounds of this plan", title="Binding bound")
