@@ -32,6 +32,9 @@ class Setting:
     model, batch, mapping, options, chip
         Model, batch, spread over chips, manner of execution (formats that are not asked for become those of the model),
         and kind of chip.
+    sizes_alone
+        Whether operations are made for what they leave in memory: products and passes then come without launches, whose
+        tiles take most of the time to choose. Attention keeps its own, as its tiles may not fit.
     """
 
     model: Model
@@ -39,6 +42,7 @@ class Setting:
     mapping: Mapping
     options: StepOptions
     chip: Accelerator
+    sizes_alone: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", self.options.of(self.model))
@@ -151,8 +155,8 @@ class Builder:
         form, activations = self.formats(weights or self.whole.options.weight)
         gemm = Gemm(name, rows, columns, depth, form, activations, count=count)
         operand, _ = form.runs_as(activations, self.whole.chip)
-        launches = [gemm.launch(self.whole.chip)]
-        if activations != "bfloat16":
+        launches = [] if self.whole.sizes_alone else [gemm.launch(self.whole.chip)]
+        if activations != "bfloat16" and launches:
             narrowed = self.passes.quantise(f"{name} narrow", rows * count, depth, DTYPE_BYTES[activations])
             launches.insert(0, narrowed.launch(self.whole.chip))
         return Operation(
@@ -179,7 +183,7 @@ class Builder:
         return Operation(
             name=each.name,
             kind=kind,
-            launches=(each.launch(self.whole.chip),),
+            launches=() if self.whole.sizes_alone else (each.launch(self.whole.chip),),
             profile=self.whole.rates.passes(self.whole.options.launch),
             weight_bytes=weights,
             cache_bytes=cached,

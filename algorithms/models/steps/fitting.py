@@ -10,7 +10,7 @@ from algorithms.memory.capacity import bytes_text
 from algorithms.models.mapping import Mapping
 from algorithms.models.steps.batch import Batch, Part
 from algorithms.models.steps.building import Setting
-from algorithms.models.steps.ledger import Ledger, forget_weights, ledger_of, usable_bytes_of, without_activations
+from algorithms.models.steps.ledger import Ledger, forget_weights, leaves_room, ledger_of
 from hwmodels.reading.errors import InputError
 from simulator.errors import CapacityError
 
@@ -42,6 +42,14 @@ def check_fits(setting: Setting, ledger: Ledger) -> None:
         f"{setting.model.name} on {setting.mapping.chips} x {chip.name}: {parts} = {bytes_text(ledger.total_bytes)} "
         f"does not fit into {bytes_text(ledger.usable_bytes)} of {chip.memory.name}; {advice}"
     )
+
+
+def is_hopeless(setting: Setting) -> bool:
+    """Whether weights and cache alone are too much; what else is wrong with a step shows where it is lowered."""
+    try:
+        return not leaves_room(setting)
+    except (InputError, CapacityError):
+        return False
 
 
 WEIGHT_FORMATS = ("float8", "int4")
@@ -91,10 +99,7 @@ def _fits(setting: Setting) -> bool:
     """Whether a step would fit; its operations are only looked at where there is room for anything beside the rest."""
     try:
         setting.mapping.check(setting.model)
-        before, behind = without_activations(setting)
-        if sum(entry.bytes for entry in (*before, *behind)) > usable_bytes_of(setting):
-            return False
-        return ledger_of(setting).fits
+        return leaves_room(setting) and ledger_of(setting).fits
     except (InputError, CapacityError):
         return False
 

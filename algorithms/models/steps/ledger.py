@@ -9,6 +9,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from algorithms.chip.algorithm import get_chip_algorithm
 from algorithms.chip.layers.formats import WeightFormat
@@ -26,7 +27,8 @@ from algorithms.models.steps.operations import Layer, Operation
 from algorithms.models.steps.recurring import kept_bytes
 from algorithms.models.weights import Weight
 from algorithms.rounding import ceil_div
-from algorithms.workload.shape import DTYPE_BYTES
+from algorithms.workload.shape import DTYPE_BYTES, Workload
+from hwmodels.chips.accelerator import Accelerator
 
 ELEMENT = DTYPE_BYTES[STREAM_FORMAT]
 MOST_KEPT = 1024
@@ -83,7 +85,7 @@ class Ledger:
 
 def ledger_of(setting: Setting, layers: Sequence[Layer] | None = None) -> Ledger:
     """The ledger of a step; ``layers`` are those of the setting, if they are known already."""
-    known = lowered(setting) if layers is None else layers
+    known = lowered(replace(setting, sizes_alone=True)) if layers is None else layers
     tier = setting.chip.memory.name
     activations = Entry("activations", tier, activation_bytes(setting, known))
     before, behind = without_activations(setting)
@@ -93,6 +95,12 @@ def ledger_of(setting: Setting, layers: Sequence[Layer] | None = None) -> Ledger
 def usable_bytes_of(setting: Setting) -> int:
     """Of the memory of a chip, as the options say."""
     return int(setting.chip.memory.capacity_bytes * setting.options.usable)
+
+
+def leaves_room(setting: Setting) -> bool:
+    """Whether there is room for anything beside what `without_activations` adds up."""
+    before, behind = without_activations(setting)
+    return sum(entry.bytes for entry in (*before, *behind)) <= usable_bytes_of(setting)
 
 
 def without_activations(setting: Setting) -> tuple[list[Entry], list[Entry]]:
@@ -285,9 +293,14 @@ def _policy_bytes(setting: Setting, build: Builder, block: Attention, part: Part
         phase="decode",
         mask="full",
     )
-    options = setting.options
-    parameters = PolicyParameters(policy=options.policy, budget=options.budget, layers=1)
-    return get_chip_algorithm("decode.policy").plan(workload, parameters, setting.chip).capacity_bytes
+    return _policy_capacity(workload, setting.options.policy, setting.options.budget, setting.chip)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _policy_capacity(workload: Workload, policy: str, budget: int, chip: Accelerator) -> int:
+    """Bytes of a layer under a policy; layers and the changes that are tried for a step have them in common."""
+    parameters = PolicyParameters(policy=policy, budget=budget, layers=1)
+    return get_chip_algorithm("decode.policy").plan(workload, parameters, chip).capacity_bytes
 
 
 # activations
@@ -330,3 +343,4 @@ def high_water_bytes(operations: Sequence[Operation]) -> int:
 def forget_weights() -> None:
     """Forget what was added up."""
     _WEIGHTS.clear()
+    _policy_capacity.cache_clear()

@@ -18,7 +18,7 @@ from algorithms.models.model import Model
 from algorithms.models.options import StepOptions
 from algorithms.models.steps.batch import Batch, check_batch
 from algorithms.models.steps.building import Setting
-from algorithms.models.steps.fitting import check_fits, forget_ledgers
+from algorithms.models.steps.fitting import check_fits, forget_ledgers, is_hopeless
 from algorithms.models.steps.ledger import Ledger, ledger_of
 from algorithms.models.steps.lowering import lowered
 from algorithms.models.steps.operations import Kind, Layer, Operation, Way
@@ -290,6 +290,8 @@ def _step(
     memory: MemoryFidelity,
 ) -> Step:
     setting = Setting(model, batch, mapping, options, system.chip)
+    if is_hopeless(setting):  # then no tile of it need be chosen
+        check_fits(setting, ledger_of(setting))
     layers = lowered(setting)
     ledger = ledger_of(setting, layers)
     check_fits(setting, ledger)
