@@ -1,6 +1,7 @@
 """What a step keeps in memory: exact against a simulation of allocations, and refused before it is timed."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,21 @@ def test_weights_of_a_single_chip_are_all_parameters(name):
     model = load_model(name)
     held = ledger_of(setting(name, "decode 1 of 8", weights="bfloat16")).of("weights")
     assert held == 2 * model.parameters
+
+
+@pytest.mark.parametrize("options", [{}, {"fusion": "none"}, {"fusion": "modules"}, {"activations": "float8_e4m3"}])
+@pytest.mark.parametrize("name", ["llama3-8b", "mixtral-8x7b", "deepseek-v3", "qwen3-next-80b-a3b"])
+def test_what_operations_leave_in_memory_is_the_same_without_their_launches(name, options):
+    for batch in ("prefill 300 x2, decode 1 of 2000 x3", "decode 1 of 700 x40"):
+        whole = setting(name, batch, Mapping(tp=2), **options)
+        layers = lowered(whole)
+        assert ledger_of(whole) == ledger_of(whole, layers)
+        bare = lowered(replace(whole, sizes_alone=True))
+        assert [[each.makes for each in layer.operations] for layer in bare] == [
+            [each.makes for each in layer.operations] for layer in layers
+        ]
+        counts = [sum(len(each.launches) for layer in found for each in layer.operations) for found in (bare, layers)]
+        assert counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("mapping", [Mapping(tp=8), Mapping(tp=2, pp=4), Mapping(tp=4, dp=2, ep=8)])

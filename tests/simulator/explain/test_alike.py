@@ -9,7 +9,7 @@ import pytest
 
 from simulator import FrozenGraph, simulate
 from simulator.errors import AccountingError
-from simulator.explain.alike import MOST_CYCLES, Counts, Mould
+from simulator.explain.alike import MOST_CYCLES, Counts, Mould, Times, run
 from simulator.random_graphs import random_graph
 
 
@@ -66,6 +66,20 @@ def test_other_times_in_a_mould_count_as_in_a_graph_of_their_own(seed):
     mould = Mould(graph)
     for other in (graph, *(retimed(graph, 1000 * seed + n) for n in range(3)), graph):
         assert mould.run(Mould.times_of(other)) == counted(other)
+
+
+def test_runs_with_equal_times_are_counted_once_and_few_are_kept(ending, monkeypatch):
+    mould, times = Mould(ending), Mould.times_of(ending)
+    later, latest = (times._replace(latencies=times.latencies + n) for n in (1, 2))
+    alone = [Mould(ending).run(each) for each in (times, later, latest)]
+    assert alone[0] != alone[1]
+    ran = []
+    monkeypatch.setattr("simulator.explain.alike.run", lambda *given: ran.append(None) or run(*given))
+    monkeypatch.setattr("simulator.explain.alike.MOST_COUNTED", 2)
+    assert [mould.run(each) for each in (times, times, later, times)] == [alone[0], alone[0], alone[1], alone[0]]
+    assert len(ran) == 2
+    assert [mould.run(each) for each in (latest, times, latest)] == [alone[2], alone[0], alone[2]]
+    assert len(ran) == 4  # there was room for two, and both were forgotten for the third
 
 
 def test_graphs_with_servers_that_skip_and_that_get_stuck_are_among_those_that_are_compared():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import pickle
 import random
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from studies.points.chips import chip_setting
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint
+from studies.search.sweep import in_structures
 from studies.study.resolve import read_study
 
 CONFIGS = Path(__file__).parents[3] / "studies" / "configs"
@@ -68,6 +72,39 @@ def test_points_of_a_study_together_are_the_same_as_alone(name):
     together = [said(outcome) for outcome in attempt.many([*points, *points])]
     one_by_one = [said(alone(point)) for point in points]
     assert together == one_by_one * 2
+
+
+def neighbours(name: str, count: int) -> list[DesignPoint]:
+    """Points around one at a random place of a grid, so that they share plans, launches and runs with equal times."""
+    question = read_study(CONFIGS / f"{name}.yaml")
+    choices = list(islice(question.space.choices(), MOST_POINTS))
+    draw = random.Random(f"around {name}")
+    anchor = draw.choice(choices)
+    near = [choice for choice in choices if sum(choice[axis] != anchor[axis] for axis in anchor) <= 2]
+    return [question.point(choice) for choice in draw.sample(near, min(count, len(near)))]
+
+
+def test_neighbours_in_the_order_of_a_sweep_come_as_processes_send_them_and_are_the_same_as_alone():
+    points = neighbours("decode-h100", 24)
+    ordered = in_structures(points)
+    assert sorted(point.key for point in ordered) == sorted(point.key for point in points)
+    structures = [family_of(point).structure(point) for point in ordered]
+    changes = sum(before != after for before, after in itertools.pairwise(structures))
+    assert 1 < len(set(structures)) == 1 + changes < len(points)
+    # two tasks of a worker: equal chips of both are different objects
+    tasks = [pickle.loads(pickle.dumps(ordered[:12])), pickle.loads(pickle.dumps(ordered[12:]))]
+    together = [said(outcome) for task in tasks for outcome in attempt.many(task)]
+    assert together == [said(alone(point)) for point in ordered]
+
+
+def test_points_without_an_algorithm_or_a_chip_have_their_turn_and_say_why_they_cannot_be_evaluated():
+    sound = some_points("decode-h100", 2)
+    gone, bare = replace(sound[0], algorithm="gone.away"), replace(sound[0], chip=None)
+    ordered = in_structures([sound[0], gone, bare, sound[1]])
+    assert {id(point) for point in ordered} == {id(point) for point in (*sound, gone, bare)}
+    failed = {outcome.key: outcome.error for outcome in attempt.many(ordered) if outcome.status == "failed"}
+    assert "gone.away" in failed[gone.key]
+    assert "chip" in failed[bare.key]
 
 
 def test_a_tiny_point_of_every_family_after_others_is_the_same_as_alone():

@@ -72,6 +72,25 @@ def test_rows_come_back_in_grid_order_with_everything(tmp_path):
     assert third.time_utc is not None
 
 
+def test_some_metrics_of_all_points_come_in_grid_order_without_anything_else(tmp_path):
+    known = points(4)
+    with Store(tmp_path / "s.sqlite", write=True) as store:
+        store.enter_grid("s", known[::-1])
+        run = store.begin_run({})
+        broken = Outcome(known[1].key, "failed", {}, None, "no")
+        store.record(run, [done(known[0], cycles=7, deadlock=False), done(known[2], cycles=8, **{"a.b": 0.5}), broken])
+        found = list(store.measured("s", ["a.b", "deadlock", "cycles"]))
+        assert [values for _, _, values in store.measured("s", ["cycles"])] == [
+            {"cycles": each} for each in (None, 8, None, 7)
+        ]
+    assert found == [
+        (known[3].key, "pending", {"a.b": None, "deadlock": None, "cycles": None}),
+        (known[2].key, "done", {"a.b": 0.5, "deadlock": None, "cycles": 8}),
+        (known[1].key, "failed", {"a.b": None, "deadlock": None, "cycles": None}),
+        (known[0].key, "done", {"a.b": None, "deadlock": False, "cycles": 7}),
+    ]
+
+
 def test_a_changed_grid_keeps_the_points_it_knows(tmp_path):
     with Store(tmp_path / "s.sqlite", write=True) as store:
         four = points(4)
