@@ -9,7 +9,7 @@ import pytest
 
 from simulator import FrozenGraph, simulate
 from simulator.errors import AccountingError
-from simulator.explain.alike import MOST_CYCLES, Counts, Mould, Times, run
+from simulator.explain.alike import MOST_CYCLES, Counts, Mould, run
 from simulator.random_graphs import random_graph
 
 
