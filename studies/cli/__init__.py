@@ -38,6 +38,8 @@ def entry() -> None:
     # pydantic would read what every installed distribution says of itself, to look for plug-ins that nobody here uses
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     code = main()
+    # the end of Python looks through all that is left for garbage, once more a fifth of a short command; it all goes
+    gc.freeze()
     if code != INTERRUPTED:
         sys.exit(code)
     # Python ends by the signal itself, at its very end, if an interrupt has passed an `exec` on its way; and a second

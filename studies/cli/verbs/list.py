@@ -41,16 +41,25 @@ class Kind(StrEnum):
 
 @verb("list", order=130)
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if not given.")] = None,
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; the kinds themselves if not given.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="List everything of all kinds.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """List what can be named on the command line, one line each.
 
+    Without a kind it tells which kinds there are; with --all or --json it lists everything.
+
     Example: attnflow list chips
     """
     del quiet
-    found = {each: LISTED[each]() for each in ([kind] if kind else Kind)}
+    if not kind and not everything and not as_json:
+        # names of code are known once it is imported, which takes longer than reading what kinds there are
+        kinds = [(str(each), listing.what) for each, listing in LISTED.items()]
+        typer.echo(table(("kind", "what has a name"), kinds))
+        typer.echo("\nattnflow list KIND lists those of a kind, attnflow show tells all of one.")
+        return
+    found = {each: LISTED[each].lines() for each in ([kind] if kind else Kind)}
     document: Json = {
         str(each): [{"name": name, "summary": summary} for name, summary in entries] for each, entries in found.items()
     }
@@ -174,20 +183,36 @@ def _workload_line(name: str) -> str:
     return f"{w.phase}, {heads}, {w.q_len} x {w.kv_len} tokens, {w.mask} mask"
 
 
-LISTED: dict[Kind, Callable[[], Lines]] = {
-    Kind.ALGORITHMS: _algorithms,
-    Kind.WORKLOADS: _workloads,
-    Kind.POLICIES: _policies,
-    Kind.CHIPS: _chips,
-    Kind.TIERS: _tiers,
-    Kind.MODELS: _models,
-    Kind.SYSTEMS: _systems,
-    Kind.SCENARIOS: _scenarios,
-    Kind.STREAMS: _streams,
-    Kind.STANDARDS: _standards,
-    Kind.CAPTURES: _captures,
-    Kind.KERNELS: _kernels,
-    Kind.METRICS: _metrics,
-    Kind.BENCHMARKS: _benchmarks,
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """How the things of a kind are told and found.
+
+    Parameters
+    ----------
+    what
+        One line on the kind.
+    lines
+        Finds them all.
+    """
+
+    what: str
+    lines: Callable[[], Lines]
+
+
+LISTED: dict[Kind, Listing] = {
+    Kind.ALGORITHMS: Listing("Designs to run: graphs of FIFOs, attention on chips, models, served load.", _algorithms),
+    Kind.WORKLOADS: Listing("Shapes of attention: heads, head size, tokens, mask (--workload).", _workloads),
+    Kind.POLICIES: Listing("Ways to keep or evict keys and values (--set policy=NAME).", _policies),
+    Kind.CHIPS: Listing("Accelerators, each number with its source (--chip).", _chips),
+    Kind.TIERS: Listing("Memories: SRAM, caches, HBM, DRAM, links to hosts and disks (--set tier=NAME).", _tiers),
+    Kind.MODELS: Listing("Whole models with their layers and parameters (--model).", _models),
+    Kind.SYSTEMS: Listing("Chips with links between them: servers, racks, slices (--system).", _systems),
+    Kind.SCENARIOS: Listing("Requests that arrive at a deployment of a model (run live.serve NAME).", _scenarios),
+    Kind.STREAMS: Listing("Cameras whose frames a model watches (run live.stream NAME).", _streams),
+    Kind.STANDARDS: Listing("Generations of DRAM that tiers are made of.", _standards),
+    Kind.CAPTURES: Listing("Recorded queries, keys and values of real models (--tensors).", _captures),
+    Kind.KERNELS: Listing("Published kernels that a design can be timed as (--kernel).", _kernels),
+    Kind.METRICS: Listing("Numbers of results, with units, that studies compare and rank.", _metrics),
+    Kind.BENCHMARKS: Listing("Measurements of the tool itself (attnflow bench).", _benchmarks),
 }
-"""How the things of each kind are found."""
+"""Everything that has a name, by kind."""

@@ -269,6 +269,17 @@ def test_list_and_show(capsys, json_of):
     assert "num_key_value_heads" in capsys.readouterr().out
 
 
+def test_a_list_of_nothing_in_particular_tells_the_kinds_and_one_of_everything_has_all_names(capsys, json_of):
+    document = json_of("list")
+    assert main(["list"]) == 0
+    kinds = capsys.readouterr().out
+    assert all(re.search(rf"^{kind} +\S", kinds, re.MULTILINE) for kind in document)
+    assert "sdpa.naive" not in kinds and len(kinds.splitlines()) < len(document) + 6
+    assert main(["list", "--all"]) == 0
+    everything = capsys.readouterr().out.split()
+    assert {entry["name"] for entries in document.values() for entry in entries} <= set(everything)
+
+
 def test_config_show_and_schema(here, capsys, json_of):
     (here / "s.yaml").write_text(STUDY)
     document = json_of("config", "show", "s.yaml")

@@ -32,6 +32,8 @@ with contextlib.redirect_stdout(io.StringIO()) as shown:
 print(json.dumps({"code": code, "modules": sorted(sys.modules), "read": read, "shown": shown.getvalue()}))
 """
 
+PROBE_END = "import sys; from studies.cli import entry; sys.argv = ['attnflow', *sys.argv[1:]]; entry()"
+
 
 class Started:
     """What a command imported and read."""
@@ -67,7 +69,7 @@ def chip_run() -> Started:
     return Started(*words)
 
 
-@pytest.mark.parametrize(("words", "most"), [(("--version",), 20), (("--help",), 50)])
+@pytest.mark.parametrize(("words", "most"), [(("--version",), 20), (("--help",), 50), (("list",), 50)])
 def test_what_needs_no_design_imports_no_numbers_and_reads_nothing(words, most):
     started = Started(*words)
     assert "attnflow" in started.shown
@@ -83,6 +85,20 @@ def test_a_list_of_chips_reads_chips_and_imports_nothing_that_runs():
     assert len(started.read) - len(chips) <= 2, started.read
     assert not started.modules & {"numba", "simulator", "algorithms.registry", "studies.families.family"}
     assert len(started.own) <= 64, sorted(started.own)
+
+
+def test_the_end_of_a_command_looks_through_nothing_for_garbage():
+    script = f"import atexit, gc; atexit.register(lambda: print('frozen', gc.get_freeze_count())); {PROBE_END}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    )
+    frozen = int(done.stdout.split("frozen ")[1])
+    assert frozen > 1000
 
 
 class TestRunOfADesignOnAChip:
