@@ -432,7 +432,7 @@ def _shared(rows: Sequence[Row], goals: Goals | None) -> list[list[int]]:
     found: dict[tuple[str, State], list[int]] = {}
     alone: list[list[int]] = []
     for i, row in enumerate(rows):
-        members = found.setdefault((row.point.key, state_of(row, goals)), [])
+        members = found.setdefault((row.outcome.key, state_of(row, goals)), [])
         if any(rows[j].study == row.study for j in members):
             alone.append([i])
         else:

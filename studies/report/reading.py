@@ -7,10 +7,12 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
 
 import numpy as np
 
 from algorithms.workload.shape import Workload
+from simulator.engines.progress import is_heard, report
 from studies.points.outcome import Row
 from studies.points.point import Json, Scalar
 from studies.report.census import STATES, Arrays, AxisCodes, Census, Indices, Numbers, census_of
@@ -19,7 +21,7 @@ from studies.report.points import Points
 from studies.store.store import Store
 from studies.study.goals import Goals, Objective
 
-MOST_WHOLE = 50_000
+MOST_WHOLE = 20_000
 """Points of a study up to which a page holds all of them."""
 SAMPLE = 2_000
 """Points that a page about more of them shows."""
@@ -27,6 +29,7 @@ LOOKED_AT = 400
 """Points from which it is learnt what a large study varies and wants."""
 MOST_VALUES = 1_000
 """Different values of an axis up to which effects are taken from all points."""
+TOLD_EVERY = 500
 _NAMED = {
     "algorithm": "$.algorithm",
     "workload": "$.workload.name",
@@ -73,11 +76,23 @@ def read_points(
     studies = store.studies() if study is None else [study]
     chosen = goals or Goals.of({name: store.description(name) for name in studies})
     if len(studies) != 1 or store.size(studies[0]) <= most_whole:
-        return Points.of(store.rows(study), chosen, validations, distinct=True)
+        rows = _counted(store.rows(study), sum(map(store.size, studies)))
+        return Points.of(rows, chosen, validations, distinct=True)
     census, objectives = _take(store, studies[0], chosen, sample)
-    rows = store.rows(studies[0], census.shown)
-    points = Points.of(rows, replace(chosen, objectives=objectives), validations)
+    shown = store.rows(studies[0], census.shown)
+    points = Points.of(shown, replace(chosen, objectives=objectives), validations)
     return replace(points, census=census)
+
+
+Read = TypeVar("Read")
+
+
+def _counted(rows: Iterable[Read], total: int) -> Iterator[Read]:
+    """The same rows, whoever listens told now and then how many have been read."""
+    for number, row in enumerate(rows):
+        if number % TOLD_EVERY == 0 and is_heard():
+            report("points read", number, total)
+        yield row
 
 
 @dataclass
@@ -114,7 +129,8 @@ def _take(store: Store, study: str, goals: Goals, sample: int) -> tuple[Census, 
     codes = [array("q") for _ in axes]
     words, attending = [_Words() for _ in axes], _Words()
     broken: Counter[str] = Counter()
-    for row, (position, key, status, workload, parts, told) in enumerate(store.extracts(study, paths, wanted)):
+    extracts = _counted(store.extracts(study, paths, wanted), size)
+    for row, (position, key, status, workload, parts, told) in enumerate(extracts):
         metrics: dict[str, Scalar] = dict(zip(wanted, json.loads(told), strict=False))
         state = status if status != "done" else "deadlock" if metrics["deadlock"] else "done"
         beyond = goals.broken(study, metrics) if state == "done" else []

@@ -6,9 +6,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from simulator.engines.progress import leave, listen
 from studies.benchmarks.made_study import make_store
 from studies.report import read_points
 from studies.report.blocks import View
+from studies.report.reading import TOLD_EVERY
 from studies.report.reading import read_points as reading
 from studies.report.sections.headline import subject, tiles
 from studies.report.sections.table import table
@@ -35,6 +37,23 @@ def named(points, marks):
 def test_a_small_study_is_there_as_a_whole(made):
     _, whole, _ = made
     assert (whole.census, len(whole), whole.total) == (None, COUNT, COUNT)
+
+
+@pytest.mark.parametrize("most_whole", [COUNT, COUNT - 1])
+def test_whoever_listens_is_told_how_many_points_have_been_read(made, most_whole):
+    told = []
+
+    def hear(what, done, total):
+        told.append((what, done, total))
+
+    listen(hear)
+    try:
+        with Store(made[0]) as store:
+            read_points(store, most_whole=most_whole, sample=120)
+    finally:
+        leave(hear)
+    assert told == [("points read", done, COUNT) for done in range(0, COUNT, TOLD_EVERY)]
+    assert len(told) > 2
 
 
 def test_counts_front_best_knee_and_slowest_are_those_of_all_points(made):
