@@ -94,6 +94,12 @@ class Progress:
         total = self.value_passes.total()
         return self.value_passes["reused"] / total if total else None
 
+    def expect(self, total: int) -> None:
+        """There are so many points to evaluate now; what was said before was an estimate."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.expect(total)
+
     def advance(self, outcomes: Sequence[Outcome]) -> None:
         """These outcomes have been recorded."""
         with self._writing:
@@ -146,6 +152,9 @@ class _Bar:
 
     def stop(self) -> None:
         self._progress.stop()
+
+    def expect(self, total: int) -> None:
+        self._progress.update(self._task, total=total)
 
     def show(self, done: int, failures: str) -> None:
         speed = self._progress.tasks[0].speed

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
+from math import ceil
 from pathlib import Path
 
 from hwmodels.reading.errors import InputError
 from studies.families.attempt import attempt_to_store
 from studies.families.family import family_of
-from studies.points.outcome import Outcome
+from studies.points.outcome import Outcome, Status
 from studies.points.point import DesignPoint, Json
 from studies.running.limits import Limits
 from studies.running.progress import Progress
-from studies.running.runner import Evaluate, OpenExecutor, open_processes, run_points
+from studies.running.runner import Evaluate, OpenExecutor, Runner, open_processes
 from studies.search.idle_axes import MOST_POINTS, idle_axes
 from studies.store.provenance import provenance
 from studies.store.store import Store
-from studies.study.question import Question
+from studies.study.question import SECTION, Question
 
 
 @dataclass(frozen=True)
@@ -103,40 +104,35 @@ def run_sweep(
     """
     started = time.monotonic()
     with Store(store_path, write=True) as store:
-        store.enter_grid(study.name, study.points, study.describe())
-        before = store.statuses(study.name)
-        wanted = {"pending", "failed"} if retry_failed else {"pending"}
-        by_key = {point.key: point for point in study.points}
-        pending = in_structures([by_key[key] for key, status in before.items() if status in wanted])
+        work = _Work(study, store, ("pending", "failed") if retry_failed else ("pending",))
+        sections = work.sections()
+        pending = next(sections, [])
         run = store.begin_run(provenance(study.describe()))
 
         told: dict[str, str] = {}
 
         def record(outcomes: Sequence[Outcome]) -> None:
             store.record(run, outcomes)
-            if len(before) <= MOST_POINTS:
+            if study.space.size <= MOST_POINTS:
                 told.update({each.key: each.written.told for each in outcomes if each.written})
 
-        with Progress(len(pending), quiet=quiet) as progress:
-            run_points(
-                pending,
-                evaluate,
-                record,
-                workers=workers,
-                open_executor=open_executor,
-                limits=limits,
-                observer=progress,
-            )
-        counts = Counter(store.statuses(study.name).values())
+        with (
+            Progress(work.expected, quiet=quiet) as progress,
+            Runner(evaluate, workers=workers, open_executor=open_executor, limits=limits) as runner,
+        ):
+            for points in chain([pending], sections):
+                progress.expect(work.expected)
+                runner.run(points, record, progress)
+        counts = store.tally(study.name)
         code = store.commits(study.name)
-        idle = _idle_axes(study, store, told) if counts["done"] == len(before) else {}
+        idle = _idle_axes(study, store, told) if counts["done"] == counts.total() else {}
     wall_s = time.monotonic() - started
     return SweepSummary(
         study=study.name,
         store=str(store_path),
-        points=len(before),
+        points=counts.total(),
         evaluated=progress.done,
-        skipped=len(before) - len(pending),
+        skipped=counts.total() - progress.done,
         done=counts["done"],
         failed=counts["failed"],
         wall_s=wall_s,
@@ -145,6 +141,50 @@ def run_sweep(
         code=code,
         idle_axes=idle,
     )
+
+
+class _Work:
+    """The points that a sweep has to evaluate, made and entered into the store a section of the grid at a time.
+
+    Sections that an earlier call has finished are not made again: a study that is described alike, and has the same
+    point wherever a value of an axis comes first, has the same grid.
+
+    Parameters
+    ----------
+    wanted
+        States of points that are evaluated.
+    """
+
+    def __init__(self, study: Question, store: Store, wanted: tuple[Status, ...]) -> None:
+        self._study, self._store, self._wanted = study, store, wanted
+        size = study.space.size
+        several = size > SECTION
+        entered = store.entered(study.name, study.describe(), study.samples()) if several else 0
+        lacking = store.lacking(study.name, wanted, SECTION) if entered else {}
+        lengths = {i: min(SECTION, size - i * SECTION) for i in range(ceil(size / SECTION))}
+        self._left = {
+            i: lacking.get(i, 0) if i * SECTION + length <= entered else length for i, length in lengths.items()
+        }
+        self._kept = size if entered or not several else 0
+
+    @property
+    def expected(self) -> int:
+        """Points to evaluate in all, as far as is known: some may turn out to be in several places of the grid."""
+        return sum(self._left.values())
+
+    def sections(self) -> Iterator[list[DesignPoint]]:
+        """Points to evaluate, section by section."""
+        name, described = self._study.name, False
+        for place, points in self._study.sections({i for i, left in self._left.items() if not left}):
+            if not described:  # a study without a single point that can be made leaves nothing behind
+                self._store.describe_study(name, self._study.describe(), self._kept)
+                described = True
+            self._store.extend_grid(name, place, points)
+            states = self._store.statuses(name, place, len(points))
+            found = {point.key: point for point in points}
+            pending = in_structures(found[key] for key, status in states.items() if status in self._wanted)
+            self._left[place // SECTION] = len(pending)
+            yield pending
 
 
 def in_structures(points: Iterable[DesignPoint]) -> list[DesignPoint]:

@@ -13,7 +13,8 @@ import dataclasses
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,15 +151,18 @@ class Store:
                 self._place(study, 0, points)
         return keys
 
-    def _grid(self, study: str) -> list[str]:
-        """Keys of the grid of `study`, in order."""
-        query = "SELECT key FROM grid WHERE study = ? ORDER BY position"
-        return [key for (key,) in self._database.execute(query, (study,))]
+    def _grid(self, study: str, position: int = 0, length: int = -1) -> list[str]:
+        """Keys of the grid of `study` in order, all or so many from a position on."""
+        query = "SELECT key FROM grid WHERE study = ? AND position >= ? ORDER BY position LIMIT ?"
+        return [key for (key,) in self._database.execute(query, (study, position, length))]
 
     def extend_grid(self, study: str, position: int, points: Sequence[Described]) -> list[str]:
         """Make `points` the part of the grid of `study` that begins at `position`; otherwise as `enter_grid`."""
+        keys = [point.key for point in points]
         with self._transaction():
-            return self._place(study, position, points)
+            if keys != self._grid(study, position, len(keys)):
+                self._place(study, position, points)
+        return keys
 
     def describe_study(self, study: str, description: Mapping[str, Json], length: int | None = None) -> None:
         """Store what `study` says of itself; with `length`, nothing behind that position stays in its grid."""
@@ -170,6 +174,46 @@ class Store:
     def _describe(self, study: str, description: Mapping[str, Json] | None) -> None:
         text = _dump(description or {"name": study})
         self._database.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (study, text))
+
+    def entered(self, study: str, description: Mapping[str, Json], points: Mapping[int, Described]) -> int:
+        """How many places of the grid of `study` are entered; 0 if what is there is another grid.
+
+        Parameters
+        ----------
+        description
+            What the study says of itself; another grid has another one.
+        points
+            Points by their places; those that are entered must be these.
+        """
+        query = "SELECT key FROM grid WHERE study = ? AND position = ?"
+        size = self.size(study)
+        if self.description(study) != json.loads(_dump(description)):
+            return 0
+        with told(self.path):
+            same = (
+                self._database.execute(query, (study, place)).fetchone() == (point.key,)
+                for place, point in points.items()
+                if place < size
+            )
+            return size if all(same) else 0
+
+    def lacking(self, study: str, wanted: Collection[Status], section: int) -> dict[int, int]:
+        """How many points of `study` have one of some states, by section of its grid; sections have so many places."""
+        query = (
+            f"SELECT position / ?, count(*) FROM grid CROSS JOIN points {self._by_progress} USING (key)"
+            f" WHERE study = ? AND status IN ({', '.join('?' for _ in wanted)}) GROUP BY 1"
+        )
+        with told(self.path):
+            return dict(self._database.execute(query, (section, study, *wanted)).fetchall())
+
+    def tally(self, study: str) -> Counter[Status]:
+        """How many different points of `study` have each status."""
+        query = (
+            f"SELECT status, count(DISTINCT key) FROM grid CROSS JOIN points {self._by_progress} USING (key)"
+            " WHERE study = ? GROUP BY status"
+        )
+        with told(self.path):
+            return Counter(dict(self._database.execute(query, (study,)).fetchall()))
 
     def _place(self, study: str, position: int, points: Sequence[Described]) -> list[str]:
         keys = [point.key for point in points]
@@ -250,14 +294,14 @@ class Store:
                 rows,
             )
 
-    def statuses(self, study: str) -> dict[str, Status]:
-        """Status of every point of `study`, by key, in grid order."""
+    def statuses(self, study: str, position: int = 0, length: int = -1) -> dict[str, Status]:
+        """Status of every point of `study`, or of so many from a position on, by key, in grid order."""
         query = (
             f"SELECT key, status FROM grid CROSS JOIN points {self._by_progress} USING (key)"
-            " WHERE study = ? ORDER BY position"
+            " WHERE study = ? AND position >= ? ORDER BY position LIMIT ?"
         )
         with told(self.path):
-            return dict(self._database.execute(query, (study,)).fetchall())
+            return dict(self._database.execute(query, (study, position, length)).fetchall())
 
     def commits(self, study: str) -> dict[str, int]:
         """Number of finished points of `study` by the state of the code that computed them.

@@ -70,6 +70,38 @@ class Space:
         for value in axis.values:
             yield from self._continue({**chosen, axis.name: value}, position + 1)
 
+    def firsts(self) -> dict[int, Choice]:
+        """For every value of every axis the first combination that has it, by the place of that in `choices`.
+
+        >>> Space((Axis("kind", ("a", "b")), Axis("depth", (1, 2)))).firsts()
+        {0: {'kind': 'a', 'depth': 1}, 1: {'kind': 'a', 'depth': 2}, 2: {'kind': 'b', 'depth': 1}}
+        """
+        seen: set[tuple[str, Scalar]] = set()
+        found: dict[int, Choice] = {}
+        counts: dict[tuple[int, tuple[Scalar, ...]], int] = {}
+        deciders = sorted(self.deciders)
+
+        def visit(chosen: dict[str, Scalar], position: int, place: int) -> int:
+            """How many combinations go on from what is chosen; those that decide alike go on alike."""
+            while position < len(self.axes) and not self.axes[position].holds(chosen):
+                position += 1
+            if position == len(self.axes):
+                return 1
+            alike = position, tuple(chosen.get(name) for name in deciders)
+            if alike not in counts:
+                axis, count = self.axes[position], 0
+                for value in axis.values:
+                    further = {**chosen, axis.name: value}
+                    if (axis.name, value) not in seen:
+                        seen.add((axis.name, value))
+                        found[place + count] = next(self._continue(further, position + 1))
+                    count += visit(further, position + 1, place + count)
+                counts[alike] = count
+            return counts[alike]
+
+        visit({}, 0, 0)
+        return found
+
     @cached_property
     def size(self) -> int:
         """Number of combinations."""

@@ -117,7 +117,7 @@ class Shelf:
         try:
             with Store(path) as store:
                 studies = store.studies()
-                counts = Counter(status for study in studies for status in store.statuses(study).values())
+                counts = sum((store.tally(study) for study in studies), Counter())
                 titles = tuple(str(store.description(study).get("title") or study) for study in studies)
         except (InputError, OSError) as error:
             return Standing(number, str(path), fault=str(error))

@@ -93,7 +93,7 @@ def _changed(asked: _Asked, pending: int) -> tuple[int, int]:
         sleep(LOOK_EVERY_S)
         with Store(asked.store) as opened:
             studies = [asked.study] if asked.study is not None else opened.studies()
-            now = sum(status == "pending" for name in studies for status in opened.statuses(name).values())
+            now = sum(opened.tally(name)["pending"] for name in studies)
         if now < pending:
             return _write(asked, refresh=now > 0)
 
@@ -110,7 +110,7 @@ def _write(asked: _Asked, *, refresh: bool) -> tuple[int, int]:
         if asked.tolerance is not None:
             goals = dataclasses.replace(goals, tolerance=asked.tolerance)
         total = sum(map(opened.size, studies))
-        pending = sum(status == "pending" for name in studies for status in opened.statuses(name).values())
+        pending = sum(opened.tally(name)["pending"] for name in studies)
         if asked.is_page:
             from studies.report import read_points
 

@@ -79,7 +79,7 @@ def sweep(
 
     limits = read_limits(time_limit, memory_limit)
     study = read_study(study_file)
-    needs_engine = any(point.engine == "compiled" for point in study.points)
+    needs_engine = any(point.engine == "compiled" for point in study.samples().values())
     path = store_path(store, study.name)
     if needs_engine:
         compile_engine(quiet=quiet)

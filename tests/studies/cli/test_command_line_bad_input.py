@@ -354,14 +354,14 @@ def test_study_files(here, capsys, text, expected):
 
 def test_a_grid_that_is_too_large_for_a_sweep_is_none_for_a_search(here, capsys):
     (here / "s.yaml").write_text(
-        "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 1000, step: 1}\n  seed: {from: 0, to: 999, step: 1}\n"
+        "algorithm: sdpa.naive\naxes:\n  q_len: {from: 1, to: 1000, step: 1}\n  seed: {from: 0, to: 5999, step: 1}\n"
     )
     assert complaints(capsys, "sweep", "s.yaml", "--json") == [
-        "the grid of s has 1,000,000 points, more than 200,000: thin its axes, or let `attnflow search` choose"
+        "the grid of s has 6,000,000 points, more than 5,000,000: thin its axes, or let `attnflow search` choose"
     ]
     assert not (here / "out").exists()
     assert main(["config", "check", "s.yaml"]) == 0
-    assert "1,000,000 points; too many for a sweep, but not for a search" in capsys.readouterr().out
+    assert "6,000,000 points; too many for a sweep, but not for a search" in capsys.readouterr().out
 
 
 def test_all_problems_of_a_study_file_come_at_once(here, capsys):
