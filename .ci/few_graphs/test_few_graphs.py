@@ -7,7 +7,7 @@ from few_graphs.suite import suite
 
 from simulator.random_graphs import random_graph
 
-FIRST, FEW, SEEDS = 3_000_000, 10, 60
+FIRST, FEW, SEEDS = 3_000_000, 5, 30
 
 agree = suite("test_engines_agree_on_random_graphs")
 skipping = suite("test_skipping_changes_nothing")

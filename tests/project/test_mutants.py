@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 
 import pytest
 
+from simulator.engines.compiled.engine import run_compiled
+from simulator.random_graphs import random_graph
+
 
 @pytest.fixture(scope="module")
 def mutate(root):
-    import sys
-
     loader = SourceFileLoader("mutate", str(root / ".ci" / "mutate"))
     module = module_from_spec(spec_from_loader("mutate", loader))
     sys.modules["mutate"] = module  # dataclasses look their module up
@@ -22,7 +28,7 @@ def mutate(root):
 
 def test_every_mutant_is_another_program(mutate, root):
     for room in mutate.ROOMS.values():
-        assert all((root / test).exists() for test in room.tests)
+        assert all((root / test).exists() for test in (*room.tests, *room.quick))
         for module in room.modules:
             source = ast.dump(ast.parse((root / module).read_text(encoding="utf-8")))
             found = list(mutate.mutants(module))
@@ -58,3 +64,47 @@ def test_every_survivor_has_a_reason_and_exists(mutate):
         module = name.partition(":")[0]
         assert name in {mutant.name for mutant in mutate.mutants(module)}, name
         assert len(why) > 20
+
+
+def test_kernels_in_plain_python_are_the_compiled_ones(root):
+    script = (
+        "import plain_kernels, json, sys\n"
+        "from simulator.engines.compiled.engine import run_compiled\n"
+        "from simulator.random_graphs import random_graph\n"
+        "ran = [run_compiled(random_graph(seed, max_iterations=60).freeze()) for seed in range(12)]\n"
+        "assert plain_kernels.KERNELS and not run_compiled.__module__.startswith('plain')\n"
+        "json.dump([[one.hashes, one.clock, one.stall, one.skipped.firings] for one in ran], sys.stdout)\n"
+    )
+    known = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / '.ci'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=known, cwd=root, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    compiled = [run_compiled(random_graph(seed, max_iterations=60).freeze()) for seed in range(12)]
+    assert any(one.skipped.firings for one in compiled)
+    told = [[list(map(list, one.hashes)), one.clock, one.stall, one.skipped.firings] for one in compiled]
+    assert json.loads(done.stdout) == told
+
+
+def test_verdicts_are_kept_and_a_mutant_that_nothing_notices_is_a_fault(mutate, tmp_path, monkeypatch, capfd):
+    tests = ("tests/simulator/explain/test_stall_table.py",)
+    module = "simulator/explain/stalls.py"
+    monkeypatch.setattr(mutate, "LEDGERS", tmp_path)
+    monkeypatch.setitem(mutate.ROOMS, "one test", mutate.Room((module,), tests, tests))
+    real = next(iter(mutate.mutants(module)))
+    harmless = replace(real, text=real.text.replace(real.after, f"({real.before})"), after="(the same)")
+    assert real.text != harmless.text
+    ledger = tmp_path / "one test.jsonl"
+    assert mutate.try_room("one test", [real, harmless], jobs=1, most_compiled=0) == 1
+    verdicts = [json.loads(line) for line in ledger.read_text().split("\n")[1:]]
+    assert {each["key"]: each["verdict"] for each in verdicts} == {
+        real.key: "noticed",
+        harmless.key: "survives as plain Python",
+    }
+    assert {each["by"].partition("::")[0] for each in verdicts} == {tests[0], ""}
+    assert "of 2 mutants 0 argued, 1 noticed, 1 survives as plain Python" in capfd.readouterr().out
+    assert mutate.try_room("one test", [real, harmless], jobs=1, most_compiled=0) == 1
+    assert len(ledger.read_text().splitlines()) == 1 + len(verdicts) == 3, "what is known is not tried again"
+    with ledger.open("a") as file:
+        file.write('\n{"key": "torn by a ki')
+    assert mutate.try_room("one test", [real], jobs=1, most_compiled=0) == 0

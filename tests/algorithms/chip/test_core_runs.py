@@ -48,7 +48,9 @@ def test_launches_count_what_their_graphs_count_by_themselves(name, work, seed):
     profile = draw.choice([UNFITTED, KernelProfile(exposed_softmax=0.3, tiles_in_flight=3, next_item="ahead")])
     for _ in range(3):
         chip = some_chip(draw)
-        for launch in algorithm.plan(work, algorithm.parameters(), chip).launches:
+        launches = algorithm.plan(work, algorithm.parameters(), chip).launches
+        assert launches
+        for launch in launches:
             run = time_launch(launch, chip, profile, "symmetric")
             alone = Cycles.of(run.result)
             assert run.simulated.cycles() == alone

@@ -14,6 +14,7 @@ from algorithms.memory.tier_report import TierReport
 from hwmodels.reading.errors import InputError
 from hwmodels.tiers.dram_analytic import DramTraffic, estimate_dram
 from hwmodels.tiers.text import load_tier
+from simulator.errors import GraphError
 from simulator.servers.dram.layout import K_CHANNEL
 from simulator.servers.dram.mapping import channels_of, decode
 
@@ -177,7 +178,7 @@ def test_the_share_of_writes_is_drawn_as_asked():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tier": "hbm22"}, "hbm2"),
+        ({"tier": "hbm22"}, "did you mean 'hbm2'"),
         ({"tier": "pcie5_x16", "refresh": False}, "does not apply to a tier of kind link"),
         ({"mapping": "row bank"}, "address bits are lost"),
         ({"mapping": "rows bank group rank column channel"}, "no coordinate of an address is called 'rows'"),
@@ -185,9 +186,8 @@ def test_the_share_of_writes_is_drawn_as_asked():
     ],
 )
 def test_a_probe_that_does_not_fit_its_tier_says_why(changes, message):
-    with pytest.raises(Exception, match=message) as raised:
+    with pytest.raises(GraphError if "queue_depth" in changes else InputError, match=message):
         probe(replace(HBM2, **changes))
-    assert type(raised.value).__name__ in ("InputError", "GraphError")
 
 
 def test_bad_parameters_are_named_all_at_once():

@@ -123,7 +123,9 @@ def test_the_high_water_mark_is_that_of_a_simulated_allocation(seed):
 @pytest.mark.parametrize("name", ["llama3-8b", "deepseek-v2-lite", "gpt-oss-20b", "whisper-tiny", "conformer-l"])
 def test_the_mark_of_real_layers_is_that_of_a_simulated_allocation(name):
     batch = {"whisper-tiny": "audio 1, prefill 64 with 1500", "conformer-l": "audio 1 of 400"}.get(name, "prefill 512")
-    for layer in lowered(setting(name, batch)):
+    layers = list(lowered(setting(name, batch)))
+    assert layers and all(layer.operations for layer in layers)
+    for layer in layers:
         made = [tensor.name for operation in layer.operations for tensor in operation.makes]
         assert len(made) == len(set(made))
         assert high_water_bytes(layer.operations) == allocated(layer.operations)

@@ -38,6 +38,7 @@ def test_every_number_of_a_file_moves_some_prediction(name):
     served = SERVED_STATES.load(name)
     chips = [load_accelerator(chip) for chip in served.text.chips] or [H100, GRAPHICS]
     sizes = [(1, 1), (64, 1), (1024, 1), (1, 4096), (8, 8192), (64, 16384)]
+    assert served.text.fitted_numbers
     for number, value in served.text.fitted_numbers.items():
         other = served.with_profile(served.profile.fitted_to(**{number: value / 2}))
         moved = [seconds(served, *size, chip) / seconds(other, *size, chip) for size in sizes for chip in chips]

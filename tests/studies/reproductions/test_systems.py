@@ -264,5 +264,7 @@ def test_growth_alone_is_claimed_only_where_nothing_else_is_published():
 @pytest.mark.parametrize("name", NAMES)
 def test_growth_is_said_of_quotients_alone(name):
     """How something grows is a number without a unit, made from a mechanism."""
-    for claim in load_system(name).claims:
+    claims = load_system(name).claims
+    assert claims
+    for claim in claims:
         assert not claim.text.growth or (claim.text.kind, claim.text.unit) == ("simulated", "x")

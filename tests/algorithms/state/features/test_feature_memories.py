@@ -207,6 +207,7 @@ SLOW = ("xmem", "videostreaming", "videollamb", "dense_captioning")
 @pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in SLOW])
 def test_systems_take_frames_and_stay_within_their_size(name):
     found = system(name)
+    assert found.branches
     for branch in found.branches:
         memory = FeatureMemory(branch.blocks(), branch.tokens, branch.width)
         memory.push(frames(small(branch), tokens=branch.tokens, width=branch.width))
