@@ -80,12 +80,12 @@ def reservoir(tokens: int, depth: int | None, pace: int) -> Graph:
     return graph
 
 
-def long_growing_rows(growth: int, ramp: int, pace: int) -> Graph:
-    """Rows so much longer than the one before that each of them recurs inside."""
+def long_growing_rows(growth: int, ramp: int, pace: int, iterations: int = 8) -> Graph:
+    """Rows so much longer than the one before that each of them recurs inside; heads of so many rows, if any."""
     graph = Graph("long growing rows")
 
     def table(take: tuple[int, ...], make: tuple[int, ...], latency: int, ii: int) -> FiringTable:
-        return FiringTable((Block((Segment(3, take, make, latency, ii, growth),)),), 8, ramp)
+        return FiringTable((Block((Segment(3, take, make, latency, ii, growth),)),), iterations, ramp)
 
     source = graph.add(Unit("source", "source", table((), (1,), 1, 1)))
     middle = graph.add(Unit("middle", "map", table((1,), (1,), 4, pace)))
@@ -128,6 +128,9 @@ def graphs(kind: str) -> Iterator[Graph]:
     elif kind == "long growing rows":
         for growth, ramp, pace in ((20, 0, 1), (20, 4, 3), (35, 0, 2), (9, 2, 1)):
             yield long_growing_rows(growth, ramp, pace)
+    elif kind == "heads of short growing rows":
+        for growth, ramp, pace in ((1, 5, 1), (2, 6, 3), (1, 3, 2)):
+            yield long_growing_rows(growth, ramp, pace, 24 * ramp)
     elif kind == "reservoirs":
         for depth, pace in ((400, 4), (None, 4), (150, 3), (None, 2), (400, 1)):
             yield reservoir(400, depth, pace)
@@ -146,6 +149,7 @@ SIMULATED: dict[str, tuple[int, ...]] = {
     "growing rows with servers": (1650, 92, 2923, 966, 3043, 2088),
     "one loop with servers": (350, 282, 575, 126, 54, 52, 112, 190, 728, 80, 42, 52),
     "long growing rows": (198, 180, 198, 156),
+    "heads of short growing rows": (450, 504, 144),
     "reservoirs": (820, 1396, 732, 1390, 1600),
     "a shared memory": (486, 486, 447, 666, 666, 705),
 }
