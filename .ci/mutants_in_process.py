@@ -25,7 +25,7 @@ import types
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import plain_kernels  # first of all: what it replaces is replaced for whoever is imported after it
 import pytest
@@ -47,6 +47,14 @@ class Tried:
 
     seconds: float
     calls: frozenset[str]
+
+
+class Running(NamedTuple):
+    """A mutant in a fork, the tests that it is tried with in their order, and where their numbers are read."""
+
+    mutant: dict[str, str]
+    tests: list[str]
+    reader: int
 
 
 @dataclass
@@ -89,7 +97,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     functions = _functions_of(modules)
     found = Found(len(asked["mutants"]))
     noticed_by: dict[str, Counter[str]] = {}
-    running: dict[int, tuple[dict[str, str], int]] = {}
+    running: dict[int, Running] = {}
     with os.fdopen(asked["verdicts"], "w", encoding="utf-8") as ledger:
         for mutant in asked["mutants"]:
             while len(running) >= asked["jobs"]:
@@ -104,29 +112,26 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
                 os.close(reader)
                 _in_fork(session, mutant, items, tried, functions, writer)
             os.close(writer)
-            running[process] = mutant, reader
+            running[process] = Running(mutant, [item.nodeid for item in items], reader)
         while running:
             _collect(running, noticed_by, found, ledger)
     sys.__stderr__.write(f"{found.progress()}\n")  # type: ignore[union-attr]
     return True
 
 
-def _collect(
-    running: dict[int, tuple[dict[str, str], int]], noticed_by: dict[str, Counter[str]], found: Found, ledger: Any
-) -> None:
+def _collect(running: dict[int, Running], noticed_by: dict[str, Counter[str]], found: Found, ledger: Any) -> None:
     """Wait for one fork and note its verdict."""
     process, status = os.wait()
-    mutant, reader = running.pop(process)
+    mutant, tests, reader = running.pop(process)
     with os.fdopen(reader, encoding="utf-8") as told:
-        said = told.read()
+        begun = told.read().split()
     if os.WIFSIGNALED(status):
-        verdict = "noticed"  # it hangs, or takes all memory
-        test = said.splitlines()[-1] if said else ""
+        verdict = "noticed" if os.WTERMSIG(status) == signal.SIGPROF else UNUSABLE  # it hangs; or somebody ended it
     else:
         verdict = VERDICTS.get(os.waitstatus_to_exitcode(status), UNUSABLE)
-        test = said.splitlines()[-1] if verdict == "noticed" and said else ""
-        if verdict == VERDICTS[0] and not said:
-            verdict = "unreached as plain Python"
+    if verdict == VERDICTS[0] and not tests:
+        verdict = "unreached as plain Python"
+    test = tests[int(begun[-1])] if verdict == "noticed" else ""
     if verdict == "noticed":
         noticed_by[f"{mutant['module']}:{mutant['function']}"][test] += 1
     found.verdicts[verdict] += 1
@@ -145,14 +150,14 @@ def _in_fork(
     functions: dict[tuple[str, str, bool], list[types.FunctionType]],
     writer: int,
 ) -> None:
-    """Run the tests on a mutant, naming each before it begins; exit code 1 when one fails."""
+    """Run the tests on a mutant, telling the number of each before it begins; exit code 1 when one fails."""
     code = NOT_APPLIED
     try:
         _be_alone()
         _exchange(mutant, functions)
         code = 0
         for number, item in enumerate(items):
-            os.write(writer, f"{item.nodeid}\n".encode())
+            os.write(writer, f"{number} ".encode())
             limit = LEAST_S + PATIENCE * tried[item.nodeid].seconds
             signal.setitimer(signal.ITIMER_PROF, limit)  # its signal ends the process
             session.ihook.pytest_runtest_protocol(

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.engines.compiled.machine import UNBOUNDED
-from simulator.engines.compiled.records import NEVER
-from simulator.engines.compiled.rings import drains, first_release, ring_is_full
+from simulator.engines.compiled.records import CHANNEL, LONG_AGO, NEVER, UNIT
+from simulator.engines.compiled.rings import drains, first_release, live_window, ring_is_full
 from simulator.engines.compiled.runs import WAITING_AT_LAP, WAITING_FOR_SERVER, WAITING_FOR_SLOTS
-from simulator.engines.compiled.steady import server_recurs, unit_periods
+from simulator.engines.compiled.steady import runs_changed, server_recurs, unit_periods
 
 # as Python runs them: the same lines, without compiling
 periods_of, ports_recur = unit_periods.py_func, server_recurs.py_func
@@ -150,3 +150,31 @@ def test_a_producer_waits_for_slots_one_depth_back(depth, oldest):
 def test_a_ring_that_grows_is_full_when_half_of_it_is_used(depth, pushed, popped, measured, full):
     channel = SimpleNamespace(depth=depth, pushed=pushed, popped=popped, measured_pop=measured, slots=8)
     assert is_full(channel) is full
+
+
+def test_windows_are_the_times_that_somebody_still_waits_for():
+    channels, units = np.zeros(1, CHANNEL), np.zeros(2, UNIT)
+    told = {
+        "visible_ptr": 100, "release_ptr": 200, "issue_ptr": 300, "depth": 6, "pushed": 20, "popped": 17,
+        "measured_push": 19, "measured_pop": 12,
+    }  # fmt: skip
+    for name, value in told.items():
+        channels[name] = value
+    units["clock"] = 40, 50
+    windows = [live_window(channels[0], number, units[0], units[1]) for number in range(4)]
+    assert windows == [
+        (100, 17, 20, 50),  # tokens that are there, as old as the consumer
+        (200, 14, 17, 40),  # slots a depth back, as old as the producer
+        (300, 19, 20, LONG_AGO),  # pushes and pops that the peak has still to count
+        (200, 12, 17, LONG_AGO),
+    ]
+
+
+@pytest.mark.parametrize(("changes", "changed"), [((7, 7), False), ((7, 8), True), ((9, 7), True), ((8, 8), True)])
+def test_one_unit_in_another_run_is_enough(changes, changed):
+    class Units(list):
+        shape = (2,)
+
+    now = Units(SimpleNamespace(segment_changes=count) for count in changes)
+    kept = SimpleNamespace(units=Units(SimpleNamespace(segment_changes=7) for _ in range(2)))
+    assert runs_changed.py_func(now, kept) is changed
