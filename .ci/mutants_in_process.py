@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE, LEAST_S = 5, 1
 """A test that takes so many times as long as on the project as it is, and some seconds, counts as failed: it hangs."""
 MOST_BYTES = 6 << 30
+PARENT = os.getppid()
 EVERY_S = 15
 NOTICED, NOT_APPLIED = 1, 3
 VERDICTS = {0: "survives as plain Python", NOTICED: "noticed"}
@@ -100,6 +101,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     running: dict[int, Running] = {}
     with os.fdopen(asked["verdicts"], "w", encoding="utf-8") as ledger:
         for mutant in asked["mutants"]:
+            _go_with_parent()
             while len(running) >= asked["jobs"]:
                 _collect(running, noticed_by, found, ledger)
             place = f"{mutant['module']}:{mutant['function']}"
@@ -172,6 +174,12 @@ def _in_fork(
         os._exit(code)
 
 
+def _go_with_parent() -> None:
+    """End when whoever asked for the verdicts is gone; forks find that nobody listens."""
+    if os.getppid() != PARENT:
+        os._exit(1)
+
+
 def _be_alone() -> None:
     """Say nothing, and take no more memory than one may."""
     silence = os.open(os.devnull, os.O_RDWR)
@@ -200,6 +208,7 @@ def _try_tests(session: pytest.Session, modules: set[str], asked: dict[str, Any]
             waiting.append(item)
     total, told_at = len(waiting), 0.0
     while waiting or running:
+        _go_with_parent()
         if waiting and len(running) < asked["jobs"]:
             item = waiting.pop()
             reader, writer = os.pipe()
@@ -218,6 +227,7 @@ def _try_tests(session: pytest.Session, modules: set[str], asked: dict[str, Any]
         results[item.nodeid] = result | {"digest": _digest(f"{asked['sources']} {asked['longest_s']}", item.path)}
         if time.monotonic() - told_at > EVERY_S:
             told_at = time.monotonic()
+            _keep(path, results)
             sys.__stderr__.write(f"{total - len(waiting)} of {total} tests tried on the project as it is\n")  # type: ignore[union-attr]
         if result["outcome"] in ("failed", "too long"):
             sys.__stderr__.write(f"{result['outcome']}: {item.nodeid}\n")  # type: ignore[union-attr]
@@ -231,9 +241,16 @@ def _try_tests(session: pytest.Session, modules: set[str], asked: dict[str, Any]
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     seconds = sum(each.seconds for each in tried.values())
     sys.__stderr__.write(f"tests as plain Python: {counts}; {seconds:.0f} s\n")  # type: ignore[union-attr]
-    passed = {name: result for name, result in results.items() if result["outcome"] != "failed"}
-    path.write_text(json.dumps(passed), encoding="utf-8")
+    _keep(path, results)
     return None if outcomes["failed"] else tried
+
+
+def _keep(path: Path, results: dict[str, dict[str, Any]]) -> None:
+    """Write what is known of tests, those that fail excepted, so that whoever is stopped goes on from there."""
+    kept = {name: result for name, result in results.items() if result["outcome"] != "failed"}
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(kept), encoding="utf-8")
+    part.replace(path)
 
 
 @functools.cache
