@@ -1,5 +1,6 @@
 """Energies and areas: published points, how they move with node and size, ceilings."""
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from hwmodels.costs.area import area_of, die_factor
 from hwmodels.costs.energy import energy_table, full_power_w, mac_energy_j
 from hwmodels.costs.energy_tables import energy_tables, sram_mm2_per_byte
 from hwmodels.reading.errors import InputError
+
+approx = partial(pytest.approx, rel=1e-6, abs=0)
+"""Without an allowance of 1e-12, which is more than many an energy in joules."""
 
 OWN_CHIP = Path(__file__).parents[1] / "chips" / "own_chip.yaml"
 
@@ -32,7 +36,7 @@ OWN_CHIP = Path(__file__).parents[1] / "chips" / "own_chip.yaml"
     ],
 )
 def test_multiply_accumulates_at_published_nodes(operand_format, node_nm, picojoules):
-    assert mac_energy_j(operand_format, node_nm) == pytest.approx(picojoules * 1e-12, rel=1e-9)
+    assert mac_energy_j(operand_format, node_nm) == approx(picojoules * 1e-12, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +45,7 @@ def test_multiply_accumulates_at_published_nodes(operand_format, node_nm, picojo
 )
 def test_sram_accesses_at_published_points(kibibytes, node_nm, picojoules):
     fitted = energy_tables().sram_j_per_bit(kibibytes * 1024, node_nm)
-    assert fitted == pytest.approx(picojoules * 1e-12, rel=0.10)
+    assert fitted == approx(picojoules * 1e-12, rel=0.10)
 
 
 def test_a_multiply_accumulate_is_below_what_the_whole_h100_spends_on_one():
@@ -49,7 +53,7 @@ def test_a_multiply_accumulate_is_below_what_the_whole_h100_spends_on_one():
     table = energy_table(chip)
     for operand_format, whole_chip in (("bfloat16", 1.42e-12), ("float8_e4m3", 0.71e-12)):
         ceiling = chip.power_w / (chip.peak_flops_per_second(operand_format) / 2)
-        assert ceiling == pytest.approx(whole_chip, rel=0.01)
+        assert ceiling == approx(whole_chip, rel=0.01)
         assert 0 < 2 * table.matmul_j_per_flop(operand_format) < ceiling
 
 
@@ -62,8 +66,8 @@ def test_formats_that_the_array_lacks_cost_what_they_run_as():
 
 def test_what_the_source_of_a_chip_states_goes_first():
     table = energy_table(load_accelerator("flat_cloud"))
-    assert table.sram_j_per_byte == pytest.approx(8e-12)
-    assert table.tier_j_per_byte("dram") == pytest.approx(80e-12)
+    assert table.sram_j_per_byte == approx(8e-12)
+    assert table.tier_j_per_byte("dram") == approx(80e-12)
     assert "zigzag-llm" in dict(table.sources)["dram.j_per_bit"]
     with pytest.raises(InputError, match=r"has no tier or link 'drm'; did you mean 'dram'\?"):
         table.tier_j_per_byte("drm")
@@ -146,10 +150,10 @@ def test_array_and_memory_sizes_move_area_energy_and_power():
     area, table = area_of(chip), energy_table(chip)
     larger_memory = chip.with_(**{"core.sram_bytes": "1 MiB"})
     larger_array = chip.with_(**{"core.array": "64x64"})
-    assert area_of(larger_memory).components["sram"] == pytest.approx(4 * area.components["sram"])
+    assert area_of(larger_memory).components["sram"] == approx(4 * area.components["sram"])
     assert area_of(larger_memory).components["matrix"] == area.components["matrix"]
     assert energy_table(larger_memory).sram_j_per_byte > table.sram_j_per_byte
-    assert area_of(larger_array).components["matrix"] == pytest.approx(4 * area.components["matrix"])
+    assert area_of(larger_array).components["matrix"] == approx(4 * area.components["matrix"])
     assert area_of(larger_array).die_mm2 > area.die_mm2
     assert energy_table(larger_array).static_w > table.static_w
     assert energy_table(larger_array).matmul_j_per_flop("bfloat16") == table.matmul_j_per_flop("bfloat16")
@@ -176,7 +180,7 @@ def test_twice_as_much_of_a_part_is_twice_its_area(component, field):
     chip = load_accelerator("h100")
     before = area_of(chip).components[component]
     assert before > 0
-    assert area_of(chip.with_(**{field: 2 * chip.values()[field]})).components[component] == pytest.approx(2 * before)
+    assert area_of(chip.with_(**{field: 2 * chip.values()[field]})).components[component] == approx(2 * before)
 
 
 def test_accumulators_take_the_area_of_as_many_registers():
@@ -184,7 +188,7 @@ def test_accumulators_take_the_area_of_as_many_registers():
     registers = chip.core.register_bytes
     before = area_of(chip).components["registers"]
     both = area_of(chip.with_(**{"core.accumulator_bytes": registers})).components["registers"]
-    assert both == pytest.approx(before * 2 * registers / (registers + chip.core.accumulator_bytes))
+    assert both == approx(before * 2 * registers / (registers + chip.core.accumulator_bytes))
     assert both > before
 
 
@@ -198,7 +202,7 @@ def test_a_format_at_the_rate_of_the_vector_lanes_needs_no_array_unless_it_is_th
         text = "name: x\nkind: custom\nsummary: x\nnode_nm: 7\nclock_hz: 1 GHz\ncores: 16\n" + rest
         (tmp_path / "x.yaml").write_text(text.replace("RATE", str(rate)))
         areas[rate] = area_of(load_accelerator(tmp_path / "x.yaml")).components["matrix"]
-    assert areas[64] == pytest.approx(areas[2048] / 32) and areas[64] > 0
+    assert areas[64] == approx(areas[2048] / 32) and areas[64] > 0
     h100 = load_accelerator("h100")
     matrix = area_of(h100).components["matrix"]
     slower = h100.with_(**{"core.matrix_flops_per_cycle.float32": h100.core.vector_flops_per_cycle / 2})
@@ -218,7 +222,7 @@ def test_published_dies_are_kept_until_the_design_changes():
     assert not half.published
     # the cores' part is halved, the L2 stays
     assert 814 / 2 < half.die_mm2 < 814
-    assert area_of(chip.with_(cores=132)).die_mm2 == pytest.approx(814)
+    assert area_of(chip.with_(cores=132)).die_mm2 == approx(814)
     assert area_of(chip.with_(cores=66, area_mm2=500)).die_mm2 == 500
 
 
@@ -240,7 +244,7 @@ def test_dies_of_graphics_cards_do_not_count_for_estimates():
         parts = {each: mm2 for each, mm2 in area_of(chip).components.items() if not each.startswith("memory_")}
         assert area_of(chip).die_mm2 == die_mm2
         ratios.append(rest / sum(parts.values()))
-    assert die_factor(True) == pytest.approx((ratios[0] * ratios[1]) ** 0.5)
+    assert die_factor(True) == approx((ratios[0] * ratios[1]) ** 0.5)
     assert any(load_accelerator(name).memory.technology.startswith("gddr") for name in accelerator_names())
 
 
@@ -252,5 +256,5 @@ def test_an_fpga_has_budgets_instead_of_an_area():
 
 def test_fpga_fabric_costs_more_than_the_same_operation_on_a_chip():
     fpga = load_accelerator("u280")
-    assert energy_table(fpga).matmul_j_per_flop("int8") == pytest.approx(5 * mac_energy_j("int8", 16))
-    assert energy_table(fpga).static_w == pytest.approx(0.25 * 225)
+    assert energy_table(fpga).matmul_j_per_flop("int8") == approx(5 * mac_energy_j("int8", 16))
+    assert energy_table(fpga).static_w == approx(0.25 * 225)

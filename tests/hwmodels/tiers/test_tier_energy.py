@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from hwmodels.reading.errors import InputError
 from hwmodels.tiers.sram_energy import sram_area_mm2, sram_leakage_w, sram_read_j_per_bit, sram_table
 from hwmodels.tiers.text import load_tier, tier_names
+
+approx = partial(pytest.approx, rel=1e-6, abs=0)
+"""Without an allowance of 1e-12, which is more than many an energy in joules."""
 
 
 def used(tier, **counts):
@@ -21,11 +25,11 @@ def used(tier, **counts):
 @pytest.mark.parametrize("name", ["hbm2", "hbm2_pseudo"])
 def test_hbm2_costs_909_pj_an_activation_and_3_48_pj_a_bit(name):
     tier = load_tier(name)
-    assert sum(used(tier, activations=1).values()) == pytest.approx(909e-12, rel=1e-12)
-    assert sum(used(tier, read_bits=1).values()) == pytest.approx(3.48e-12, rel=1e-12)
-    assert sum(used(tier, write_bits=1).values()) == pytest.approx(3.48e-12, rel=1e-12)
+    assert sum(used(tier, activations=1).values()) == approx(909e-12, rel=1e-12)
+    assert sum(used(tier, read_bits=1).values()) == approx(3.48e-12, rel=1e-12)
+    assert sum(used(tier, write_bits=1).values()) == approx(3.48e-12, rel=1e-12)
     joules = sum(used(tier, activations=200_000, read_bits=10**9).values())
-    assert joules == pytest.approx(200_000 * 909e-12 + 10**9 * 3.48e-12, rel=1e-12)
+    assert joules == approx(200_000 * 909e-12 + 10**9 * 3.48e-12, rel=1e-12)
 
 
 # Commands and dynamic energy in pJ per bit as DRAMsim3 (commit 2981759) reports them for recorded runs of 200,000
@@ -51,7 +55,7 @@ def test_energies_from_currents_are_those_of_dramsim3(name, activations, reads, 
     found = used(tier, activations=activations, read_bits=reads * bits, write_bits=writes * bits)
     # it leaves the bus out
     dynamic = found["activate"] + found["array"]
-    assert dynamic / (200_000 * bits) == pytest.approx(pj_per_bit * 1e-12, rel=1e-4)
+    assert dynamic / (200_000 * bits) == approx(pj_per_bit * 1e-12, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", tier_names("dram"))
@@ -63,25 +67,25 @@ def test_streaming_costs_what_is_quoted_for_the_class(name):
 
 def test_refresh_and_background_follow_time_not_bits():
     tier = load_tier("ddr4_3200")
-    assert used(tier, refreshes=10)["refresh"] == pytest.approx(10 * 1.2 * 0.198 * 560 * 0.63e-9 * 8)
-    assert used(tier, channel_seconds=2.0)["background"] == pytest.approx(2 * 1.2 * 0.052 * 8 * 2)
+    assert used(tier, refreshes=10)["refresh"] == approx(10 * 1.2 * 0.198 * 560 * 0.63e-9 * 8)
+    assert used(tier, channel_seconds=2.0)["background"] == approx(2 * 1.2 * 0.052 * 8 * 2)
 
 
 def test_the_drives_power_is_that_of_the_class():
     for name, watts in (("nvme_gen4", 8.0), ("nvme_gen5", 17.0)):
         tier = load_tier(name)
-        assert tier.streamed_j_per_bit * 8 * tier.peak_bytes_per_second == pytest.approx(watts, rel=0.02)
+        assert tier.streamed_j_per_bit * 8 * tier.peak_bytes_per_second == approx(watts, rel=0.02)
 
 
 # ---- SRAM ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_met_at_its_points():
-    assert sram_read_j_per_bit(1 << 20, 22, "LOP") == pytest.approx(0.132e-12)
-    assert sram_read_j_per_bit(8192, 7, "HP") * 64 == pytest.approx(7.5e-12)
-    assert sram_read_j_per_bit(1 << 20, 7, "HP") * 64 == pytest.approx(14e-12)
-    assert sram_leakage_w(1 << 20, 22, "LSTP") == pytest.approx(0.48e-3)
-    assert sram_area_mm2(1 << 20, 5) == pytest.approx(0.24)
+    assert sram_read_j_per_bit(1 << 20, 22, "LOP") == approx(0.132e-12)
+    assert sram_read_j_per_bit(8192, 7, "HP") * 64 == approx(7.5e-12)
+    assert sram_read_j_per_bit(1 << 20, 7, "HP") * 64 == approx(14e-12)
+    assert sram_leakage_w(1 << 20, 22, "LSTP") == approx(0.48e-3)
+    assert sram_area_mm2(1 << 20, 5) == approx(0.24)
 
 
 @pytest.mark.parametrize(("node", "cell"), [(45, "LSTP"), (32, "LSTP"), (22, "HP"), (22, "LOP"), (7, "HP"), (5, "HP")])
@@ -97,14 +101,14 @@ def test_the_fit_of_the_literature_holds_above_64_kb():
     # CACTI 7, 22 nm LOP: pJ/bit = 0.01 + 0.0038 sqrt(KB)
     for kilobytes in (64, 128, 256, 512, 1024, 2048, 4096):
         fit = 0.01 + 0.0038 * math.sqrt(kilobytes)
-        assert sram_read_j_per_bit(1024 * kilobytes, 22, "LOP") * 1e12 == pytest.approx(fit, rel=0.15)
+        assert sram_read_j_per_bit(1024 * kilobytes, 22, "LOP") * 1e12 == approx(fit, rel=0.15)
 
 
 def test_nodes_between_those_of_the_table_lie_between_them():
     for what in (sram_area_mm2, lambda size, node: sram_leakage_w(size, node, "HP")):
         assert what(1 << 20, 7) < what(1 << 20, 12) < what(1 << 20, 22)
     assert sram_area_mm2(1 << 20, 3) == sram_area_mm2(1 << 20, 5)
-    assert sram_read_j_per_bit(1 << 20, 5, "HP") == pytest.approx(0.725 * sram_read_j_per_bit(1 << 20, 7, "HP"))
+    assert sram_read_j_per_bit(1 << 20, 5, "HP") == approx(0.725 * sram_read_j_per_bit(1 << 20, 7, "HP"))
 
 
 def test_what_the_table_does_not_know_is_an_error():
@@ -123,12 +127,12 @@ def test_every_node_says_where_its_numbers_come_from():
 def test_narrow_accesses_pay_for_the_word():
     tier = load_tier("scratchpad_1mb")
     word = tier.energy.used(read_words=1, write_words=0, macro_seconds=0)["read"]
-    assert word == pytest.approx(128 * tier.energy.read_j_per_bit)
-    assert tier.energy.used(read_words=0, write_words=0, macro_seconds=1.0)["leakage"] == pytest.approx(0.025)
+    assert word == approx(128 * tier.energy.read_j_per_bit)
+    assert tier.energy.used(read_words=0, write_words=0, macro_seconds=1.0)["leakage"] == approx(0.025)
 
 
 def test_more_macros_leak_more():
     tier = load_tier("scratchpad_1mb")
     twice = replace(tier, count=2)
-    assert twice.streamed_j_per_bit == pytest.approx(tier.streamed_j_per_bit)
-    assert twice.area_mm2 == pytest.approx(2 * tier.area_mm2)
+    assert twice.streamed_j_per_bit == approx(tier.streamed_j_per_bit)
+    assert twice.area_mm2 == approx(2 * tier.area_mm2)
