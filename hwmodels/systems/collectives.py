@@ -207,7 +207,7 @@ class Exchange:
 def exchange_on(system: System, collective: Collective, chips: int, size: float, library: bool = False) -> Exchange:
     """The fastest of the algorithms that the system's links allow, or what a general library does (``library``).
 
-    A library's collective takes its measured latency, however many rounds, and the time of its bytes on the wire.
+    A library's collective takes its measured latencies and the time of its bytes on the wire.
 
     Over several levels an all-reduce is hierarchical: the parts are added up inside of groups, every chip's part goes
     across, and comes together inside again. All others go at the rate of the farthest level that they cross.
@@ -230,12 +230,31 @@ def exchange_on(system: System, collective: Collective, chips: int, size: float,
 
 
 def _of_library(level: Level, latency_s: float, collective: str, chips: int, size: float) -> Exchange:
-    """The algorithm with the fewest bytes, all of its rounds under way at the same time."""
+    """The algorithm with the fewest bytes, by the faster of two protocols.
+
+    Words with flags need no other signal, so that a round of the one for small vectors costs a hop, at a part of the
+    rate; chunks of the other one follow each other through all rounds, once they are under way (NCCL 2.27,
+    src/graph/tuning.cc, protocols LL and Simple).
+    """
     made = [schedule(collective, name, chips, size) for name in algorithms_on(collective, chips, level)]
     least = min(made, key=lambda each: each.bytes_out)
     sharing = chips if level.topology == "shared" else 1
-    seconds = latency_s + sharing * least.bytes_out / level.payload_bytes_per_second
+    sent = sharing * least.bytes_out
+    bulk_s = sent / level.payload_bytes_per_second
+    if level.library_bulk_latency_s is None:
+        seconds = latency_s + bulk_s
+    else:
+        hops_s = library_rounds(collective, chips) * level.library_hop_s
+        small_s = latency_s + hops_s + sent / min(level.library_small_bytes_per_second, level.payload_bytes_per_second)
+        seconds = min(small_s, level.library_bulk_latency_s + bulk_s)
     return Exchange(collective, chips, size, "library", seconds, ((level.name, least.bytes_out),))
+
+
+def library_rounds(collective: str, chips: int) -> int:
+    """Rounds of a ring, and the one in which everybody sends to everybody."""
+    if collective in ("all_to_all", "send"):
+        return 1
+    return (2 if collective == "all_reduce" else 1) * (chips - 1)
 
 
 def _on_level(level: Level, collective: str, chips: int, size: float) -> Iterator[tuple[float, Schedule]]:

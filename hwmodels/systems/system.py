@@ -38,7 +38,14 @@ class Level:
     messages_per_second
         That one chip can start.
     library_latency_s
-        Of a whole collective of a general library (NCCL) on small vectors; None where it is not known.
+        Of a collective of a general library (NCCL) on small vectors, without its rounds; None where it is not known.
+    library_hop_s
+        That each of its rounds adds on small vectors.
+    library_small_bytes_per_second
+        Payload of its protocol for small vectors, each word of which carries a flag (LL).
+    library_bulk_latency_s
+        Of its protocol for large vectors: chunks that fill the way, and channels that start one by one. None where only
+        one protocol is known.
     reduces
         Whether switches add up what chips send (NVLink SHARP).
     """
@@ -51,6 +58,9 @@ class Level:
     latency_s: float
     messages_per_second: float = math.inf
     library_latency_s: float | None = None
+    library_hop_s: float = 0.0
+    library_small_bytes_per_second: float = math.inf
+    library_bulk_latency_s: float | None = None
     reduces: bool = False
 
     @property

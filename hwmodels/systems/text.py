@@ -40,6 +40,9 @@ class LevelText(_Strict):
     latency: Time
     message_rate: Frequency | None = None
     library_latency: Time | None = None
+    library_hop: Time | None = None
+    library_small_rate: Rate | None = None
+    library_bulk_latency: Time | None = None
     reduces: bool = False
 
 
@@ -87,6 +90,11 @@ class SystemText(_Strict):
                 latency_s=each.latency.value,
                 reduces=each.reduces,
                 library_latency_s=each.library_latency.value if each.library_latency else None,
+                library_hop_s=each.library_hop.value if each.library_hop else 0.0,
+                library_bulk_latency_s=each.library_bulk_latency.value if each.library_bulk_latency else None,
+                **(
+                    {"library_small_bytes_per_second": each.library_small_rate.value} if each.library_small_rate else {}
+                ),
                 **({"messages_per_second": each.message_rate.value} if each.message_rate else {}),
             )
             for each in self.levels

@@ -28,6 +28,7 @@ def calibrate(
     kernel: Annotated[list[str] | None, typer.Option(help="Profile to fit; all that have rows if not given.")] = None,
     source: Annotated[str, typer.Option(help="Collection and commit of the tables, for the files.")] = "not given",
     output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the fitted profiles there.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="About how many of a table are fitted to.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Of the rows that are taken where there are many.")] = 0,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -44,7 +45,7 @@ def calibrate(
 
     note(f"reading {tables} ...", quiet=quiet)
     fits: list[Fit] = []
-    for fit in fit_all(tables, kernel or [], seed):
+    for fit in fit_all(tables, kernel or [], seed, rows):
         note(f"{fit.kernel.name}: {fit.rows} rows, {fit.before_pct:.1f} % -> {fit.after_pct:.1f} %", quiet=quiet)
         if output is not None:
             note(str(write_fit(fit, output, source)), quiet=quiet)

@@ -41,6 +41,9 @@ BOUNDS = {
     "write_element_ops": (1.0, 400.0),
     "quantise_element_ops": (1.0, 400.0),
     "element_ops": (0.1, 400.0),
+    "library_latency_s": (1e-6, 1e-4),
+    "library_hop_s": (1e-8, 1e-5),
+    "library_bulk_latency_s": (1e-6, 1e-3),
 }
 """Within which each number is sought."""
 FIRST_STEP = 0.8
@@ -49,6 +52,7 @@ LAST_STEP = 0.04
 LEAST_GAIN = 1e-5
 """Of the error, for a step to be taken."""
 MOST_ROWS = 300
+"""Of a table that a kernel is fitted to, unless told otherwise."""
 SIGNIFICANT_DIGITS = 3
 
 
@@ -87,17 +91,19 @@ class _Rows:
     label: str
 
 
-def fit_served(kernel: Served, tables: Sequence[MeasuredTable], seed: int = 0) -> Fit | None:
+def fit_served(
+    kernel: Served, tables: Sequence[MeasuredTable], seed: int = 0, most_rows: int = MOST_ROWS
+) -> Fit | None:
     """The fitted numbers of ``kernel``; None if no row marked ``calibrate`` is one of its own."""
-    chosen = [part for table in tables for part in _rows_of(kernel, table, seed)]
+    chosen = [part for table in tables for part in _rows_of(kernel, table, seed, most_rows)]
     names = tuple(kernel.text.fitted_numbers)
     if not chosen or not names:
         return None
     start = {name: float(getattr(kernel.profile, name)) for name in names}
     before = _mean_error(kernel, chosen, start)
     # squares first: sizes alone have corners in which no single number helps
-    near = _searched(start, lambda tried: float(np.mean(_errors(kernel, chosen, tried) ** 2)))
-    best = _searched(near, lambda tried: _mean_error(kernel, chosen, tried))
+    near = searched(start, lambda tried: float(np.mean(_errors(kernel, chosen, tried) ** 2)))
+    best = searched(near, lambda tried: _mean_error(kernel, chosen, tried))
     if _mean_error(kernel, chosen, best) > before:
         best = start
     numbers = {name: float(f"{value:.{SIGNIFICANT_DIGITS}g}") for name, value in best.items()}
@@ -111,7 +117,7 @@ def fit_served(kernel: Served, tables: Sequence[MeasuredTable], seed: int = 0) -
     )
 
 
-def fit_all(place: Path, names: Sequence[str], seed: int = 0) -> Iterator[Fit]:
+def fit_all(place: Path, names: Sequence[str], seed: int = 0, most_rows: int = MOST_ROWS) -> Iterator[Fit]:
     """Fits of the kernels named, or of all, that rows in ``place`` are marked ``calibrate`` for.
 
     Raises
@@ -123,7 +129,7 @@ def fit_all(place: Path, names: Sequence[str], seed: int = 0) -> Iterator[Fit]:
     kinds = {kind for kernel in kernels for kind in kernel.text.kinds}
     tables = read_tables(place, [layout_called(kind) for kind in sorted(kinds)]).tables
     for kernel in kernels:
-        fit = fit_served(kernel, tables, seed)
+        fit = fit_served(kernel, tables, seed, most_rows)
         if fit is not None:
             yield fit
         elif names:
@@ -185,7 +191,7 @@ def with_fit(text: str, fit: Fit, source: str) -> str:
 Numbers = dict[str, float]
 
 
-def _searched(start: Numbers, error_of: Callable[[Numbers], float]) -> Numbers:
+def searched(start: Numbers, error_of: Callable[[Numbers], float]) -> Numbers:
     """Numbers near ``start`` with a small error: the pattern search of Hooke and Jeeves (J. ACM 8, 1961) on logarithms.
 
     Each number is moved by itself; if that helped, all go on together the way they went; else the steps shrink.
@@ -220,7 +226,7 @@ def _within(numbers: Numbers) -> Numbers:
     return {name: min(max(value, BOUNDS[name][0]), BOUNDS[name][1]) for name, value in numbers.items()}
 
 
-def _rows_of(kernel: Served, table: MeasuredTable, seed: int) -> list[_Rows]:
+def _rows_of(kernel: Served, table: MeasuredTable, seed: int, most_rows: int) -> list[_Rows]:
     """Rows of ``table`` marked ``calibrate`` that ``kernel`` stands for and can predict, by group; a sample of them."""
     if table.name not in kernel.text.kinds:
         return []
@@ -231,7 +237,7 @@ def _rows_of(kernel: Served, table: MeasuredTable, seed: int) -> list[_Rows]:
         kept = kept.rows(np.array(sorted(row for part in _by_group(kernel, kept) for row in part.rows), dtype=np.int64))
     if not len(kept):
         return []
-    kept = kept.rows(sampled_rows([kept], MOST_ROWS, seed)[0])
+    kept = kept.rows(sampled_rows([kept], most_rows, seed)[0])
     parts = _by_group(kernel, kept)
     return [_Rows(part.predictor, tuple(row for row in part.rows if _can(part, row)), part.label) for part in parts]
 

@@ -6,7 +6,7 @@ import pytest
 
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
-from hwmodels.systems.collectives import ALGORITHMS, algorithms_on, exchange_on, schedule
+from hwmodels.systems.collectives import ALGORITHMS, algorithms_on, exchange_on, library_rounds, schedule
 from hwmodels.systems.system import Level, Pool, System, single
 from hwmodels.systems.text import load_system, system_names
 
@@ -144,3 +144,16 @@ def test_unlike_pools_have_no_common_chip():
         _ = load_system("lamina_1_2").chip
     assert load_system("lamina_1_2").pool("attention").count == 2
     assert math.isfinite(load_system("lamina_1_2").levels[0].latency_s)
+
+
+def test_a_library_takes_hops_for_small_vectors_and_one_latency_for_large_ones():
+    level = load_system("dgx_h100").levels[-1]
+    times = {
+        (chips, size): exchange_on(load_system("dgx_h100").of(chips), "all_reduce", chips, size, library=True).seconds
+        for chips in (2, 8)
+        for size in (512.0, float(1 << 30))
+    }
+    assert times[8, 512.0] - times[2, 512.0] == pytest.approx(12 * level.library_hop_s, rel=0.01)
+    wire_s = 2 * 7 / 8 * (1 << 30) / level.payload_bytes_per_second
+    assert times[8, float(1 << 30)] == pytest.approx(level.library_bulk_latency_s + wire_s)
+    assert library_rounds("all_to_all", 8) == 1 and library_rounds("all_gather", 8) == 7
