@@ -259,7 +259,9 @@ def _splits(gemm: Gemm, tile: GemmTile, chip: Accelerator) -> list[int]:
 
 
 def _excess(tile: GemmTile, gemm: Gemm, chip: Accelerator) -> float:
-    operands = operand_bytes(STAGES * (tile.rows + tile.columns) * tile.depth, gemm.activations)
+    # weights stay as narrow as they are until they are in registers, where they are converted
+    narrow = ceil_div(STAGES * tile.columns * tile.depth * gemm.weights.tenth_bits, 10 * BITS)
+    operands = operand_bytes(STAGES * tile.rows * tile.depth, gemm.activations) + narrow
     return excess_bytes(chip.core, operands, tile.rows * tile.columns * ACCUMULATOR_BYTES)
 
 

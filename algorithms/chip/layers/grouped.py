@@ -11,6 +11,7 @@ from algorithms.chip.layers.formats import WeightFormat
 from algorithms.chip.layers.gemm import Gemm, GemmTile, chosen_tile, memory_load_bytes
 from algorithms.chip.plan.parameters import cached_bytes
 from algorithms.chip.plan.plan import Launch, joined_runs
+from algorithms.rounding import ceil_div
 from algorithms.workload.shape import FloatArray
 from hwmodels.chips.accelerator import Accelerator
 
@@ -113,9 +114,10 @@ class GroupedGemm:
         return self.routing.experts * self.weights.matrix_bytes(self.columns, self.depth)
 
     def launch(self, chip: Accelerator) -> Launch:
-        """All products with the tile of the largest; whoever has fewer tokens has ragged tiles."""
+        """All products with the tile for even shares: who launches does not know yet who has how many tokens."""
         products = self.products()
-        tile = replace(chosen_tile(products[0], chip), splits=1)
+        even = replace(products[0], rows=ceil_div(self.routing.rows, self.routing.experts), count=self.routing.experts)
+        tile = replace(chosen_tile(even, chip), splits=1)
         launches = [product.launch(chip, tile) for product in products]
         stored = sum(product.output_bytes for product in products)
         return replace(

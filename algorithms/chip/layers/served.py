@@ -45,6 +45,7 @@ class ProductText(CalledText):
     weights: str = Field(description="format of weights")
     activations: str = Field(description="format that products take of the other operand")
     quantise_passes: int = Field(0, description="launches that go through activations first; the last one writes them")
+    whole_passes: bool = Field(False, description="whether passes of experts go over rows of other ranks, too")
     reduction: bool = Field(False, description="whether parts of the depth are added up by a launch of its own")
     launching: Launching = "graph"
 
@@ -102,25 +103,45 @@ class ServedProduct:
         return GroupedGemm(name, routing, columns, depth, weights, text.activations, results=UNQUANTISED)
 
     def expert_parts(
-        self, routing: Routing, hidden: int, inner: int, tokens: int, chip: Accelerator
+        self, routing: Routing, hidden: int, inner: int, tokens: int, chosen: int, chip: Accelerator
     ) -> tuple[Part, ...]:
-        """A layer of gated experts: up and gate, what the gate leaves, down, and the sum over a token's experts."""
-        rows, size = routing.rows, DTYPE_BYTES[UNQUANTISED]
+        """A layer of gated experts: up and gate, what the gate leaves, down, and the sum over a token's experts.
+
+        Parameters
+        ----------
+        routing
+            Tokens of the experts that are here.
+        hidden, inner
+            Widths of a token and of an expert.
+        tokens, chosen
+            Tokens that enter the layer, and experts of each, here or elsewhere.
+        """
+        size = DTYPE_BYTES[UNQUANTISED]
+        # kernels that put rows in the order of experts first have only their own; others mark those of other ranks
+        rows = tokens * chosen if self.text.whole_passes else routing.rows
         up, down = self.experts("up", routing, 2 * inner, hidden), self.experts("down", routing, hidden, inner)
         gate = Pass("gate", rows * inner, 2 * size, size, GATE_OPS, exps=1.0)
         total = Pass("sum of experts", rows * hidden, size, size * tokens / rows, 1.0)
         fits = _fits(rows * max(2 * inner, hidden) * size, chip)
         return (
-            *self.parts((up,), chip, fits),
+            *self.parts((up,), chip, fits, tokens),
             Part(_work(gate, chip), warm=fits),
-            *self.parts((down,), chip, fits),
+            *self.parts((down,), chip, fits, rows),
             Part(_work(total, chip), warm=fits),
         )
 
-    def parts(self, products: Sequence[Gemm | GroupedGemm], chip: Accelerator, warm_inputs: bool) -> tuple[Part, ...]:
-        """Launches of products that share their left operand, quantised once before the first of them."""
+    def parts(
+        self, products: Sequence[Gemm | GroupedGemm], chip: Accelerator, warm_inputs: bool, quantised_rows: int = 0
+    ) -> tuple[Part, ...]:
+        """Launches of products that share their left operand, quantised once before the first of them.
+
+        Parameters
+        ----------
+        quantised_rows
+            Of the left operand when it is quantised; 0 for those of the first product.
+        """
         first = products[0]
-        rows = first.rows if isinstance(first, Gemm) else first.routing.rows
+        rows = quantised_rows or (first.rows if isinstance(first, Gemm) else first.routing.rows)
         found = [Part(_work(each, chip), warm=warm_inputs) for each in self._quantising(rows, first.depth)]
         for product in products:
             found.append(Part(_work(product, chip)))

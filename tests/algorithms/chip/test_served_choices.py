@@ -164,5 +164,5 @@ def test_every_number_of_products_moves_a_call(name, number):
 def _time(served, chip, rows, columns, depth):
     if "moe" in served.text.kinds:
         routing = Routing(((max(rows // 8, 1), 8),))
-        return served.estimate_parts(served.expert_parts(routing, depth, columns, rows, chip), chip).seconds
+        return served.estimate_parts(served.expert_parts(routing, depth, columns, rows, 8, chip), chip).seconds
     return served.estimate((served.gemm("product", rows, columns, depth),), chip).seconds

@@ -35,8 +35,8 @@ NAMES = {"alltoall": "all_to_all"}
 LIBRARY = ("nccl",)
 """Kernels of a general library, whose latency is one of the whole collective."""
 LARGEST_CUSTOM_BYTES = 8 << 20
-"""Of all-reduces of the stacks' own; larger vectors go to the library (vllm, custom_all_reduce.py, max_size; sglang's is
-the same, TensorRT-LLM's workspace holds as much)."""
+"""Of all-reduces of the stacks' own; larger vectors go to the library (vllm, custom_all_reduce.py, max_size; that of
+sglang is the same, TensorRT-LLM's workspace holds as much)."""
 HOST_S = {
     "SGLang_CustomAllReduce_eager": {"a100_sxm4_80g": 41e-6, "h100_sxm5_80g": 31e-6},
     "vLLM_custom_eager": {"a100_sxm4_80g": 45e-6, "h100_sxm5_80g": 22e-6},

@@ -1,85 +1,34 @@
 """Predicts rows of experts: a layer's two grouped products with what stands between them, as one rank sees it.
 
-How tokens were routed (collector/*/collect_moe.py of ai-dynamo/aiconfigurator): ``balanced`` rows give a rank its even
-share of the tokens, each of which goes to as many local experts as the model routes to; ``power_law_A`` rows draw
-tokens per expert from a power law with exponent A and time the rank with the most. Draws are not published, so that
-the mean of others is taken.
+Which tokens reach the rank that was timed is said in `studies.validate.measured.rows.routing`.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import numpy as np
-from numpy.typing import NDArray
-
-from algorithms.chip.layers.grouped import Routing
 from algorithms.chip.layers.served import ServedProduct
 from algorithms.chip.timing.calls import CallEstimate, Part
-from algorithms.rounding import ceil_div
-from studies.validate.measured.rows.prediction import Binned, UnsupportedRowError, predicts
+from studies.validate.measured.rows.prediction import Binned, GroupKey, UnsupportedRowError, predicts
 from studies.validate.measured.rows.products import EDGES, ProductRows
+from studies.validate.measured.rows.routing import Reaching, load_of
+from studies.validate.measured.tables.table import MeasuredTable
 
-DRAWS, SEED = 10, 0
-"""Of a power law, as many as are timed."""
-MOST_SIZES = 12
-"""Different numbers of tokens per expert that are told apart."""
-SKEWED = "power_law_"
-Counts = NDArray[np.float64]
-
-
-@lru_cache(maxsize=4096)
-def routed(tokens: int, experts: int, chosen: int, ranks: int, distribution: str) -> Routing:
-    """Tokens of the experts of the timed rank.
-
-    Raises
-    ------
-    UnsupportedRowError
-        A distribution that is not known.
-    """
-    local = experts // ranks
-    if distribution == "balanced":
-        rows = ceil_div(tokens, ranks) * min(chosen, local)
-        return _counted(np.array([rows // local + (number < rows % local) for number in range(local)], np.float64))
-    if not distribution.startswith(SKEWED):
-        raise UnsupportedRowError(f"routing {distribution!r} is not known")
-    try:
-        exponent = float(distribution.removeprefix(SKEWED))
-    except ValueError:
-        raise UnsupportedRowError(f"routing {distribution!r} is not known") from None
-    return _counted(_busiest(tokens, experts, chosen, ranks, exponent))
-
-
-def _busiest(tokens: int, experts: int, chosen: int, ranks: int, exponent: float) -> Counts:
-    """Tokens per expert of the rank with the most, most first, mean of some draws, `(experts / ranks,)`."""
-    generator = np.random.default_rng(SEED)
-    low, high = (1.0, 0.8 * tokens) if tokens * chosen > experts else (0.01, 2.0)
-    power = 1 - exponent
-    drawn = generator.random((DRAWS, experts))
-    sizes = ((high**power - low**power) * drawn + low**power) ** (1 / power)
-    counts = np.rint(sizes / sizes.sum(axis=1, keepdims=True) * tokens * chosen)
-    groups = counts.reshape(DRAWS, ranks, experts // ranks)
-    most = groups[np.arange(DRAWS), groups.sum(axis=2).argmax(axis=1)]
-    return np.asarray(np.sort(most, axis=1)[:, ::-1].mean(axis=0))
-
-
-def _counted(counts: Counts) -> Routing:
-    """Experts with tokens, few different numbers of them: where there are more, neighbours share their mean."""
-    ordered = np.sort(counts[counts >= 0.5])[::-1]
-    if not len(ordered):
-        return Routing(((1, 1),))
-    different = len(np.unique(ordered))
-    parts = np.split(ordered, np.flatnonzero(np.diff(ordered)) + 1) if different <= MOST_SIZES else None
-    sizes: dict[int, int] = {}
-    for part in parts or np.array_split(ordered, MOST_SIZES):
-        size = max(round(float(part.mean())), 1)
-        sizes[size] = sizes.get(size, 0) + len(part)
-    return Routing(tuple(sorted(sizes.items(), reverse=True)))
+GROUPED = {"sglang": ("0.5.14",), "vllm": ("0.24.0",)}
+"""Versions whose layer was timed with the router of its model."""
+GROUPED_MODEL = {"hidden": 7168, "experts": 256}
+"""Sizes of the one whose router picks groups (DeepSeek-V3)."""
+COLLAPSED = ("sglang_fused_moe_triton", "sglang_marlin_moe")
+"""Kernels that sglang's collector calls without a layer, version 0.5.10 always, 0.5.14 where a model needs no router of
+its own, which here are those of eight experts (Mixtral)."""
+FEW_EXPERTS = 8
 
 
 @predicts("moe", bins=(Binned("tokens", "tokens", EDGES), Binned("tp", "tp"), Binned("ep", "ep")))
 class ExpertRows(ProductRows):
     """Layers of experts."""
+
+    def __init__(self, key: GroupKey, table: MeasuredTable) -> None:
+        super().__init__(key, table)
+        self.made: dict[tuple[int, str, float], tuple[tuple[Part, ...], bool]] = {}
 
     def format_of(self, row: int) -> str:
         """Number format, as the table names it."""
@@ -87,13 +36,29 @@ class ExpertRows(ProductRows):
 
     def estimate(self, product: ServedProduct, row: int) -> CallEstimate:
         """Time of a row by a profile."""
+        known = row, product.name, product.profile.quantise_element_ops  # the only number that launches depend on
+        if known not in self.made:
+            self.made[known] = self._made(product, row)
+        parts, warm = self.made[known]
+        return product.estimate_parts(parts, self.chip, warm=warm)
+
+    def _made(self, product: ServedProduct, row: int) -> tuple[tuple[Part, ...], bool]:
+        """Launches of a row, and whether its weights are in the caches."""
         numbers = {name: int(column[row]) for name, column in self.table.numbers.items()}
         experts, ranks, tokens = numbers["experts"], numbers["ep"], numbers["tokens"]
         if experts % ranks or numbers["inter"] % numbers["tp"]:
             raise UnsupportedRowError("experts or their width do not divide by the ranks")
         distribution = str(self.table.words["distribution"][row])
-        routing = routed(tokens, experts, min(numbers["topk"], experts), ranks, distribution)
+        chosen = min(numbers["topk"], experts)
+        load = load_of(tokens, experts, chosen, ranks, distribution, self._reaching(numbers))
         inner, hidden = numbers["inter"] // numbers["tp"], numbers["hidden"]
-        parts: tuple[Part, ...] = product.expert_parts(routing, hidden, inner, ceil_div(tokens, ranks), self.chip)
-        weights = product.experts("up", routing, 3 * inner, hidden).weight_bytes
-        return product.estimate_parts(parts, self.chip, warm=weights <= self.cache_bytes)
+        parts = product.expert_parts(load.routing, hidden, inner, load.tokens, chosen, self.chip)
+        weights = product.experts("up", load.routing, 3 * inner, hidden).weight_bytes
+        return parts, weights <= self.cache_bytes
+
+    def _reaching(self, numbers: dict[str, int]) -> Reaching:
+        key = self.key
+        if key.kernel in COLLAPSED and (key.stack_version == "0.5.10" or numbers["experts"] <= FEW_EXPERTS):
+            return "collapsed"
+        model = all(numbers[name] == size for name, size in GROUPED_MODEL.items())
+        return "grouped" if model and key.stack_version in GROUPED.get(key.stack, ()) else "masked"

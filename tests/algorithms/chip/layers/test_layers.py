@@ -273,3 +273,16 @@ def test_passes_made_one_keep_the_work_and_drop_what_lay_between():
     assert one.ops == up.ops + down.ops
     assert one.read_bytes == up.read_bytes
     assert one.write_bytes == down.write_bytes
+
+
+def test_experts_have_the_tile_of_even_shares_however_tokens_are_spread():
+    even = GroupedGemm("up", Routing(((64, 8),)), 768, 2048, BF16).launch(H100)
+    skewed = GroupedGemm("up", Routing(((505, 1), (1, 7))), 768, 2048, BF16).launch(H100)
+    steps = [{step.values[0].columns for item, _ in each.items for step, _ in item.steps} for each in (even, skewed)]
+    assert steps[0] <= steps[1]
+
+
+def test_weights_stay_narrow_in_local_memory():
+    chip = load_accelerator("rtx_pro_6000_server")  # whose local memory holds no step of them at 16 bits
+    tile = chosen_tile(Gemm("up", 512, 5760, 2880, weight_format("mxfp4"), count=128), chip)
+    assert tile.rows >= 32 and tile.columns >= 128

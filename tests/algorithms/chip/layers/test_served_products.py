@@ -93,11 +93,27 @@ def test_a_host_that_is_slower_than_the_chip_decides_and_else_does_not():
 def test_experts_are_two_products_with_a_gate_between_and_a_sum_behind():
     product = SERVED_PRODUCTS.load("vllm_experts_triton_bf16_hopper")
     routing = Routing(((4, 8),))
-    parts = product.expert_parts(routing, 4096, 1536, 16, H100)
+    parts = product.expert_parts(routing, 4096, 1536, 16, 2, H100)
     assert [part.work.launch.name for part in parts] == ["up", "gate", "down", "sum of experts"]
     up, down = parts[0].work, parts[2].work
     assert up.launch.unique_load_bytes >= 8 * 2 * 1536 * 4096 * 2  # weights of every expert with tokens
     assert down.launch.unique_load_bytes >= 8 * 1536 * 4096 * 2
+
+
+def test_passes_go_over_rows_of_other_ranks_where_a_kernel_only_marks_them():
+    marking, ordering = map(
+        SERVED_PRODUCTS.load, ("vllm_experts_triton_fp8_block_hopper", "trtllm_experts_cutlass_fp8_hopper")
+    )
+    routing = Routing(((4, 8),))
+    loads = [
+        [part.work.load_bytes for part in product.expert_parts(routing, 4096, 1536, tokens, 8, H100)]
+        for product in (marking, ordering)
+        for tokens in (64, 128)
+    ]
+    quantise, gate, again = 0, 2, 3
+    assert loads[1][gate] == 2 * loads[0][gate] and loads[1][again] == 2 * loads[0][again]
+    assert loads[3][gate] == loads[2][gate] == 32 * 1536 * 2 * 2
+    assert loads[3][quantise] == 2 * loads[2][quantise]  # tokens are quantised before they are dealt out
 
 
 @pytest.mark.parametrize(
