@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from algorithms.chip.layers.formats import operand_bytes
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.timing.throughput import padded_launch_flops
-from algorithms.workload.shape import DTYPE_BYTES
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.costs.energy import energy_table
 
@@ -52,11 +52,15 @@ def energy_of(plan: TilePlan, chip: Accelerator, tier_bytes: Mapping[str, int], 
 
 @lru_cache(maxsize=4096)
 def _sram_bytes(launch: Launch) -> int:
-    size = DTYPE_BYTES[launch.matrix_format]
     read = sum(
-        item_times * times * (product.rows + product.columns) * product.depth * size
+        item_times * times * (product.rows + product.columns) * product.depth
         for item, item_times in launch.items
         for step, times in item.steps
         for product in (*step.scores, *step.values)
     )
-    return launch.total("load_bytes") + launch.total("exchange_bytes") + launch.total("rearranged_bytes") + read
+    return (
+        launch.total("load_bytes")
+        + launch.total("exchange_bytes")
+        + launch.total("rearranged_bytes")
+        + operand_bytes(read, launch.matrix_format)
+    )

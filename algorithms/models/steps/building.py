@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from algorithms.chip.layers.formats import WeightFormat, activation_format
+from algorithms.chip.layers.formats import BITS, OPERAND_BITS, WeightFormat, activation_format
 from algorithms.chip.layers.gemm import Gemm
 from algorithms.chip.layers.passes import Pass, Passes
 from algorithms.models.mapping import Mapping
@@ -21,6 +21,9 @@ from hwmodels.systems.collectives import Collective
 
 STREAM_FORMAT = "bfloat16"
 """Of the residual stream and of what passes between launches."""
+NARROWED = ("float8", "float8_block", "nvfp4")
+"""Formats of weights whose activations are narrowed, too: FP8 as engines quantise them, and NVFP4, whose scales of 16
+elements serve both operands (NVIDIA TensorRT Model Optimizer, NVFP4_DEFAULT_CFG). Others are of weights alone."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Builder:
         """Formats of a product's operands: activations are narrowed where the chip multiplies that way."""
         asked = self.whole.options.activations
         if asked == "auto":
-            native = weights.operand if weights.operand in ("float8_e4m3",) else None
+            native = weights.operand if weights.name in NARROWED else None
             known = native is not None and native in self.whole.chip.core.matrix_flops_per_cycle
             return weights, native if known and native else "bfloat16"
         return weights, activation_format(asked)
@@ -153,11 +156,11 @@ class Builder:
         ``count`` products share nothing; without ``read`` their right operands are no weights of their own.
         """
         form, activations = self.formats(weights or self.whole.options.weight)
-        gemm = Gemm(name, rows, columns, depth, form, activations, count=count)
+        gemm = Gemm(name, rows, columns, depth, form, activations, count=count, results=STREAM_FORMAT)
         operand, _ = form.runs_as(activations, self.whole.chip)
         launches = [] if self.whole.sizes_alone else [gemm.launch(self.whole.chip)]
         if activations != "bfloat16" and launches:
-            narrowed = self.passes.quantise(f"{name} narrow", rows * count, depth, DTYPE_BYTES[activations])
+            narrowed = self.passes.quantise(f"{name} narrow", rows * count, depth, OPERAND_BITS[activations] / BITS)
             launches.insert(0, narrowed.launch(self.whole.chip))
         return Operation(
             name=name,

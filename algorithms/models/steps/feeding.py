@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.grouped import GroupedGemm, Routing, expected_routing
 from algorithms.models.blocks import Convolution, Experts, FeedForward
 from algorithms.models.steps import modules
-from algorithms.models.steps.building import Builder
+from algorithms.models.steps.building import STREAM_FORMAT, Builder
 from algorithms.models.steps.operations import Operation, Tensor
+from algorithms.models.steps.rates import expert_call
 from algorithms.rounding import ceil_div
 from algorithms.workload.shape import DTYPE_BYTES
 
@@ -60,16 +63,14 @@ def experts(build: Builder, block: Experts, at: str) -> list[Operation]:
         found.append(_dispatch(build, f"{at}dispatch", block, parts, shares))
     sorted_rows = Tensor(f"{at}rows", rows * width * element)
     copied = build.passes.copy(f"{at}sort", max(rows, 1) * width)
-    found.append(build.one_pass(copied, "pass", (f"{at}normed",), (sorted_rows,)))
-    found += _grouped(build, block, routing, inner, at)
-    found.append(
-        build.one_pass(
-            build.passes.add(f"{at}combine", max(rows, 1) * width),
-            "pass",
-            (f"{at}down", f"{at}normed"),
-            (Tensor(f"{at}out", build.stream_bytes),),
-        )
+    combined = build.one_pass(
+        build.passes.add(f"{at}combine", max(rows, 1) * width),
+        "pass",
+        (f"{at}down", f"{at}normed"),
+        (Tensor(f"{at}out", build.stream_bytes),),
     )
+    ordered = build.one_pass(copied, "pass", (f"{at}normed",), (sorted_rows,))
+    found += _as_called(build, [ordered, *_grouped(build, block, routing, inner, at), combined])
     if block.shared_inner:
         tp = mapping.tp
         shared = f"{at}shared."
@@ -82,6 +83,19 @@ def experts(build: Builder, block: Experts, at: str) -> list[Operation]:
     else:
         found += build.summed(f"{at}sum", build.tokens, mapping.tp)
     return found
+
+
+def _as_called(build: Builder, operations: list[Operation]) -> list[Operation]:
+    """Operations of one call of experts in a graph with the gaps of a serving stack's, where those are known.
+
+    What precedes the products (choosing experts, counting their tokens, ordering them) is within the gap of the call.
+    """
+    options = build.whole.options
+    call = expert_call(options.expert_weight.name, build.whole.chip) if options.launch == "graph" else None
+    if call is None:
+        return operations
+    gaps = [call.gap_s, 0.0, *[call.edge_s] * len(operations)]  # tokens are ordered, then go to the first product
+    return [replace(each, gap_s=gap) for each, gap in zip(operations, gaps, strict=False)]
 
 
 def _dispatch(build: Builder, name: str, block: Experts, parts: int, shares: int) -> Operation:
@@ -98,8 +112,8 @@ def _grouped(build: Builder, block: Experts, routing: Routing, inner: int, at: s
     if not routing.counts:
         return []
     weights, activations = build.formats(build.whole.options.expert_weight)
-    up = GroupedGemm(f"{at}experts up", routing, 2 * inner, width, weights, activations)
-    down = GroupedGemm(f"{at}experts down", routing, width, inner, weights, activations)
+    up = GroupedGemm(f"{at}experts up", routing, 2 * inner, width, weights, activations, results=STREAM_FORMAT)
+    down = GroupedGemm(f"{at}experts down", routing, width, inner, weights, activations, results=STREAM_FORMAT)
     rows = routing.rows
     act = build.passes.activation(f"{at}experts act", rows * inner, gated=True)
     return [

@@ -71,6 +71,8 @@ class Operation:
         Names of tensors that are alive until here, and those that come to be.
     communication
         Present for an exchange.
+    gap_s
+        Before it, where that was fitted for the call it is a part of; None for what a launch of a graph costs.
     attends
         Whether it is done for each part of the batch by itself and depends on what that part attends to; everything
         else depends on numbers of tokens and sequences alone.
@@ -86,6 +88,7 @@ class Operation:
     takes: tuple[str, ...] = ()
     makes: tuple[Tensor, ...] = ()
     communication: Communication | None = None
+    gap_s: float | None = None
     attends: bool = False
 
 

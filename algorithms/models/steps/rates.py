@@ -5,6 +5,7 @@ Attention has profiles of its own kernels (`algorithms.chip.plan.kernels`); ever
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
@@ -12,10 +13,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.gemm import STAGES
+from algorithms.chip.layers.served import SERVED_PRODUCTS
 from algorithms.chip.plan.kernels import load_kernel
 from algorithms.chip.plan.plan import Launch
 from algorithms.chip.plan.profile import KernelProfile, NextItem
+from algorithms.chip.timing.calls import GRAPH_EDGE_S, REFERENCE_CLOCK_HZ
 from algorithms.models.steps.varlen import ITEMS_PER_CORE
 from algorithms.registry import Parameters
 from algorithms.state.launches import FORMS
@@ -196,6 +200,41 @@ def rowless_block_s(chip: Accelerator) -> float:
     """Time that a core needs to pass a block of such a launch without rows; 0 where no such kernel is known."""
     text = _file().varlen.get(chip.name)
     return text.rowless_block.value if text else 0.0
+
+
+@dataclass(frozen=True)
+class ExpertCall:
+    """What was fitted to calls of experts of serving stacks, from the router's choice to the sum of experts.
+
+    Parameters
+    ----------
+    name
+        Profile of `algorithms.chip.layers.served`.
+    gap_s, edge_s
+        Before the call, launches that order tokens included, and between its launches.
+    """
+
+    name: str
+    gap_s: float
+    edge_s: float
+
+
+@lru_cache(maxsize=256)
+def expert_call(weights: str, chip: Accelerator) -> ExpertCall | None:
+    """The call for a format of weights on a chip whose fit is closest to its own rows; None where none was fitted."""
+    found = [
+        served
+        for served in map(SERVED_PRODUCTS.load, SERVED_PRODUCTS.names())
+        if "moe" in served.text.kinds
+        and chip.name in served.text.chips
+        and weight_format(served.text.weights).name == weights
+        and served.text.origin is not None
+    ]
+    if not found:
+        return None
+    best = min(found, key=lambda each: each.text.origin.mean_error_pct if each.text.origin else math.inf)
+    slower = REFERENCE_CLOCK_HZ / chip.clock_hz
+    return ExpertCall(best.name, slower * best.profile.launch_gap_s, slower * GRAPH_EDGE_S)
 
 
 STATE_KERNELS = (

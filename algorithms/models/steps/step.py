@@ -228,7 +228,9 @@ class Step:
             error, source = errors.get(kind, (None, "not scored by itself"))
             found.append(Made(kind, way, seconds, error, source))
         gaps = sum(layer.times * each.gap_s for layer in self.layers for each in layer.operations)
-        found.append(Made("launch gaps", "cited number", gaps, None, sources["graph_gap"]))
+        called = any(each.kind == "experts" for layer in self.layers for each in layer.operations)
+        source = sources["graph_gap"] + ("; around experts as fitted to calls of serving stacks" if called else "")
+        found.append(Made("launch gaps", "cited number", gaps, None, source))
         return tuple(sorted(found, key=lambda each: -each.seconds))
 
     @property
@@ -326,7 +328,7 @@ def _timed(operation: Operation, setting: Setting, mode: Mode, memory: MemoryFid
         name=operation.name,
         kind=operation.kind,
         seconds=seconds,
-        gap_s=gap * len(runs),
+        gap_s=gap * len(runs) if operation.gap_s is None else operation.gap_s,
         launches=len(runs),
         way="simulated",
         bound=_bound(runs),

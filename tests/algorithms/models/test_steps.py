@@ -16,6 +16,7 @@ from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import ledger_of
 from algorithms.models.steps.lowering import attending, lowered
 from algorithms.models.steps.operations import total_flops, total_weight_bytes
+from algorithms.models.steps.rates import expert_call
 from algorithms.models.steps.step import model_step
 from algorithms.models.text import load_model
 from algorithms.models.values import visible
@@ -223,6 +224,33 @@ def test_narrower_weights_and_more_chips_are_faster():
     assert seconds(Mapping(tp=8), launch="eager") > seconds(Mapping(tp=8))
     assert seconds(Mapping(), fusion="none") > plain
     assert seconds(Mapping(tp=4), exchange="library") > seconds(Mapping(tp=4))
+
+
+def test_calls_of_experts_have_the_gaps_of_a_stack_and_products_those_of_a_graph():
+    model, chip = load_model("gpt-oss-120b"), H100
+    step = model_step(model, parse_batch("decode 1 of 512"), chip)
+    gaps = {each.name.split(".")[-1]: each.gap_s for layer in step.layers for each in layer.operations}
+    call = expert_call("mxfp4", chip)
+    assert call is not None
+    assert gaps["sort"] == call.gap_s > gaps["router"] == pytest.approx(2e-6)
+    assert gaps["experts up"] == 0.0
+    assert gaps["experts act"] == gaps["experts down"] == gaps["combine"] == call.edge_s
+    eager = model_step(model, parse_batch("decode 1 of 512"), chip, options=StepOptions(launch="eager"))
+    assert {each.gap_s for layer in eager.layers for each in layer.operations if each.kind == "experts"} == {2e-6}
+
+
+def test_activations_are_narrowed_with_weights_of_four_bits_that_have_scales_for_both():
+    batch, chip = parse_batch("prefill 4096"), load_accelerator("b200")
+
+    def launches(weights):
+        options = StepOptions(weights=weights).of(load_model("llama3-8b"))
+        layers = lowered(Setting(load_model("llama3-8b"), batch, Mapping(), options, chip))
+        down = next(each for each in layers[1].operations if each.name.endswith("down"))
+        return [launch.matrix_format for launch in down.launches]
+
+    assert launches("nvfp4")[-1] == "float4_e2m1" and len(launches("nvfp4")) == 2
+    assert launches("mxfp4") == ["bfloat16"]
+    assert launches("float8")[-1] == "float8_e4m3"
 
 
 def test_a_host_that_launches_one_by_one_can_be_what_binds():
