@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from algorithms.chip.attention.decode import SplitParameters
 from algorithms.chip.attention.flash import launch_of
 from algorithms.chip.attention.operators import Elementwise, OperatorParameters
 from algorithms.chip.plan.parameters import TileParameters, tiling_of
@@ -130,6 +131,8 @@ class ServedAttention:
         kernel = self.kernel
         attended = _attended(kernel, call)
         window = call.window if attended.q_len > 1 and call.window < attended.kv_len else 0
+        if kernel.text.call.windows == "masked":
+            window = 0
         parameters = _tiles(kernel, attended, self.chip)
         if call.window and attended.q_len == 1 and call.window < call.workload.kv_len:
             more = kernel.text.call.window_tiles * parameters.tile_columns
@@ -164,6 +167,9 @@ def _tiles(kernel: ServedKernel, workload: Workload, chip: Accelerator) -> TileP
     parameters = kernel.algorithm.resolved(workload, kernel.parameters(workload), chip)
     if not isinstance(parameters, TileParameters):
         raise InputError(Problem(f"{kernel.text.algorithm} does not attend in tiles", kernel.name, field="algorithm"))
+    most = kernel.text.call.most_splits
+    if most and isinstance(parameters, SplitParameters):
+        return dataclasses.replace(parameters, splits=min(parameters.splits, most))
     return parameters
 
 

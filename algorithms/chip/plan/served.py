@@ -60,6 +60,10 @@ class CallText(_Strict):
     products: Products = "stored"
     launching: Literal["graph", "eager"] = "graph"
     shared_values: bool = Field(default=False, description="values are a part of the keys and loaded with them (MLA)")
+    windows: Literal["skipped", "masked"] = Field(
+        default="skipped", description="whether prompts leave out tiles beyond a window, or multiply and mask them"
+    )
+    most_splits: int = Field(default=0, description="parts of the keys at most; 0 for no bound but the cores to fill")
     window_tiles: int = Field(default=0, description="tiles beyond those a window fills that one token loads for it")
     write_threads: int = Field(default=512, description="most threads that write the keys or values of a token")
 

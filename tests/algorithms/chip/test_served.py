@@ -148,6 +148,25 @@ class TestCalls:
         )
         assert [part.work.load_bytes for part in near] == [part.work.load_bytes for part in far]
 
+    def test_a_window_saves_nothing_where_tiles_beyond_it_are_masked(self):
+        chip = load_accelerator("b200")
+        times = {
+            (name, window): served(name, chip).estimate(call(8192, 8192, window=window, head_dim=192)).seconds
+            for name in ("triton_prefill_blackwell", "vllm_triton_prefill_blackwell")
+            for window in (0, 128)
+        }
+        assert times["triton_prefill_blackwell", 128] == times["triton_prefill_blackwell", 0]
+        assert times["vllm_triton_prefill_blackwell", 128] < times["vllm_triton_prefill_blackwell", 0] / 10
+
+    def test_keys_are_split_into_eight_parts_at_most_where_a_stack_bounds_them(self):
+        chip = load_accelerator("b200")
+        work = call(kv_len=1 << 17, batch=1, heads=8, kv_heads=1)
+        parts = {
+            name: served(name, chip).parts(work)[1].work.item_count
+            for name in ("triton_decode_blackwell", "vllm_triton_decode_blackwell")
+        }
+        assert parts["triton_decode_blackwell"] == 8 < parts["vllm_triton_decode_blackwell"]
+
     @pytest.mark.parametrize("window", [64, 128, 200])
     def test_windows_of_prompts_load_every_tile_that_holds_a_key_seen(self, window):
         work = Workload("", "prefill", 1, 1, 1024, 1024, 64, dtype="bfloat16")
