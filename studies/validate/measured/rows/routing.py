@@ -117,7 +117,7 @@ def _drawn(tokens: int, experts: int, chosen: int, ranks: int, exponent: float, 
         missing = tokens * chosen - int(groups.sum())
     busiest = int(groups.sum(axis=1).argmax())
     groups[[0, busiest]] = groups[[busiest, 0]]
-    return groups.ravel()
+    return np.asarray(groups.ravel(), np.int64)
 
 
 def _evened(counts: Chosen, times: int, step: int, most: int) -> None:
