@@ -138,7 +138,7 @@ class ServedProduct:
         Parameters
         ----------
         quantised_rows
-            Of the left operand when it is quantised; 0 for those of the first product.
+            Rows of the left operand when it is quantised; 0 stands for those of the first product.
         """
         first = products[0]
         rows = quantised_rows or (first.rows if isinstance(first, Gemm) else first.routing.rows)

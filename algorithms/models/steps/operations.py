@@ -72,7 +72,7 @@ class Operation:
     communication
         Present for an exchange.
     gap_s
-        Before it, where that was fitted for the call it is a part of; None for what a launch of a graph costs.
+        Time before it, where that was fitted for the call it is a part of; None for what a launch of a graph costs.
     attends
         Whether it is done for each part of the batch by itself and depends on what that part attends to; everything
         else depends on numbers of tokens and sequences alone.

@@ -209,9 +209,9 @@ class ExpertCall:
     Parameters
     ----------
     name
-        Profile of `algorithms.chip.layers.served`.
+        Name of a profile of `algorithms.chip.layers.served`.
     gap_s, edge_s
-        Before the call, launches that order tokens included, and between its launches.
+        Time before the call, launches that order tokens included, and time between its launches.
     """
 
     name: str
