@@ -18,7 +18,7 @@ class SeenText(BaseModel):
     Parameters
     ----------
     profiles, gpus
-        That it is about, GPUs as in the tables.
+        That it is about, GPUs as in the tables; collectives go by the names of systems.
     what
         Was chosen.
     """
