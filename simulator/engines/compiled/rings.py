@@ -13,10 +13,13 @@ from simulator.engines.compiled.records import (
     Records,
     UnitRecord,
 )
+from simulator.engines.compiled.runs import WAITING_FOR_SLOTS
 from simulator.servers.kernel import Words, kernel
 
 WINDOWS = 4
 """Windows of a channel: see `live_window`."""
+NOT_KEPT = -1
+"""In place of the number of times of a window that was not kept."""
 
 
 @kernel
@@ -60,6 +63,12 @@ def first_release(channel: ChannelRecord) -> int:
 
 
 @kernel
+def slot_floor(producer: UnitRecord) -> int:
+    """Time up to which no release of a slot can make a unit wait: a result that it holds already waits since then."""
+    return producer.issued if producer.waiting == WAITING_FOR_SLOTS else producer.clock
+
+
+@kernel
 def live_window(
     channel: ChannelRecord, window: int, producer: UnitRecord, consumer: UnitRecord
 ) -> tuple[int, int, int, int]:
@@ -72,7 +81,7 @@ def live_window(
     if window == 0:
         return channel.visible_ptr, channel.popped, channel.pushed, consumer.clock
     if window == 1:
-        return channel.release_ptr, first_release(channel), channel.popped, producer.clock
+        return channel.release_ptr, first_release(channel), channel.popped, slot_floor(producer)
     if window == 2:
         return channel.issue_ptr, channel.measured_push, channel.pushed, LONG_AGO
     return channel.release_ptr, channel.measured_pop, channel.popped, LONG_AGO
@@ -137,18 +146,18 @@ def channel_recurs(
     consumer: UnitRecord,
     shift: int,
 ) -> tuple[bool, int]:
-    """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start."""
+    """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start.
+
+    Of one that fills or drains only what its next token waits for is looked at.
+    """
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
     popped = channel.popped + channel.skipped - kept.popped - kept.skipped
-    at_rest = pushed == 0  # nothing moves, or tokens only leave a reservoir
-    recurs = at_rest or (
-        pushed == popped and same_time(channel.tail, kept.tail, producer.clock, kept_producer.clock, shift)
-    )
+    recurs = pushed == 0 or same_time(channel.tail, kept.tail, slot_floor(producer), slot_floor(kept_producer), shift)
     for window in range(WINDOWS):
-        if recurs and not at_rest:
+        if recurs and pushed > 0 and pushed == popped:
             ring, first, end, floor = live_window(channel, window, producer, consumer)
             recurs = window_recurs(words, ring, channel.mask, first, end, floor, kept_words, at, shift)
-        at += 1 + kept_words[at]
+        at += 1 + max(kept_words[at], 0)
     return recurs, at
 
 

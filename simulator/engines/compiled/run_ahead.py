@@ -11,10 +11,10 @@ from simulator.engines.compiled.records import (
 from simulator.engines.compiled.requests import issue_requests
 from simulator.engines.compiled.rings import full_ring, has_unbounded
 from simulator.engines.compiled.runs import WAITING_AT_LAP
-from simulator.engines.compiled.scratch import Scratch
-from simulator.engines.compiled.steady import count_grant, watch_grants, watch_lap, watch_rows
+from simulator.engines.compiled.scratch import SCRATCH_FIRINGS, Scratch
+from simulator.engines.compiled.steady import count_grant, follow_mover, watch_grants, watch_lap, watch_rows
 from simulator.engines.compiled.visit import visit_hold, visit_reserve
-from simulator.engines.compiled.watch import DECISION, DUE, INNER_UNIT, OUTER_UNIT
+from simulator.engines.compiled.watch import DECISION, DUE, INNER_UNIT, OUTER_UNIT, RESTED
 from simulator.servers.kernel import Words, inlined, kernel
 
 OUT_OF_VISITS, FINISHED, RINGS_FULL, TIER_OVERRUN = 0, 1, 2, 3
@@ -31,6 +31,14 @@ def enqueue(number: int, queue: Words, queued: Words, head: int, length: int) ->
         tail -= queue.shape[0]
     queue[tail] = number
     return length + 1
+
+
+@kernel
+def enqueue_all(units: Records, queue: Words, queued: Words, head: int, length: int) -> int:
+    """Put all units into the ring: after a jump FIFOs may hold tokens, or slots, that someone waits for."""
+    for number in range(units.shape[0]):
+        length = enqueue(number, queue, queued, head, length)
+    return length
 
 
 @inlined
@@ -55,8 +63,7 @@ def run(machine: Machine, scratch: Scratch, visits: int) -> int:
     head, length = 0, 0
     growing = has_unbounded(channels)  # asked once: going through all channels at each decision takes longer than it
     queued[:] = 0
-    for number in range(units.shape[0]):
-        length = enqueue(number, queue, queued, head, length)
+    length = enqueue_all(units, queue, queued, head, length)
     while True:
         while length > 0:
             visits -= 1
@@ -67,6 +74,7 @@ def run(machine: Machine, scratch: Scratch, visits: int) -> int:
             length -= 1
             queued[number] = 0
             unit = units[number]
+            fired = unit.fired
             if unit.window > 0:
                 moved = issue_requests(unit, blocks, segments, channels, words, start, cause, options, trace, horizon)
             elif unit.issue == ISSUE_RESERVE:
@@ -74,12 +82,23 @@ def run(machine: Machine, scratch: Scratch, visits: int) -> int:
             else:
                 moved = visit_hold(unit, blocks, segments, channels, words, start, cause, options, trace)
             if moved:
+                jumped = False
+                fired = unit.fired - fired
                 if number == watch.pacers[INNER_UNIT]:
-                    watch_rows(number, units, channels, servers, words, watch)
+                    watch.pacers[RESTED] = 0
+                    jumped = watch_rows(number, units, channels, servers, words, watch)
+                elif watch.pacers[INNER_UNIT] >= 0:
+                    follow_mover(number, watch)
+                if jumped:
+                    length = enqueue_all(units, queue, queued, head, length)
+                    continue
                 length = wake(unit, channels, words, queue, queued, head, length)
+                if fired >= SCRATCH_FIRINGS:
+                    length = enqueue(number, queue, queued, head, length)
         outer = watch.pacers[OUTER_UNIT]
         if outer >= 0 and units[outer].waiting == WAITING_AT_LAP:
-            watch_lap(units, channels, servers, words, watch)
+            if watch_lap(units, channels, servers, words, watch):
+                length = enqueue_all(units, queue, queued, head, length)
             length = enqueue(outer, queue, queued, head, length)
             continue
         if growing and full_ring(channels) >= 0:

@@ -11,11 +11,20 @@ firings, or in the same loop: in these cases the jump ends before the run, or th
 are skipped from the inside, also when every row is longer than the one before (causal masks).
 
 Times in the records are local: absolute time minus ``base``. A jump adds to ``base`` and leaves the times of everything
-that moves as they are, so its cost does not depend on the depth of FIFOs.
+that moves as they are, so its cost does not depend on the depth of FIFOs; of those that fill or drain see `filling`.
 """
 
 from __future__ import annotations
 
+from simulator.engines.compiled.filling import (
+    LEAST_PERIODS,
+    changes,
+    changing_periods,
+    jump_changing,
+    make_earlier,
+    pace,
+    ring_periods,
+)
 from simulator.engines.compiled.machine import ISSUE_RESERVE
 from simulator.engines.compiled.records import (
     NEVER,
@@ -25,10 +34,9 @@ from simulator.engines.compiled.records import (
     UnitRecord,
 )
 from simulator.engines.compiled.rings import (
+    NOT_KEPT,
     WINDOWS,
     channel_recurs,
-    drains,
-    first_release,
     keep_window,
     live_window,
     same_time,
@@ -48,9 +56,11 @@ from simulator.engines.compiled.watch import (
     LEAST_GRANTS,
     NOW,
     OUTER_UNIT,
+    PATIENCE,
     PAUSE,
     PENDING_LIMIT,
     POWER,
+    RESTED,
     SAMPLES,
     SKIPPED_FIRINGS,
     TAKEN,
@@ -89,7 +99,10 @@ def remember_records(
 
 @kernel
 def remember_words(units: Records, channels: Records, servers: Records, words: Words, kept: Reference) -> None:
-    """Copy stalls and live times too, unless too much is not measured yet."""
+    """Copy stalls and live times, but of channels that change, or of which too much is not measured yet.
+
+    What changes is told by the records of the reference, which must still be those of an earlier state.
+    """
     kept_words = kept.words
     at = 0
     for number in range(units.shape[0]):
@@ -100,8 +113,11 @@ def remember_words(units: Records, channels: Records, servers: Records, words: W
     for number in range(channels.shape[0]):
         channel = channels[number]
         pending = max(channel.pushed - channel.measured_push, channel.popped - channel.measured_pop)
-        if pending > PENDING_LIMIT:
-            return
+        if pending > PENDING_LIMIT or changes(channel, kept.channels[number], units, kept):
+            for _ in range(WINDOWS):
+                kept_words[at] = NOT_KEPT
+                at += 1
+            continue
         for window in range(WINDOWS):
             ring, first, end, floor = live_window(channel, window, units[channel.producer], units[channel.consumer])
             at = keep_window(words, ring, channel.mask, first, end, floor, kept_words, at)
@@ -110,6 +126,15 @@ def remember_words(units: Records, channels: Records, servers: Records, words: W
         for port in range(server.ports):
             kept_words[at] = words[server.free_ptr + port]
             at += 1
+
+
+@kernel
+def remember_all(
+    units: Records, channels: Records, servers: Records, words: Words, kept: Reference, now: int, counts: Words
+) -> None:
+    """Copy the state with its live times, after its records have been seen to recur."""
+    remember_words(units, channels, servers, words, kept)
+    remember_records(units, channels, servers, kept, now, counts)
     kept.numbers[TAKEN] = EVERYTHING
 
 
@@ -120,7 +145,7 @@ def unit_periods(unit: UnitRecord, kept: UnitRecord, shift: int) -> int:
     if unit.done != kept.done or unit.waiting != kept.waiting:
         return 0
     if fired == 0:
-        return 0 if unit.waiting == WAITING_FOR_SERVER else NEVER
+        return 0 if unit.waiting == WAITING_FOR_SERVER or unit.issued_ports != kept.issued_ports else NEVER
     if unit.segment != kept.segment or unit.clock - kept.clock != shift or unit.last_start - kept.last_start != shift:
         return 0
     if unit.waiting == WAITING_FOR_SLOTS and (
@@ -171,19 +196,25 @@ def server_recurs(
 
 
 @kernel
-def record_periods(units: Records, channels: Records, kept: Reference, shift: int) -> int:
+def record_periods(
+    units: Records, channels: Records, servers: Records, kept: Reference, shift: int, counts: Words
+) -> int:
     """Number of periods that can be jumped as far as the records tell; 0 if the state does not recur."""
+    may_change = servers.shape[0] == 0 and counts[BASE] == kept.numbers[BASE_THEN]
     periods = NEVER
     for number in range(units.shape[0]):
-        periods = min(periods, unit_periods(units[number], kept.units[number], shift))
+        own = pace(units, kept, number) if may_change else shift
+        periods = min(periods, unit_periods(units[number], kept.units[number], own))
         if periods <= 0:
             return 0
     for number in range(channels.shape[0]):
         channel, before = channels[number], kept.channels[number]
         queued = channel.pushed - channel.popped
-        if queued != before.pushed - before.popped:
-            if not drains(channel, before, units[channel.consumer], kept.units[channel.consumer]):
+        if changes(channel, before, units, kept):
+            periods = min(periods, ring_periods(channel, before) if may_change else 0)
+            if periods < LEAST_PERIODS:
                 return 0
+        elif queued != before.pushed - before.popped:
             periods = min(periods, queued // (channel.popped - before.popped) - 1)
     return periods
 
@@ -208,7 +239,7 @@ def words_recur(
             units[channel.producer],
             kept.units[channel.producer],
             units[channel.consumer],
-            shift,
+            pace(units, kept, channel.producer),
         )
         if not recurs:
             return False
@@ -222,15 +253,22 @@ def words_recur(
 
 @kernel
 def jump_unit(
-    unit: UnitRecord, kept: UnitRecord, words: Words, kept_words: Words, at: int, periods: int, cycles: int
+    unit: UnitRecord, kept: UnitRecord, words: Words, kept_words: Words, at: int, periods: int, then: int, cycles: int
 ) -> int:
-    """Advance the counters of one unit by ``periods`` periods; a unit that does not fire keeps its absolute time."""
+    """Advance the counters of one unit by ``periods`` periods; a unit that does not fire keeps its absolute time.
+
+    They take it ``then`` cycles more than its local clock tells, and local times become ``cycles`` less.
+    """
     fired = unit.fired - kept.fired
     if fired == 0:
         unit.clock -= cycles
         unit.last_start -= cycles
         unit.issued -= cycles
         return 0
+    later = periods * (unit.clock - kept.clock) + then - cycles
+    unit.clock += later
+    unit.last_start += later
+    unit.issued += later
     steps = fired if unit.issue == ISSUE_RESERVE else 2 * fired
     scale = power(MULTIPLIER_LOW, steps)
     unit.hash_low = repeat_affine(unit.hash_low, scale, unit.hash_low - kept.hash_low * scale, periods)
@@ -250,23 +288,26 @@ def jump_unit(
 
 
 @kernel
-def jump_channel(channel: ChannelRecord, kept: ChannelRecord, words: Words, periods: int, cycles: int) -> None:
-    """Advance the token count of one channel; one that does not move keeps its absolute times."""
+def jump_channel(
+    channel: ChannelRecord, kept: ChannelRecord, words: Words, periods: int, taken: int, cycles: int
+) -> None:
+    """Advance the token count of one channel; one that does not move keeps its absolute times.
+
+    Its consumer takes ``taken`` cycles for all these periods, and local times become ``cycles`` less.
+    """
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
     if pushed:
         channel.skipped += periods * pushed
+        if taken != cycles:  # its units keep another pace than the pacer
+            make_earlier(channel, words, cycles - taken)
         return
     if channel.popped != kept.popped:  # a reservoir: its tokens are old, and nobody waits for its slots
         channel.popped += periods * (channel.popped - kept.popped)
         channel.measured_pop = channel.popped
+        if taken != cycles:  # what is old for the pacer may not be so for its consumer
+            make_earlier(channel, words, cycles)
         return
-    channel.tail -= cycles
-    for token in range(channel.popped, channel.pushed):
-        words[channel.visible_ptr + (token & channel.mask)] -= cycles
-    for token in range(min(first_release(channel), channel.measured_pop), channel.popped):
-        words[channel.release_ptr + (token & channel.mask)] -= cycles
-    for token in range(channel.measured_push, channel.pushed):
-        words[channel.issue_ptr + (token & channel.mask)] -= cycles
+    make_earlier(channel, words, cycles)
 
 
 @kernel
@@ -280,13 +321,21 @@ def jump(
     periods: int,
     counts: Words,
 ) -> None:
-    """Jump over ``periods`` periods that take ``cycles`` cycles in all."""
+    """Jump over ``periods`` periods that take the pacer ``cycles`` cycles in all."""
+    then = periods * (counts[BASE] - kept.numbers[BASE_THEN])
+    for number in range(channels.shape[0]):
+        channel, before = channels[number], kept.channels[number]
+        made, taken = pace(units, kept, channel.producer), pace(units, kept, channel.consumer)
+        if changes(channel, before, units, kept):
+            jump_changing(channel, before, words, periods, made, taken, cycles)
+        else:
+            jump_channel(channel, before, words, periods, periods * taken + then, cycles)
     at = 0
     for number in range(units.shape[0]):
-        counts[SKIPPED_FIRINGS] += jump_unit(units[number], kept.units[number], words, kept.words, at, periods, cycles)
+        counts[SKIPPED_FIRINGS] += jump_unit(
+            units[number], kept.units[number], words, kept.words, at, periods, then, cycles
+        )
         at += stall_count(units[number])
-    for number in range(channels.shape[0]):
-        jump_channel(channels[number], kept.channels[number], words, periods, cycles)
     for number in range(servers.shape[0]):
         server, before = servers[number], kept.servers[number]
         if server.grants == before.grants:
@@ -322,22 +371,24 @@ def sample(
         numbers[PAUSE] -= 1
         return False
     shift = now - numbers[NOW]
-    periods = record_periods(units, channels, kept, shift) if numbers[TAKEN] != NOTHING else 0
+    periods = record_periods(units, channels, servers, kept, shift, counts) if numbers[TAKEN] != NOTHING else 0
     if periods > 0 and numbers[TAKEN] == RECORDS:
-        remember_records(units, channels, servers, kept, now, counts)
-        remember_words(units, channels, servers, words, kept)
+        remember_all(units, channels, servers, words, kept, now, counts)
         numbers[PAUSE] = numbers[POWER] // SAMPLES_BEFORE_THINNING  # in step with the samples before and after
         return False
     if periods > 0 and words_recur(units, channels, servers, words, kept, shift, counts[DECISION]):
-        cycles = periods * (shift + counts[BASE] - numbers[BASE_THEN])
-        jump(units, channels, servers, words, kept, cycles, periods, counts)
-        forget(numbers)
-        return True
+        possible = changing_periods(units, channels, words, kept, periods)
+        if possible > 0:
+            cycles = possible * (shift + counts[BASE] - numbers[BASE_THEN])
+            jump(units, channels, servers, words, kept, cycles, possible, counts)
+            forget(numbers)
+            return True
     numbers[SAMPLES] += 1
     if numbers[SAMPLES] >= numbers[POWER]:
-        remember_records(units, channels, servers, kept, now, counts)
         if periods > 0:
-            remember_words(units, channels, servers, words, kept)
+            remember_all(units, channels, servers, words, kept, now, counts)
+        else:
+            remember_records(units, channels, servers, kept, now, counts)
         numbers[POWER] *= 2
         numbers[SAMPLES] = 0
     numbers[PAUSE] = numbers[POWER] // SAMPLES_BEFORE_THINNING
@@ -345,26 +396,39 @@ def sample(
 
 
 @kernel
-def watch_rows(number: int, units: Records, channels: Records, servers: Records, words: Words, watch: Watch) -> None:
-    """Look for a state that recurs within a row, after a visit to the inner pacer."""
+def watch_rows(number: int, units: Records, channels: Records, servers: Records, words: Words, watch: Watch) -> bool:
+    """Look for a state that recurs within a row, after a visit to the inner pacer; True after a jump."""
     unit = units[number]
     if unit.grows and watch.inner.units[number].segment_changes != unit.segment_changes:
         forget(watch.inner.numbers)  # a longer row has begun: only states of this row can recur
-    sample(units, channels, servers, words, watch.inner, unit.clock, watch.counts)
+    return sample(units, channels, servers, words, watch.inner, unit.clock, watch.counts)
 
 
 @kernel
-def watch_lap(units: Records, channels: Records, servers: Records, words: Words, watch: Watch) -> None:
-    """Look for a state that recurs from lap to lap, and let the outer pacer go on to the next one.
+def follow_mover(number: int, watch: Watch) -> None:
+    """Note that another unit than the inner pacer has moved; it is the pacer now if that has rested for long."""
+    pacers = watch.pacers
+    pacers[RESTED] += 1
+    if pacers[RESTED] > pacers[PATIENCE]:
+        pacers[RESTED] = 0
+        pacers[INNER_UNIT] = number
+        forget(watch.inner.numbers)
+
+
+@kernel
+def watch_lap(units: Records, channels: Records, servers: Records, words: Words, watch: Watch) -> bool:
+    """Look for a state that recurs from lap to lap, and let the outer pacer go on to the next; True after a jump.
 
     While it waits, all other units have run as far as they can: the state does not depend on the order of visits.
     """
     outer = units[watch.pacers[OUTER_UNIT]]
-    if sample(units, channels, servers, words, watch.outer, outer.clock, watch.counts):
+    jumped = sample(units, channels, servers, words, watch.outer, outer.clock, watch.counts)
+    if jumped:
         forget(watch.inner.numbers)
     outer.waiting = 0
     outer.lap_at = outer.iteration + watch.pacers[LAP] * (1 + watch.outer.numbers[PAUSE])
     watch.outer.numbers[PAUSE] = 0
+    return jumped
 
 
 @inlined

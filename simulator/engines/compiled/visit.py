@@ -40,9 +40,10 @@ def visit_reserve(
     options: Options,
     trace: IntArray,
 ) -> bool:
-    """Fire a unit that starts only when its slots are free; True if anything moved."""
+    """Fire a unit that starts only when its slots are free, a batch at most; True if anything moved."""
     moved = False
-    while unit.done == 0 and unit.waiting == 0:
+    left = SCRATCH_FIRINGS
+    while unit.done == 0 and unit.waiting == 0 and left > 0:
         segment = segments[unit.segment]
         count = min(unit.firings_left, SCRATCH_FIRINGS)
         count = inputs_enabled(unit, segment, channels, words, count)
@@ -65,6 +66,7 @@ def visit_reserve(
         push_tokens(unit, segment, channels, words, count, start, start)
         leave_firings(unit, count, blocks, segments, channels, words)
         moved = True
+        left -= count
     return moved
 
 
@@ -94,7 +96,8 @@ def visit_hold(
 ) -> bool:
     """Fire a unit that pops first and then holds its result until the slots are free; True if anything moved."""
     moved = False
-    while unit.done == 0 and unit.waiting != WAITING_AT_LAP:
+    left = SCRATCH_FIRINGS
+    while unit.done == 0 and unit.waiting != WAITING_AT_LAP and left > 0:
         segment = segments[unit.segment]
         if unit.waiting == 0:
             if inputs_enabled(unit, segment, channels, words, 1) <= 0:
@@ -109,6 +112,7 @@ def visit_hold(
             unit.issued_ports = 0
             unit.issued_cause = 0
             moved = True
+            left -= 1
         if unit.issue == ISSUE_HOLD_IN_TURN:
             moved = issue_in_turn(unit, segment, channels, words) or moved
             unit.clock = unit.issued + segment.ii

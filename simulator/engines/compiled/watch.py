@@ -1,7 +1,8 @@
 """State that finds a steady state: references to compare with, and the units whose pace the engine looks at.
 
 Without servers the engine looks after visits to the unit with the most firings (within a row), and after laps of the
-unit without outputs (from row to row). Units that wait for servers are not visited but granted, one at a time: there
+unit without outputs (from row to row). While that unit rests for long (a row fills a FIFO before it), another one
+that moves takes its place. Units that wait for servers are not visited but granted, one at a time: there
 the engine looks between two decisions, when every unit has gone as far as it can, after a grant of the unit with the
 most firings; and only once as many grants have passed as half of the units, so that looking costs less than simulating.
 Where tables have rows, the outer reference goes from lap to lap. Where they are one long list of runs (the tiles of a
@@ -28,10 +29,13 @@ SHORTEST_LAP_FIRINGS = 256
 UNITS_PER_GRANT = 2
 """Units of the graph for each grant between two looks: comparing a unit takes less time than firing it."""
 
+LEAST_PATIENCE, VISITS_PER_UNIT = 256, 16
+"""Visits to other units for which the inner pacer may rest: so many, and for every unit so many more."""
+
 # fields of Watch.counts
 BASE, JUMPS, SKIPPED_FIRINGS, DECISION, COUNTS = range(5)
 # fields of Watch.pacers
-INNER_UNIT, OUTER_UNIT, LAP, GRANTED_UNIT, LEAST_GRANTS, GRANTS, DUE, PACERS = range(8)
+INNER_UNIT, OUTER_UNIT, LAP, GRANTED_UNIT, LEAST_GRANTS, GRANTS, DUE, PATIENCE, RESTED, PACERS = range(10)
 # fields of Reference.numbers
 TAKEN, POWER, SAMPLES, PAUSE, NOW, BASE_THEN, DECISION_THEN, REFERENCE_NUMBERS = range(8)
 
@@ -56,7 +60,8 @@ class Watch(NamedTuple):
 
     ``counts`` are: what local times are relative to, jumps, firings in them, and the time of the last decision of any
     server. ``pacers`` are: the units after whose visits, laps and grants the engine looks (-1 for none), the iterations
-    of a lap, the grants between two looks, grants since the last one, and whether one is due.
+    of a lap, the grants between two looks, grants since the last one, whether one is due, and for how many visits
+    to others the first of them may rest before another takes its place, and how many there were.
     """
 
     inner: Reference
@@ -118,6 +123,7 @@ def _pacers(machine: Machine) -> IntArray:
     pacers[INNER_UNIT], pacers[OUTER_UNIT] = -1 if served[inner] else inner, outer
     pacers[LAP], pacers[GRANTED_UNIT] = lap, granted
     pacers[LEAST_GRANTS] = len(units) // UNITS_PER_GRANT
+    pacers[PATIENCE] = LEAST_PATIENCE + VISITS_PER_UNIT * len(units)
     return pacers
 
 
