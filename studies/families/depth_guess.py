@@ -27,7 +27,7 @@ def guessed_depths(point: DesignPoint, family: Family) -> tuple[Depths, Depths] 
         As `Family.graph` and `advise_depths`.
     """
     work = point.workload
-    if work is None or work.q_len != work.kv_len or work.kv_len < LEAST_LENGTH or work.mask != "full":
+    if work is None or work.q_len != work.kv_len or work.kv_len < LEAST_LENGTH:
         return None
     lengths = SHORT, 2 * SHORT
     graphs = [

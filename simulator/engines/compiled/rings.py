@@ -145,16 +145,16 @@ def channel_recurs(
     kept_producer: UnitRecord,
     consumer: UnitRecord,
     shift: int,
+    changes: bool,
 ) -> tuple[bool, int]:
     """Whether a channel looks as it did, ``shift`` earlier; also returns where its successor's kept words start.
 
-    Of one that fills or drains only what its next token waits for is looked at.
+    Of one that ``changes`` only what its next token waits for is looked at.
     """
     pushed = channel.pushed + channel.skipped - kept.pushed - kept.skipped
-    popped = channel.popped + channel.skipped - kept.popped - kept.skipped
     recurs = pushed == 0 or same_time(channel.tail, kept.tail, slot_floor(producer), slot_floor(kept_producer), shift)
     for window in range(WINDOWS):
-        if recurs and pushed > 0 and pushed == popped:
+        if recurs and pushed > 0 and not changes:
             ring, first, end, floor = live_window(channel, window, producer, consumer)
             recurs = window_recurs(words, ring, channel.mask, first, end, floor, kept_words, at, shift)
         at += 1 + max(kept_words[at], 0)

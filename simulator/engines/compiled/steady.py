@@ -25,6 +25,7 @@ from simulator.engines.compiled.filling import (
     pace,
     ring_periods,
 )
+from simulator.engines.compiled.fire import measure_occupancy
 from simulator.engines.compiled.machine import ISSUE_RESERVE
 from simulator.engines.compiled.records import (
     NEVER,
@@ -240,6 +241,7 @@ def words_recur(
             kept.units[channel.producer],
             units[channel.consumer],
             pace(units, kept, channel.producer),
+            changes(channel, kept.channels[number], units, kept),
         )
         if not recurs:
             return False
@@ -336,6 +338,9 @@ def jump(
             units[number], kept.units[number], words, kept.words, at, periods, then, cycles
         )
         at += stall_count(units[number])
+    for number in range(channels.shape[0]):  # before its rings wrap around
+        channel = channels[number]
+        measure_occupancy(channel, words, units[channel.consumer].clock + channel.credit)
     for number in range(servers.shape[0]):
         server, before = servers[number], kept.servers[number]
         if server.grants == before.grants:
