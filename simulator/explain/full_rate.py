@@ -21,6 +21,8 @@ FIRST_CYCLES = 1024
 """Cycles after which a FIFO that is too shallow within a row has usually shown."""
 FIRST_ITERATIONS = 2
 """Iterations after which a FIFO that is too shallow has usually shown."""
+MOST_ROOM = 1 << 24
+"""Tokens of an iteration up to which all its FIFOs have room for all of them."""
 MOST_LOOPS = 1 << 10
 """Loops of a table up to which it is cut where its tokens are enough, run by run."""
 
@@ -60,12 +62,14 @@ class FullRate:
             return None
         if any(unit.issue != "reserve" for unit in graph.units) or any(c.initial_tokens for c in graph.channels):
             return None
-        one = _iterations(graph, 1).with_depths(dict.fromkeys(channel.name for channel in graph.channels))
+        one = _iterations(graph, 1)
         number = {unit.name: n for n, unit in enumerate(graph.units)}
-        for channel in graph.channels:
-            made = one.table(number[channel.producer]).made(channel.output)
-            if made != one.table(number[channel.consumer]).taken(channel.input):
-                return None
+        made = {c.name: one.table(number[c.producer]).made(c.output) for c in graph.channels}
+        if any(made[c.name] != one.table(number[c.consumer]).taken(c.input) for c in graph.channels):
+            return None
+        # a FIFO that holds all tokens never holds anybody up, and its rings need not grow in steps
+        room = sum(made.values()) <= MOST_ROOM
+        one = one.with_depths({name: max(tokens, 1) if room else None for name, tokens in made.items()})
         work = [_busy(one.table(unit)) for unit in range(len(tables))]
         # a wait longer than everything else: all that ends last follows from the first firing behind it
         longest = sum(_longest(one.table(unit)) for unit in range(len(tables)))

@@ -49,20 +49,30 @@ class Machine(NamedTuple):
 
 
 class _Words:
-    """Collects the variable-length parts; ``add`` returns where each part starts."""
+    """Collects the variable-length parts; ``add`` and ``reserve`` return where each part starts."""
 
     def __init__(self) -> None:
-        self._parts: list[IntArray] = []
+        self._parts: list[tuple[int, IntArray]] = []
         self._length = 0
 
     def add(self, values: Iterable[int] | IntArray) -> int:
         part = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.int64)
-        self._parts.append(part)
+        self._parts.append((self._length, part))
         self._length += len(part)
         return self._length - len(part)
 
+    def reserve(self, size: int, fill: int = 0, behind: int = 0) -> int:
+        """Room for ``size`` words that are 0, or ``fill`` from word ``behind`` on."""
+        if fill:
+            self._parts.append((self._length + behind, np.full(size - behind, fill, np.int64)))
+        self._length += size
+        return self._length - size
+
     def all(self) -> IntArray:
-        return np.concatenate([np.zeros(0, np.int64), *self._parts])
+        words = np.zeros(self._length, np.int64)  # memory that is not touched takes none
+        for start, part in self._parts:
+            words[start : start + len(part)] = part
+        return words
 
 
 def cause_count(graph: FrozenGraph, unit: int) -> int:
@@ -268,9 +278,10 @@ def _channel_row(graph: FrozenGraph, channel: Channel, number: dict[str, int], w
         "producer": number[channel.producer],
         "consumer": number[channel.consumer],
         "mask": size - 1,
-        "visible_ptr": words.add(np.zeros(size, np.int64)),
-        "release_ptr": words.add(np.full(size, LONG_AGO, np.int64)),
-        "issue_ptr": words.add(np.zeros(size, np.int64)),
+        "visible_ptr": words.reserve(size),
+        # a slot that was never taken counts as returned long ago: those are before the first, a depth at most
+        "release_ptr": words.reserve(size, LONG_AGO, size - (channel.depth or 0)),
+        "issue_ptr": words.reserve(size),
         "pushed": channel.initial_tokens,
         "peak": channel.initial_tokens,
         "measured_push": channel.initial_tokens,
