@@ -97,7 +97,7 @@ def test_a_source_that_runs_ahead_of_a_slow_sink_is_jumped_over(depth: int) -> N
     frozen = graph.freeze()
     outcome = same(frozen, run_compiled(frozen, skip=False))
     assert outcome.peak[1] == min(depth, 66_667)
-    assert sum(outcome.fired) - outcome.skipped.firings < 0.2 * sum(outcome.fired)
+    assert sum(outcome.fired) - outcome.skipped.firings < 0.3 * sum(outcome.fired)
 
 
 def test_times_of_a_window_are_compared_period_by_period() -> None:
