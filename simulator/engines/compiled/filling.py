@@ -41,7 +41,8 @@ def changes(channel: ChannelRecord, before: ChannelRecord, units: Records, kept:
 @kernel
 def pace(units: Records, kept: Reference, number: int) -> int:
     """Cycles that a unit takes for a period."""
-    return units[number].clock - kept.units[number].clock
+    cycles: int = units[number].clock - kept.units[number].clock
+    return cycles
 
 
 @kernel
