@@ -142,15 +142,15 @@ def graphs(kind: str) -> Iterator[Graph]:
 
 # fmt: off
 SIMULATED: dict[str, tuple[int, ...]] = {
-    "rows": (910, 473, 486, 96, 133, 490, 252, 38, 100, 64, 98, 1080),
+    "rows": (962, 473, 486, 96, 133, 490, 252, 38, 100, 64, 98, 192),
     "growing rows": (1120, 2180, 2660, 1266, 2130, 1431, 76, 343, 52, 3654),
-    "results that are held": (282, 480, 2420, 312, 370, 1600, 910, 500, 282, 240, 2736, 96),
+    "results that are held": (282, 480, 2420, 312, 370, 1600, 962, 500, 282, 240, 2736, 96),
     "rows with servers": (210, 450, 1072, 320, 90, 2498, 195, 162, 368, 235, 186, 216),
     "growing rows with servers": (1650, 92, 2923, 966, 3043, 2088),
     "one loop with servers": (350, 282, 575, 126, 54, 52, 112, 190, 728, 80, 42, 52),
     "long growing rows": (198, 180, 198, 156),
     "heads of short growing rows": (450, 504, 144),
-    "reservoirs": (820, 1396, 732, 1390, 1600),
+    "reservoirs": (442, 350, 748, 334, 442),
     "a shared memory": (486, 486, 447, 666, 666, 705),
 }
 # fmt: on
