@@ -22,6 +22,10 @@ from studies.study.axes import Choice, Space
 from studies.study.places import store_of
 from studies.study.question import Question
 from studies.study.resolve import read_study, resolve
+from studies.study.text import StudyText
+
+_ASKED = dict.fromkeys(StudyText.model_fields.keys() - {"name", "title"}, "Study.ask takes it")
+"""What `Study.ask` takes and other ways to a study do not."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Study(Question):
     """A question and the means to answer it; see `Question` for the parameters."""
 
     @classmethod
-    @naming_the_nearest("Study.of")
+    @naming_the_nearest("Study.of", _ASKED)
     def of(cls, name: str, points: Iterable[DesignPoint], title: str = "") -> Study:
         """A study of points made in Python: one axis, the number of the point."""
         listed = tuple(points)
@@ -163,6 +167,10 @@ class Study(Question):
         ]
         title = f"Study {self.name}: {self.space.size:,} points"
         return html_table(title, ("axis", "values"), [row for row in rows if row[1]])
+
+
+# after the decorator of the class, which writes it
+type.__setattr__(Study, "__init__", naming_the_nearest("Study", _ASKED)(Study.__init__))
 
 
 def _workers(jobs: int | None) -> tuple[int, OpenExecutor]:

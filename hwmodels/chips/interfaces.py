@@ -130,11 +130,15 @@ def _count(chip: Accelerator, tier: SharedTier, text: InterfaceText) -> tuple[in
 def _stated_count(chip: Accelerator, tier: SharedTier, text: InterfaceText) -> int:
     """The tier's count where it is one of these units and of this bandwidth; 0 where it is not."""
     sources, path = chip.sources(), f"{tier.name}.count"
-    if {path, tier.name} & dict(chip.changes).keys():
+    changes = dict(chip.changes)
+    decisive = (f"{tier.name}.bytes_per_second", f"{tier.name}.technology")
+    if {path, tier.name} & changes.keys():
         return tier.count
-    if path not in sources:
+    redesigned = OVERRIDDEN in map(sources.get, decisive)
+    if set(sources.values()) <= {OVERRIDDEN}:  # read back from a store, which keeps numbers and not who stated them
+        redesigned = redesigned or not changes.keys().isdisjoint(decisive)
+    elif path not in sources:
         return 0
-    redesigned = OVERRIDDEN in (sources.get(f"{tier.name}.bytes_per_second"), sources.get(f"{tier.name}.technology"))
     other_units = tier.preset is not None and tier.preset not in text.counted_by
     return 0 if redesigned or other_units else tier.count
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -12,13 +12,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def naming_the_nearest(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def naming_the_nearest(
+    what: str, elsewhere: Mapping[str, str] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """For a function without ``**names``: a name that it does not take raises InputError with the nearest that it does.
 
     Parameters
     ----------
     what
         Whose parameters they are, for the message.
+    elsewhere
+        Names that something else takes, with what that is.
 
     Examples
     --------
@@ -41,7 +45,8 @@ def naming_the_nearest(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             unknown = [name for name in named if name not in known]
             if unknown:
                 message = f"unknown parameter of {what}"
-                raise InputError(Problem(message, field=name, hint=did_you_mean(name, known)) for name in unknown)
+                hints = {name: (elsewhere or {}).get(name) or did_you_mean(name, known) for name in unknown}
+                raise InputError(Problem(message, field=name, hint=hint) for name, hint in hints.items())
             return function(*values, **named)
 
         return answering

@@ -30,11 +30,14 @@ def front_table(points: Points, numbers: Sequence[int], most: int = MOST_SHOWN) 
     header = (*(axis.name for axis in axes), *(column.shown for column in points.objectives))
     shown_numbers = numbers[:most]
     columns = [[_setting(axis, axis.values[i]) for i in shown_numbers] for axis in axes]
-    columns += [_told_apart(column, shown_numbers) for column in points.objectives]
+    columns += [_marked(points, column, shown_numbers) for column in points.objectives]
     body = list(zip(*columns, strict=True))
     hidden = len(numbers) - len(body)
     shown = f"front: {count(len(numbers), 'design')}\n{table(header, body)}"
-    return shown + (f"\nand {hidden:,} more" if hidden > 0 else "")
+    shown += f"\nand {hidden:,} more" if hidden > 0 else ""
+    told = dict.fromkeys(points.estimate(i, column.name) for i in shown_numbers for column in points.objectives)
+    resting = ", or ".join(f"on an {estimate}" for estimate in told if estimate)
+    return shown + (f"\n† rests {resting}" if resting else "")
 
 
 def front_of(points: Points) -> list[int]:
@@ -50,6 +53,12 @@ def front_of(points: Points) -> list[int]:
         return -number if first.goal == "max" else number
 
     return sorted(members, key=cost)
+
+
+def _marked(points: Points, column: Column, numbers: Sequence[int]) -> list[str]:
+    """Values of an objective, those that rest on an estimate with a dagger."""
+    values = zip(numbers, _told_apart(column, numbers), strict=True)
+    return [f"{text} †" if points.estimate(i, column.name) else text for i, text in values]
 
 
 def _told_apart(column: Column, numbers: Sequence[int]) -> list[str]:

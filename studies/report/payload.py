@@ -51,8 +51,18 @@ def points_chunk(points: Points) -> Chunk:
         "objectives": [column.name for column in points.objectives],
         "selected": list(points.selected_first),
         "roles": {str(i): role for i, role in points.roles.items()},
+        "estimates": _estimates(points),
     }
     return chunk("data-points", data)
+
+
+def _estimates(points: Points) -> Json:
+    """Different sets of estimated metrics, each with what it rests on, and the number of the set of each point."""
+    numbers: dict[tuple[tuple[str, str], ...], int] = {}
+    found = [tuple(sorted(points.estimates(i).items())) for i in range(len(points))]
+    of_points: list[Json] = [numbers.setdefault(each, len(numbers)) for each in found]
+    sets: list[Json] = [dict(each) for each in numbers]
+    return {"sets": sets, "points": of_points}
 
 
 def _column(column: Column) -> Json:

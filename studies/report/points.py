@@ -359,7 +359,11 @@ class Points:
 
     def estimate(self, point: int, metric: str) -> str:
         """What a metric of a point rests on that nobody has published; empty if it rests on nothing like that."""
-        return self._estimates.get(point, {}).get(metric, "")
+        return self.estimates(point).get(metric, "")
+
+    def estimates(self, point: int) -> Mapping[str, str]:
+        """All metrics of a point that rest on something like that, each with what it is."""
+        return self._estimates.get(point, {})
 
     @cached_property
     def _estimates(self) -> dict[int, Mapping[str, str]]:

@@ -17,6 +17,7 @@ from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Row
 from studies.points.point import DesignPoint
+from studies.report import write_report
 from studies.study.goals import Constraint, Goals
 
 pytestmark = pytest.mark.browser
@@ -377,6 +378,73 @@ def test_paper_is_white_and_gets_the_table(visit, make_row):
     assert opened.text(".count") == "100 points, the first 60 printed"
     opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert opened.page.evaluate("document.documentElement.dataset.dark") == "yes"
+
+
+def test_paper_has_as_many_columns_as_fit_although_the_table_was_not_made_before(browser, chips, tmp_path):
+    rows, goals = chips
+    path = tmp_path / "page.html"
+    write_report(rows, path, "A study", goals)
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.add_init_script("window.setTimeout = () => 0")  # the page never goes on after its first pause
+    page.goto(path.as_uri())
+    page.evaluate("() => { window.dispatchEvent(new Event('beforeprint')); return Promise.resolve(); }")
+    page.wait_for_selector("html[data-ready]")
+    heads = page.locator("table.points thead tr:first-child th").all_inner_texts()
+    assert len(heads) == 1 + 10 + 1, "the number, what is printed, and the command"
+    assert {"chip", "overlap", "Time", "Energy"} <= set(heads)
+    assert "10 of " in page.inner_text(".count") and "columns printed" in page.inner_text(".count")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 720, "height": 1000})
+    wide = page.locator("table.points").evaluate("table => table.getBoundingClientRect().right - window.innerWidth")
+    assert wide <= 0, "what is too wide is cut off on paper, or makes all of the page smaller"
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("table.points thead tr:first-child th").count() > 14
+    context.close()
+
+
+def test_values_that_rest_on_estimates_carry_a_mark_and_say_on_what(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals).page
+    rows_of = {
+        row.locator("th").inner_text(): row.locator("td").all_inner_texts()
+        for row in page.locator("table.compare tbody tr").all()
+    }
+    marked = {name: "†" in energy for name, energy in zip(rows_of["chip"], rows_of["Energy"], strict=True)}
+    assert marked == {"h100_sxm5_80g": False, "tpu_v5e": True}
+    assert "†" not in "".join(rows_of["Time"])
+    for section in ("selected", "points"):
+        assert page.locator(f"#{section} p.words").inner_text() == "† rests on an estimated die and node"
+    cell = page.locator("table.points td", has_text="†").first
+    assert cell.get_attribute("title") == "rests on an estimated die and node"
+
+
+def test_labels_of_a_narrow_page_do_not_meet(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals, width=420).page
+    title = page.locator("#roofline .xtitle")
+    box, plot = title.bounding_box(), page.locator("#roofline .plot").bounding_box()
+    assert box["x"] >= plot["x"] and box["x"] + box["width"] <= plot["x"] + plot["width"] + 1
+    inner = page.evaluate(
+        """() => {
+          const drawn = [];
+          const canvas = document.querySelector("canvas.parallel"), context = canvas.getContext("2d");
+          const original = context.fillText.bind(context);
+          context.fillText = (text, x, y) => {
+            const width = context.measureText(text).width;
+            const shift = { right: -width, center: -width / 2, left: 0 }[context.textAlign] ?? 0;
+            drawn.push([text, x + shift, x + shift + width, y]);
+            original(text, x, y);
+          };
+          attnflow.tell("select");
+          return drawn;
+        }"""
+    )
+    words = [each for each in inner if len(each[0]) > 1 and each[3] > 34]
+    assert len(words) > 6
+    for i, (text, left, right, y) in enumerate(words):
+        for other, from_, to, at in words[:i]:
+            assert abs(y - at) >= 11 or right <= from_ + 1 or left >= to - 1, (text, other)
 
 
 # --- text from outside --------------------------------------------------------------------------------

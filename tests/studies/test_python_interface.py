@@ -130,3 +130,15 @@ def test_a_wrong_name_in_python_gets_the_nearest():
     assert Study.of("mine", [], title="Mine").title == "Mine"
     with pytest.raises(InputError, match="did you mean 'axes'"):
         Study.ask("two", algorithm="sdpa.naive", workload={"seq_len": 8}, axs={"exp_cycles": [1, 2]})
+
+
+def test_what_a_study_asks_is_taken_by_ask_and_the_other_ways_say_so():
+    question = {"workload": {"seq_len": 8}, "axes": {"exp_cycles": [1, 2]}}
+    told = (
+        r"^workload: unknown parameter of {}; Study\.ask takes it\naxes: unknown parameter of {}; Study\.ask takes it$"
+    )
+    with pytest.raises(InputError, match=told.format(*2 * [r"Study\.of"])):
+        Study.of("two", [], **question)
+    with pytest.raises(InputError, match=told.format(*2 * ["Study"])):
+        Study("two", **question)
+    assert repr(Study.ask("two", algorithm="sdpa.naive", **question)) == "<Study two: 2 points along exp_cycles>"

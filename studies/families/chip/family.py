@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping
 from algorithms.chip.algorithm import TiledAlgorithm
 from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from hwmodels.chips.accelerator import load_accelerator
-from hwmodels.costs.area import area_of
 from studies.families.chip.binding import what_binds
 from studies.families.chip.evaluate import cores_of, evaluate_on_chip
 from studies.families.chip.evaluation import ChipDetail, ChipEvaluation
@@ -16,6 +15,7 @@ from studies.families.chip.path import path_of
 from studies.families.chip.text import summary
 from studies.families.compiled import ENGINE, MEMORY, Compiled
 from studies.families.detail import Detail
+from studies.families.estimates import estimates_of
 from studies.families.family import Evaluation, Family, family, of_kind
 from studies.families.path import StartTimes, TracedPath
 from studies.points.chips import chip_setting
@@ -27,8 +27,8 @@ REHEARSED = "flash.q_outer"
 REHEARSED_ON = "h100"
 
 
-OF_THE_DIE = ("area_mm2", "energy_j", "energy_per_token_j", "power_w", "power.idle_w")
-"""Metrics that follow from the area of the die: leakage is by its square millimetres."""
+ENERGIES = ("energy_j", "energy_per_token_j", "power_w", "power.idle_w")
+"""Metrics of energy and power."""
 
 
 @family
@@ -86,8 +86,8 @@ class ChipFamily(Family):
         return path_of(evaluate_on_chip(point).run, starts)
 
     def estimates(self, point: DesignPoint) -> Mapping[str, str]:
-        """Area, and what its leakage adds to energies, where the die is not published."""
-        return {} if area_of(point.on_chip.accelerator).published else dict.fromkeys(OF_THE_DIE, "estimated die")
+        """Area, and energies with its leakage, where the die is not published; energies where the node is not."""
+        return estimates_of(point.on_chip.accelerator, ENERGIES, ("area_mm2",))
 
     def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
         """What most of the path goes to, or the largest bound, or the cache."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from algorithms.live.algorithm import LiveAlgorithm
 from studies.families.detail import Detail
+from studies.families.estimates import estimates_of
 from studies.families.family import Evaluation, family, of_kind
 from studies.families.live.evaluate import evaluate_live
 from studies.families.live.evaluation import LiveDetail, LiveEvaluation
@@ -15,6 +16,9 @@ from studies.families.path import TracedPath
 from studies.families.rehearsed import LaunchFamily
 from studies.points.point import DesignPoint, Json
 from studies.words import percent
+
+ENERGIES = ("live.energy_j", "live.joules_per_token", "live.mean_w")
+"""Metrics of energy and power."""
 
 
 @family
@@ -42,6 +46,10 @@ class LiveFamily(LaunchFamily):
     def explain(self, point: DesignPoint) -> LiveExplanation:
         """What requests wait for, and levers of the chip, of the deployment and of formats, tried one by one."""
         return explain_live(point)
+
+    def estimates(self, point: DesignPoint) -> Mapping[str, str]:
+        """Energies on chips whose die or node is not published."""
+        return estimates_of(point.on_chip.accelerator, ENERGIES)
 
     def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
         """What requests spend most of their time on."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from algorithms.models.steps.algorithm import ModelAlgorithm
 from studies.families.detail import Detail
+from studies.families.estimates import estimates_of
 from studies.families.family import Evaluation, family, of_kind
 from studies.families.model.evaluate import evaluate_model
 from studies.families.model.evaluation import ModelDetail, ModelEvaluation
@@ -15,6 +16,9 @@ from studies.families.path import TracedPath
 from studies.families.rehearsed import LaunchFamily
 from studies.points.point import DesignPoint, Json
 from studies.words import percent, quantity
+
+ENERGIES = ("model.energy_j", "model.energy_j_per_token")
+"""Metrics of energy and power."""
 
 
 @family
@@ -42,6 +46,10 @@ class ModelFamily(LaunchFamily):
     def explain(self, point: DesignPoint) -> ModelExplanation:
         """What binds, and levers of the chip, of its number and of formats, tried one by one."""
         return explain_model(point)
+
+    def estimates(self, point: DesignPoint) -> Mapping[str, str]:
+        """Energies on chips whose die or node is not published."""
+        return estimates_of(point.on_chip.accelerator, ENERGIES)
 
     def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
         """What most of the time waits for."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from algorithms.live.streams.algorithm import StreamAlgorithm
 from studies.families.detail import Detail
+from studies.families.estimates import estimates_of
 from studies.families.family import Evaluation, family, of_kind
 from studies.families.path import TracedPath
 from studies.families.rehearsed import LaunchFamily
@@ -15,6 +16,9 @@ from studies.families.stream.explain import StreamExplanation, explain_stream
 from studies.families.stream.text import stream_text
 from studies.points.point import DesignPoint, Json
 from studies.words import percent, quantity
+
+ENERGIES = ("stream.energy_j", "stream.joules_per_frame")
+"""Metrics of energy and power."""
 
 
 @family
@@ -43,6 +47,10 @@ class StreamFamily(LaunchFamily):
     def explain(self, point: DesignPoint) -> StreamExplanation:
         """For how long the model keeps up and at what memory, under its policy and under others."""
         return explain_stream(point)
+
+    def estimates(self, point: DesignPoint) -> Mapping[str, str]:
+        """Energies on chips whose die or node is not published."""
+        return estimates_of(point.on_chip.accelerator, ENERGIES)
 
     def binding(self, detail: Detail, path: TracedPath | None = None) -> str:
         """The verdict."""

@@ -14,6 +14,8 @@ import pytest
 from algorithms import registry
 from algorithms.registry import ALGORITHMS, Entry, register_algorithm
 from algorithms.workload.one_head import ONE_HEAD, ONE_HEAD_ON_CHIP
+from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.costs.area import area_of
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
 from studies.cli.options import DesignOptions, design_point
@@ -21,8 +23,8 @@ from studies.families.attempt import attempt
 from studies.points.build import Inputs, PointBuilder
 from studies.points.command import command_of
 from studies.points.find import all_algorithm_names, find_algorithm
-from studies.points.knobs import parameter_knobs
-from studies.points.point import DesignPoint
+from studies.points.knobs import complete_parameters, parameter_knobs
+from studies.points.point import ChipSetting, DesignPoint
 from studies.points.vocabulary import Vocabulary
 from studies.report.columns import flat_settings
 from studies.study.resolve import resolve
@@ -381,3 +383,19 @@ def test_an_entry_without_a_workload_of_its_own_wants_one_named(deployed):
     with pytest.raises(InputError, match=r"s\.yaml:2: workload: test\.picky .*: name one"):
         studied("algorithm: test.picky\nworkload: {seq_len: 4}\n")
     assert design_point("test.picky", DesignOptions(workload="llama3-8b")).attending.name == "llama3-8b"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"hbm.bytes_per_second": "1.6 TB/s"}, {"hbm": "hbm3 x 6"}, {"core.sram_bytes": "128 KiB"}],
+    ids=["as it is", "slower memory", "other stacks", "larger cores"],
+)
+@pytest.mark.parametrize("name", ["h100", "mi300x", "tpu_v5p"])
+def test_a_chip_that_is_read_back_has_the_silicon_of_the_one_that_was_written(name, changes):
+    parameters = complete_parameters(find_algorithm("decode.split_kv"), {})
+    chip = load_accelerator(name).with_(**changes)
+    point = DesignPoint("decode.split_kv", ONE_HEAD_ON_CHIP, parameters, timing_only=True, chip=ChipSetting(chip))
+    again = DesignPoint.from_description(json.loads(json.dumps(point.describe()))).on_chip.accelerator
+    assert not again.citations, "a store keeps numbers, not who stated them"
+    assert area_of(again) == area_of(chip)
+    assert area_of(again.with_(clock_hz="1 GHz")) == area_of(chip.with_(clock_hz="1 GHz"))

@@ -8,7 +8,11 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.costs.area import area_of
+from studies.cli.front_table import front_table
 from studies.families.attempt import attempt
+from studies.families.estimates import estimates_of
+from studies.families.model.family import ModelFamily
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
 from studies.points.outcome import Row
@@ -240,9 +244,33 @@ def dies():
 
 def test_what_rests_on_an_estimated_die_is_marked(dies):
     points = Points.of(dies)
-    assert [points.estimate(i, "energy_j") for i in range(3)] == ["", "estimated die", "estimated die"]
-    assert [points.estimate(i, "area_mm2") for i in range(3)] == ["", "estimated die", "estimated die"]
+    assert [points.estimate(i, "energy_j") for i in range(3)] == ["", "estimated die and node", "estimated die"]
+    assert [points.estimate(i, "area_mm2") for i in range(3)] == ["", "estimated die and node", "estimated die"]
     assert {points.estimate(i, "seconds") for i in range(3)} == {""}
+
+
+def test_what_rests_on_an_assumed_node_is_marked(dies):
+    chips = {name: load_accelerator(name) for name in ("rtx_pro_6000_server", "l40s")}
+    assert all(area_of(chip).published for chip in chips.values())
+    assumed, published = (estimates_of(chip, ["energy_j"], ["area_mm2"]) for chip in chips.values())
+    assert (assumed, published) == ({"energy_j": "assumed node"}, {})
+    set_by_hand = chips["rtx_pro_6000_server"].with_(node_nm=5, area_mm2=700)
+    assert estimates_of(set_by_hand, ["energy_j"], ["area_mm2"]) == {}
+    models = complete_parameters(find_algorithm("model.step"), {})
+    step = DesignPoint("model.step", None, models, chip=ChipSetting(load_accelerator("tpu_v5p")))
+    told = ModelFamily().estimates(step)
+    assert told["model.energy_j"] == "estimated die and node" and "model.step_s" not in told
+
+
+def test_a_table_of_the_front_marks_estimates_and_says_on_what_they_rest(dies):
+    points = Points.of(dies, Goals((Objective("energy_j", "min", "J"), Objective("seconds", "min", "s"))))
+    lines = front_table(points, [0, 1]).splitlines()
+    published, estimated = (
+        next(line for line in lines if row.point.on_chip.accelerator.name in line) for row in dies[:2]
+    )
+    assert "†" not in published and estimated.count("†") == 1
+    assert lines[-1] == "† rests on an estimated die and node"
+    assert "†" not in front_table(points, [0])
 
 
 def test_an_estimate_is_never_ranked_silently_against_published_values(dies):
@@ -252,7 +280,7 @@ def test_an_estimate_is_never_ranked_silently_against_published_values(dies):
     assert points.estimate(best.point, "energy_j")
     assert points.best_published(best) == 0
     told = str(answer(points))
-    assert "that rests on an estimated die: without one the best is " in told
+    assert "that rests on an estimated die and node: without one the best is " in told
     assert "h100" in told
     (card,) = cards(points)
     assert "estimated die" in card.records[0].aside

@@ -61,7 +61,7 @@
 
   /** Say what a chart shows to those who do not see it, and let the keyboard reach its buttons. */
   function tell(element, { xaxis, yaxis, title }) {
-    const name = (axis) => axis?.title?.text ?? "";
+    const name = (axis) => (axis?.title?.text ?? "").replace("<br>", " ");
     const heading = element.closest("section")?.querySelector("h2")?.textContent ?? "";
     const axes = [name(yaxis), name(xaxis)].filter(Boolean).join(" over ");
     const said = [title?.text || element.closest("figure")?.querySelector("figcaption")?.textContent || heading, axes];

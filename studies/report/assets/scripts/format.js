@@ -65,8 +65,17 @@
     return said ? title : `${title} [${attnflow.unit(unit)}]`;
   };
 
-  /** A value of a column: with its unit where that takes a prefix, else the heading has the unit. */
-  attnflow.value = (column, point) => attnflow.reading(column, column.values[point]);
+  /** A value of a column: with its unit where that takes a prefix, else the heading has the unit; estimates with †. */
+  attnflow.value = (column, point) => {
+    const text = attnflow.reading(column, column.values[point]);
+    return attnflow.model.estimate(column, point) ? `${text}\u00a0†` : text;
+  };
+
+  /** What † means for values of these columns and points: a line, or nothing. */
+  attnflow.footnote = (columns, points) => {
+    const texts = attnflow.model.estimates(columns, points).map((text) => `on an ${text}`);
+    return texts.length ? `† rests ${texts.join(", or ")}` : "";
+  };
 
   attnflow.reading = (column, value) => {
     if (column.automatic && value === 0) return "auto";

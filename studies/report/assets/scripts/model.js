@@ -55,6 +55,15 @@ attnflow.makeModel = (data) => {
     filters: new Map(),
     frontOnly: false,
 
+    /** What a value rests on that nobody has published; empty if it rests on nothing like that. */
+    estimate: ({ name }, point) => data.estimates.sets[data.estimates.points[point]][name] ?? "",
+
+    /** All that values of these columns and points rest on like that. */
+    estimates(columns, points) {
+      const sets = [...new Set(points.map((point) => data.estimates.points[point]))];
+      return [...new Set(sets.flatMap((set) => columns.map(({ name }) => data.estimates.sets[set][name])))].filter(Boolean);
+    },
+
     column: (name) => ({ state, reason })[name] ?? columns.get(name),
 
     /** Settings of a point in words: those that tell the selected points apart, or all that vary. */

@@ -17,7 +17,9 @@ attnflow.view("compare", async (element) => {
     const marked = column.goal && known.length > 1 && new Set(known).size > 1;
     const cells = values.map((value, i) => {
       const good = marked && running[i] && value === best;
-      return make("td", { class: good ? "good" : "" }, attnflow.value(column, model.selected[i]));
+      const estimate = model.estimate(column, model.selected[i]);
+      const about = estimate ? `rests on an ${estimate}` : null;
+      return make("td", { class: good ? "good" : "", title: about }, attnflow.value(column, model.selected[i]));
     });
     return make("tr", {}, make("th", { scope: "row", title: column.meaning }, attnflow.heading(column)), cells);
   }
@@ -61,7 +63,8 @@ attnflow.view("compare", async (element) => {
       make("tbody", {}, settings.map(row)),
       make("tbody", {}, metrics.map(row), make("tr", {}, make("th", { scope: "row" }, "command"), commands)),
     );
-    element.replaceChildren(make("div", { class: "scroll" }, table));
+    const note = attnflow.footnote(metrics, model.selected);
+    element.replaceChildren(make("div", { class: "scroll" }, table), note ? make("p", { class: "words" }, note) : "");
   }
 
   show();

@@ -2,6 +2,7 @@
 // A Plotly figure made in Python.
 attnflow.view("figure", async (element, { data, layout, caption }) => {
   const { model, make } = attnflow;
+  const NARROW = 560; // pixels of a chart that has no room for long words
   const SIDES = ["middle right", "top center", "middle left", "bottom center"];
   const plot = make("div", { class: "plot" });
   const legend = make("div", { class: "legend" });
@@ -25,7 +26,8 @@ attnflow.view("figure", async (element, { data, layout, caption }) => {
   function name(point, i) {
     const letter = model.letter(point);
     const chip = model.column("chip");
-    return letter ? attnflow.plain(chip?.varied ? `${letter} ${chip.values[point]}` : letter) : "";
+    const long = chip?.varied && plot.clientWidth > NARROW;
+    return letter ? attnflow.plain(long ? `${letter} ${chip.values[point]}` : letter) : "";
   }
 
   /** Entries below the chart: on a phone those of Plotly cover its axis. */
@@ -44,7 +46,10 @@ attnflow.view("figure", async (element, { data, layout, caption }) => {
 
   async function draw() {
     const drawn = traces();
-    await attnflow.draw(plot, drawn, structuredClone({ height: 420, ...layout, showlegend: false }));
+    const title = layout.xaxis?.title?.text;
+    const lines = title && plot.clientWidth < NARROW ? title.replace(/^(.{15,}?) /, "$1<br>") : title;
+    const xaxis = layout.xaxis && { ...layout.xaxis, title: { ...layout.xaxis.title, text: lines } };
+    await attnflow.draw(plot, drawn, structuredClone({ height: 420, ...layout, ...(xaxis && { xaxis }), showlegend: false }));
     showLegend(plot._fullData.map((trace, i) => ({ ...drawn[i], line: trace.line, marker: trace.marker })));
   }
   await draw();

@@ -9,6 +9,8 @@ attnflow.view("parallel", async (element, data) => {
   const MOST_LETTERS = data.axes.length > 6 ? 12 : 20; // of a label that is a word; few axes are far apart
   const MOST_OUTSIDE = 28; // of one beside the first or last axis, where nothing else is
   const NARROW = 700; // pixels of a chart that has no room for long labels outside
+  const LETTER_PX = 6.5; // of a label, about
+  const LEAST_LETTERS = 6;
   const columns = data.axes.map(model.column);
   const hue = model.column(data.colour);
   const brushes = new Map(); // by name of the column: [low, high] in shares of the height
@@ -95,7 +97,10 @@ attnflow.view("parallel", async (element, data) => {
   const isOuter = (i) => i === 0 || i === columns.length - 1;
   function written(i, value, width) {
     if (columns[i].numeric) return ticks[i].get(value);
-    return attnflow.shorten(String(value || "(empty)"), isOuter(i) && width > NARROW ? MOST_OUTSIDE : MOST_LETTERS);
+    const gap = across(1, width) - across(0, width); // a label that is longer meets those of the axis before
+    const inside = Math.max(LEAST_LETTERS, Math.min(MOST_LETTERS, Math.floor((gap - 12) / LETTER_PX)));
+    const most = !isOuter(i) ? inside : width > NARROW ? MOST_OUTSIDE : MOST_LETTERS;
+    return attnflow.shorten(String(value || "(empty)"), most);
   }
 
   /** Room beside the first and the last axis for the widest of their labels, which stand outside. */

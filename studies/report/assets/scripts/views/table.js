@@ -5,6 +5,7 @@ attnflow.view("table", async (element, data) => {
   const ROW_PX = 30;
   const MARGIN_ROWS = 12;
   const PRINTED_ROWS = 60;
+  const PRINTED_COLUMNS = 10; // more are too wide for paper
   const candidates = [model.state, model.reason, ...model.columns].filter(
     (column) => column.varied || (column.role === "metric" && !column.minor),
   );
@@ -43,9 +44,18 @@ attnflow.view("table", async (element, data) => {
     { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "All points" },
     table,
   );
-  element.append(make("div", { class: "controls" }, count, onFront, clear, more, save), scroll);
+  const note = make("p", { class: "words" });
+  element.append(make("div", { class: "controls" }, count, onFront, clear, more, save), scroll, note);
 
-  const visible = () => candidates.filter((column) => shown.has(column));
+  let printing = false;
+  const chosen = () => candidates.filter((column) => shown.has(column));
+  /** The columns that are shown; on paper settings and objectives first, as far as there is room. */
+  function visible() {
+    if (!printing) return chosen();
+    const rank = (column) => (column.role !== "metric" ? 0 : model.objectives.includes(column) ? 1 : 2);
+    const kept = chosen().toSorted((a, b) => rank(a) - rank(b)).slice(0, PRINTED_COLUMNS);
+    return chosen().filter((column) => kept.includes(column));
+  }
 
   function showHead() {
     const heading = (column) => {
@@ -117,18 +127,20 @@ attnflow.view("table", async (element, data) => {
     const cells = columns.map((column) => {
       const value = column.values[point];
       if (column === model.state) return make("td", {}, make("span", { class: `state ${value}` }, value));
-      const text = attnflow.reading(column, value);
-      return make("td", { class: column.numeric ? "number" : "", title: text.length > 24 ? text : null }, text);
+      const text = attnflow.value(column, point);
+      const estimate = model.estimate(column, point);
+      const title = estimate ? `rests on an ${estimate}` : text.length > 24 ? text : null;
+      return make("td", { class: column.numeric ? "number" : "", title }, text);
     });
-    const chosen = model.letter(point);
+    const letter = model.letter(point);
     const mark = model.front[point] ? make("span", { class: "on-front", title: "on the Pareto front" }, "◆") : null;
-    const name = chosen ? make("span", { class: "letter" }, chosen) : `#${point}`;
-    const what = chosen ? "Remove from the comparison" : "Compare";
-    const pick = { type: "button", class: "pick", "aria-pressed": chosen ? "true" : "false", title: `${what}: point #${point}` };
+    const name = letter ? make("span", { class: "letter" }, letter) : `#${point}`;
+    const what = letter ? "Remove from the comparison" : "Compare";
+    const pick = { type: "button", class: "pick", "aria-pressed": letter ? "true" : "false", title: `${what}: point #${point}` };
     const number = make("th", { scope: "row" }, make("button", pick, name), mark);
     return make(
       "tr",
-      { "data-point": point, class: chosen ? "chosen" : "" },
+      { "data-point": point, class: letter ? "chosen" : "" },
       number,
       cells,
       make("td", {}, attnflow.copyButton(model.commands[point])),
@@ -152,10 +164,13 @@ attnflow.view("table", async (element, data) => {
     tbody.replaceChildren(spacer(first), ...points.map((point) => row(point, columns)), spacer(below));
     table.setAttribute("aria-rowcount", order.length);
     const passing = order.length === model.count ? "" : ` of ${attnflow.number(model.count)}`;
-    const hidden = all && order.length > PRINTED_ROWS ? `, the first ${PRINTED_ROWS} printed` : "";
+    const rows = all && order.length > PRINTED_ROWS ? `, the first ${PRINTED_ROWS} printed` : "";
+    const hidden = rows + (columns.length < chosen().length ? `, ${columns.length} of ${chosen().length} columns printed` : "");
     const counted = `${attnflow.number(order.length)}${passing} ${model.count === 1 ? "point" : "points"}`;
     const whole = data.told && (passing ? `${counted} shown` : data.told); // of a study too large for its page
     count.textContent = `${whole || counted}${hidden}`;
+    note.textContent = attnflow.footnote(columns, order);
+    note.hidden = !note.textContent;
     clear.hidden = model.filters.size === 0 && !model.frontOnly;
   }
 
@@ -172,8 +187,13 @@ attnflow.view("table", async (element, data) => {
     const line = event.target.closest("tr[data-point]");
     if (line && !event.target.closest("button:not(.pick)")) model.toggle(Number(line.dataset.point));
   });
-  window.addEventListener("beforeprint", () => fill(true));
-  window.addEventListener("afterprint", () => fill());
+  function print(on) {
+    printing = on;
+    showHead();
+    fill(on);
+  }
+  window.addEventListener("beforeprint", () => print(true));
+  window.addEventListener("afterprint", () => print(false));
 
   function download() {
     const columns = [model.state, model.reason, ...model.columns];
@@ -205,7 +225,6 @@ attnflow.view("table", async (element, data) => {
     fill();
   }
 
-  showHead();
-  fill();
+  print(Boolean(attnflow.printing));
   return { select: () => fill(), filter: update };
 });
