@@ -37,15 +37,18 @@ def show_chip(name: str, changes: Sequence[str], as_json: bool) -> None:
     InputError
         An unknown chip or field, or a value that cannot be.
     """
-    chip = load_accelerator(name)
-    if changes:
-        chip = chip.with_(**dict(_assignment(change.removeprefix("chip.")) for change in changes))
+    chip = with_changes(load_accelerator(name), changes)
     energy, area = energy_table(chip), area_of(chip)
     power = full_power_w(chip, _main_format(chip))
     if as_json:
         emit(_document(chip, energy, area, power), str, as_json=True)
     else:
         emit(None, lambda: _text(chip, energy, area, power), as_json=False)
+
+
+def with_changes(chip: Accelerator, changes: Sequence[str]) -> Accelerator:
+    """`chip` with ``path=value`` changes, ``chip.`` before them or not; raises InputError as `show_chip`."""
+    return chip.with_(**dict(_assignment(change.removeprefix("chip.")) for change in changes)) if changes else chip
 
 
 def _assignment(text: str) -> tuple[str, str]:

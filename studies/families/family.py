@@ -109,6 +109,8 @@ class Family(ABC):
     """What the register of algorithms has of those of this family."""
     objective: ClassVar[str] = "cycles"
     """Metric that two runs are compared by when nobody says."""
+    objectives: ClassVar[tuple[str, ...]] = ()
+    """Metrics that a report is about when its study says none; all that have a goal if there are none here."""
     traced: ClassVar[bool] = False
     """Whether points have a critical path."""
 

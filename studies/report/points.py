@@ -161,12 +161,17 @@ class Points:
 
     @cached_property
     def objectives(self) -> tuple[Column, ...]:
-        """What the study wants, else numeric metrics with a goal that do not repeat another in another unit."""
+        """What the study wants, else numeric metrics with a goal that do not repeat another in another unit.
+
+        Families whose metrics are many say themselves which of them matter.
+        """
         wanted = [self.column(objective.metric) for objective in self.goals.objectives]
         if wanted and all(column is not None and column.numeric for column in wanted):
             return tuple(column for column in wanted if column is not None)
+        usual = {family.objectives if family else () for family in self._family_of.values()}
+        offered = [self.column(name) for name in usual.pop()] if len(usual) == 1 else []
         chosen: list[Column] = []
-        for column in self.of_role("metric"):
+        for column in [column for column in offered if column is not None] or self.of_role("metric"):
             if column.name == "cycles" and self.column("chip"):
                 continue  # of clocks that differ
             if column.goal and column.numeric and not proportional(column, chosen):

@@ -198,3 +198,12 @@ def test_selected_designs_say_what_would_make_them_faster(visit, chips):
     told = opened.text("#levers")
     assert "Best lever of the chip" in told
     assert opened.page.locator("#levers table tbody tr").count() > 2
+
+
+def test_the_lists_of_the_provenance_are_one_below_the_other(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals).page
+    lefts = page.locator("#origin dd").evaluate_all("values => values.map(value => value.getBoundingClientRect().left)")
+    assert len(lefts) > 6 and len(set(lefts)) == 1
+    terms = page.locator("#origin dt").all_inner_texts()
+    assert len(terms) == len(lefts) and all(page.locator("#origin dd").all_inner_texts()), "no term without a value"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -64,8 +66,11 @@ def list_names(
         str(each): [{"name": name, "summary": summary} for name, summary in entries] for each, entries in found.items()
     }
 
+    # what goes into a file or another program stays whole
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
     def text() -> str:
-        return "\n\n".join(f"{each}\n{table(('name', 'summary'), rows)}" for each, rows in found.items())
+        return "\n\n".join(f"{each}\n{table(('name', 'summary'), rows, width)}" for each, rows in found.items())
 
     emit(document, text, as_json=as_json)
 

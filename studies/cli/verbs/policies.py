@@ -39,6 +39,10 @@ SHOWN: tuple[tuple[str, str, float], ...] = (
 def policies(
     workload: Annotated[str, typer.Option(help="Preset name or YAML file of a model.")] = "llama3-8b",
     chip: Annotated[list[str] | None, typer.Option(help="Chip; repeatable. h100 and sn40l if not given.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="chip.PATH=VALUE", help="Change a field of every chip; repeatable."),
+    ] = None,
     context: Annotated[
         list[int] | None, typer.Option(help="Tokens attended; repeatable. 32768 and 131072 if not given.")
     ] = None,
@@ -65,7 +69,7 @@ def policies(
     """
     from studies.quality.table import GOALS, drift_rows, policy_table, report_rows, title_of
 
-    request = _request(workload, chip, context, share, policy, samples, tensors, dtype)
+    request = _request(workload, chip, set_, context, share, policy, samples, tensors, dtype)
 
     def told(line: str) -> None:
         note(f"{line} ...", quiet=quiet)
@@ -86,6 +90,7 @@ def policies(
 def _request(
     workload: str,
     chips: Sequence[str] | None,
+    changes: Sequence[str] | None,
     contexts: Sequence[int] | None,
     share: float,
     policies: Sequence[str] | None,
@@ -94,6 +99,7 @@ def _request(
     dtype: str,
 ) -> Request:
     """What the options ask for; raises InputError with everything that is wrong."""
+    from studies.cli.show_chip import with_changes
     from studies.points.find import find_chip, find_workload
     from studies.points.point import ChipSetting
     from studies.quality.streams import stream_named
@@ -103,7 +109,7 @@ def _request(
     settings = []
     for name in chips or ("h100", "sn40l"):
         try:
-            settings.append(ChipSetting(find_chip(name, Path())))
+            settings.append(ChipSetting(with_changes(find_chip(name, Path()), changes or ())))
         except InputError as error:
             problems += error.problems
     model = None

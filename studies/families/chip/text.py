@@ -114,7 +114,7 @@ def _rates(evaluation: ChipEvaluation) -> Iterator[str]:
     layers, of = evaluation.layers, evaluation.point.attending.layers
     of_model = f" ({'all' if layers == of else 'one' if layers == 1 else layers} of {of} layers)" if of else ""
     per_second = float(f"{evaluation.tokens / evaluation.seconds:.4g}")
-    yield f"tokens    {per_second:,.10g} per second through this attention{of_model}"
+    yield f"tokens    {per_second:,.10g} per second through this attention alone{of_model}"
     energy = sum(evaluation.energy_j.values())
     parts = sorted(evaluation.energy_j.items(), key=lambda item: -item[1])[:3]
     most = ", ".join(f"{name} {percent(joules / energy)}" for name, joules in parts)

@@ -30,6 +30,7 @@ class LiveFamily(LaunchFamily):
     objective = "live.goodput"
     rehearsed = ("live.serve", {"model": "qwen3-0.6b", "requests": 2, "rate": 1000.0})
     rehearsed_on = "h100"
+    objectives = ("live.goodput", "live.ttft_p99_s", "live.tpot_p99_s", "live.joules_per_token")
 
     def evaluate(self, point: DesignPoint) -> LiveEvaluation:
         """Serve the scenario; see `evaluate_live`."""

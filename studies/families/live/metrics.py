@@ -140,7 +140,7 @@ def _energy_per_token(evaluation: LiveEvaluation) -> Scalar:
     return energy_j / tokens if energy_j is not None and tokens else None
 
 
-@metric("live.mean_w", "W", "the same over the time", goal="min")
+@metric("live.mean_w", "W", "the energy over the time", goal="min", title="Mean power")
 def _power(evaluation: LiveEvaluation) -> Scalar:
     energy_j, seconds = evaluation.found.energy_j, evaluation.found.metrics.seconds
     return energy_j / seconds if energy_j is not None and seconds else None

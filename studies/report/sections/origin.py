@@ -34,7 +34,9 @@ def _of_all(points: Points) -> Iterable[tuple[str, str]]:
     if points.census:
         yield "Of", f"the {len(points):,} points of {points.total:,} that are shown"
     engine, seeds = points.column("engine"), [row.point.seed for row in points.rows if row.point.seed is not None]
-    yield "Engine", spread(engine.values) if engine else ""
+    engines = spread(engine.values) if engine else ""
+    if engines:
+        yield "Engine", engines
     yield "Seed", spread(sorted(set(seeds))) if seeds else "none: nothing was drawn at random"
     times = sorted(row.time_utc for row in points.rows if row.time_utc)
     if times:

@@ -128,6 +128,18 @@ def test_text_that_steers_nothing_stays_as_it_is(plain):
     assert harmless(plain) == plain
 
 
+def test_a_list_keeps_to_the_lines_of_a_terminal_and_is_whole_in_a_file(capsys, monkeypatch):
+    assert main(["list", "chips"]) == 0
+    whole = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["list", "chips", "--quiet"]) == 0
+    narrow = capsys.readouterr().out.splitlines()
+    assert max(map(len, whole)) > 60 >= max(map(len, narrow))
+    assert [line.split()[:1] for line in narrow] == [line.split()[:1] for line in whole]
+    assert sum(line.endswith("…") for line in narrow) > 3
+
+
 # --- plug-ins -------------------------------------------------------------------------------------------------------
 
 

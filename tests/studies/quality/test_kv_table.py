@@ -111,6 +111,18 @@ def test_the_command(capsys, tmp_path):
     assert "not a claim about model accuracy" in text
 
 
+def test_chips_can_be_changed(capsys):
+    command = ["policies", "--context", "1024", "--chip", "h100", "--policy", "h2o", "--samples", "1", "-q", "--json"]
+    times = []
+    for change in ([], ["--set", "chip.hbm=hbm2e x 2"], ["--set", "hbm=hbm2e x 2"]):
+        assert main([*command, *change]) == 0
+        (cell,) = json.loads(capsys.readouterr().out)["cells"]
+        times.append(cell["metrics"]["seconds"])
+    assert times[0] < times[1] == times[2]
+    assert main([*command, "--set", "chip.hbm.cont=2"]) == 2
+    assert "hbm.cont: h100_sxm5_80g has no such field; did you mean 'hbm.count'?" in capsys.readouterr().err
+
+
 def test_mistakes_come_all_at_once(capsys):
     command = ["policies", "--chip", "h10", "--policy", "h20", "--workload", "llama3-9b", "--tensors", "nothing"]
     assert main(command) == 2

@@ -12,6 +12,8 @@ from hwmodels.costs.area import area_of
 from studies.cli.front_table import front_table
 from studies.families.attempt import attempt
 from studies.families.estimates import estimates_of
+from studies.families.live.family import LiveFamily
+from studies.families.metrics import metrics as all_metrics
 from studies.families.model.family import ModelFamily
 from studies.points.find import find_algorithm
 from studies.points.knobs import complete_parameters
@@ -288,6 +290,22 @@ def test_an_estimate_is_never_ranked_silently_against_published_values(dies):
     published = Points.of(dies[:1], Goals(objectives))
     assert published.best_published(published.best[0]) is None
     assert "estimated" not in str(answer(published))
+
+
+def test_a_family_of_many_metrics_says_what_its_pages_are_about(make_row):
+    parameters = complete_parameters(find_algorithm("live.serve"), {})
+    point = DesignPoint("live.serve", None, parameters, chip=ChipSetting(load_accelerator("h100")))
+    rows = []
+    for i in range(2):
+        row = make_row(i)
+        names = [metric.name for metric in all_metrics() if metric.name.startswith("live.")]
+        metrics = {name: 1.0 + i * (1 + place) for place, name in enumerate(names)}  # none is another in another unit
+        outcome = dataclasses.replace(row.outcome, metrics={**row.outcome.metrics, **metrics})
+        rows.append(dataclasses.replace(row, point=point, outcome=outcome))
+    assert [column.name for column in Points.of(rows).objectives] == list(LiveFamily.objectives)
+    assert set(LiveFamily.objectives) <= {metric.name for metric in all_metrics() if metric.goal}
+    wanted = Goals((Objective("live.refused", "min", ""),))
+    assert [column.name for column in Points.of(rows, wanted).objectives] == ["live.refused"]
 
 
 def test_the_knee_comes_first(make_row):
