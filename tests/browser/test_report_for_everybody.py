@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from studies.cli import main
 from studies.report import write_report
 
 pytestmark = pytest.mark.browser
@@ -207,3 +208,21 @@ def test_the_lists_of_the_provenance_are_one_below_the_other(visit, chips):
     assert len(lefts) > 6 and len(set(lefts)) == 1
     terms = page.locator("#origin dt").all_inner_texts()
     assert len(terms) == len(lefts) and all(page.locator("#origin dd").all_inner_texts()), "no term without a value"
+
+
+def test_a_comparison_fits_a_phone(browser, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = ("h100", "tpu_v5p")
+    for chip in names:
+        run = ["run", "decode.split_kv", "--chip", chip, "--workload", "llama3-8b", "--context", "1024"]
+        assert main([*run, "--timing-only", "--json"]) == 0
+        (tmp_path / f"{chip}.json").write_text(capsys.readouterr().out)
+    assert main(["compare", *(f"{chip}.json" for chip in names), "-o", "page.html", "-q"]) == 1
+    context = browser.new_context(viewport={"width": 420, "height": 800}, offline=True)
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_selector("html[data-complete]", timeout=600_000)
+    tables = page.locator("#difference table.plain").evaluate_all("all => all.map(each => each.scrollWidth)")
+    assert max(tables) > 420, "what is wider is scrolled"
+    assert page.evaluate("document.documentElement.scrollWidth") == 420
+    context.close()

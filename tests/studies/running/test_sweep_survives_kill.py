@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -140,3 +141,34 @@ def test_a_folder_for_stores_that_cannot_be_made_is_one_line(tmp_path, monkeypat
     Path("out").touch()
     assert main(["sweep", "s.yaml"]) == 2
     assert capsys.readouterr().err == "out: the folder cannot be made (File exists); name another place with --store\n"
+
+
+SCARCE = """
+name: scarce
+algorithm: sdpa.memory_free
+workload: {head_dim: 4}
+axes: {seq_len: [16, 12288, 32]}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are kept on Linux only")
+def test_a_worker_that_gets_no_more_memory_fails_its_point_alone(tmp_path):
+    (tmp_path / "scarce.yaml").write_text(SCARCE)
+    command = [sys.executable, "-m", "studies", "sweep", "scarce.yaml", "--store", "s.sqlite", "--jobs", "2", "-q"]
+    limit = 1_400_000_000  # more than all that is imported, less than that and a gigabyte of scores
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 points done, 1 failed" in done.stdout
+    with Store(tmp_path / "s.sqlite") as store:
+        errors = {row.point.attending.kv_len: row.outcome.error for row in store.rows("scarce")}
+    assert errors[16] is errors[32] is None
+    assert "memory" in errors[12288].lower() and "Traceback" not in errors[12288]
