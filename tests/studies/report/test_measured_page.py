@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import pytest
+
+import studies.report
 from studies.report.measured import worst_rows, write_measured
 from studies.validate.measured.command import measured_report
 from tests.studies.validate.measured.conftest import PREFILL, write_table
 
 __all__ = ["write_table"]
+
+ASSETS = Path(studies.report.__file__).parent / "assets"
 
 
 def test_holds_every_group_and_the_worst_row_first(write_table, tmp_path):
@@ -19,3 +27,11 @@ def test_holds_every_group_and_the_worst_row_first(write_table, tmp_path):
     worst = worst_rows(report.tables[0], 5)
     assert len(worst) == 2  # the third has no prediction
     assert "q_len 777" in str(worst[0][1])
+
+
+@pytest.mark.parametrize("template", sorted(ASSETS.glob("*.html")), ids=lambda path: path.stem)
+def test_every_table_of_a_page_is_scrolled_where_it_is_too_wide(template):
+    text = template.read_text(encoding="utf-8")
+    for table in re.finditer(r"<table", text):
+        before = text[: table.start()].rstrip()
+        assert 'class="scroll"' in before[before.rindex("<") :], text[table.start() :][:80]
