@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from algorithms.chip.algorithm import TiledAlgorithm
 from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from hwmodels.chips.accelerator import load_accelerator
+from hwmodels.costs.estimates import estimates_of
 from studies.families.chip.binding import what_binds
 from studies.families.chip.evaluate import cores_of, evaluate_on_chip
 from studies.families.chip.evaluation import ChipDetail, ChipEvaluation
@@ -15,7 +16,6 @@ from studies.families.chip.path import path_of
 from studies.families.chip.text import summary
 from studies.families.compiled import ENGINE, MEMORY, Compiled
 from studies.families.detail import Detail
-from studies.families.estimates import estimates_of
 from studies.families.family import Evaluation, Family, family, of_kind
 from studies.families.path import StartTimes, TracedPath
 from studies.points.chips import chip_setting

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from algorithms.models.steps.algorithm import ModelAlgorithm
+from hwmodels.costs.estimates import estimates_of
 from studies.families.detail import Detail
-from studies.families.estimates import estimates_of
 from studies.families.family import Evaluation, family, of_kind
 from studies.families.model.evaluate import evaluate_model
 from studies.families.model.evaluation import ModelDetail, ModelEvaluation
