@@ -110,10 +110,11 @@ def names() -> Iterator[str]:
     """Everything that has a name, as `attnflow list` tells it."""
     yield "# Names\n"
     yield "What `attnflow list` lists; `attnflow show` tells more of one, with the source of every number.\n"
-    for kind, listed in LISTED.items():
+    for kind, listing in LISTED.items():
         if str(kind) != "metrics":
             yield f"## {str(kind).capitalize()}\n"
-            yield from rows(("name", "what it is"), [(f"`{name}`", summary) for name, summary in listed()])
+            yield f"{listing.what}\n"
+            yield from rows(("name", "what it is"), [(f"`{name}`", summary) for name, summary in listing.lines()])
 
 
 def yaml_pages() -> Iterator[str]:
