@@ -118,11 +118,11 @@ def _own_factor(chip: Accelerator) -> float:
 
 @lru_cache(maxsize=64)
 def _factor_of(name: str) -> float:
-    """Die over components of a preset; 0 where none is called so."""
+    """Die over components of a preset; 0 where none is called so, or its die is not published."""
     if name not in accelerator_names():
         return 0.0
     preset = load_accelerator(name)
-    return _rest_over_components(preset, preset.area_mm2 or 0.0)
+    return 0.0 if preset.area_mm2 is None else _rest_over_components(preset, preset.area_mm2)
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,6 @@
 """Energies and areas: published points, how they move with node and size, ceilings."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwmodels.chips.accelerator import accelerator_names, load_accelerator
-from hwmodels.chips.compute import FORMAT_BITS
-from hwmodels.chips.interfaces import interfaces_mm2
-from hwmodels.costs.area import area_of, die_factor
+from hwmodels.chips.compute import FORMAT_BITS, Rates
+from hwmodels.chips.interfaces import interfaces_mm2, standing_j_per_bit
+from hwmodels.costs.area import area_of, die_factor, family_mm2
 from hwmodels.costs.energy import energy_table, full_power_w, mac_energy_j
 from hwmodels.costs.energy_tables import energy_tables, sram_mm2_per_byte
 from hwmodels.reading.errors import InputError
@@ -145,6 +146,43 @@ def test_wider_formats_cost_more():
     )
 
 
+@pytest.mark.parametrize("node_nm", [45, 7, 5])
+def test_formats_between_the_published_ones_follow_from_them(node_nm):
+    """Energies of multipliers follow a power law of their width: 16 bits lie at the geometric mean of 8 and 32."""
+    table = energy_tables()
+    narrow, wide = (table.operation_j(f"int{bits}_multiply", node_nm) for bits in (8, 32))
+    add, step = table.operation_j("int32_add", node_nm), (wide / narrow) ** 0.5
+    assert mac_energy_j("int16", node_nm) == approx(narrow * step + add)
+    assert mac_energy_j("int4", node_nm) == approx(narrow / step + add)
+    assert mac_energy_j("float64", node_nm) == approx(4 * mac_energy_j("float32", node_nm))
+    assert mac_energy_j("float4_e2m1", node_nm) == approx(mac_energy_j("float8_e4m3", node_nm) / 2)
+
+
+def test_a_vector_operation_is_half_of_a_float32_multiply_add():
+    table = energy_table(load_accelerator("h100"))
+    assert 2 * table.vector_j_per_flop == approx(mac_energy_j("float32", 5)) == table.mac_j["float32"]
+
+
+def test_stated_idle_power_goes_first(tmp_path):
+    path = tmp_path / "stated.yaml"
+    path.write_text("name: mine\nbase: h100\nenergy: {static_w: {value: 3 W, source: a paper}}\n")
+    table = energy_table(load_accelerator(path))
+    assert table.static_w == 3
+    assert dict(table.sources)["static_w"] == "a paper"
+
+
+def test_sources_say_what_was_computed_and_how():
+    h100, u280, l40s = (dict(energy_table(load_accelerator(name)).sources) for name in ("h100", "u280", "l40s"))
+    assert h100["mac_j.float16"] == "energy_tables.yaml at 5 nm"
+    assert h100["mac_j.int8"] == "energy_tables.yaml at 5 nm, run as float16"
+    assert u280["mac_j.int8"] == "energy_tables.yaml at 16 nm, FPGA fabric"
+    assert h100["register_j_per_bit"].endswith("banks of 8 KiB")
+    assert h100["l2.j_per_bit"].endswith("5 nm, 50 MiB")
+    picojoules = standing_j_per_bit("gddr6") * 1e12
+    assert 0.001 < picojoules < 10
+    assert l40s["memory.j_per_bit"].endswith(f", without the {picojoules:.3g} pJ/bit of its idle power")
+
+
 def test_array_and_memory_sizes_move_area_energy_and_power():
     chip = load_accelerator(OWN_CHIP)
     area, table = area_of(chip), energy_table(chip)
@@ -183,6 +221,22 @@ def test_twice_as_much_of_a_part_is_twice_its_area(component, field):
     assert area_of(chip.with_(**{field: 2 * chip.values()[field]})).components[component] == approx(2 * before)
 
 
+def test_areas_are_those_of_the_operators():
+    """A multiply-accumulate is two operations; four-bit floats share a multiplier of eight bits."""
+    chip, table = load_accelerator(OWN_CHIP), energy_tables()
+
+    def mac_mm2(*names: str) -> float:
+        return sum(table.operator_mm2(name, 7) for name in names)
+
+    bfloat16, int8 = mac_mm2("float16_multiply", "float32_add"), mac_mm2("int8_multiply", "int32_add")
+    parts = area_of(chip).components
+    assert parts["matrix"] == approx(16 * max(2048 / 2 * bfloat16, 4096 / 2 * int8))
+    assert parts["vector"] == approx(16 * 64 / 2 * mac_mm2("float32_multiply", "float32_add"))
+    four_bit = replace(chip.core, matrix_flops_per_cycle=Rates.of({"float4_e2m1": 8192.0}))
+    narrow = area_of(replace(chip, core=four_bit)).components["matrix"]
+    assert narrow == approx(16 * 8192 / 2 * mac_mm2("int8_multiply", "float16_add") / 2)
+
+
 def test_accumulators_take_the_area_of_as_many_registers():
     chip = load_accelerator("h100")
     registers = chip.core.register_bytes
@@ -207,6 +261,10 @@ def test_a_format_at_the_rate_of_the_vector_lanes_needs_no_array_unless_it_is_th
     matrix = area_of(h100).components["matrix"]
     slower = h100.with_(**{"core.matrix_flops_per_cycle.float32": h100.core.vector_flops_per_cycle / 2})
     assert area_of(slower).components["matrix"] == matrix
+    own = load_accelerator(OWN_CHIP)
+    rates = [{"int8": 128.0}, {"int8": 128.0, "float32": own.core.vector_flops_per_cycle}]
+    alone, beside = (replace(own.core, matrix_flops_per_cycle=Rates.of(each)) for each in rates)
+    assert area_of(replace(own, core=beside)).components == area_of(replace(own, core=alone)).components
 
 
 def test_the_source_of_local_memory_says_how_much_is_behind_an_access():
@@ -224,6 +282,22 @@ def test_published_dies_are_kept_until_the_design_changes():
     assert 814 / 2 < half.die_mm2 < 814
     assert area_of(chip.with_(cores=132)).die_mm2 == approx(814)
     assert area_of(chip.with_(cores=66, area_mm2=500)).die_mm2 == 500
+    assert not area_of(chip.with_(**{"core.array": "64x64"})).published
+
+
+@pytest.mark.parametrize("name", ["flat_cloud", "b200"])
+def test_a_chip_called_as_a_preset_without_a_published_die_is_estimated_by_its_family(tmp_path, name):
+    path = tmp_path / "own.yaml"
+    path.write_text(f"name: {name}\nbase: {name}\narea_mm2: 2000\n")
+    half = load_accelerator(path).with_(cores=1)
+    assert not area_of(half).published
+    assert area_of(half).die_mm2 == family_mm2(half) > 0
+    assert energy_table(half).static_w > 0
+
+
+def test_a_chip_whose_memory_is_its_cores_has_no_interfaces_to_memory():
+    assert not {"memory_phy", "memory_controller"} & set(area_of(load_accelerator("groq_lpu1")).components)
+    assert {"memory_phy", "memory_controller"} <= set(area_of(load_accelerator("h100")).components)
 
 
 def test_components_are_a_part_of_every_published_die():
@@ -248,6 +322,16 @@ def test_dies_of_graphics_cards_do_not_count_for_estimates():
     assert any(load_accelerator(name).memory.technology.startswith("gddr") for name in accelerator_names())
 
 
+def test_the_die_of_an_fpga_does_not_count_for_estimates(monkeypatch):
+    """Its fabric is there whether a design uses it or not."""
+    with_a_die = replace(load_accelerator("zcu102"), area_mm2=900.0)
+    monkeypatch.setattr("hwmodels.costs.area.accelerator_names", lambda: ("groq_lpu1", "zcu102"))
+    without = die_factor.__wrapped__(False)
+    known = {"groq_lpu1": load_accelerator("groq_lpu1"), "zcu102": with_a_die}
+    monkeypatch.setattr("hwmodels.costs.area.load_accelerator", known.__getitem__)
+    assert die_factor.__wrapped__(False) == without > 0
+
+
 def test_an_fpga_has_budgets_instead_of_an_area():
     area = area_of(load_accelerator("zcu102"))
     assert area.die_mm2 is None and not area.components
@@ -258,3 +342,4 @@ def test_fpga_fabric_costs_more_than_the_same_operation_on_a_chip():
     fpga = load_accelerator("u280")
     assert energy_table(fpga).matmul_j_per_flop("int8") == approx(5 * mac_energy_j("int8", 16))
     assert energy_table(fpga).static_w == approx(0.25 * 225)
+    assert energy_table(replace(fpga, power_w=None)).static_w == 0
