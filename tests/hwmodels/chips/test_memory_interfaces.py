@@ -59,7 +59,7 @@ def test_a_unit_is_as_wide_as_the_device_whose_power_it_draws(name):
     share = device.idle_w / (8 * device.peak_bytes_per_second)
     moving = energy.activate_j / (8 * organisation.row_bytes) + energy.read_j_per_bit
     moving += energy.tsv_j_per_bit + energy.io_j_per_bit + energy.phy_j_per_bit
-    assert device.streamed_j_per_bit == pytest.approx(moving + share)
+    assert device.streamed_j_per_bit == pytest.approx(moving + share, rel=1e-9, abs=0)
 
 
 def test_areas_beside_published_ones():
