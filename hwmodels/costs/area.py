@@ -101,8 +101,7 @@ def _changes_the_die(chip: Accelerator) -> bool:
     changed = {path for path, _ in chip.changes}
     if "area_mm2" in changed:
         return False
-    # core.array stands for several fields
-    if any(path.startswith("core.") for path in changed) or not changed.isdisjoint(chip.die_fields()):
+    if not changed.isdisjoint(chip.die_fields()):
         return True
     if chip.name in accelerator_names():
         return interfaces_mm2(chip) != interfaces_mm2(load_accelerator(chip.name))
