@@ -105,7 +105,7 @@ def test_energy_and_activations_are_those_of_what_was_simulated():
         ).metrics
 
     whole, sampled, estimated = metrics(), metrics(sample_channels=2), metrics(fidelity="analytic")
-    assert whole["tier.energy_j_per_byte"] == pytest.approx(whole["tier.energy_j"] / (16000 * 64), rel=1e-9)
+    assert whole["tier.energy_j_per_byte"] == pytest.approx(whole["tier.energy_j"] / (16000 * 64), rel=1e-9, abs=0)
     assert whole["tier.activations"] == pytest.approx((1 - whole["tier.row_hit_rate"]) * 16000, rel=1e-9)
     assert sampled["tier.activations"] == pytest.approx(whole["tier.activations"] / 2, rel=0.05)
     assert sampled["tier.energy_j"] is None
