@@ -104,7 +104,6 @@ class Mould:
         self.causes = tuple(cause_names(graph, unit) for unit in range(len(graph.units)))
         machine = build_machine(graph)
         start_all(machine.units, machine.blocks, machine.segments)
-        machine.units["trace_ptr"] = np.cumsum(machine.units["firings"]) - machine.units["firings"]
         watch = build_watch(machine, enabled=True)
         parts = [*machine, *watch.inner, *watch.outer, watch.counts, watch.pacers]
         self._state, placed = _side_by_side(parts)
@@ -132,9 +131,8 @@ class Mould:
     @staticmethod
     def fits(graph: FrozenGraph) -> bool:
         """Whether graphs like this one can be run so: without memories, and without rings that grow."""
-        return all(isinstance(server, Server) and server.service == 0 for server in graph.servers) and all(
-            channel.depth is not None for channel in graph.channels
-        )
+        bounded = all(channel.depth is not None for channel in graph.channels)
+        return bounded and all(isinstance(server, Server) for server in graph.servers)
 
     @staticmethod
     def times_of(graph: FrozenGraph) -> Times:

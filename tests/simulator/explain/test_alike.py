@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from simulator import FrozenGraph, simulate
+from simulator import Block, FiringTable, FrozenGraph, Graph, MemoryServer, Segment, Unit, simulate, uniform
+from simulator.engines.progress import leave, listen
 from simulator.errors import AccountingError
 from simulator.explain.alike import MOST_CYCLES, Counts, Mould, run
 from simulator.random_graphs import random_graph
+from simulator.servers.link import LinkServer
 
 
 def retimed(graph: FrozenGraph, seed: int) -> FrozenGraph:
@@ -110,6 +113,66 @@ def test_many_firings_of_times_that_fit_might_not_fit_together(ending):
     assert mould.run(times._replace(latencies=times.latencies + most // 4)) is not None
 
 
+@pytest.mark.parametrize("interval", [0, -1])
+def test_firings_that_take_no_time_are_left_to_the_checks_of_the_graph(ending, interval):
+    mould, times = Mould(ending), Mould.times_of(ending)
+    assert mould.run(times._replace(intervals=np.ones_like(times.intervals))) is not None
+    assert mould.run(times._replace(intervals=np.full_like(times.intervals, interval))) is None
+
+
+def test_times_fit_as_long_as_those_of_all_firings_one_after_another_do(monkeypatch):
+    """In a firing one may wait for the longest of each time, and for slots to come back."""
+    graph = Graph("one after another")
+    ends = (graph.add(Unit(name, "map", uniform(3, *ports))) for name, ports in (("a", ((), (1,))), ("b", ((1,), ()))))
+    graph.connect(*ends, latency_cycles=5, credit_latency_cycles=7)
+    mould, times = Mould(graph.freeze()), Mould.times_of(graph.freeze())
+    latency, interval = int(times.latencies.max()), int(times.intervals.max())
+    longest = 6 * (latency + interval + 5 + 7)
+    monkeypatch.setattr("simulator.explain.alike.MOST_CYCLES", longest)
+    assert mould.run(times) is None
+    monkeypatch.setattr("simulator.explain.alike.MOST_CYCLES", longest + 1)
+    assert Mould(graph.freeze()).run(times) == counted(graph.freeze())
+
+
+def test_stalls_are_read_by_unit(ending):
+    counts = Mould(ending).run(Mould.times_of(ending))
+    units = range(len(ending.units))
+    assert [cycles for unit in units for cycles in counts.stalled(unit)] == counts.stalls
+    assert [len(counts.stalled(unit)) for unit in units] == [len(names) for names in Mould(ending).causes]
+
+
+def test_a_graph_in_which_nothing_fires_takes_no_time():
+    graph = Graph("idle")
+    graph.add(Unit("idle", "source", FiringTable((Block((Segment(0),)),))))
+    counts = Mould(graph.freeze()).run(Mould.times_of(graph.freeze()))
+    assert (counts.cycles, counts.firings) == (0, 0)
+
+
+def test_long_runs_tell_how_far_they_are_to_who_listens(ending, monkeypatch):
+    monkeypatch.setattr("simulator.explain.alike.VISITS_PER_SLICE", 2 * len(ending.units))
+    alone = Mould(ending).run(Mould.times_of(ending))
+    heard = []
+
+    def note(*told):
+        heard.append(told)
+
+    listen(note)
+    try:
+        assert Mould(ending).run(Mould.times_of(ending)) == alone
+    finally:
+        leave(note)
+    assert len(heard) > 1
+    assert {(what, total) for what, _, total in heard} == {("firings", alone.firings)}
+    done = [done for _, done, _ in heard]
+    assert done == sorted(done)
+
+
+def test_graphs_without_listeners_count_no_firings_between_slices(ending, monkeypatch):
+    monkeypatch.setattr("simulator.explain.alike.VISITS_PER_SLICE", 2 * len(ending.units))
+    monkeypatch.setattr("simulator.explain.alike.report", lambda *_: pytest.fail("nobody listens"))
+    assert Mould(ending).run(Mould.times_of(ending)) is not None
+
+
 @pytest.mark.parametrize("part", ["busy", "stalls", "idle"])
 def test_cycles_that_are_not_accounted_for_are_a_fault(ending, part):
     mould = Mould(ending)
@@ -131,4 +194,11 @@ def test_cycles_that_are_not_accounted_for_are_a_fault(ending, part):
 def test_graphs_with_rings_that_grow_do_not_fit():
     graph = GRAPHS[0]
     unbounded = replace(graph.channels[0], depth=None)
+    assert Mould.fits(graph)
     assert not Mould.fits(replace(graph, channels=(unbounded, *graph.channels[1:])))
+
+
+def test_graphs_with_memories_do_not_fit():
+    graph = next(graph for graph in GRAPHS if graph.servers)
+    memory = MemoryServer(graph.servers[0].name, LinkServer(1, Fraction(1), Fraction(0), 1))
+    assert not Mould.fits(replace(graph, servers=(memory, *graph.servers[1:])))
