@@ -109,7 +109,7 @@ class Mould:
         self._state, placed = _side_by_side(parts)
         self._first = self._state.copy()
         machine = Machine(*placed[: len(machine)])
-        inner, outer = placed[len(machine) : -2][: len(watch.inner)], placed[len(machine) : -2][len(watch.inner) :]
+        inner, outer = placed[len(machine) :][: len(watch.inner)], placed[len(machine) : -2][len(watch.inner) :]
         watch = Watch(Reference(*inner), Reference(*outer), *placed[-2:])
         self._machine = machine
         self._scratch = build_scratch(len(machine.units), Options(0, 1, 0), np.zeros((1, 4), np.int64), watch)
@@ -198,8 +198,10 @@ class Mould:
         """Every cycle is accounted for exactly once, as `simulator.result.UnitResult.check` has it."""
         idle = cycles - clocks
         totals = busy + np.add.reduceat(stalls, self._stall_starts) + idle
-        if (totals != cycles).any() or min(busy.min(), stalls.min(), idle.min()) < 0:
-            wrong = self.units[int(np.argmax(totals != cycles))]
+        least = np.minimum.reduceat(stalls, self._stall_starts)
+        faulty = (totals != cycles) | (np.minimum(np.minimum(busy, idle), least) < 0)
+        if faulty.any():
+            wrong = self.units[int(np.argmax(faulty))]
             raise AccountingError(f"unit {wrong}: busy, stalled and idle cycles are not the total of {cycles} cycles")
 
     def _fill(self, times: Times) -> bool:

@@ -195,6 +195,10 @@ class TestReading:
             "  smallest depth that frees it: tight = 5",
         ]
 
+    def test_a_deadlock_that_no_depth_frees_says_so(self, stuck):
+        assert str(replace(stuck.deadlock, remedy={})).splitlines()[-1] == "  no single FIFO depth frees it"
+        assert "no single FIFO depth" not in str(stuck.deadlock)
+
     def test_explaining_can_be_left_out(self):
         assert simulate(stuck_graph(), timing_only=True, explain=False).deadlock.remedy == {}
 
