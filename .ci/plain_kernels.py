@@ -28,6 +28,8 @@ KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
 _PLAIN: dict[Callable[..., Any], types.FunctionType] = {}
 _GLOBALS: dict[str, dict[str, Any]] = {}
 _AT: list[Callable[..., Any]] = []
+_TESTS = Path(__file__).resolve().parents[1] / "tests"
+"""Kernels of tests call those of the simulator."""
 FIRST_ADDRESS = 1 << 20
 """No kernel has a smaller address: 0 stands for a function that is compiled in."""
 
@@ -220,7 +222,8 @@ def inner_function(outer: Callable[..., Any]) -> types.FunctionType | None:
 
 def _njit(*functions: Callable[..., Any], **options: Any) -> Any:
     def decorate(function: Callable[..., Any]) -> Any:
-        return plain(function) if function.__module__.startswith("simulator.") else _compiling(**options)(function)
+        ours = function.__module__.startswith("simulator.") or _TESTS in Path(function.__code__.co_filename).parents
+        return plain(function) if ours else _compiling(**options)(function)
 
     return decorate(*functions) if functions else decorate
 
