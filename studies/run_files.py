@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.there import is_file, is_there
 from studies.compare import Run
 from studies.families.detail import Detail, MisreadError
 from studies.families.evaluate import read_detail
@@ -27,9 +28,9 @@ def read_run(source: str) -> Run:
         With one line: no such file, not JSON, not a run, no such key.
     """
     path, colon, key = source.rpartition(":")
-    if colon and not Path(source).exists() and Path(path).suffix in (".sqlite", ".db"):
+    if colon and not is_there(Path(source)) and Path(path).suffix in (".sqlite", ".db"):
         return Run(source, _stored(path, key))
-    if Path(source).suffix in (".sqlite", ".db") and Path(source).is_file():
+    if Path(source).suffix in (".sqlite", ".db") and is_file(Path(source)):
         how = f"{source}:KEY is one of its runs (`attnflow report {source} -o x.csv` lists keys)"
         raise InputError(Problem(f"is a store of many runs: {how}; `attnflow view` compares whole stores", source))
     try:

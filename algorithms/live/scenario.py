@@ -16,6 +16,7 @@ from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.documents import Document, Value
 from hwmodels.reading.errors import InputError
 from hwmodels.reading.shipped import Shipped, is_path
+from hwmodels.reading.there import is_file
 
 _SHIPPED = Shipped("algorithms.live", "scenarios", "scenario")
 
@@ -87,7 +88,7 @@ def trace_of(name_or_path: str | Path, text: ScenarioText) -> Path | None:
         return None
     folder = Path(name_or_path).parent if is_path(name_or_path) else Path()
     found = folder / text.arrivals.trace
-    return found if found.is_file() else None
+    return found if is_file(found) else None
 
 
 def load_scenario(

@@ -9,6 +9,7 @@ from typing import Literal
 from hwmodels.reading.cited import Cited
 from hwmodels.reading.documents import Document
 from hwmodels.reading.errors import InputError
+from hwmodels.reading.there import is_file
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.sections import DramSections, Section
 from hwmodels.standards.standard import DramStandard
@@ -101,7 +102,7 @@ def _build(text: DramTierText, document: Document) -> DramTier:
 def _beside(standard: str, document: Document) -> str:
     """A standard's file is looked for beside the tier's file first."""
     beside = Path(document.name).parent / standard
-    return str(beside) if "/" in str(beside) and beside.is_file() else standard
+    return str(beside) if "/" in str(beside) and is_file(beside) else standard
 
 
 register_tier_kind(TierKind("dram", DramTierText, _build))

@@ -16,6 +16,7 @@ from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from hwmodels.reading.shipped import is_path
+from hwmodels.reading.there import is_file, is_there
 from reference.captures import capture_names, capture_path
 from studies.points.knobs import SEQUENCE_LENGTH, change_workload
 from studies.points.point import Scalar, TensorFile
@@ -66,7 +67,7 @@ def find_workload(text: str, folder: Path) -> Workload:
 
 def _existing(text: str, folder: Path) -> Path:
     path = folder / text
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"no such file: {path}")
     return path
 
@@ -94,7 +95,7 @@ def find_tensors(text: str, folder: Path) -> Tensors:
         Missing or damaged file, missing arrays, shapes that do not fit, values that are not finite.
     """
     path = capture_path(text) if text in capture_names() else folder / text
-    if not path.is_file():
+    if not is_file(path):
         hint = did_you_mean(text, capture_names())
         raise InputError(Problem(f"neither a file nor a shipped capture: {path}", hint=hint))
     try:

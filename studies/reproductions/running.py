@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hwmodels.reading.there import is_there
 from studies.api import Study
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint, Json
@@ -101,7 +102,7 @@ def evaluate_runs(
 
 def of_other_code(store: Path | str) -> int:
     """How many designs of the last call were evaluated by other code than this, of which a store may have results."""
-    if not Path(store).exists():
+    if not is_there(Path(store)):
         return 0
     with Store(store) as opened:
         made = opened.commits(STUDY)

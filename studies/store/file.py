@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.there import is_file
 from studies.store.cells import DamagedError
 
 APPLICATION_ID = 0x61747466  # "attf", so that `file` and this module know the format
@@ -87,7 +88,7 @@ def open_database(path: Path, *, write: bool) -> sqlite3.Connection:
         Not a store, a store of a newer version, or no such file.
     """
     name = str(path)
-    if not write and not path.is_file():
+    if not write and not is_file(path):
         raise InputError(Problem("no such store", name))
     try:
         database, application, version, tables = _connect(path, write=write)

@@ -15,6 +15,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.there import is_folder
 from studies.report.blocks import ASSETS, environment
 from studies.viewer.shelf import Shelf
 
@@ -118,7 +119,7 @@ def application(shelf: Shelf) -> Application:
 
 def paths_of(names: list[Path]) -> list[Path]:
     """Stores by name; a folder stands for all stores in it."""
-    found = [path for name in names for path in (sorted(name.glob("*.sqlite")) if name.is_dir() else [name])]
+    found = [path for name in names for path in (sorted(name.glob("*.sqlite")) if is_folder(name) else [name])]
     if not found:
         raise InputError(Problem("there is no store", ", ".join(map(str, names))))
     return found

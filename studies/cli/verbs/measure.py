@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.there import is_folder, is_there
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb
 
@@ -151,10 +152,10 @@ def _record(out: Path | None, hardware: Hardware, *, resume: bool, retry: bool) 
     if retry and not resume:
         raise InputError(Problem("needs --resume", field="--retry"))
     path = out or FOLDER / f"{hardware.id}-{datetime.now(UTC).date().isoformat()}.json"
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise InputError(Problem(f"folder {path.parent} does not exist", field="--out"))
     if not resume:
-        if path.exists():
+        if is_there(path):
             raise InputError(Problem(f"{path} exists", field="--out", hint="--resume completes it"))
         return path, start_record(hardware, TimingProtocol())
     try:

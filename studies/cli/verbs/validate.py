@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.there import is_folder
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb_group
 
@@ -245,7 +246,7 @@ def models(
     from studies.validate.models.error_table import write_errors
     from studies.validate.models.validate import model_cases, validate_models
 
-    if tables is not None and not tables.is_dir():
+    if tables is not None and not is_folder(tables):
         raise InputError(Problem("is not a folder", str(tables)))
     cases = model_cases(tables, sample, seed)
     note(f"{len(cases)} cases ...", quiet=quiet)

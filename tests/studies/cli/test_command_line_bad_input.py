@@ -3,10 +3,12 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import hwmodels.tiers
 from studies.cli import main
 
 
@@ -430,3 +432,31 @@ def test_in_a_process_of_its_own(here, arguments):
     assert done.stdout == ""
     # on a busy computer a command lasts until it says so
     assert len([line for line in done.stderr.splitlines() if not line.endswith(" s so far")]) == 1
+
+
+TOO_LONG = "a" * 400
+NO_NAME = f"{TOO_LONG} cannot be read: File name too long"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "sdpa.naive", "--tensors", TOO_LONG], NO_NAME),
+        (["run", "sdpa.naive", "--workload", f"{TOO_LONG}.yaml"], f"{TOO_LONG}.yaml cannot be"),
+        (["config", "check", "tensors.yaml"], f"tensors.yaml:3: tensors: {NO_NAME}"),
+        (["show", "tier", "./tier.yaml"], f"/{NO_NAME}"),
+        (["report", TOO_LONG], NO_NAME),
+        (["view", TOO_LONG], NO_NAME),
+        (["compare", f"{TOO_LONG}.sqlite:1", f"{TOO_LONG}.sqlite:2"], f"{TOO_LONG}.sqlite:2 cannot be"),
+        (["validate", "models", "--tables", TOO_LONG], NO_NAME),
+        (["validate", "measured", "--tables", TOO_LONG], NO_NAME),
+        (["sweep", "sound.yaml", "--store", f"{TOO_LONG}.sqlite"], f"{TOO_LONG}.sqlite: cannot be written"),
+    ],
+)
+def test_names_that_no_file_can_have(here, capsys, arguments, expected):
+    (here / "sound.yaml").write_text("name: n\nalgorithm: sdpa.naive\naxes: {seq_len: [8]}\n")
+    (here / "tensors.yaml").write_text(f"name: n\nalgorithm: sdpa.naive\ntensors: {TOO_LONG}\naxes: {{seq_len: [8]}}\n")
+    shipped = (Path(hwmodels.tiers.__file__).parent / "presets" / "ddr4_3200_group_low.yaml").read_text()
+    (here / "tier.yaml").write_text(shipped.replace("standard: ddr4_3200\n", f"standard: {here}/{TOO_LONG}\n"))
+    complained = complaints(capsys, *arguments)
+    assert expected in complained[-1]  # after what some verbs say they read

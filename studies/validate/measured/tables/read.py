@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.there import is_there
 from studies.validate.measured.tables.checking import FileOfRows
 from studies.validate.measured.tables.layout import LAYOUTS, TableLayout
 from studies.validate.measured.tables.published import PARQUET, published_file, read_published
@@ -41,7 +42,7 @@ def read_tables(place: Path, only: Sequence[TableLayout] = LAYOUTS) -> Found:
     InputError
         Nothing to read, a file that cannot be read, or tables that are not as they should be; one line each.
     """
-    if not place.exists():
+    if not is_there(place):
         raise InputError(Problem("there is no such file or folder", str(place)))
     read: dict[str, list[MeasuredTable]] = {}
     others: list[str] = []
