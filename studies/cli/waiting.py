@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from studies.cli.pace import Pace
 from studies.cli.printing import tell
 from studies.status_line import STATUS
 from studies.words import span
@@ -41,7 +42,7 @@ class Waiting:
         quiet = any(word in ("--quiet", "-q", "--help") for word in words)
         self._shown = bool(wanted) and not quiet and sys.stderr is not None
         self._live = self._shown and sys.stderr.isatty()
-        self._reports: dict[str, tuple[int, int, float]] = {}
+        self._reports: dict[str, Pace] = {}
         self._started = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="waiting")
@@ -61,18 +62,21 @@ class Waiting:
 
     def note(self, what: str, done: int, total: int) -> None:
         """This much is done; what is reported first holds everything that is reported later."""
-        since = self._reports[what][2] if what in self._reports and self._reports[what][0] <= done else time.monotonic()
-        self._reports[what] = (done, total, since)
+        pace = self._reports.get(what)
+        if pace is None or done < pace.done:
+            self._reports[what] = Pace(done, total, time.monotonic())
+        else:
+            pace.note(done, total, time.monotonic())
 
     def line(self) -> str:
         """How far it is: the outermost report with its time left, then where the innermost stands."""
-        reports = [(what, *told) for what, told in self._reports.copy().items() if told[1] > 0]
-        parts = [f"{self._verb}: {span(time.monotonic() - self._started)} so far"]
-        for place, (what, done, total, since) in enumerate(reports):
-            part = f"{done:,} of {total:,} {what}"
-            if place == 0 and done > 0 and (rate := done / max(time.monotonic() - since, 1e-9)) > 0:
-                part += f", about {span((total - done) / rate)} left"
-            parts.append(part)
+        reports = [(what, pace) for what, pace in self._reports.copy().items() if pace.total > 0]
+        now = time.monotonic()
+        parts = [f"{self._verb}: {span(now - self._started)} so far"]
+        for place, (what, pace) in enumerate(reports):
+            part = f"{pace.done:,} of {pace.total:,} {what}"
+            left_s = pace.left_s(now) if place == 0 else None
+            parts.append(part if left_s is None else f"{part}, about {span(left_s)} left")
         return "; ".join(parts)
 
     def _listen(self, how: str = "listen") -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hwmodels.reading.there import is_there
+from simulator.engines.progress import report
 from studies.api import Study
 from studies.points.outcome import Outcome
 from studies.points.point import DesignPoint, Json
@@ -20,6 +21,8 @@ from studies.store.store import Store
 
 STUDY = "reproductions"
 DEFAULT_STORE = Path("out") / f"{STUDY}.sqlite"
+CALCULATIONS = "calculations"
+"""Words for how far those that need no design are."""
 MISFIT = "does not fit"
 """Words of every error about too little memory."""
 
@@ -122,9 +125,9 @@ def _calculate(runs: Sequence[Calculated], store: Path, workers: int) -> dict[Ca
     missing = [run for run in runs if run.key not in kept]
     if workers > 1 and len(missing) > 1:
         with open_processes(min(workers, len(missing))) as pool:
-            made = list(pool.map(calculated, missing))
+            made = _counted(pool.map(calculated, missing), len(missing))
     else:
-        made = [calculated(run) for run in missing]
+        made = _counted(map(calculated, missing), len(missing))
     kept |= {run.key: ran for run, ran in zip(missing, made, strict=True)}
     if missing:
         beside.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +136,16 @@ def _calculate(runs: Sequence[Calculated], store: Path, workers: int) -> dict[Ca
         draft.write_text(text, encoding="utf-8")
         draft.replace(beside)
     return {run: kept[run.key] for run in runs}
+
+
+def _counted(results: Iterable[Ran], total: int) -> list[Ran]:
+    """The results, each told of when it comes."""
+    came: list[Ran] = []
+    report(CALCULATIONS, 0, total)
+    for result in results:
+        came.append(result)
+        report(CALCULATIONS, len(came), total)
+    return came
 
 
 def _read(path: Path, code: str) -> dict[str, Ran]:

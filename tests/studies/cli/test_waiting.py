@@ -1,6 +1,7 @@
 """What is shown of a verb that takes long: on a terminal always, elsewhere only how far it is; nothing when quiet."""
 
 import io
+import itertools
 import sys
 import time
 
@@ -64,13 +65,16 @@ def test_nothing_is_shown_where_nobody_asked_or_another_shows_it(quick, monkeypa
     assert shown(monkeypatch, words, stream, lambda _: time.sleep(0.05)) == ""
 
 
-def test_time_left_is_that_of_the_outermost_report():
+def test_time_left_is_that_of_the_outermost_report(monkeypatch):
+    now_s = itertools.count(0, 10)  # whoever looks at the clock takes ten seconds
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now_s))
     waiting = Waiting(["advise"])
     waiting.note("searches", 0, 8)
     waiting.note("firings", 5, 10)
-    assert waiting.line() == "advise: 0 s so far; 0 of 8 searches; 5 of 10 firings"
-    waiting.note("searches", 4, 8)
-    assert "4 of 8 searches, about 0 s left; 5 of 10 firings" in waiting.line()
+    assert waiting.line() == "advise: 30 s so far; 0 of 8 searches; 5 of 10 firings"
+    waiting.note("searches", 1, 8)
+    waiting.note("searches", 2, 8)
+    assert waiting.line() == "advise: 60 s so far; 2 of 8 searches, about 60 s left; 5 of 10 firings"
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 
 from hwmodels.reading.documents import read_text
 from hwmodels.reading.errors import InputError
+from simulator.engines import progress
 from studies.points.point import DesignPoint
 from studies.reproductions.judging import figures_of, judge_systems
-from studies.reproductions.running import Done, evaluate_runs, runs_of
-from studies.reproductions.system import System, load_system, read_system, system_names
+from studies.reproductions.running import CALCULATIONS, Done, evaluate_runs, runs_of
+from studies.reproductions.system import Calculated, System, load_system, read_system, system_names
 
 FOLDER = Path(__file__).parents[3] / "studies" / "reproductions" / "systems"
 NAMES = system_names()
@@ -125,6 +126,30 @@ def test_a_second_call_evaluates_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("studies.reproductions.running.calculated", refuse)
     again = judge_systems([load_system(path)], tmp_path / "s.sqlite", jobs=0)
     assert [each.describe() for each in again] == [each.describe() for each in first]
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_calculations_are_told_one_by_one_and_only_where_they_are_made(tmp_path, jobs):
+    runs = [
+        run for run in runs_of([load_system("wta-crs"), load_system("mla-analysis")]) if isinstance(run, Calculated)
+    ]
+    told = []
+
+    def listener(*report):
+        told.append(report)
+
+    progress.listen(listener)
+    try:
+        evaluate_runs(runs, tmp_path / "s.sqlite", jobs=jobs)
+        different = len({run.key for run in runs})
+        assert [each for each in told if each[0] == CALCULATIONS] == [
+            (CALCULATIONS, done, different) for done in range(different + 1)
+        ]
+        told.clear()
+        evaluate_runs(runs, tmp_path / "s.sqlite", jobs=jobs)
+        assert told in ([], [(CALCULATIONS, 0, 0)])
+    finally:
+        progress.leave(listener)
 
 
 def test_a_design_that_does_not_fit_is_a_figure_and_a_reason(tmp_path):
