@@ -7,6 +7,7 @@ raises one `InputError` that holds them all. The command line prints its lines a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -98,6 +99,27 @@ def _nearest_ones(name: str, choices: Iterable[str]) -> list[str]:
     # the name second, as get_close_matches has it: the ratio depends on the order
     ratios = [difflib.SequenceMatcher(None, match, folded).ratio() for match in matches]
     return [by_folded[match] for match, ratio in zip(matches, ratios, strict=True) if ratio == ratios[0]]
+
+
+_FAMILY = re.compile(r"[a-z]+", re.IGNORECASE)
+
+
+def of_its_family(name: str, choices: Iterable[str]) -> str | None:
+    """Hint with all choices whose first letters, up to a digit or a sign, are those of `name`; None without any.
+
+    >>> of_its_family("fa9", ["fa2_hopper", "fa3_hopper", "fabric"])
+    'known of fa: fa2_hopper, fa3_hopper'
+    """
+    start = _FAMILY.match(name)
+    if start is None:
+        return None
+    family = start[0].casefold()
+    matches = [
+        choice
+        for choice in sorted(choices)
+        if (found := _FAMILY.match(choice)) is not None and found[0].casefold() == family
+    ]
+    return f"known of {family}: {', '.join(matches)}" if matches else None
 
 
 LISTED_CHOICES = 12

@@ -17,6 +17,8 @@ from studies.report.registry import Section
 from studies.words import number
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from studies.validate.measured.validate import MeasuredReport, ScoredRows
 
 LEAD = (
@@ -25,6 +27,9 @@ LEAD = (
 )
 MOST_DRAWN = 3000
 """Points of a scatter; of more rows every so many are drawn, in the order of their times."""
+COLOURS = 8
+"""Colours of a page; what comes after has another shape."""
+SHAPES = ("circle", "x", "diamond", "square")
 WORST = 25
 HEADINGS = (
     "Table",
@@ -106,11 +111,7 @@ def _against(scored: ScoredRows) -> View:
     figure = go.Figure()
     drawn = _drawn(scored)
     measured, predicted = scored.table.time_us, scored.predicted_us
-    for place, key in enumerate(scored.keys):
-        rows = drawn[scored.group[drawn] == place]
-        if len(rows):
-            name = plain(f"{key.gpu} {key.stack} {key.kernel}")
-            figure.add_scatter(x=measured[rows], y=predicted[rows], mode="markers", marker={"size": 4}, name=name)
+    _add_dots(figure, scored, drawn, predicted)
     ends = [float(measured[drawn].min()), float(measured[drawn].max())]
     figure.add_scatter(x=ends, y=ends, mode="lines", name="equal", line={"dash": "dot"})
     figure.update_layout(height=760, legend={"orientation": "h", "y": -0.12})
@@ -120,19 +121,34 @@ def _against(scored: ScoredRows) -> View:
     return plot(figure, caption=caption)
 
 
+def _add_dots(figure: go.Figure, scored: ScoredRows, drawn: NDArray[np.int64], up: NDArray[np.float64]) -> None:
+    """Rows over their measured times, in a colour per GPU; what is pointed at names its stack and kernel.
+
+    Groups are too many for colours that eyes tell apart, and those of a GPU lie together.
+    """
+    gpus = list(dict.fromkeys(key.gpu for key in scored.keys))
+    gpu_of = np.array([gpus.index(key.gpu) for key in scored.keys], dtype=np.int64)
+    said = [plain(f"{key.stack} {key.stack_version} {key.kernel}") for key in scored.keys]
+    for place, gpu in enumerate(gpus):
+        rows = drawn[gpu_of[scored.group[drawn]] == place]
+        if len(rows):
+            figure.add_scatter(
+                x=scored.table.time_us[rows],
+                y=up[rows],
+                text=[said[group] for group in scored.group[rows]],
+                mode="markers",
+                marker={"size": 4, "symbol": SHAPES[place // COLOURS % len(SHAPES)]},
+                name=plain(gpu),
+            )
+
+
 def _over_time(scored: ScoredRows) -> View:
     import plotly.graph_objects as go
 
     figure = go.Figure()
     drawn = _drawn(scored)
     error = 100 * (scored.predicted_us / scored.table.time_us - 1)
-    for place, key in enumerate(scored.keys):
-        rows = drawn[scored.group[drawn] == place]
-        if len(rows):
-            name = plain(f"{key.gpu} {key.stack} {key.kernel}")
-            figure.add_scatter(
-                x=scored.table.time_us[rows], y=error[rows], mode="markers", marker={"size": 4}, name=name
-            )
+    _add_dots(figure, scored, drawn, error)
     figure.update_layout(height=520, legend={"orientation": "h", "y": -0.16})
     figure.update_xaxes(type="log", title_text="measured, us")
     figure.update_yaxes(title_text="error, %")

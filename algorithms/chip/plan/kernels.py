@@ -21,7 +21,7 @@ from algorithms.registry import Parameters, Setting
 from algorithms.workload.shape import Mask, Workload
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.documents import read_document
-from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError, Problem, did_you_mean, of_its_family
 from hwmodels.reading.shipped import Shipped, is_path
 
 Profile = TypeVar("Profile", bound=KernelProfile)
@@ -169,7 +169,8 @@ def load_kernel(name_or_path: str | Path) -> Kernel:
     """
     if is_path(name_or_path):
         return kernel_of(read_document(Path(name_or_path)).validate(KernelText))
-    return _shipped(_SHIPPED.known(str(name_or_path), "see `attnflow list kernels`"))
+    name = str(name_or_path)
+    return _shipped(_SHIPPED.known(name, of_its_family(name, kernel_names()) or "see `attnflow list kernels`"))
 
 
 def find_kernel(kind: str, kernel: str, chip: Accelerator) -> Kernel | None:

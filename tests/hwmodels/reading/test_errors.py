@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from hwmodels.reading.errors import InputError, Problem, did_you_mean, nearest
+from hwmodels.reading.errors import InputError, Problem, did_you_mean, nearest, of_its_family
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,10 @@ def test_a_hint_is_the_nearest_name_or_a_short_list():
     assert did_you_mean("zebra", ["b", "a"]) == "known: a, b"
     assert did_you_mean("zebra", [f"name{i}" for i in range(40)]) is None
     assert did_you_mean("zebra", []) is None
+
+
+def test_a_name_that_is_near_to_none_gets_those_that_begin_like_it():
+    names = ["fa2_hopper", "fabric", "FA3", "io_flash"]
+    assert of_its_family("fa9", names) == "known of fa: FA3, fa2_hopper"
+    assert of_its_family("zz", names) is None
+    assert of_its_family("9", names) is None

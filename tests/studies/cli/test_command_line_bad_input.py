@@ -74,6 +74,13 @@ UNKNOWN_FIDELITY = "--memory: must be 'peak', 'analytic' or 'cycle' (got 'cycl')
             ["flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--kernel", "zz"],
             ["--kernel: unknown kernel profile 'zz'; see `attnflow list kernels`"],
         ),
+        (
+            ["flash.q_outer", "--chip", "h100", "--workload", "llama3-8b", "--kernel", "fa9"],
+            [
+                "--kernel: unknown kernel profile 'fa9'; known of fa: fa1_ampere, fa2_ampere, fa2_decode_ampere, "
+                "fa2_decode_hopper, fa2_h20, fa2_hopper, fa2_training_ampere, fa3_decode_hopper, fa3_hopper"
+            ],
+        ),
         ([], ["Missing argument 'ALGORITHM'; see --help"]),
         (
             [

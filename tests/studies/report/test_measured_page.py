@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import studies.report
-from studies.report.measured import worst_rows, write_measured
+from studies.report.measured import _against, _over_time, worst_rows, write_measured
 from studies.validate.measured.command import measured_report
 from tests.studies.validate.measured.conftest import PREFILL, write_table
 
 __all__ = ["write_table"]
 
+VERSIONS = ("0.23.0", "0.24.0")
 ASSETS = Path(studies.report.__file__).parent / "assets"
 
 
@@ -27,6 +28,18 @@ def test_holds_every_group_and_the_worst_row_first(write_table, tmp_path):
     worst = worst_rows(report.tables[0], 5)
     assert len(worst) == 2  # the third has no prediction
     assert "q_len 777" in str(worst[0][1])
+
+
+def test_dots_have_a_colour_per_gpu_and_name_their_stack_and_kernel(write_table):
+    rows = [
+        PREFILL | {"gpu": gpu, "stack_version": version} for gpu in ("h100_sxm", "h200_sxm") for version in VERSIONS
+    ]
+    scored = measured_report(write_table("attention_prefill.csv", rows)).tables[0]
+    for view in (_against(scored), _over_time(scored)):
+        traces = [trace for trace in view.data["data"] if trace["mode"] == "markers"]
+        assert [trace["name"] for trace in traces] == list(gpus)
+        for trace in traces:
+            assert sorted(trace["text"]) == [f"vllm {version} vllm_flash_attn_fa3" for version in VERSIONS]
 
 
 @pytest.mark.parametrize("template", sorted(ASSETS.glob("*.html")), ids=lambda path: path.stem)
