@@ -31,9 +31,8 @@ def test_holds_every_group_and_the_worst_row_first(write_table, tmp_path):
 
 
 def test_dots_have_a_colour_per_gpu_and_name_their_stack_and_kernel(write_table):
-    rows = [
-        PREFILL | {"gpu": gpu, "stack_version": version} for gpu in ("h100_sxm", "h200_sxm") for version in VERSIONS
-    ]
+    gpus = ("h100_sxm", "h200_sxm")
+    rows = [PREFILL | {"gpu": gpu, "stack_version": version} for gpu in gpus for version in VERSIONS]
     scored = measured_report(write_table("attention_prefill.csv", rows)).tables[0]
     for view in (_against(scored), _over_time(scored)):
         traces = [trace for trace in view.data["data"] if trace["mode"] == "markers"]
