@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.there import is_file, is_there
+from hwmodels.reading.shipped import is_file, is_there
 from studies.compare import Run
 from studies.families.detail import Detail, MisreadError
 from studies.families.evaluate import read_detail

@@ -15,8 +15,7 @@ from algorithms.live.traces import read_trace
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.documents import Document, Value
 from hwmodels.reading.errors import InputError
-from hwmodels.reading.shipped import Shipped, is_path
-from hwmodels.reading.there import is_file
+from hwmodels.reading.shipped import Shipped, is_file, is_path
 
 _SHIPPED = Shipped("algorithms.live", "scenarios", "scenario")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -77,3 +78,31 @@ def is_path(name_or_path: str | Path) -> bool:
     """Whether this is a path: text with a separator or the suffix ``.yaml`` or ``.yml``; anything else is a name."""
     text = str(name_or_path)
     return isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml"))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file at `path`.
+
+    Raises
+    ------
+    InputError
+        The system does not say: a name that is too long, a folder that may not be entered.
+    """
+    return _asked(path, path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at `path`; raises as `is_file`."""
+    return _asked(path, path.is_dir)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything at `path`; raises as `is_file`."""
+    return _asked(path, path.exists)
+
+
+def _asked(path: Path, question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError as error:  # pathlib keeps only "not there" to itself
+        raise InputError(Problem(f"{path} cannot be read: {error.strerror}")) from None

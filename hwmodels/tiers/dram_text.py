@@ -9,7 +9,7 @@ from typing import Literal
 from hwmodels.reading.cited import Cited
 from hwmodels.reading.documents import Document
 from hwmodels.reading.errors import InputError
-from hwmodels.reading.there import is_file
+from hwmodels.reading.shipped import is_file
 from hwmodels.standards.checks import check_standard
 from hwmodels.standards.sections import DramSections, Section
 from hwmodels.standards.standard import DramStandard

@@ -15,8 +15,7 @@ from algorithms.workload.text import load_workload
 from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.chips.chip import Accelerator
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
-from hwmodels.reading.shipped import is_path
-from hwmodels.reading.there import is_file, is_there
+from hwmodels.reading.shipped import is_file, is_path, is_there
 from reference.captures import capture_names, capture_path
 from studies.points.knobs import SEQUENCE_LENGTH, change_workload
 from studies.points.point import Scalar, TensorFile

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hwmodels.reading.there import is_there
+from hwmodels.reading.shipped import is_there
 from simulator.engines.progress import report
 from studies.api import Study
 from studies.points.outcome import Outcome

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.there import is_file
+from hwmodels.reading.shipped import is_file
 from studies.store.cells import DamagedError
 
 APPLICATION_ID = 0x61747466  # "attf", so that `file` and this module know the format

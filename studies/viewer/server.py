@@ -15,7 +15,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.there import is_folder
+from hwmodels.reading.shipped import is_folder
 from studies.report.blocks import ASSETS, environment
 from studies.viewer.shelf import Shelf
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.there import is_folder, is_there
+from hwmodels.reading.shipped import is_folder, is_there
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.there import is_folder
+from hwmodels.reading.shipped import is_folder
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb_group
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.there import is_there
+from hwmodels.reading.shipped import is_there
 from studies.validate.measured.tables.checking import FileOfRows
 from studies.validate.measured.tables.layout import LAYOUTS, TableLayout
 from studies.validate.measured.tables.published import PARQUET, published_file, read_published

@@ -1,7 +1,7 @@
 import pytest
 
 from hwmodels.reading.errors import InputError
-from hwmodels.reading.there import is_file, is_folder, is_there
+from hwmodels.reading.shipped import is_file, is_folder, is_there
 
 
 def test_files_and_folders_are_told_apart(tmp_path):
