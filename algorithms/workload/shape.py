@@ -31,9 +31,20 @@ DTYPE_BYTES: dict[str, int] = {
     "int8": 1,
 }
 """Storage size of one element by format name."""
+BITS = 8
+OPERAND_BITS = {name: BITS * size for name, size in DTYPE_BYTES.items()} | {"float4_e2m1": 4}
+"""Of an element of the left operand of a product, by format."""
 
 LARGEST_COUNT = 10**12
 """Largest size of anything: beyond any workload, and small enough to be multiplied and counted."""
+
+
+def operand_bytes(count: int, number_format: str) -> int:
+    """Bytes of ``count`` elements of a left operand or of a result; raises InputError for an unknown format."""
+    if number_format not in OPERAND_BITS:
+        hint = did_you_mean(number_format, OPERAND_BITS)
+        raise InputError(Problem(f"unknown format {number_format!r}", field="activations", hint=hint))
+    return -(-count * OPERAND_BITS[number_format] // BITS)  # rounded up
 
 
 @dataclass(frozen=True)

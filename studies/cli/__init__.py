@@ -17,6 +17,8 @@ from studies.cli.printing import OutputGoneError, tell
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as of a program that the signal itself ended."""
+_RAISES = signal.default_int_handler
+"""What Python does about Ctrl-C where nobody has decided anything else."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +39,10 @@ def entry() -> None:
     gc.set_threshold(50_000, 20, 50)
     # pydantic would read what every installed distribution says of itself, to look for plug-ins that nobody here uses
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is _RAISES:
+        # an exception would be lost where it passes code that takes none: callbacks of libraries, names of classes.
+        # Commands that have something to put away say so (`studies.cli.execution`), all others end at once
+        signal.signal(signal.SIGINT, _leave)
     code = main()
     # the end of Python looks through all that is left for garbage, once more a fifth of a short command; it all goes
     gc.freeze()

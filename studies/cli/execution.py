@@ -106,8 +106,7 @@ def _orderly_end() -> Iterator[None]:
         return
     known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # whoever has decided about a signal already, nohup for example, has decided
-    usual = (signal.SIG_DFL, signal.default_int_handler)
-    before = {number: handler for number in known if (handler := signal.getsignal(number)) in usual}
+    before = {number: handler for number in known if _is_usual(handler := signal.getsignal(number))}
     for number in before:
         signal.signal(number, interrupt)
     try:
@@ -115,6 +114,12 @@ def _orderly_end() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_usual(handler: object) -> bool:
+    """Whether Python, or the command line itself for commands with nothing to put away, decided about a signal."""
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    return handler in usual or getattr(handler, "__module__", None) == __package__
 
 
 def read_limits(time_limit: str | None, memory_limit: str | None) -> Limits:

@@ -11,23 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from algorithms.rounding import ceil_div
-from algorithms.workload.shape import DTYPE_BYTES, FloatArray
+from algorithms.workload.shape import BITS, DTYPE_BYTES, FloatArray
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError, Problem, did_you_mean
 
-BITS = 8
-OPERAND_BITS = {name: BITS * size for name, size in DTYPE_BYTES.items()} | {"float4_e2m1": 4}
-"""Of an element of the left operand of a product, by format."""
 UNSCALED_BITS = 16
 """Formats of so many bits and more have no scales."""
-
-
-def operand_bytes(count: int, number_format: str) -> int:
-    """Bytes of ``count`` elements of a left operand or of a result; raises InputError for an unknown format."""
-    if number_format not in OPERAND_BITS:
-        hint = did_you_mean(number_format, OPERAND_BITS)
-        raise InputError(Problem(f"unknown format {number_format!r}", field="activations", hint=hint))
-    return ceil_div(count * OPERAND_BITS[number_format], BITS)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from algorithms.chip.layers.formats import BITS, OPERAND_BITS, WeightFormat, operand_bytes, weight_format
+from algorithms.chip.layers.formats import WeightFormat, weight_format
 from algorithms.chip.plan.parameters import ACCUMULATOR_BYTES, cached_bytes, excess_bytes
 from algorithms.chip.plan.plan import Launch, Matmul, TileStep, WorkItem, joined_runs
 from algorithms.rounding import ceil_div, round_up, spans
-from algorithms.workload.shape import FloatArray
+from algorithms.workload.shape import BITS, OPERAND_BITS, FloatArray, operand_bytes
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.errors import InputError, Problem
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic import Field
 
-from algorithms.chip.layers.formats import BITS, OPERAND_BITS, weight_format
+from algorithms.chip.layers.formats import weight_format
 from algorithms.chip.layers.gemm import STAGES, Gemm, chosen_tile
 from algorithms.chip.layers.grouped import GroupedGemm, Routing
 from algorithms.chip.layers.passes import Pass
@@ -24,7 +24,7 @@ from algorithms.chip.plan.profile import FITTABLE, KernelProfile, NextItem
 from algorithms.chip.plan.served import MECHANISMS
 from algorithms.chip.timing.calls import CallEstimate, Launching, Part, estimate_call
 from algorithms.chip.timing.launch_work import LaunchWork
-from algorithms.workload.shape import DTYPE_BYTES
+from algorithms.workload.shape import BITS, DTYPE_BYTES, OPERAND_BITS
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.reading.shipped import Shipped
 

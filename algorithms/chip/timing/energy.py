@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from algorithms.chip.layers.formats import operand_bytes
 from algorithms.chip.plan.plan import Launch, TilePlan
 from algorithms.chip.timing.throughput import padded_launch_flops
+from algorithms.workload.shape import operand_bytes
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.costs.energy import energy_table
 

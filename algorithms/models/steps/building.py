@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from algorithms.chip.layers.formats import BITS, OPERAND_BITS, WeightFormat, activation_format
+from algorithms.chip.layers.formats import WeightFormat, activation_format
 from algorithms.chip.layers.gemm import Gemm
 from algorithms.chip.layers.passes import Pass, Passes
 from algorithms.models.mapping import Mapping
@@ -15,7 +15,7 @@ from algorithms.models.steps.batch import Batch, Part
 from algorithms.models.steps.operations import Communication, Kind, Operation, Tensor
 from algorithms.models.steps.rates import Rates, rates_of
 from algorithms.rounding import ceil_div
-from algorithms.workload.shape import DTYPE_BYTES
+from algorithms.workload.shape import BITS, DTYPE_BYTES, OPERAND_BITS
 from hwmodels.chips.accelerator import Accelerator
 from hwmodels.systems.collectives import Collective
 

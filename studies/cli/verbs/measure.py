@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.shipped import is_folder, is_there
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb
 
@@ -143,6 +142,7 @@ def _hardware() -> Hardware:
 def _record(out: Path | None, hardware: Hardware, *, resume: bool, retry: bool) -> tuple[Path, Record]:
     """Where the record goes, and what it holds already."""
 
+    from hwmodels.reading.shipped import is_folder, is_there
     from reference.measuring.measure import RecordError, continue_record, start_record
     from reference.measuring.timing import TimingProtocol
     from reference.records import FOLDER

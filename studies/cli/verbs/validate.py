@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwmodels.reading.errors import InputError, Problem
-from hwmodels.reading.shipped import is_folder
 from studies.cli.output import EXIT_CHECK_FAILED, EXIT_OK, JsonFlag, QuietFlag, emit, note, table
 from studies.cli.verb import verb_group
 
@@ -243,6 +242,7 @@ def models(
 
     Example: attnflow validate models
     """
+    from hwmodels.reading.shipped import is_folder
     from studies.validate.models.error_table import write_errors
     from studies.validate.models.validate import model_cases, validate_models
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from algorithms.chip.algorithm import TiledAlgorithm
 from algorithms.workload.one_head import ONE_HEAD_ON_CHIP
 from hwmodels.chips.accelerator import load_accelerator
-from hwmodels.costs.estimates import estimates_of
+from hwmodels.costs.area import estimates_of
 from studies.families.chip.binding import what_binds
 from studies.families.chip.evaluate import cores_of, evaluate_on_chip
 from studies.families.chip.evaluation import ChipDetail, ChipEvaluation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from algorithms.live.streams.algorithm import StreamAlgorithm
-from hwmodels.costs.estimates import estimates_of
+from hwmodels.costs.area import estimates_of
 from studies.families.detail import Detail
 from studies.families.family import Evaluation, family, of_kind
 from studies.families.path import TracedPath

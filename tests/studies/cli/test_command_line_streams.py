@@ -202,6 +202,35 @@ def test_ctrl_c_is_130_at_any_time(tmp_path, wait_s, twice):
     assert "Traceback" not in errors
 
 
+INTERRUPTED_WHERE_EXCEPTIONS_ARE_LOST = """
+import signal
+from studies.cli import app, entry
+
+def lost(arguments=None):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        pass
+    print("goes on")
+    return 0
+
+app.run_command_line = lost
+entry()
+"""
+
+
+def test_ctrl_c_is_130_where_an_exception_would_be_lost():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHERE_EXCEPTIONS_ARE_LOST, "run"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 INTERRUPTED_AMONG_VALUES = """
 import signal
 from algorithms.chip.attention import low_rank

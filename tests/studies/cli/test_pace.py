@@ -1,6 +1,6 @@
 import pytest
 
-from studies.cli.pace import TRUSTED_AFTER_S, Pace
+from studies.cli.waiting import TRUSTED_AFTER_S, Pace
 
 
 def paced(*told, total=1000):

@@ -8,8 +8,7 @@ import pytest
 
 from algorithms.workload.shape import Workload
 from hwmodels.chips.accelerator import load_accelerator
-from hwmodels.costs.area import area_of
-from hwmodels.costs.estimates import estimates_of
+from hwmodels.costs.area import area_of, estimates_of
 from studies.cli.front_table import front_table
 from studies.families.attempt import attempt
 from studies.families.live.family import LiveFamily
