@@ -122,8 +122,14 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
             running[process] = Running(mutant, [item.nodeid for item in items], reader)
         while running:
             _collect(running, noticed_by, found, ledger)
-    sys.__stderr__.write(f"{found.progress()}\n")  # type: ignore[union-attr]
+    _tell(found.progress())
     return True
+
+
+def _tell(line: str) -> None:
+    """Say something on the stderr that pytest has not taken for its tests."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(f"{line}\n")
 
 
 def _collect(running: dict[int, Running], noticed_by: dict[str, Counter[str]], found: Found, ledger: Any) -> None:
@@ -146,7 +152,7 @@ def _collect(running: dict[int, Running], noticed_by: dict[str, Counter[str]], f
     ledger.flush()
     if time.monotonic() - found.told > EVERY_S:
         found.told = time.monotonic()
-        sys.__stderr__.write(f"{found.progress()}\n")  # type: ignore[union-attr]
+        _tell(found.progress())
 
 
 def _in_fork(
@@ -233,9 +239,9 @@ def _try_tests(session: pytest.Session, modules: set[str], asked: dict[str, Any]
         if time.monotonic() - told_at > EVERY_S:
             told_at = time.monotonic()
             _keep(path, results)
-            sys.__stderr__.write(f"{total - len(waiting)} of {total} tests tried on the project as it is\n")  # type: ignore[union-attr]
+            _tell(f"{total - len(waiting)} of {total} tests tried on the project as it is")
         if result["outcome"] in ("failed", "too long"):
-            sys.__stderr__.write(f"{result['outcome']}: {item.nodeid}\n")  # type: ignore[union-attr]
+            _tell(f"{result['outcome']}: {item.nodeid}")
     outcomes = Counter(result["outcome"] for result in results.values())
     tried = {
         name: Tried(result["seconds"], frozenset(result["calls"]))
@@ -245,7 +251,7 @@ def _try_tests(session: pytest.Session, modules: set[str], asked: dict[str, Any]
     session.items[:] = [item for item in session.items if item.nodeid in tried]
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     seconds = sum(each.seconds for each in tried.values())
-    sys.__stderr__.write(f"tests as plain Python: {counts}; {seconds:.0f} s\n")  # type: ignore[union-attr]
+    _tell(f"tests as plain Python: {counts}; {seconds:.0f} s")
     _keep(path, results)
     return None if outcomes["failed"] else tried
 

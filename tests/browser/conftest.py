@@ -99,6 +99,19 @@ def chips(tmp_path):
 
 
 @pytest.fixture
+def unfinished(browser, chips, tmp_path):
+    """A page about chips that never goes on after its first pause: whoever prints it has to finish it."""
+    rows, goals = chips
+    path = tmp_path / "unfinished.html"
+    write_report(rows, path, "A study", goals)
+    with browser.new_context(offline=True) as context:
+        page = context.new_page()
+        page.add_init_script("window.setTimeout = () => 0")
+        page.goto(path.as_uri())
+        yield page
+
+
+@pytest.fixture
 def visit(browser, tmp_path):
     """Function that writes a report and opens it; afterwards the page must have been silent."""
     visits = []
