@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from studies.report.points import Points
 
 MOST_SHOWN = 20
+_FEWEST_DIGITS = 4
 
 
 def front_table(points: Points, numbers: Sequence[int], most: int = MOST_SHOWN) -> str:
@@ -62,12 +64,21 @@ def _marked(points: Points, column: Column, numbers: Sequence[int]) -> list[str]
 
 
 def _told_apart(column: Column, numbers: Sequence[int]) -> list[str]:
-    """Values of an objective, exact where rounded ones would look alike."""
+    """Values of an objective, with as many digits as it takes where rounded ones would look alike."""
     values = [column.values[i] for i in numbers]
-    short = [column.words(value) for value in values]
-    if len(set(short)) == len(set(values)):
-        return short
-    return [f"{value:,} {column.unit}".strip() if isinstance(value, int | float) else str(value) for value in values]
+    texts = [column.words(value) for value in values]
+    for digits in range(_FEWEST_DIGITS, sys.float_info.dig + 3):
+        if len(set(texts)) == len(set(values)):
+            break
+        texts = [_exact(value, digits, column.unit) for value in values]
+    return texts
+
+
+def _exact(value: Scalar, digits: int, unit: str) -> str:
+    """A whole number as it is, another one with so many digits."""
+    if isinstance(value, float):
+        return f"{value:,.{digits}g} {unit}".strip()
+    return f"{value:,} {unit}".strip() if isinstance(value, int) else str(value)
 
 
 def _setting(axis: Column, value: Scalar) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TypeVar
@@ -17,7 +17,7 @@ from typing import TypeVar
 from algorithms.figures import LAST, Figure, Goal
 from algorithms.register import Register, Stamp
 from algorithms.registry import ALGORITHMS, AnyAlgorithm
-from hwmodels.reading.errors import InputError, Problem
+from hwmodels.reading.errors import InputError, Problem, did_you_mean
 from studies.families.family import FAMILIES, Evaluation, family_of
 from studies.families.naming import display_name, is_share
 from studies.points.find import find_algorithm
@@ -126,6 +126,36 @@ def metrics() -> tuple[Metric, ...]:
     return _assembled.metrics()
 
 
+def metrics_of(algorithms: Iterable[str]) -> tuple[Metric, ...]:
+    """Metrics that points of some algorithms have, in their order; all where one of the algorithms is gone.
+
+    Nothing that other families and other algorithms declare is imported for it; raises as `metrics`.
+    """
+    try:
+        found = [_own_metrics(find_algorithm(name)) for name in dict.fromkeys(algorithms)]
+    except InputError:  # a store may outlive the plug-in that wrote it
+        return metrics()
+    return _in_order({metric.name: metric for own in reversed(found) for metric in own})
+
+
+def find_metric(name: str, algorithms: Iterable[str] = ()) -> Metric:
+    """The metric called `name`; what no point of `algorithms` has is looked for among all others.
+
+    Raises
+    ------
+    InputError
+        If there is none, with the nearest name; or as `metrics`.
+    """
+    own = {metric.name: metric for metric in metrics_of(algorithms)}
+    found = own.get(name) or METRICS.present(name)
+    if found is None:
+        known = {metric.name: metric for metric in metrics()}
+        if name not in known:
+            raise InputError(Problem(f"no metric is called {name!r}", hint=did_you_mean(name, known)))
+        found = known[name]
+    return found
+
+
 class _Assembled:
     """The list of all metrics, made again only when something else is registered."""
 
@@ -146,6 +176,11 @@ class _Assembled:
 
 
 _assembled = _Assembled()
+
+
+def _own_metrics(algorithm: AnyAlgorithm) -> tuple[Metric, ...]:
+    METRICS.load_part(family_of(algorithm).source.rpartition(".")[0])
+    return _metrics_of(algorithm, METRICS.held)
 
 
 @lru_cache(maxsize=1024)
@@ -200,10 +235,8 @@ def measure(evaluation: Evaluation) -> dict[str, Scalar]:
 
     One that does not apply to this design, or is not finite, is None; those of other families are not there.
     """
-    algorithm = find_algorithm(evaluation.point.algorithm)
-    METRICS.load_part(family_of(algorithm).source.rpartition(".")[0])
     found: dict[str, Scalar] = {}
-    for metric in _metrics_of(algorithm, METRICS.held):
+    for metric in _own_metrics(find_algorithm(evaluation.point.algorithm)):
         value = metric.measure(evaluation)
         found[metric.name] = None if isinstance(value, float) and not math.isfinite(value) else value
     return found

@@ -60,13 +60,12 @@ def _default(algorithm: str) -> Workload:
 # a report writes the commands of 10^4 points: files are looked at once
 _preset = cache(load_workload)
 _workload_names = cache(workload_names)
-_chip_names = cache(accelerator_names)
 
 
 def _on_chip(setting: ChipSetting) -> list[str]:
     """Options for the chip and its use."""
     chip = setting.accelerator
-    words = ["--chip", chip.name if chip.name in _chip_names() else f"{chip.name}.yaml"]
+    words = ["--chip", chip.name if chip.name in accelerator_names() else f"{chip.name}.yaml"]
     for path, value in chip.changes:
         words += ["--set", f"chip.{path}={value}"]
     if setting.profile is not None:

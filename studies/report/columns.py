@@ -12,7 +12,7 @@ from typing import Literal
 from algorithms.figures import Goal
 from algorithms.workload.shape import Workload
 from hwmodels.reading.errors import InputError
-from studies.families.metrics import metrics
+from studies.families.metrics import metrics_of
 from studies.families.naming import display_name, is_share, spoken
 from studies.points.find import find_algorithm
 from studies.points.knobs import AUTO, USE_KNOBS, WORKLOAD_KNOBS, Knob, parameter_knobs
@@ -233,7 +233,7 @@ def _own_knobs(rows: Sequence[Row]) -> dict[str, Knob]:
 def metric_columns(rows: Sequence[Row], states: Sequence[State], goals: Goals | None = None) -> list[Column]:
     """Columns of all metrics that any point has, the registered ones first; objectives have the goal of the study."""
     wanted = {objective.metric: objective.goal for objective in goals.objectives} if goals else {}
-    registered = {metric.name: metric for metric in metrics()}
+    registered = {metric.name: metric for metric in metrics_of(row.point.algorithm for row in rows)}
     present = dict.fromkeys(name for row in rows for name in row.outcome.metrics)
     names = [name for name in registered if name in present] + [name for name in present if name not in registered]
     columns = []

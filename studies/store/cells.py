@@ -18,8 +18,11 @@ from studies.finite import not_finite_in
 from studies.points.point import DesignPoint, Json, Scalar
 
 T = TypeVar("T")
-_MAY_OVERFLOW = re.compile(r"[eE]\+?\d{3}|\d{200}")
-"""What a text has to have for a number that is beyond all floats; without it there is nothing to look for."""
+_MAY_OVERFLOW = re.compile(r"[\s\[,:]-?\d+(?:\.\d+)?[eE]\+?\d{3}|\d{200}")
+"""What a text has to have for a number that is beyond all floats; without it there is nothing to look for.
+
+A digest in hexadecimal has an e before three digits, too, but is no number.
+"""
 
 
 class DamagedError(Exception):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from algorithms.figures import Goal
-from hwmodels.reading.errors import InputError, Problem, did_you_mean
+from hwmodels.reading.errors import InputError
 from hwmodels.reading.quantity import UNIT_NAMES, parse_quantity
-from studies.families.metrics import Metric, metrics
+from studies.families.metrics import Metric, find_metric
 from studies.points.point import Json
 
 Comparison = Literal["<=", ">=", "<", ">"]
@@ -136,23 +136,33 @@ def number_of(metrics: Mapping[str, Json], name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def read_objective(name: str, goal: Goal | None = None) -> Objective:
+def read_objective(name: str, goal: Goal | None = None, algorithms: Iterable[str] = ()) -> Objective:
     """The objective to bring the metric `name` in the direction of `goal`; its own direction if none is given.
+
+    Parameters
+    ----------
+    algorithms
+        Those of the study, whose metrics are looked at first.
 
     Raises
     ------
     InputError
         Unknown metric, with the nearest name, or one that has no direction of its own.
     """
-    metric = _find(name)
+    metric = find_metric(name, algorithms)
     chosen = goal or metric.goal
     if chosen is None:
         raise InputError(f"{name} is not better in either direction: write it as '{name}: min' or '{name}: max'")
     return Objective(name, chosen, metric.unit)
 
 
-def read_constraint(text: str) -> Constraint:
+def read_constraint(text: str, algorithms: Iterable[str] = ()) -> Constraint:
     """A constraint as written: ``area_mm2 <= 800``, ``seconds < 2 ms``, ``fifo.capacity_bytes <= 64 KiB``.
+
+    Parameters
+    ----------
+    algorithms
+        As `read_objective`.
 
     Raises
     ------
@@ -163,7 +173,7 @@ def read_constraint(text: str) -> Constraint:
     if not found:
         raise InputError(f"must be METRIC <= VALUE, or with <, >= or > (got {text!r})")
     name, comparison, bound = found.groups()
-    metric = _find(name)
+    metric = find_metric(name, algorithms)
     return Constraint(
         name, next(each for each in COMPARISONS if each == comparison), _bound(bound, metric), metric.unit
     )
@@ -178,10 +188,3 @@ def _bound(text: str, metric: Metric) -> float:
     if not math.isfinite(value):
         raise InputError(f"must be a finite number (got {text!r})")
     return value
-
-
-def _find(name: str) -> Metric:
-    known = {metric.name: metric for metric in metrics()}
-    if name not in known:
-        raise InputError(Problem(f"no metric is called {name!r}", hint=did_you_mean(name, known)))
-    return known[name]

@@ -295,15 +295,16 @@ class _Resolver:
             if name in seen:
                 self.file.complain(path, f"objective {name!r} is there twice")
             seen.add(name)
-            yield from self.file.attempt(path, partial(read_objective, name, goal))
+            yield from self.file.attempt(path, partial(read_objective, name, goal, self.named.algorithms))
 
     def _constraints(self) -> Iterator[Constraint]:
         for i, text in enumerate(self.text.constraints):
-            yield from self.file.attempt(("constraints", i), partial(read_constraint, text))
+            yield from self.file.attempt(("constraints", i), partial(read_constraint, text, self.named.algorithms))
 
     def _blocks(self) -> Iterator[PacedBlock]:
         for i, text in enumerate(self.text.blocks):
-            for metric in self.file.attempt(("blocks", i, "metric"), partial(read_objective, text.metric, "min")):
+            read = partial(read_objective, text.metric, "min", self.named.algorithms)
+            for metric in self.file.attempt(("blocks", i, "metric"), read):
                 yield PacedBlock(metric.metric, tuple(text.axes))
             for j, name in enumerate(text.axes):
                 if name not in self.written:

@@ -127,6 +127,7 @@ def _front(path: Path, study: Question, summary: SweepSummary) -> str:
     """
     if not summary.done or summary.points > MOST_JUDGED:
         return ""
+    from studies.families.metrics import metrics_of
     from studies.report.points import Points
     from studies.store.store import Store
     from studies.study.goals import Goals
@@ -137,7 +138,9 @@ def _front(path: Path, study: Question, summary: SweepSummary) -> str:
         named = [*wanted, *(each.metric for each in goals.constraints.get(study.name, ()))]
         points = Points.of(_rows(store, study, [*named, "deadlock", "layers"]), goals)
         if not wanted or [each.name for each in points.objectives] != wanted:
-            points = Points.of(store.rows(study.name), goals)  # what else there is to choose by, all metrics tell
+            known = metrics_of(point.algorithm for point in study.points)
+            named += [metric.name for metric in known if metric.goal]
+            points = Points.of(_rows(store, study, [*named, "deadlock", "layers"]), goals)
     front = front_of(points)
     return f"\n\n{front_table(points, front, MOST_SHOWN)}" if front and len(points) > 1 else ""
 

@@ -101,6 +101,19 @@ def test_the_end_of_a_command_looks_through_nothing_for_garbage():
     assert frozen > 1000
 
 
+STUDY = "{name: s, workload: {seq_len: 4, head_dim: 4}, algorithm: sdpa.naive, timing_only: true%s}"
+
+
+@pytest.mark.parametrize("objectives", ["", ", objectives: [cycles]"])
+def test_a_sweep_imports_no_family_but_that_of_its_points(tmp_path, objectives):
+    (tmp_path / "s.yaml").write_text(STUDY % f", axes: {{long_depth: [4, 5, 6]}}{objectives}")
+    started = Started("sweep", str(tmp_path / "s.yaml"), "--store", str(tmp_path / "s.sqlite"), "--jobs", "0", "-q")
+    assert "front: " in started.shown
+    families = {name for name in started.own if re.fullmatch(r"studies\.families\.\w+\.family", name)}
+    assert families == {"studies.families.graph.family"}
+    assert not [name for name in started.own if name.startswith("algorithms.live")]
+
+
 class TestRunOfADesignOnAChip:
     def test_no_other_algorithm_and_no_other_family_is_imported(self, chip_run):
         foreign = ("algorithms.live", "algorithms.models", "algorithms.state", "algorithms.dam", "algorithms.kv")

@@ -15,7 +15,7 @@ from hwmodels.reading.errors import InputError
 from studies.cli.options import DesignOptions, design_point
 from studies.families.evaluate import evaluate
 from studies.families.family import FAMILIES, families, family_of
-from studies.families.metrics import ANY, METRICS, measure, metric, metrics
+from studies.families.metrics import ANY, METRICS, find_metric, measure, metric, metrics, metrics_of
 
 
 @pytest.fixture
@@ -144,3 +144,21 @@ def test_bytes_that_a_policy_keeps_are_those_of_its_details(chosen):
     assert measured["kv.far_bytes"] == sum(kept.values()) - measured["kv.near_bytes"]
     assert measured["kv.attended"] == details["attended"] > 0
     assert measured["kv.score_bytes"] == details["score_bytes"] + details["exported_bytes"]
+
+
+def test_metrics_of_some_algorithms_are_those_that_their_points_are_measured_by():
+    points = [family_of(name).rehearsal() for name in ("sdpa.naive", "flash.q_outer", "tier.probe")]
+    names = [point.algorithm for point in points]
+    own = [[each.name for each in metrics_of([name])] for name in names]
+    assert own == [list(measure(evaluate(point))) for point in points]
+    together = [each.name for each in metrics_of(names)]
+    assert together == [each.name for each in metrics() if each.name in {name for found in own for name in found}]
+    assert metrics_of(["sdpa.naive", "gone.with.its.plugin"]) == metrics()
+
+
+def test_a_metric_is_found_among_those_of_some_algorithms_and_then_among_all():
+    assert find_metric("cycles", ["sdpa.naive"]) is METRICS.get("cycles")
+    assert find_metric("live.goodput", ["sdpa.naive"]) is METRICS.get("live.goodput")
+    with pytest.raises(InputError, match="no metric is called 'cycle'") as refused:
+        find_metric("cycle", ["sdpa.naive"])
+    assert "cycles" in str(refused.value)

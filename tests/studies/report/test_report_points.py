@@ -274,6 +274,16 @@ def test_a_table_of_the_front_marks_estimates_and_says_on_what_they_rest(dies):
     assert "†" not in front_table(points, [0])
 
 
+def test_values_in_a_table_of_the_front_have_the_digits_that_tell_them_apart(dies):
+    values = (0.03505323451502324, 0.035054, 0.035196768500688)
+    outcomes = [dataclasses.replace(dies[0].outcome, metrics={"energy_j": value}) for value in values]
+    rows = [dataclasses.replace(dies[0], outcome=outcome) for outcome in outcomes]
+    points = Points.of(rows, Goals((Objective("energy_j", "min", "J"),)))
+    shown = front_table(points, [0, 1, 2])
+    assert "0.035053 J" in shown and "0.035054 J" in shown and "0.035197 J" in shown
+    assert "35.1 mJ" in front_table(points, [0])
+
+
 def test_an_estimate_is_never_ranked_silently_against_published_values(dies):
     objectives = (Objective("energy_j", "min", "J"),)
     points = Points.of(dies, Goals(objectives))

@@ -19,6 +19,7 @@ DAMAGE = {
     "NaN metric": ("points", "metrics", '{"cycles": NaN}', "metrics is not JSON (NaN is no number)"),
     "infinite metric": ("points", "metrics", '{"cycles": 1e999}', "not finite: cycles is inf"),
     "infinite among others": ("points", "detail", '{"a": [0.5,-1.5E+400]}', "not finite: a.1 is -inf"),
+    "infinite metric of few digits": ("points", "metrics", '{"cycles":1e309}', "not finite: cycles is inf"),
     "infinite metric of many digits": ("points", "metrics", '{"cycles": 1' + "0" * 310 + ".5}", "cycles is inf"),
     "text for a number": ("points", "metrics", '{"cycles": "<b>x"}', "metric cycles is no number (it is '<b>x')"),
     "nested metric": ("points", "metrics", '{"cycles": [1]}', "metric cycles is no single value"),
