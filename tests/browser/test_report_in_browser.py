@@ -516,6 +516,32 @@ def test_dragging_along_an_axis_filters_the_page(visit, make_row):
     page.wait_for_function("document.getElementById('filter-note').hidden")
 
 
+STROKES = """() => {
+    const canvas = document.querySelector("canvas.parallel"), context = canvas.getContext("2d"), drawn = [];
+    const original = context.stroke.bind(context);
+    context.stroke = () => {
+        drawn.push([context.lineWidth, context.strokeStyle]);
+        original();
+    };
+    attnflow.tell("select");
+    const plain = document.createElement("canvas").getContext("2d");
+    const named = (ink) => ((plain.fillStyle = ink), plain.fillStyle);
+    return { drawn, ramp: attnflow.ramp(24).map(named), text: named(attnflow.colour("text")) };
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_selected_lines_keep_the_colour_of_their_value_so_that_none_looks_the_best(visit, make_row, dark):
+    rows = [make_row(i, cycles=1000 + 10 * i, depth=2 + i, parameters={"lanes": 1 + i % 2}) for i in range(24)]
+    page = visit(rows, dark=dark).page
+    page.evaluate("attnflow.model.selected = [0, 23]")
+    found = page.evaluate(STROKES)
+    least, greatest = found["ramp"][0], found["ramp"][-1]
+    selected = [ink for thickness, ink in found["drawn"] if thickness == 4]
+    assert selected == [least, greatest] and least != greatest
+    assert found["text"] not in selected
+
+
 def test_labels_of_the_outer_axes_are_whole(visit, make_row):
     names = ("flash.rather_a_long_name", "flash.another_long_name_of_all", "sdpa.naive")
     rows = [
