@@ -43,7 +43,6 @@ _DEEPEST_BASE = 8
 _SHIPPED = Shipped("hwmodels.chips", "presets", "chip")
 
 
-@cache
 def accelerator_names() -> tuple[str, ...]:
     """Names of the shipped chips, sorted."""
     return _SHIPPED.names()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -34,13 +35,12 @@ class Shipped:
     more: tuple[Path, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """Names of the files, sorted."""
-        found = (entry.name for folder in self._folders() for entry in folder.iterdir())
-        return tuple(sorted({name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX)}))
+        """Names of the files, sorted; looked for once, since sweeps ask for them with every point."""
+        return _names(self)
 
     def path(self, name: str) -> Traversable:
         """The file of ``name``."""
-        files = [folder / f"{name}{SUFFIX}" for folder in self._folders()]
+        files = [folder / f"{name}{SUFFIX}" for folder in self.folders()]
         return next((file for file in files if file.is_file()), files[0])
 
     def text(self, name: str) -> str:
@@ -70,8 +70,15 @@ class Shipped:
             raise InputError(Problem(f"unknown {self.what} {name!r}", hint=did_you_mean(name, names) or hint))
         return name
 
-    def _folders(self) -> tuple[Traversable, ...]:
+    def folders(self) -> tuple[Traversable, ...]:
+        """Where the files lie."""
         return (resources.files(self.package) / self.folder, *self.more)
+
+
+@cache
+def _names(shipped: Shipped) -> tuple[str, ...]:
+    found = (entry.name for folder in shipped.folders() for entry in folder.iterdir())
+    return tuple(sorted({name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX)}))
 
 
 def is_path(name_or_path: str | Path) -> bool:

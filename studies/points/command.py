@@ -39,7 +39,7 @@ def _what_attends(point: DesignPoint) -> list[str]:
     workload = point.workload
     if not workload:
         return []
-    preset = workload.name in _workload_names()
+    preset = workload.name in workload_names()
     words = ["--workload", workload.name] if preset else []
     if point.tensors is not None:
         words += ["--tensors", point.tensors.path]
@@ -59,7 +59,6 @@ def _default(algorithm: str) -> Workload:
 
 # a report writes the commands of 10^4 points: files are looked at once
 _preset = cache(load_workload)
-_workload_names = cache(workload_names)
 
 
 def _on_chip(setting: ChipSetting) -> list[str]:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -44,9 +45,14 @@ _START_S = 120.0
 _PATIENCE_S = 10.0
 """How long nothing may come from workers beyond what their tasks may take."""
 _IN_FLIGHT_PER_WORKER = 2
-_TASK_S = 0.1
-"""Points are put together to tasks of about this length: long against sending one, short against a stop."""
-_LARGEST_TASK = 256
+_TASK_S = 0.5
+"""Points are put together to tasks of about this length: long against sending one, short against a stop.
+
+Neighbours of a sweep share what is prepared for their structure, which every task begins with.
+"""
+_LARGEST_TASK = 1024
+_LARGEST_LIMITED_TASK = 128
+"""With a time limit, which a worker that is stopped has for each of its points."""
 _TURN = threading.Lock()
 """Limits, tallies and value passes are those of a process: workers with several threads take turns."""
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -107,6 +113,35 @@ def open_inline(workers: int) -> Executor:
     """No worker at all: everything happens in the calling process."""
     del workers
     return InlineExecutor()
+
+
+class _Waiting:
+    """Points that nobody has been given yet, asked for as they are needed.
+
+    Parameters
+    ----------
+    ahead
+        How many are held where there are so many: as long as there are, nobody needs to know how many are to come.
+    """
+
+    def __init__(self, points: Iterable[DesignPoint], ahead: int = 1) -> None:
+        self._source = iter(points)
+        self._ahead = ahead
+        self._held: deque[DesignPoint] = deque()
+
+    def __len__(self) -> int:
+        """How many there are, at most as many as are held."""
+        self._held.extend(islice(self._source, max(0, self._ahead - len(self._held))))
+        return len(self._held)
+
+    def first(self, count: int) -> list[DesignPoint]:
+        """The first so many of those that are held."""
+        return list(islice(self._held, count))
+
+    def drop(self, count: int) -> None:
+        """Forget the first so many."""
+        for _ in range(count):
+            self._held.popleft()
 
 
 class Runner:
@@ -170,7 +205,7 @@ class Runner:
         Parameters
         ----------
         points
-            What to evaluate.
+            What to evaluate; made while others are evaluated, if they are made when they are asked for.
         record
             Called in this process with the outcomes that have just finished; returns once they are safe.
         observer
@@ -189,15 +224,15 @@ class Runner:
             if observer is not None:
                 observer.advance(outcomes)
 
-        waiting = deque(points)
+        waiting = _Waiting(points, ahead=_IN_FLIGHT_PER_WORKER * self._workers * _LARGEST_TASK)
         while waiting:
-            suspects = deque(self._until_broken(waiting, keep))
+            suspects = _Waiting(self._until_broken(waiting, keep))
             while suspects:
                 for culprit in self._until_broken(suspects, keep, alone=True):
                     keep([self._death(culprit, time.monotonic() - self._submitted)])
 
     def _until_broken(
-        self, waiting: deque[DesignPoint], keep: Callable[[Sequence[Outcome]], None], *, alone: bool = False
+        self, waiting: _Waiting, keep: Callable[[Sequence[Outcome]], None], *, alone: bool = False
     ) -> list[DesignPoint]:
         """Work through `waiting`; if a worker dies, return the points that were in flight then.
 
@@ -209,17 +244,18 @@ class Runner:
         while (waiting and not suspects) or in_flight:
             try:
                 while waiting and not suspects and len(in_flight) < limit:
-                    task = [waiting[i] for i in range(1 if alone else self._task_size(len(waiting)))]
+                    task = waiting.first(1 if alone else self._task_size(len(waiting)))
                     with _main_hidden(self._evaluate):
                         future = self._open().submit(_evaluate_all, self._evaluate, self._limits, task)
                     in_flight[future] = task
                     self._submitted = time.monotonic()
-                    for _ in task:
-                        waiting.popleft()
+                    waiting.drop(len(task))
             except BrokenExecutor:
                 if not in_flight:
                     self._close()
-                    return [waiting.popleft()]
+                    culprit = waiting.first(1)
+                    waiting.drop(1)
+                    return culprit
                 # otherwise every future in flight says so as well, and is dealt with below
             finished, _ = wait(in_flight, self._deadline_s(in_flight.values()), return_when=FIRST_COMPLETED)
             if not finished and self._end_workers():
@@ -285,7 +321,8 @@ class Runner:
         """Points for the next task: as many as take `_TASK_S`, but leave something for the other workers."""
         if self._point_s is None:
             return 1
-        fitting = min(_LARGEST_TASK, round(_TASK_S / max(self._point_s, 1e-6)))
+        most = _LARGEST_TASK if self._limits.time_s is None else _LARGEST_LIMITED_TASK
+        fitting = min(most, round(_TASK_S / max(self._point_s, 1e-6)))
         return max(1, min(fitting, math.ceil(waiting / (_IN_FLIGHT_PER_WORKER * self._workers))))
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:

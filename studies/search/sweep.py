@@ -120,9 +120,13 @@ def run_sweep(
             Progress(work.expected, quiet=quiet) as progress,
             Runner(evaluate, workers=workers, open_executor=open_executor, limits=limits) as runner,
         ):
-            for points in chain([pending], sections):
-                progress.expect(work.expected)
-                runner.run(points, record, progress)
+
+            def points() -> Iterator[DesignPoint]:
+                for section in chain([pending], sections):
+                    progress.expect(work.expected)
+                    yield from section
+
+            runner.run(points(), record, progress)
         counts = store.tally(study.name)
         code = store.commits(study.name)
         idle = _idle_axes(study, store, told) if counts["done"] == counts.total() else {}

@@ -289,6 +289,32 @@ def take_turns_with_memory(point):
     return take_memory_on_three(point)
 
 
+@pytest.mark.parametrize("limits", [None, Limits(time_s=60.0)])
+def test_points_are_made_as_they_are_needed_and_while_others_are_evaluated(monkeypatch, limits):
+    largest = 16
+    monkeypatch.setattr(runner, "_LARGEST_TASK", largest)
+    monkeypatch.setattr(runner, "_LARGEST_LIMITED_TASK", largest // 4)
+    count, made, recorded, ahead, tasks = 40 * largest, 0, 0, [], []
+
+    def produced():
+        nonlocal made
+        for point in points(count):
+            made += 1
+            yield point
+
+    def record(outcomes):
+        nonlocal recorded
+        recorded += len(outcomes)
+        tasks.append(len(outcomes))
+        ahead.append(made - recorded)
+
+    run_points(produced(), square, record, workers=2, open_executor=open_inline, limits=limits)
+    assert recorded == made == count
+    most = runner._IN_FLIGHT_PER_WORKER * 2 * largest
+    assert most / 2 < max(ahead) <= 2 * most, "points in flight, and as many that wait"
+    assert max(tasks) <= most
+
+
 def test_a_runner_goes_on_after_its_workers_died():
     recorded = []
     with Runner(die_on_seven, workers=2) as runner:
