@@ -12,6 +12,7 @@ import hashlib
 
 import numpy as np
 
+from simulator.firing import IntArray
 from simulator.servers.kernel import Words, inlined, kernel
 
 MULTIPLIER_LOW = np.uint64(0x9E3779B97F4A7C15)
@@ -62,6 +63,37 @@ def fingerprint(deltas: Words, causes: Words) -> tuple[np.uint64, np.uint64]:
         low = low * MULTIPLIER_LOW + x
         high = high * MULTIPLIER_HIGH + x
     return low, high
+
+
+@kernel
+def extend_by_rows(hashes: Words, runs: IntArray, work: Words, rows: int) -> None:
+    """Extend both hashes of a unit by rows that grow: shape of ``runs`` is ``(runs, 5)``.
+
+    A run is its firings and what they grow by from row to row, its delta and what that grows by, its cause. Powers of
+    the multipliers for a run follow from those of the row before; ``work``, shape ``(runs, 9)``, holds them.
+    """
+    for run in range(runs.shape[0]):
+        for which in range(2):
+            base = MULTIPLIER_LOW if which == 0 else MULTIPLIER_HIGH
+            for part in range(2):
+                count = runs[run, part]
+                work[run, 4 * which + 2 * part] = power(base, count)
+                work[run, 4 * which + 2 * part + 1] = repeat_affine(np.uint64(0), base, np.uint64(1), count)
+        work[run, 8] = mix(runs[run, 2], runs[run, 4])
+    low, high = hashes[0], hashes[1]
+    for row in range(rows):
+        for run in range(runs.shape[0]):
+            x = work[run, 8]
+            if runs[run, 3] != 0:
+                x = mix(runs[run, 2] + row * runs[run, 3], runs[run, 4])
+            low = low * work[run, 0] + x * work[run, 1]
+            high = high * work[run, 4] + x * work[run, 5]
+            if runs[run, 1] != 0:
+                work[run, 0] *= work[run, 2]
+                work[run, 1] = work[run, 1] * work[run, 2] + work[run, 3]
+                work[run, 4] *= work[run, 6]
+                work[run, 5] = work[run, 5] * work[run, 6] + work[run, 7]
+    hashes[0], hashes[1] = low, high
 
 
 def digest(names: list[str], low: list[int], high: list[int]) -> str:

@@ -14,6 +14,7 @@ from simulator.engines.compiled.records import (
     Records,
 )
 from simulator.engines.compiled.rings import full_rings
+from simulator.engines.compiled.rows import LEAST_ROWS, ahead_of_rows
 from simulator.engines.compiled.run_ahead import FINISHED, OUT_OF_VISITS, RINGS_FULL, TIER_OVERRUN, run
 from simulator.engines.compiled.runs import WAITING_FOR_SLOTS
 from simulator.engines.compiled.scratch import Options, build_scratch
@@ -45,11 +46,25 @@ def finish_occupancy(channels: Records, words: Words) -> None:
 
 
 def run_compiled(
-    graph: FrozenGraph, *, skip: bool = True, digest: bool = True, trace: bool = False, occupancy: bool = True
+    graph: FrozenGraph,
+    *,
+    skip: bool = True,
+    digest: bool = True,
+    trace: bool = False,
+    occupancy: bool = True,
+    least_rows: int = LEAST_ROWS,
 ) -> Outcome:
-    """Run ``graph`` to its end or to its deadlock on the compiled engine."""
+    """Run ``graph`` to its end or to its deadlock on the compiled engine.
+
+    ``least_rows`` is from how many growing rows of a head on a proof of their schedule is looked for.
+    """
     skip = skip and not trace and not _remembers(graph)
-    machine, watch = prepared(graph, skip=skip)
+    ahead = ahead_of_rows(graph, _traced, least_rows) if skip else None
+    if ahead is None:
+        machine, watch = prepared(graph, skip=skip)
+    else:
+        machine, watch = ahead.machine, build_watch(ahead.machine, enabled=True)
+        watch.counts[JUMPS], watch.counts[SKIPPED_FIRINGS] = 1, ahead.skipped_firings
     total = int(machine.units["firings"].sum()) if trace else 0
     recorded = np.zeros((max(total, 1), 4), np.int64)
     options = Options(int(digest), int(occupancy), int(trace))
@@ -71,6 +86,10 @@ def run_compiled(
             report("firings", int(machine.units["fired"].sum()), int(machine.units["firings"].sum()))
     finish_occupancy(machine.channels, machine.words)
     return _outcome(graph, machine, watch, recorded if trace else None, tiers)
+
+
+def _traced(graph: FrozenGraph) -> Outcome:
+    return run_compiled(graph, trace=True)
 
 
 def warm_up(graph: FrozenGraph | None = None) -> float:
