@@ -75,6 +75,20 @@ class FrozenGraph:
             return None
         return tables, tuple((unit.name, unit.issue, unit.server) for unit in self.units), self.servers
 
+    @property
+    def growing_rows(self) -> int:
+        """Rows of a head, if rows grow and nothing but FIFOs of their own is between units; else 0."""
+        tables = [self.table(unit) for unit in range(len(self.units))]
+        if not any(table.grows for table in tables) or self.servers:
+            return 0
+        if any(unit.issue != "reserve" for unit in self.units):
+            return 0
+        if any(channel.depth is None or channel.initial_tokens for channel in self.channels):
+            return 0
+        spans = {min(table.ramp_length or table.iterations, table.iterations) for table in tables if table.grows}
+        iterations = {table.iterations for table in tables}
+        return spans.pop() if len(spans) == len(iterations) == 1 else 0
+
     def channel_index(self, name: str) -> int:
         """Position of the channel called ``name``."""
         for index, channel in enumerate(self.channels):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.firing import IntArray
 from simulator.servers.kernel import Words, inlined, kernel
@@ -18,6 +19,7 @@ from simulator.servers.kernel import Words, inlined, kernel
 MULTIPLIER_LOW = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIER_HIGH = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
+_Hashes = npt.NDArray[np.uint64]
 _CAUSE_SHIFT = np.uint64(16)  # more causes than any unit has ports
 
 
@@ -66,7 +68,7 @@ def fingerprint(deltas: Words, causes: Words) -> tuple[np.uint64, np.uint64]:
 
 
 @kernel
-def extend_by_rows(hashes: Words, runs: IntArray, work: Words, rows: int) -> None:
+def extend_by_rows(hashes: _Hashes, runs: IntArray, work: _Hashes, rows: int) -> None:
     """Extend both hashes of a unit by rows that grow: shape of ``runs`` is ``(runs, 5)``.
 
     A run is its firings and what they grow by from row to row, its delta and what that grows by, its cause. Powers of

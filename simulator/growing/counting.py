@@ -12,12 +12,12 @@ from simulator.growing.schedule import UnitRows
 
 def firings_between(unit: UnitRows, first: int, end: int) -> int:
     """Firings of a unit in the rows ``first`` to ``end - 1``."""
-    return sum(piece.count.total(first, end) for piece in unit.pieces)
+    return sum(piece.firings.total(first, end) for piece in unit.pieces)
 
 
 def busy_between(unit: UnitRows, first: int, end: int) -> int:
     """Cycles in which a unit works in these rows."""
-    return sum(piece.segment.ii * piece.count.total(first, end) for piece in unit.pieces)
+    return sum(piece.segment.ii * piece.firings.total(first, end) for piece in unit.pieces)
 
 
 def stalls_between(unit: UnitRows, clock: Quadratic, causes: int, first: int, end: int) -> list[int]:
@@ -29,7 +29,7 @@ def stalls_between(unit: UnitRows, clock: Quadratic, causes: int, first: int, en
         if position == 0:
             ready = ready.before(1).minus(clock.since(1))
         if piece.cause:
-            others = piece.count.more(-1).times(piece.step - piece.segment.ii)
+            others = piece.firings.more(-1).times(piece.step - piece.segment.ii)
             stalls[piece.cause] += piece.start.minus(ready).plus(others).total(first, end)
         before = piece
     return stalls
@@ -42,7 +42,9 @@ def last_start(unit: UnitRows, clock: Quadratic, row: int) -> int:
 
 def runs_of(unit: UnitRows, row: int) -> IntArray:
     """Runs of a unit from ``row`` on, shape ``(runs, 5)``: firings and growth, cycles apart and growth, cause."""
-    rows = [(one.count.at(row), one.count.slope, one.delta.at(row), one.delta.slope, one.cause) for one in unit.runs]
+    rows = [
+        (one.firings.at(row), one.firings.slope, one.delta.at(row), one.delta.slope, one.cause) for one in unit.runs
+    ]
     return np.array(rows, np.int64)
 
 

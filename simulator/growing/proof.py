@@ -101,9 +101,9 @@ def tokens_of(pieces: tuple[Piece, ...], port: int, *, made: bool) -> tuple[Toke
         each = (piece.segment.make if made else piece.segment.take)[port]
         if each == 0:
             continue
-        if each > 1 and piece.count != Affine(1):
+        if each > 1 and piece.firings != Affine(1):
             raise NotProvenError
-        high = low.plus(piece.count.times(each))
+        high = low.plus(piece.firings.times(each))
         found.append(Tokens(low, high, piece.start, piece.step if each == 1 else 0))
         low = high
     return tuple(found)
@@ -160,7 +160,7 @@ class _Prover:
             for port, channel in enumerate(inputs):
                 each = piece.segment.take[port]
                 if each:
-                    _demand(each == 1 or piece.count == Affine(1))
+                    _demand(each == 1 or piece.firings == Affine(1))
                     asked = _asked(piece, offsets["in", channel], each)
                     self._check_port(piece, 1 + port, self._visible(channel, asked))
                     offsets["in", channel] = asked.high
@@ -176,7 +176,7 @@ class _Prover:
         """The firing before: it is what is waited for if the cause says so, and earlier otherwise."""
         interval = piece.segment.ii
         for row in self.rows:
-            first, several = late.at(row), piece.count.at(row) > 1
+            first, several = late.at(row), piece.firings.at(row) > 1
             if piece.cause == 0:
                 _demand(first == 0 and (not several or piece.step == interval))
             else:
@@ -241,7 +241,7 @@ class _Prover:
 
 def _asked(piece: Piece, low: Affine, each: int) -> Tokens:
     """Tokens that firings of a piece ask for, the last one of each firing."""
-    high = low.plus(piece.count.times(each))
+    high = low.plus(piece.firings.times(each))
     first = low if each == 1 else high.more(-1)
     return Tokens(first, high, piece.start, piece.step if each == 1 else 0)
 

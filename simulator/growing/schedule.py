@@ -27,7 +27,7 @@ class Run(NamedTuple):
 
     Parameters
     ----------
-    count
+    firings
         How many there are.
     delta
         Cycles since the firing before, of each; grows in runs of a single firing alone.
@@ -35,7 +35,7 @@ class Run(NamedTuple):
         Stall cause of each.
     """
 
-    count: Affine
+    firings: Affine
     delta: Affine
     cause: int
 
@@ -65,14 +65,14 @@ class Piece(NamedTuple):
     segment: Segment
 
     @property
-    def count(self) -> Affine:
+    def firings(self) -> Affine:
         """How many there are."""
         return self.high.minus(self.low)
 
     @property
     def last(self) -> Affine:
         """Start of the last."""
-        return self.start.plus(self.count.more(-1).times(self.step))
+        return self.start.plus(self.firings.more(-1).times(self.step))
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _pieces(
     """Runs cut where the segment changes; None where the order of cuts changes before the last row."""
     bounds = (0, last)
     run, part = 0, 0
-    run_end, part_end = runs[0].count, segments[0][1]
+    run_end, part_end = runs[0].firings, segments[0][1]
     low, start = ZERO, first
     pieces = []
     while True:
@@ -214,7 +214,7 @@ def _pieces(
         high = run_end if run_first else part_end
         if not is_never_above(low, high, bounds):
             return None
-        step = runs[run].delta.base if runs[run].count != Affine(1) else 0
+        step = runs[run].delta.base if runs[run].firings != Affine(1) else 0
         piece = Piece(low, high, start, step, runs[run].cause, segments[part][0])
         if high != low:
             if not is_never_above(low.more(1), high, bounds):
@@ -228,7 +228,7 @@ def _pieces(
         if ends_run:
             run += 1
             if run < len(runs):
-                run_end = run_end.plus(runs[run].count)
+                run_end = run_end.plus(runs[run].firings)
         if run == len(runs) or part == len(segments):
             return tuple(pieces) if (run, part) == (len(runs), len(segments)) else None
         # the first firing of the next piece comes a distance after the last one of this, whichever run it is of

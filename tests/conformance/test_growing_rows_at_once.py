@@ -11,7 +11,7 @@ import pytest
 from algorithms.registry import get_algorithm
 from algorithms.workload.shape import Workload
 from simulator import FrozenGraph, Graph, Unit, operators
-from simulator.engines.compiled import engine, rows
+from simulator.engines.compiled import rows
 from simulator.engines.compiled.engine import run_compiled
 from simulator.engines.outcome import Outcome
 from simulator.growing import proof, schedule
@@ -31,11 +31,13 @@ def ahead(monkeypatch):
     """Machines that were brought ahead of their rows, None for each graph for which there was no proof."""
     found = []
 
+    original = rows.ahead_of_rows
+
     def watched(*given):
-        found.append(rows.ahead_of_rows(*given))
+        found.append(original(*given))
         return found[-1]
 
-    monkeypatch.setattr(engine, "ahead_of_rows", watched)
+    monkeypatch.setattr(rows, "ahead_of_rows", watched)
     return found
 
 
@@ -198,7 +200,7 @@ def test_a_guess_that_is_wrong_in_one_piece_is_not_proven(change):
     assert proof.prove(graph, guess, peaks, last) is not None
     for number, unit in enumerate(guess.units):
         for place, piece in enumerate(unit.pieces):
-            if change == "step" and piece.count.slope == 0:
+            if change == "step" and piece.firings.slope == 0:
                 continue  # one firing is at no distance from another
             wrong = replace(unit, pieces=(*unit.pieces[:place], CHANGES[change](piece), *unit.pieces[place + 1 :]))
             units = (*guess.units[:number], wrong, *guess.units[number + 1 :])

@@ -175,6 +175,7 @@ START = ("studies.cli.output", "studies.cli.verb")
 ELSEWHERE: dict[tuple[str, str], str] = {
     ("studies.search.samplers", "studies.search.halton"): "a sampler for optuna, which takes a second to import",
     ("studies.cli.app", "importlib.metadata"): "only who asks for the version needs it",
+    ("simulator.engines.compiled.engine", "simulator.engines.compiled.rows"): "six modules; of a graph with many rows",
     ("algorithms.register", "importlib.metadata"): "a third of the start of a command that looks for no plug-in",
 }
 """Further imports inside functions, (module, target), and why."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +16,6 @@ from simulator.engines.compiled.records import (
     Records,
 )
 from simulator.engines.compiled.rings import full_rings
-from simulator.engines.compiled.rows import LEAST_ROWS, ahead_of_rows
 from simulator.engines.compiled.run_ahead import FINISHED, OUT_OF_VISITS, RINGS_FULL, TIER_OVERRUN, run
 from simulator.engines.compiled.runs import WAITING_FOR_SLOTS
 from simulator.engines.compiled.scratch import Options, build_scratch
@@ -33,8 +34,13 @@ from simulator.servers.contract import Server
 from simulator.servers.dram.server import DramServer
 from simulator.servers.kernel import Words, address_of, kernel
 
+if TYPE_CHECKING:
+    from simulator.engines.compiled.rows import Ahead
+
 VISITS_PER_SLICE = 1 << 20
 TURNS_PER_SLICE = 1 << 14
+LEAST_ROWS = 2048
+"""Rows of a head below which going from row to row takes less time than a proof of their schedule."""
 
 
 @kernel
@@ -59,7 +65,7 @@ def run_compiled(
     ``least_rows`` is from how many growing rows of a head on a proof of their schedule is looked for.
     """
     skip = skip and not trace and not _remembers(graph)
-    ahead = ahead_of_rows(graph, _traced, least_rows) if skip else None
+    ahead = _ahead(graph, least_rows) if skip and graph.growing_rows >= least_rows else None
     if ahead is None:
         machine, watch = prepared(graph, skip=skip)
     else:
@@ -88,8 +94,10 @@ def run_compiled(
     return _outcome(graph, machine, watch, recorded if trace else None, tiers)
 
 
-def _traced(graph: FrozenGraph) -> Outcome:
-    return run_compiled(graph, trace=True)
+def _ahead(graph: FrozenGraph, least_rows: int) -> Ahead | None:
+    from simulator.engines.compiled import rows  # few graphs have rows that grow
+
+    return rows.ahead_of_rows(graph, partial(run_compiled, trace=True), least_rows)
 
 
 def warm_up(graph: FrozenGraph | None = None) -> float:

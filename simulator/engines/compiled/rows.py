@@ -33,8 +33,6 @@ from simulator.growing.counting import (
 from simulator.growing.proof import Proof, prove, row_peaks
 from simulator.growing.schedule import FITTED_ROWS, fit, segments_of
 
-LEAST_ROWS = 2048
-"""Rows of a head below which going from row to row takes less time than a proof."""
 SETTLED = (48, 256)
 """Rows that are simulated until they are likely to be alike: where the first is too few, so many as the second."""
 MOST_SIMULATED = 1 << 21
@@ -54,21 +52,7 @@ class Ahead(NamedTuple):
     skipped_firings: int
 
 
-def growing_rows(graph: FrozenGraph) -> int:
-    """Rows of a head, if rows grow and are fit for a proof; else 0."""
-    tables = [graph.table(unit) for unit in range(len(graph.units))]
-    if not any(table.grows for table in tables) or graph.servers:
-        return 0
-    if any(unit.issue != "reserve" for unit in graph.units):
-        return 0
-    if any(channel.depth is None or channel.initial_tokens for channel in graph.channels):
-        return 0
-    spans = {min(table.ramp_length or table.iterations, table.iterations) for table in tables if table.grows}
-    iterations = {table.iterations for table in tables}
-    return spans.pop() if len(spans) == len(iterations) == 1 else 0
-
-
-def ahead_of_rows(graph: FrozenGraph, traced: Traced, least_rows: int = LEAST_ROWS) -> Ahead | None:
+def ahead_of_rows(graph: FrozenGraph, traced: Traced, least_rows: int) -> Ahead | None:
     """The state of ``graph`` before the last row of its first head; None where no schedule is proven, or rows are few.
 
     Parameters
@@ -78,7 +62,7 @@ def ahead_of_rows(graph: FrozenGraph, traced: Traced, least_rows: int = LEAST_RO
     least_rows
         Rows of a head from which on it is worth while.
     """
-    rows = growing_rows(graph)
+    rows = graph.growing_rows
     if rows < least_rows:
         return None
     for settled in SETTLED:
