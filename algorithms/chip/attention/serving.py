@@ -9,6 +9,7 @@ All heads do the same, so that one KV head is planned and the others are copies 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,9 @@ ROTATION_OPS = 6
 CONVERSION_OPS = 1
 """Per element of a cache in a format that products do not take (cvt.rn.f16x2.e4m3x2 converts two at half rate)."""
 
+HISTORY_PER_BLOCK, HISTORY_WAVES, HISTORY_ROOT, HISTORY_BLOCKS = 128, 8, 8, 6000
+"""Of XQA's splits: cached tokens of a block, waves aimed at, what bounds few long histories, and blocks in its workspace
+(TensorRT-LLM cpp/tensorrt_llm/kernels/decoderMaskedMultiheadAttention/decoderXQAImplCommon.h, computeMultiBlockCount)."""
 FLOPS_PER_OP = 2
 """Of a multiply-add, which a lane does in a cycle."""
 
@@ -134,6 +138,10 @@ class ServedAttention:
         if kernel.text.call.windows == "masked":
             window = 0
         parameters = _tiles(kernel, attended, self.chip)
+        blocks = 0
+        if kernel.text.call.splits_by == "history" and isinstance(parameters, SplitParameters):
+            blocks = history_splits(call.workload, self.chip.cores)
+            parameters = dataclasses.replace(parameters, splits=blocks)
         if call.window and attended.q_len == 1 and call.window < call.workload.kv_len:
             more = kernel.text.call.window_tiles * parameters.tile_columns
             seen = min(call.window + more, call.workload.kv_len)
@@ -143,9 +151,8 @@ class ServedAttention:
         converted = attended.dtype != _product_format(kernel, call)
         key = one, parameters, window, converted
         if key not in self._launches:
-            self._launches[key] = tuple(
-                LaunchWork.of(launch) for launch in self._of_one_head(one, parameters, window, converted)
-            )
+            launches = self._of_one_head(one, parameters, window, converted)
+            self._launches[key] = tuple(LaunchWork.of(_with_idle(launch, blocks)) for launch in launches)
         return tuple(Part(work, copies) for work in self._launches[key])
 
     def _of_one_head(
@@ -171,6 +178,25 @@ def _tiles(kernel: ServedKernel, workload: Workload, chip: Accelerator) -> TileP
     if most and isinstance(parameters, SplitParameters):
         return dataclasses.replace(parameters, splits=min(parameters.splits, most))
     return parameters
+
+
+def history_splits(workload: Workload, cores: int) -> int:
+    """Blocks that share the keys of a KV head in XQA, which go by the tokens cached and not by those a window lets see."""
+    blocks = workload.kv_len // HISTORY_PER_BLOCK
+    blocks = max(min(blocks, round(math.sqrt(HISTORY_ROOT * blocks))), 1)
+    waves = workload.batch * workload.kv_heads * blocks / cores
+    if waves > HISTORY_WAVES:
+        blocks = math.floor(blocks * HISTORY_WAVES / waves)
+    return max(min(blocks, HISTORY_BLOCKS // workload.batch), 1)
+
+
+def _with_idle(launch: Launch, blocks: int) -> Launch:
+    """An attention launch with as many more blocks as ``blocks`` are left without keys: they only start and end."""
+    given = sum(times for _, times in launch.items)
+    if blocks <= given or not any(each.scores for old, _ in launch.items for each, _ in old.steps):
+        return launch
+    idle = WorkItem((), last_store_bytes=launch.items[-1][0].last_store_bytes)
+    return dataclasses.replace(launch, items=(*launch.items, (idle, blocks - given)))
 
 
 def _before(kernel: ServedKernel, profile: ServedProfile, call: AttentionCall) -> tuple[Part, ...]:

@@ -64,6 +64,9 @@ class CallText(_Strict):
         default="skipped", description="whether prompts leave out tiles beyond a window, or multiply and mask them"
     )
     most_splits: int = Field(default=0, description="parts of the keys at most; 0 for no bound but the cores to fill")
+    splits_by: Literal["cores", "history"] = Field(
+        default="cores", description="whether splits fill the cores, or follow all cached tokens, seen or not (XQA)"
+    )
     window_tiles: int = Field(default=0, description="tiles beyond those a window fills that one token loads for it")
     write_threads: int = Field(default=512, description="most threads that write the keys or values of a token")
 
