@@ -36,8 +36,8 @@ CONVERSION_OPS = 1
 """Per element of a cache in a format that products do not take (cvt.rn.f16x2.e4m3x2 converts two at half rate)."""
 
 HISTORY_PER_BLOCK, HISTORY_WAVES, HISTORY_ROOT, HISTORY_BLOCKS = 128, 8, 8, 6000
-"""Of XQA's splits: cached tokens of a block, waves aimed at, what bounds few long histories, and blocks in its workspace
-(TensorRT-LLM cpp/tensorrt_llm/kernels/decoderMaskedMultiheadAttention/decoderXQAImplCommon.h, computeMultiBlockCount)."""
+"""Of XQA's splits: cached tokens of a block, waves aimed at, what bounds few long histories, blocks of its workspace
+(computeMultiBlockCount in TensorRT-LLM's decoderMaskedMultiheadAttention/decoderXQAImplCommon.h)."""
 FLOPS_PER_OP = 2
 """Of a multiply-add, which a lane does in a cycle."""
 
@@ -181,7 +181,7 @@ def _tiles(kernel: ServedKernel, workload: Workload, chip: Accelerator) -> TileP
 
 
 def history_splits(workload: Workload, cores: int) -> int:
-    """Blocks that share the keys of a KV head in XQA, which go by the tokens cached and not by those a window lets see."""
+    """Blocks that share the keys of a KV head in XQA, which go by all cached tokens, whatever a window lets see."""
     blocks = workload.kv_len // HISTORY_PER_BLOCK
     blocks = max(min(blocks, round(math.sqrt(HISTORY_ROOT * blocks))), 1)
     waves = workload.batch * workload.kv_heads * blocks / cores
