@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from algorithms.chip.attention.serving import AttentionCall, ServedAttention, windowed_launch
+from algorithms.chip.attention.serving import AttentionCall, ServedAttention, history_splits, windowed_launch
 from algorithms.chip.plan.profile import MOST_FITTED
 from algorithms.chip.plan.served import MECHANISMS, SERVED_KERNELS
 from algorithms.rounding import ceil_div
@@ -157,6 +157,23 @@ class TestCalls:
         }
         assert times["triton_prefill_blackwell", 128] == times["triton_prefill_blackwell", 0]
         assert times["vllm_triton_prefill_blackwell", 128] < times["vllm_triton_prefill_blackwell", 0] / 10
+
+    @pytest.mark.parametrize(
+        ("kv_len", "batch", "splits"),
+        [(100, 4, 1), (1024, 4, 8), (8192, 4, 23), (65536, 1, 64), (8192, 64, 2), (131072, 128, 1)],
+        ids=["one block", "by tokens", "by the root", "by the root of 512", "by waves", "one at least"],
+    )
+    def test_blocks_of_xqa_follow_all_cached_tokens(self, kv_len, batch, splits):
+        """By hand: min(n / 128, round(sqrt(8 n / 128))) blocks, cut to eight waves of 132 cores."""
+        assert history_splits(call(kv_len=kv_len, batch=batch).workload, 132) == splits
+
+    def test_blocks_of_xqa_that_a_window_leaves_without_keys_are_there_all_the_same(self):
+        xqa = served("trtllm_decode_hopper")
+        calls = [call(kv_len=length, window=128) for length in (128, 1024)]
+        assert [xqa.parts(each)[1].work.item_count for each in calls] == [1, 8]
+        short, long = (xqa.estimate(each).seconds for each in calls)
+        assert long > short, "they only start and end, and load nothing"
+        assert len({sum(part.work.launch.total("load_bytes") for part in xqa.parts(each)[1:2]) for each in calls}) == 1
 
     def test_keys_are_split_into_eight_parts_at_most_where_a_stack_bounds_them(self):
         chip = load_accelerator("b200")

@@ -134,13 +134,23 @@ def _covered(text, number):
     )
 
 
+CHOICES = {"before": "nothing", "splits_by": "cores"}
+"""Choices of a call, and what most kernels do."""
+
+
 @pytest.mark.parametrize(
-    "name", [name for name in SERVED_KERNELS.names() if SERVED_KERNELS.load(name).text.call.before != "nothing"]
+    ("name", "choice"),
+    [
+        (name, choice)
+        for name in SERVED_KERNELS.names()
+        for choice, usual in CHOICES.items()
+        if getattr(SERVED_KERNELS.load(name).text.call, choice) != usual
+    ],
 )
-def test_what_is_launched_before_takes_time(name):
+def test_what_a_call_does_otherwise_than_most_changes_its_time(name, choice):
     attention, asked, before = planned(name)
     kernel = attention.kernel
-    call = kernel.text.call.model_copy(update={"before": "nothing"})
+    call = kernel.text.call.model_copy(update={choice: CHOICES[choice]})
     bare = dataclasses.replace(kernel, text=kernel.text.model_copy(update={"call": call}))
     other = ServedAttention(bare, attention.chip)
     assert seen(before, [other.estimate(call).seconds for call in asked])
