@@ -26,10 +26,19 @@ REKV_LOCAL = 15_000
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A policy that this stream cannot run under, and why in one line."""
+
+    policy: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class StreamExplanation(Explanation):
-    """A stream under its own policy, and under others that were tried."""
+    """A stream under its own policy, under others that were tried, and those that cannot run on it."""
 
     evaluations: tuple[StreamEvaluation, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -47,7 +56,8 @@ class StreamExplanation(Explanation):
         heading = ("policy", "keeps up", "work on a frame, 99 %", "first token of an answer", "memory at most")
         own = self.evaluations[0].found
         policies = f"{table(heading, map(_row, self.evaluations))}\nof {quantity(own.usable_bytes, 'B')}"
-        return f"{stream_title(own)}\n\n{policies}\n\n{self.sentence}"
+        left_out = "".join(f"\n{each.policy} cannot run: {each.reason}" for each in self.left_out)
+        return f"{stream_title(own)}\n\n{policies}{left_out}\n\n{self.sentence}"
 
     def describe(self) -> dict[str, Json]:
         """How long it keeps up under each policy, and at what memory."""
@@ -63,6 +73,7 @@ class StreamExplanation(Explanation):
                 }
                 for each in self.evaluations
             ],
+            "left_out": [{"policy": each.policy, "reason": each.reason} for each in self.left_out],
             "sentence": self.sentence,
         }
 
@@ -70,14 +81,16 @@ class StreamExplanation(Explanation):
 def explain_stream(point: DesignPoint) -> StreamExplanation:
     """Watch `point`, and the same stream under other policies; raises as `evaluate_stream`."""
     own = evaluate_stream(point)
-    others = tuple(_others(point, own))
+    tried = tuple(_others(point, own))
+    others = tuple(each for each in tried if isinstance(each, StreamEvaluation))
+    left_out = tuple(each for each in tried if isinstance(each, LeftOut))
     cost = own.judged.work.p99_s
     levers = (Lever("policy", _policy(own), _policy(each), cost, each.judged.work.p99_s) for each in others)
-    return StreamExplanation(point, tuple(sorted(levers, key=lambda lever: -lever.gain)), (own, *others))
+    return StreamExplanation(point, tuple(sorted(levers, key=lambda lever: -lever.gain)), (own, *others), left_out)
 
 
-def _others(point: DesignPoint, own: StreamEvaluation) -> Iterator[StreamEvaluation]:
-    """The same stream under each other policy that fits it."""
+def _others(point: DesignPoint, own: StreamEvaluation) -> Iterator[StreamEvaluation | LeftOut]:
+    """The same stream under each other policy, or why it cannot run."""
     tokens = own.found.scenario.text.frames.tokens
     window = WINDOW_FRAMES * tokens
     tried = (
@@ -92,8 +105,8 @@ def _others(point: DesignPoint, own: StreamEvaluation) -> Iterator[StreamEvaluat
             parameters = tuple(sorted({**dict(point.parameters), "policy": policy, "budget": 0}.items()))
             try:
                 yield evaluate_stream(dataclasses.replace(point, parameters=parameters))
-            except (InputError, SimulatorError):
-                continue
+            except (InputError, SimulatorError) as error:
+                yield LeftOut(policy, " ".join(str(error).split()))
 
 
 def lasts_s(evaluation: StreamEvaluation) -> float:

@@ -7,7 +7,9 @@ import math
 import pytest
 
 from hwmodels.chips.accelerator import load_accelerator
+from simulator.errors import CapacityError
 from studies.cli.app import run_command_line
+from studies.families.stream import explain
 from studies.families.stream.evaluate import evaluate_stream
 from studies.families.stream.explain import explain_stream, lasts_s
 from studies.points.chips import chip_setting
@@ -45,6 +47,25 @@ def test_five_policies_are_told_of_and_the_best_is_named():
     best = min(found.evaluations, key=lambda each: (-lasts_s(each), each.judged.peak_bytes))
     assert best.found.scenario.text.policy in found.sentence.partition(";")[2]
     assert all(policy in found.text() for policy in policies)
+
+
+def test_a_policy_that_cannot_run_is_named_with_its_reason(monkeypatch):
+    def refuses(point):
+        if str(dict(point.parameters)["policy"]).startswith("rekv"):
+            raise CapacityError("keys kept near need 9 GB\n  of 8 GB")
+        return evaluate_stream(point)
+
+    monkeypatch.setattr(explain, "evaluate_stream", refuses)
+    found = explain_stream(stream(rate=16.0, seconds=4.0))
+    assert [each.found.scenario.text.policy.partition("(")[0] for each in found.evaluations] == [
+        "full",
+        "streaming_llm",
+        "streaming_vlm",
+        "infinipot_v",
+    ]
+    reason = "keys kept near need 9 GB of 8 GB"
+    assert found.describe()["left_out"] == [{"policy": "rekv(local=15000)", "reason": reason}]
+    assert f"rekv(local=15000) cannot run: {reason}" in found.text()
 
 
 def test_the_command_line_prints_the_same(capsys):
