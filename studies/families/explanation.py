@@ -45,6 +45,36 @@ class Lever:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A change that was tried and cannot be, and why in one line.
+
+    Parameters
+    ----------
+    name, after
+        What was changed, and to which value.
+    reason
+        What the simulator said.
+    """
+
+    name: str
+    after: Scalar
+    reason: str
+
+    @staticmethod
+    def refused(name: str, after: Scalar, error: Exception) -> LeftOut:
+        """A change that raised an error, whose lines become one."""
+        return LeftOut(name, after, " ".join(str(error).split()))
+
+    def text(self) -> str:
+        """One line for people."""
+        return f"{self.name} {number(self.after)} cannot be: {self.reason}"
+
+    def describe(self) -> dict[str, Json]:
+        """Plain JSON values."""
+        return {"name": self.name, "after": self.after, "reason": self.reason}
+
+
+@dataclass(frozen=True)
 class Explanation(ABC):
     """What a family says of why a design takes as long as it does.
 

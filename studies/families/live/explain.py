@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError
-from studies.families.explanation import Explanation, Lever
+from studies.families.explanation import Explanation, LeftOut, Lever
 from studies.families.live.evaluate import evaluate_live
 from studies.families.live.evaluation import LiveEvaluation
 from studies.families.live.summary import waits_for
@@ -24,9 +24,13 @@ LEAST_GAIN = 0.0005
 
 @dataclass(frozen=True)
 class LiveExplanation(Explanation):
-    """A scenario, what requests wait for, and levers in descending order of the mean latency that they save."""
+    """A scenario, what requests wait for, levers in descending order of the mean latency that they save, and the rest.
+
+    The rest, `left_out`, are levers under which it cannot be served, or under which fewer requests are.
+    """
 
     evaluation: LiveEvaluation
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -51,7 +55,8 @@ class LiveExplanation(Explanation):
         """The run, the levers, the sentence."""
         rows = [(lever.name, *lever.shown, percent(lever.gain)) for lever in self.levers]
         levers = table(("change", "from", "to", "saves of the mean latency"), rows) if rows else "Nothing was tried."
-        return f"{live_text(self.evaluation.found)}\n\n{levers}\n\n{self.sentence}"
+        left_out = "".join(f"\n{each.text()}" for each in self.left_out)
+        return f"{live_text(self.evaluation.found)}\n\n{levers}{left_out}\n\n{self.sentence}"
 
     def describe(self) -> dict[str, Json]:
         """What binds, and all levers."""
@@ -71,6 +76,7 @@ class LiveExplanation(Explanation):
                 }
                 for lever in self.levers
             ],
+            "left_out": [each.describe() for each in self.left_out],
             "sentence": self.sentence,
         }
 
@@ -79,20 +85,25 @@ def explain_live(point: DesignPoint) -> LiveExplanation:
     """Serve `point`, and every lever beside it; raises as `evaluate_live`."""
     evaluation = evaluate_live(point)
     cost = evaluation.found.metrics.latency.mean_s
-    levers = sorted(_levers(point, evaluation, cost), key=lambda lever: -lever.gain) if cost > 0 else []
-    return LiveExplanation(point, tuple(levers), evaluation)
+    tried = tuple(_levers(point, evaluation, cost)) if cost > 0 else ()
+    levers = sorted((each for each in tried if isinstance(each, Lever)), key=lambda lever: -lever.gain)
+    left_out = tuple(each for each in tried if isinstance(each, LeftOut))
+    return LiveExplanation(point, tuple(levers), evaluation, left_out)
 
 
-def _levers(point: DesignPoint, evaluation: LiveEvaluation, cost: float) -> Iterator[Lever]:
-    """Levers that serve all requests that were served before."""
+def _levers(point: DesignPoint, evaluation: LiveEvaluation, cost: float) -> Iterator[Lever | LeftOut]:
+    """Levers that serve all requests that were served before, and why others cannot."""
     finished = evaluation.found.metrics.finished
     for name, before, after, changed in [*_of_chip(point), *_of_deployment(point, evaluation)]:
         try:
             found = evaluate_live(changed).found.metrics
-        except (InputError, SimulatorError):
+        except (InputError, SimulatorError) as error:
+            yield LeftOut.refused(name, after, error)
             continue
         if found.finished >= finished:
             yield Lever(name, before, after, cost, found.latency.mean_s)
+        else:
+            yield LeftOut(name, after, f"{found.finished} requests have all of their tokens, {finished} without it")
 
 
 def _of_chip(point: DesignPoint) -> Iterator[tuple[str, Scalar, Scalar, DesignPoint]]:

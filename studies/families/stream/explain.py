@@ -11,7 +11,7 @@ from algorithms.live.requests import NANOSECONDS
 from algorithms.live.streams.metrics import Trend
 from hwmodels.reading.errors import InputError
 from simulator.errors import SimulatorError
-from studies.families.explanation import Explanation, Lever
+from studies.families.explanation import Explanation, LeftOut, Lever
 from studies.families.stream.evaluate import evaluate_stream
 from studies.families.stream.evaluation import StreamEvaluation
 from studies.families.stream.text import stream_title
@@ -23,14 +23,6 @@ WINDOW_FRAMES = 32
 """Frames that policies with a window keep."""
 REKV_LOCAL = 15_000
 """Keys that ReKV keeps near (arXiv:2503.00540, n_local of its code)."""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A policy that this stream cannot run under, and why in one line."""
-
-    policy: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class StreamExplanation(Explanation):
         heading = ("policy", "keeps up", "work on a frame, 99 %", "first token of an answer", "memory at most")
         own = self.evaluations[0].found
         policies = f"{table(heading, map(_row, self.evaluations))}\nof {quantity(own.usable_bytes, 'B')}"
-        left_out = "".join(f"\n{each.policy} cannot run: {each.reason}" for each in self.left_out)
+        left_out = "".join(f"\n{each.text()}" for each in self.left_out)
         return f"{stream_title(own)}\n\n{policies}{left_out}\n\n{self.sentence}"
 
     def describe(self) -> dict[str, Json]:
@@ -73,7 +65,7 @@ class StreamExplanation(Explanation):
                 }
                 for each in self.evaluations
             ],
-            "left_out": [{"policy": each.policy, "reason": each.reason} for each in self.left_out],
+            "left_out": [each.describe() for each in self.left_out],
             "sentence": self.sentence,
         }
 
@@ -106,7 +98,7 @@ def _others(point: DesignPoint, own: StreamEvaluation) -> Iterator[StreamEvaluat
             try:
                 yield evaluate_stream(dataclasses.replace(point, parameters=parameters))
             except (InputError, SimulatorError) as error:
-                yield LeftOut(policy, " ".join(str(error).split()))
+                yield LeftOut.refused("policy", policy, error)
 
 
 def lasts_s(evaluation: StreamEvaluation) -> float:

@@ -1,11 +1,15 @@
 """Served scenarios on the command line: what they print, what they refuse, what explains them, what is their design."""
 
+import dataclasses
 import json
 
 import pytest
 
 from simulator.engines import progress
+from simulator.errors import CapacityError
 from studies.cli.app import run_command_line
+from studies.families.live import explain
+from studies.families.live.evaluate import evaluate_live
 
 SMALL = """
 name: small
@@ -160,6 +164,30 @@ def test_an_explanation_names_levers_that_were_tried(capsys, scenario):
     assert found["binding"] == "tokens one after the other"
     assert levers["chip.hbm.bytes_per_second"] > 0.05
     assert found["levers"][0]["gain"] == max(levers.values())
+
+
+def test_levers_that_cannot_be_are_named_with_their_reason(capsys, scenario, monkeypatch):
+    def refuses(point):
+        values = dict(point.parameters)
+        if values.get("weights") == "float8":
+            raise CapacityError("weights need 9 GB\n  of 8 GB")
+        found = evaluate_live(point)
+        if values.get("kv") == "fp8":
+            metrics = dataclasses.replace(found.found.metrics, finished=39)
+            return dataclasses.replace(found, found=dataclasses.replace(found.found, metrics=metrics))
+        return found
+
+    monkeypatch.setattr(explain, "evaluate_live", refuses)
+    code, out, _ = run(capsys, "explain", "live.serve", str(scenario), "--json", "--quiet")
+    found = json.loads(out)
+    assert code == 0
+    left_out = {each["name"]: each for each in found["left_out"]}
+    assert set(left_out) & {lever["name"] for lever in found["levers"]} == set()
+    assert left_out["tp"]["after"] == 2 and "h100_sxm5_80g has 1 chips" in left_out["tp"]["reason"]
+    assert left_out["weights"]["reason"] == "weights need 9 GB of 8 GB"
+    assert left_out["kv"]["reason"] == "39 requests have all of their tokens, 40 without it"
+    code, out, _ = run(capsys, "explain", "live.serve", str(scenario), "--quiet")
+    assert "tp 2 cannot be: " in out and "weights float8 cannot be: weights need 9 GB of 8 GB" in out
 
 
 def test_links_to_tiers_are_what_requests_wait_for_where_they_are_slow(capsys, scenario):

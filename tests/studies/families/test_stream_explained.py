@@ -64,8 +64,8 @@ def test_a_policy_that_cannot_run_is_named_with_its_reason(monkeypatch):
         "infinipot_v",
     ]
     reason = "keys kept near need 9 GB of 8 GB"
-    assert found.describe()["left_out"] == [{"policy": "rekv(local=15000)", "reason": reason}]
-    assert f"rekv(local=15000) cannot run: {reason}" in found.text()
+    assert found.describe()["left_out"] == [{"name": "policy", "after": "rekv(local=15000)", "reason": reason}]
+    assert f"policy rekv(local=15000) cannot be: {reason}" in found.text()
 
 
 def test_the_command_line_prints_the_same(capsys):
