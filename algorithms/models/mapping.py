@@ -28,6 +28,9 @@ class Mapping:
         Parts of the experts; 0: as many chips as share experts, `tp * dp`, hold whole experts each.
     cp
         Parts of every sequence, whose keys go round (ring attention, arXiv:2310.01889).
+    whole_edges
+        Whether each of `tp` chips has all of the tables and of the head, so that only layers are shared (as gpt-fast's
+        ``tp.py`` does at 141c69e): no exchange before or behind the layers, and the head's product as on one chip.
     """
 
     tp: int = field(default=1, metadata=knob("chips that share every layer"))
@@ -35,12 +38,14 @@ class Mapping:
     dp: int = field(default=1, metadata=knob("groups of chips with sequences of their own that share experts"))
     ep: int = field(default=1, metadata=knob("parts that whole experts are dealt to; 0: all chips of a stage"))
     cp: int = field(default=1, metadata=knob("parts of every sequence, keys of which go round"))
+    whole_edges: bool = field(default=False, metadata=knob("tables and head whole on each chip that shares layers"))
 
     def __post_init__(self) -> None:
         problems = [
             Problem(f"must be at least {least} (got {value})", field=each.name)
             for each in fields(self)
-            if (value := getattr(self, each.name)) < (least := 0 if each.name == "ep" else 1)
+            if each.name != "whole_edges"
+            and (value := getattr(self, each.name)) < (least := 0 if each.name == "ep" else 1)
         ]
         if problems:
             raise InputError(problems)
@@ -57,6 +62,11 @@ class Mapping:
     def expert_tp(self) -> int:
         """Chips that share each expert."""
         return self.tp * self.dp // self.experts_parts
+
+    @property
+    def edge_tp(self) -> int:
+        """Chips that share the tables before the layers and the head behind them."""
+        return 1 if self.whole_edges else self.tp
 
     @property
     def stage_chips(self) -> int:

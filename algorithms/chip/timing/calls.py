@@ -20,7 +20,8 @@ Launching = Literal["graph", "eager"]
 
 GRAPH_EDGE_S = 1.1e-6
 """From the end of a launch to the start of the next in a replayed graph; a model choice, of the order of what graphs of
-empty kernels take per node."""
+empty kernels take per node. The gap alone: what a call of one launch takes beyond its work is its profile's
+``launch_gap_s``, in steps of whole models `algorithms.models.steps.rates.Rates.graph_fixed_s`."""
 REFERENCE_CLOCK_HZ = 1.83e9
 """That gaps of profiles and of graphs hold for, an H100's. What passes between launches is work of the chip's front end
 and of the first and last instructions of a kernel, so many cycles of its clock."""

@@ -202,7 +202,7 @@ class ModelSteps:
     @property
     def gaps_s(self) -> float:
         """Time between launches of attention of a batch in all layers."""
-        return self._launches[1] * self._setting(Part("decode", 1, 1)).rates.graph_gap_s
+        return self._launches[1] * self._setting(Part("decode", 1, 1)).rates.graph_fixed_s
 
     def host_s(self, parts: int) -> float:
         """The least time of a step with so many parts: what the host takes to launch everything one by one."""

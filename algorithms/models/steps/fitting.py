@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 from algorithms.memory.capacity import bytes_text
-from algorithms.models.mapping import Mapping
 from algorithms.models.steps.batch import Batch, Part
 from algorithms.models.steps.building import Setting
 from algorithms.models.steps.ledger import Ledger, forget_weights, leaves_room, ledger_of
@@ -123,7 +122,7 @@ def _more_chips(setting: Setting) -> Iterator[tuple[str, Setting]]:
         if tp >= 8:
             break
     for pp in (2, 4, 8, 16):
-        changed = Mapping(tp=tp, pp=pp * mapping.pp, dp=mapping.dp, ep=mapping.ep, cp=mapping.cp)
+        changed = replace(mapping, tp=tp, pp=pp * mapping.pp)
         yield f"{changed.chips} chips (tp={tp}, pp={changed.pp})", replace(setting, mapping=changed)
 
 

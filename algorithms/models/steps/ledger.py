@@ -153,7 +153,7 @@ def edge_weight_bytes(setting: Setting, tower: Tower) -> tuple[int, int, int]:
     before = behind = tied = 0
     for weight in tower.edge_weights():
         vocabulary = weight.role == "table" or weight.name == "outputs.head.weight"
-        shards = setting.mapping.tp if vocabulary else 1
+        shards = setting.mapping.edge_tp if vocabulary else 1
         head = weight.name.startswith("outputs.head")
         form = setting.options.head_weight if head and weight.role == "matrix" and not weight.tied else None
         size = _stored(weight, form, ceil_div(weight.shape[0], shards), weight.shape[1:])

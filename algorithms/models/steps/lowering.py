@@ -173,7 +173,7 @@ class TowerLowering(Builder):
                     out = Tensor(name, rows * edge.columns * element)
                     found.append(self.one_pass(each, "lookup", (), (out,), weights=each.memory_bytes))
                     before = name
-                    found += self.summed(f"{name}.sum", rows, self.whole.mapping.tp)
+                    found += self.summed(f"{name}.sum", rows, self.whole.mapping.edge_tp)
             elif isinstance(edge, Linear):
                 rows = self._rows(edge)
                 if rows:
@@ -202,7 +202,7 @@ class TowerLowering(Builder):
     def _edge_product(self, edge: Linear, name: str, rows: int, before: str) -> list[Operation]:
         options, element = self.whole.options, DTYPE_BYTES["bfloat16"]
         head = edge.per == "sampled"
-        tp = self.whole.mapping.tp if head else 1
+        tp = self.whole.mapping.edge_tp if head else 1
         outputs = ceil_div(edge.outputs, tp)
         # what stands before and behind the layers keeps 16 bits, the head its own format
         weights = options.head_weight if head else weight_format("bfloat16")

@@ -57,7 +57,7 @@ class RatesText(BaseModel):
     products_8bit: Cited[float] | None = None
     products_error: Cited[float] | None = None
     exchange_error: Cited[float] | None = None
-    graph_gap: Cited[Seconds] | None = None
+    graph_fixed: Cited[Seconds] | None = None
     eager_gap: Cited[Seconds] | None = None
 
 
@@ -92,8 +92,11 @@ class Rates:
         Shares of the main memory's and of the matrix arrays' rate, for operands of 16 bits and for narrower ones.
     products_error, exchange_error
         Mean of the absolute errors of products and exchanges on measured rows that nothing was fitted to.
-    graph_gap_s, eager_gap_s
-        Time between launches of a graph, and of a host that launches one by one.
+    graph_fixed_s
+        Time of a launch of a replayed graph beyond what is simulated of it: the gap before it, its ramp-up and end.
+        `algorithms.chip.timing.calls.GRAPH_EDGE_S` is the gap alone.
+    eager_gap_s
+        Time between launches of a host that launches one by one.
     sources
         Pairs (name, source).
     """
@@ -103,13 +106,13 @@ class Rates:
     products_8bit: float
     products_error: float
     exchange_error: float
-    graph_gap_s: float
+    graph_fixed_s: float
     eager_gap_s: float
     sources: tuple[tuple[str, str], ...] = ()
 
     def gap_s(self, launching: Launching) -> float:
-        """Between two launches."""
-        return self.graph_gap_s if launching == "graph" else self.eager_gap_s
+        """What a launch costs beside what is simulated of it."""
+        return self.graph_fixed_s if launching == "graph" else self.eager_gap_s
 
     def product(self, operands: str, launching: Launching) -> KernelProfile:
         """Profile of products."""
@@ -162,7 +165,7 @@ def rates_of(chip: Accelerator) -> Rates:
         products_8bit=values["products_8bit"],
         products_error=values["products_error"],
         exchange_error=values["exchange_error"],
-        graph_gap_s=values["graph_gap"],
+        graph_fixed_s=values["graph_fixed"],
         eager_gap_s=values["eager_gap"],
         sources=tuple(sources),
     )

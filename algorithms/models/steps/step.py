@@ -229,7 +229,7 @@ class Step:
             found.append(Made(kind, way, seconds, error, source))
         gaps = sum(layer.times * each.gap_s for layer in self.layers for each in layer.operations)
         called = any(each.kind == "experts" for layer in self.layers for each in layer.operations)
-        source = sources["graph_gap"] + ("; around experts as fitted to calls of serving stacks" if called else "")
+        source = sources["graph_fixed"] + ("; around experts as fitted to calls of serving stacks" if called else "")
         found.append(Made("launch gaps", "cited number", gaps, None, source))
         return tuple(sorted(found, key=lambda each: -each.seconds))
 
@@ -319,7 +319,7 @@ def time_operation(
 
 def _timed(operation: Operation, setting: Setting, mode: Mode, memory: MemoryFidelity) -> TimedOperation:
     profile = operation.profile or UNFITTED
-    gap, chip = setting.rates.graph_gap_s, setting.chip
+    gap, chip = setting.rates.graph_fixed_s, setting.chip
     runs = [
         time_launch(launch, chip, at_fidelity(launch, chip, profile, memory), mode) for launch in operation.launches
     ]

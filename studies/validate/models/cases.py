@@ -96,7 +96,7 @@ _GPT_FAST = (
     ("gpt-fast tp", "llama2-7b", "bfloat16", 4, 254.0),
     ("gpt-fast tp", "llama2-7b", "bfloat16", 8, 328.4),
 )
-"""(group, model, weights, tp, tokens per second)."""
+"""(group, model, weights, tp, tokens per second); `tp.py` (141c69e) shares out layers alone."""
 
 
 def gpt_fast() -> Iterator[Case]:
@@ -110,7 +110,7 @@ def gpt_fast() -> Iterator[Case]:
             labels=labels,
             model=model,
             system="dgx_a100",
-            mapping=Mapping(tp=tp),
+            mapping=Mapping(tp=tp, whole_edges=True),
             options=options,
             work=(Work("decode 1 of 128"),),
         )

@@ -82,7 +82,7 @@ def _seconds(row: Product, chip: Accelerator, bandwidth: float, share: float) ->
     rates = replace(rates_of(chip), bandwidth=bandwidth, products=share)
     gemm = Gemm("product", row.rows, row.columns, row.depth, weight_format("bfloat16"), "bfloat16")
     run = time_launch(gemm.launch(chip), chip, rates.product("bfloat16", "graph"), "symmetric")
-    return run.seconds + rates.graph_gap_s
+    return run.seconds + rates.graph_fixed_s
 
 
 def fitted(rows: Sequence[Product], chip: Accelerator) -> Rates:

@@ -58,7 +58,7 @@ class LayerCase(Case):
         launch = self.operation.launch(chip)
         profile = rates.product(FORMAT, "graph") if isinstance(self.operation, Gemm) else rates.passes("graph")
         run = time_launch(launch, chip, at_fidelity(launch, chip, profile, "peak"), "symmetric")
-        return run.seconds + rates.graph_gap_s
+        return run.seconds + rates.graph_fixed_s
 
 
 @cache

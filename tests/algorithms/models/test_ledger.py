@@ -58,6 +58,17 @@ def test_shards_of_all_chips_hold_the_model_and_what_each_has_for_itself(name, m
     assert whole <= parts <= whole * (mapping.dp + 0.35)
 
 
+@pytest.mark.parametrize(("name", "copies"), [("llama3-70b", 2), ("llama3.2-1b", 1)])
+def test_chips_that_share_layers_alone_hold_tables_and_head_whole(name, copies):
+    """A head tied to the table is held once."""
+    model, held = load_model(name), {}
+    for whole in (False, True):
+        mapping = Mapping(tp=4, whole_edges=whole)
+        held[whole] = ledger_of(setting(name, "decode 1 of 8", mapping)).of("weights")
+    head = model.decoder.outputs[-1]
+    assert held[True] - held[False] == 2 * copies * head.inputs * head.outputs * 3 // 4
+
+
 @pytest.mark.parametrize(
     ("name", "per_token"),
     [

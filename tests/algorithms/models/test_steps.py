@@ -196,6 +196,16 @@ def test_shards_do_the_work_of_the_whole(name):
         assert whole / mapping.tp <= part <= whole / mapping.tp * (1.12 if mapping.tp > 1 else 1.0)
 
 
+def test_chips_that_share_layers_alone_exchange_nothing_before_or_behind_them():
+    (before, *layers, behind) = lowered(setting("llama3-8b", "decode 1 of 512", Mapping(tp=4)))
+    (own, *same, alone) = lowered(setting("llama3-8b", "decode 1 of 512", Mapping(tp=4, whole_edges=True)))
+    (_, *_, single) = lowered(setting("llama3-8b", "decode 1 of 512"))
+    assert layers == same
+    exchanged = [[each.name for each in edge.operations if each.communication] for edge in (before, behind, own, alone)]
+    assert exchanged[0] and exchanged[1] and not exchanged[2] + exchanged[3]
+    assert alone == single
+
+
 def test_sequences_are_dealt_to_groups_and_tokens_to_rings():
     spread = lowered(setting("llama3-8b", "decode 1 of 512 x8", Mapping(dp=4, ep=0)))
     assert total_flops(spread) == total_flops(lowered(setting("llama3-8b", "decode 1 of 512 x2")))

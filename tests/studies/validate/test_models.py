@@ -2,13 +2,19 @@
 
 import gzip
 import json
+import re
+import statistics
 from pathlib import Path
 
 import pytest
 
+from algorithms.chip.timing.calls import GRAPH_EDGE_S
+from algorithms.models.steps.rates import rates_of
+from hwmodels.chips.accelerator import load_accelerator
 from hwmodels.reading.errors import InputError
 from studies.cli import main
 from studies.validate.models.cases import gpt_fast, sampled, silicon_points, splitwise
+from studies.validate.models.fixed_part import fixed_parts
 from studies.validate.models.layers import serving_layers, vidur_layers
 from studies.validate.models.rows import read_rows
 from studies.validate.models.score import ModelsReport, Score, predicted
@@ -17,7 +23,7 @@ TABLES = Path(__file__).parents[4] / "shared" / "data" / "measured"
 LIMITS = {"gpt-fast bf16": 0.03, "gpt-fast int8": 0.10, "gpt-fast tp": 0.10}
 
 
-TOO_SLOW = "10.4 % too slow: the library's small all-reduces over eight A100 are timed as its benchmark was (21 us)"
+TOO_SLOW = "14.1 % too slow: the library's small all-reduces over eight A100 are timed as its benchmark was (21 us)"
 
 
 def published_rates():
@@ -116,3 +122,18 @@ def test_the_command_scores_published_rates_without_any_table(capsys, tmp_path):
     found = json.loads(capsys.readouterr().out)
     assert {group["group"] for group in found["groups"]} == set(LIMITS)
     assert len(errors.read_text().splitlines()) == 1 + len(found["groups"])
+
+
+@pytest.mark.parametrize(
+    ("gpu", "chip", "name"),
+    [("b200_sxm", "b200", "B200"), ("h100_sxm", "h100_sxm5_80g", "H100"), ("a100_sxm", "a100_sxm4_80g", "A100")],
+)
+def test_the_fixed_part_of_a_launch_is_cited_as_short_products_show_it(gpu, chip, name):
+    """Rows and their median stand in the source of the number that every launch of a graph takes."""
+    preset = load_accelerator(chip)
+    found = fixed_parts(tables() / "aiconfigurator" / "gemm.csv.gz", gpu, "trtllm", preset)
+    cited = dict(rates_of(preset).sources)["graph_fixed"]
+    median, rows = re.search(rf"([\d.]+) us on {name} \((\d+)", cited).groups()
+    assert len(found) == int(rows)
+    assert 1e6 * statistics.median(found) == pytest.approx(float(median), abs=0.05)
+    assert statistics.median(found) > GRAPH_EDGE_S, "more than a gap"
