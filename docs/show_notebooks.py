@@ -3,7 +3,7 @@
     python docs/show_notebooks.py [NAME ...]
 
 Plotly's figures are drawn by a browser (Debian's chromium, through Playwright) and kept as PNG; the figures themselves,
-which only Jupyter can show, are left out. What is written is in ``docs/notebooks``.
+and the megabytes of plotly.js that draw them, are left out. What is written is in ``docs/notebooks``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def figures(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
         yield from (output for output in cell.get("outputs", []) if PLOTLY in output.get("data", {}))
 
 
+def is_script(output: nbformat.NotebookNode) -> bool:
+    """Whether an output shows nothing by itself: plotly.js, which figures are drawn with."""
+    return str(output.get("data", {}).get("text/html", "")).lstrip().startswith("<script")
+
+
 def drawn(page: Page, figure: dict[str, object], width: int = WIDTH) -> bytes:
     """A figure as PNG."""
     layout = dict(figure.get("layout") or {}) | {"width": WIDTH, "autosize": False}
@@ -70,6 +75,8 @@ def show(name: str, page: Page) -> None:
         output.data = {"image/png": base64.b64encode(drawn(page, figure)).decode()}
         thumbnail = drawn(page, figure, THUMBNAIL_WIDTH)
     for i, cell in enumerate(notebook.cells):
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if not is_script(output)]
         for output in cell.get("outputs", []):
             if "text/html" in output.get("data", {}):
                 output.data.pop("text/plain", None)  # the same for terminals, at length

@@ -23,6 +23,7 @@
 # %%
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
 import attnflow
 from algorithms.registry import get_algorithm
@@ -32,6 +33,9 @@ from simulator import simulate
 from simulator.explain.depths import advise_depths
 from studies.points.point import ChipSetting
 from studies.quality.crossover import crossovers
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 CHIPS = ("h100", "a100_sxm4_80g", "h200_sxm_141g", "b200", "mi300x", "jetson_agx_orin_64g")
 RULES = ("linear", "ssd", "gated_delta", "legendre", "titans", "mixture", "bmojo", "infini")
@@ -72,7 +76,7 @@ for rule in RULES:
 figure.update_layout(
     barmode="group", yaxis={"title": "crossover in time over that in bytes", "type": "log"}, height=420
 )
-figure.show()
+figure
 
 # %% [markdown]
 # Where bytes bind, both crossovers are close. The Legendre memory multiplies its coefficients by a dense matrix in each

@@ -35,6 +35,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
 import attnflow
 import studies
@@ -42,6 +43,9 @@ from studies.running.runner import available_cpus
 from studies.search.confirm import confirm_front
 from studies.search.pareto import hypervolume_share
 from studies.study.axes import Axis, Space
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 # %% [markdown]
 # ## The question

@@ -28,6 +28,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import plotly.io
 from plotly.subplots import make_subplots
 
 import attnflow
@@ -38,6 +39,9 @@ from studies.quality.quality import quality_table
 from studies.quality.streams import StreamSize, stream_named
 from studies.quality.table import QUALITY_HEADS, QUALITY_TOKENS, Request, policy_table
 from studies.search.pareto import non_dominated
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 POLICIES = ("full", "quest", "snapkv", "h2o", "tova", "streaming_llm")
 # Okabe and Ito's colours, which colour-blind readers can tell apart

@@ -28,6 +28,7 @@
 # %%
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
 import attnflow
 from algorithms.chip.latent.blocks import get_block
@@ -44,6 +45,9 @@ from studies.reproductions.mla_study import (
     reuse_ridge_by_launch,
 )
 from studies.validate.mla.formulas import absorption_crossover, reuse_crossover
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 ORDERS = ("block.mha", "block.gqa", "mla.kvcache", "mla.exp", "mla.seq", "mla.rc", "mla.ru")
 # Okabe and Ito's colours, which colour-blind readers can tell apart

@@ -29,6 +29,7 @@ from dataclasses import replace
 
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
 import attnflow
 from algorithms.memory.probe import probe
@@ -36,6 +37,9 @@ from algorithms.memory.probe_parameters import Pattern, ProbeParameters
 from algorithms.memory.tier_report import CAUSES, Fidelity, TierReport
 from studies.families.graph.evaluate import evaluate_graph
 from studies.points.point import DesignPoint
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 TIERS = ("hbm2", "hbm3", "ddr4_3200")
 ATTENDED = ("hbm2", "ddr4_3200", "ddr4_3200_group_low")

@@ -26,11 +26,15 @@ from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
 import studies
 from algorithms.chip.plan.kernels import kernel_names, load_kernel
 from studies.validate.gpu.cases import load_points
 from studies.validate.gpu.validate import validate_points
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")

@@ -29,9 +29,13 @@ from tempfile import mkdtemp
 
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
 import attnflow
 from studies.reproductions.judging import JudgedSystem
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 store = Path(mkdtemp()) / "systems.sqlite"
 

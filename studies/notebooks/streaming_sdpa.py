@@ -32,6 +32,7 @@ from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 
 import attnflow
 from simulator.explain.depths import advise_depths
@@ -43,6 +44,9 @@ from studies.running.runner import InlineExecutor
 from studies.search.sweep import run_sweep
 from studies.store.store import Store
 from studies.study.resolve import read_study
+
+# with plotly.js in the notebook: pages exported from it draw the figures as well, without a network
+plotly.io.renderers.default = "plotly_mimetype+notebook"
 
 VARIANTS = ("sdpa.naive", "sdpa.scaled", "sdpa.reordered", "sdpa.memory_free")
 # Okabe and Ito's colours, which colour-blind readers can tell apart
