@@ -113,6 +113,24 @@ def test_the_keyboard_reaches_every_control(visit, chips):
     assert page.locator(".about[open] .lead").first.is_visible()
 
 
+PAPER_PX = 703
+"""Pixels of 96 to the inch between the margins of A4."""
+
+
+def test_charts_of_a_wide_window_are_as_wide_as_paper_when_it_is_printed(visit, chips):
+    rows, goals = chips
+    page = visit(rows, goals=goals, width=1400).page
+    widths = "[...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout.width)"
+    before = page.evaluate(widths)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    printed = page.evaluate(widths)
+    parallel = page.locator("canvas.parallel").evaluate("canvas => canvas.clientWidth")
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    page.wait_for_timeout(500)
+    assert max(before) > PAPER_PX >= max(*printed, parallel)
+    assert page.evaluate(widths) == before
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_stands_out_from_its_ground(visit, chips, dark):
     rows, goals = chips

@@ -40,9 +40,25 @@
     }
   });
 
+  // paper is narrower than most windows, and nobody hears of its width before charts are on it
+  const PAPER_PX = 700;
+  let onPaper = false;
+  attnflow.widthOf = (element) => (onPaper ? Math.min(element.clientWidth, PAPER_PX) : element.clientWidth);
+  window.addEventListener("beforeprint", () => {
+    onPaper = true;
+    for (const plot of document.querySelectorAll(".js-plotly-plot"))
+      if (plot._fullLayout?.width > PAPER_PX) Plotly.relayout(plot, { width: PAPER_PX });
+  });
+  window.addEventListener("afterprint", () => {
+    onPaper = false;
+    for (const plot of document.querySelectorAll(".js-plotly-plot"))
+      if (plot.layout?.width) Plotly.relayout(plot, { width: null, autosize: true });
+  });
+
   attnflow.draw = async (element, traces, layout, config = {}) => {
     await attnflow.plotly();
-    await Plotly.react(element, traces, attnflow.layout(layout), { ...CONFIG, ...config });
+    const width = element.clientWidth > attnflow.widthOf(element) ? { width: PAPER_PX } : {};
+    await Plotly.react(element, traces, { ...attnflow.layout(layout), ...width }, { ...CONFIG, ...config });
     tell(element, layout);
     if (!element.dataset.bound) {
       element.dataset.bound = "yes";

@@ -167,7 +167,7 @@ attnflow.view("parallel", async (element, data) => {
   }
 
   function draw() {
-    const width = element.clientWidth || 900;
+    const width = attnflow.widthOf(element) || 900;
     const density = window.devicePixelRatio || 1;
     Object.assign(canvas, { width: width * density, height: HEIGHT * density });
     Object.assign(canvas.style, { width: `${width}px`, height: `${HEIGHT}px` });
