@@ -77,7 +77,7 @@ class FrozenGraph:
 
     @property
     def growing_rows(self) -> int:
-        """Rows of a head, if rows grow and nothing but FIFOs of their own is between units; else 0."""
+        """Rows of a head, if they grow in a graph of bounded FIFOs and units that reserve slots; else 0."""
         tables = [self.table(unit) for unit in range(len(self.units))]
         if not any(table.grows for table in tables) or self.servers:
             return 0

@@ -44,8 +44,8 @@ class Mapping:
         problems = [
             Problem(f"must be at least {least} (got {value})", field=each.name)
             for each in fields(self)
-            if each.name != "whole_edges"
-            and (value := getattr(self, each.name)) < (least := 0 if each.name == "ep" else 1)
+            if not isinstance(value := getattr(self, each.name), bool)
+            and value < (least := 0 if each.name == "ep" else 1)
         ]
         if problems:
             raise InputError(problems)

@@ -181,7 +181,7 @@ def _guess(graph: FrozenGraph) -> tuple[schedule.Schedule, list[list[int]], int]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "prove", noted)
-        rows.ahead_of_rows(graph, lambda part: run_compiled(part, trace=True), FEW)
+        rows.ahead_of_rows(graph, lambda part: run_compiled(part, trace=True))
     return asked[0]
 
 

@@ -65,7 +65,7 @@ def run_compiled(
     ``least_rows`` is from how many growing rows of a head on a proof of their schedule is looked for.
     """
     skip = skip and not trace and not _remembers(graph)
-    ahead = _ahead(graph, least_rows) if skip and graph.growing_rows >= least_rows else None
+    ahead = _ahead(graph) if skip and graph.growing_rows >= least_rows else None
     if ahead is None:
         machine, watch = prepared(graph, skip=skip)
     else:
@@ -94,10 +94,10 @@ def run_compiled(
     return _outcome(graph, machine, watch, recorded if trace else None, tiers)
 
 
-def _ahead(graph: FrozenGraph, least_rows: int) -> Ahead | None:
+def _ahead(graph: FrozenGraph) -> Ahead | None:
     from simulator.engines.compiled import rows  # few graphs have rows that grow
 
-    return rows.ahead_of_rows(graph, partial(run_compiled, trace=True), least_rows)
+    return rows.ahead_of_rows(graph, partial(run_compiled, trace=True))
 
 
 def warm_up(graph: FrozenGraph | None = None) -> float:

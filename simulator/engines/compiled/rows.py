@@ -52,19 +52,15 @@ class Ahead(NamedTuple):
     skipped_firings: int
 
 
-def ahead_of_rows(graph: FrozenGraph, traced: Traced, least_rows: int) -> Ahead | None:
+def ahead_of_rows(graph: FrozenGraph, traced: Traced) -> Ahead | None:
     """The state of ``graph`` before the last row of its first head; None where no schedule is proven, or rows are few.
 
     Parameters
     ----------
     traced
         Runs the first rows.
-    least_rows
-        Rows of a head from which on it is worth while.
     """
     rows = graph.growing_rows
-    if rows < least_rows:
-        return None
     for settled in SETTLED:
         simulated = settled + FITTED_ROWS
         begun = _first_rows(graph, simulated)
