@@ -42,15 +42,14 @@
 
   // paper is narrower than most windows, and nobody hears of its width before charts are on it
   const PAPER_PX = 700;
-  let onPaper = false;
-  attnflow.widthOf = (element) => (onPaper ? Math.min(element.clientWidth, PAPER_PX) : element.clientWidth);
+  attnflow.widthOf = (element) => (attnflow.printing ? Math.min(element.clientWidth, PAPER_PX) : element.clientWidth);
   window.addEventListener("beforeprint", () => {
-    onPaper = true;
+    attnflow.printing = true; // heard before all others: views that are drawn for it look here
     for (const plot of document.querySelectorAll(".js-plotly-plot"))
       if (plot._fullLayout?.width > PAPER_PX) Plotly.relayout(plot, { width: PAPER_PX });
   });
   window.addEventListener("afterprint", () => {
-    onPaper = false;
+    attnflow.printing = false;
     for (const plot of document.querySelectorAll(".js-plotly-plot"))
       if (plot.layout?.width) Plotly.relayout(plot, { width: null, autosize: true });
   });

@@ -141,7 +141,6 @@ async function makeViews() {
 
 /** Make what is missing before paper is made: nothing here waits for time to pass, so it is done when this returns. */
 async function hurry() {
-  attnflow.printing = true; // for views that are made now: they hear of no event that has begun
   if (!waiting.size) return;
   attnflow.hurried = true;
   for (const element of [...waiting]) {
@@ -162,7 +161,6 @@ document.addEventListener("DOMContentLoaded", async () => {
     attnflow.showLetters();
     for (const element of document.querySelectorAll("[data-view]")) waiting.add(element);
     window.addEventListener("beforeprint", hurry);
-    window.addEventListener("afterprint", () => (attnflow.printing = false));
     await makeViews();
   } catch (error) {
     attnflow.complain(`This page is damaged: ${error.message}`);
